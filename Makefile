@@ -1,0 +1,59 @@
+# Everything a developer or a new user runs. `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Arguments for the programs below: `make demo ARGS=--once`, `make test ARGS="-k late"`.
+ARGS ?=
+
+# Pip's own time-outs are short for a slow mirror; no version notice in the output of a build.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# No phone calls home, from tests and demo alike.
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := 1
+
+.PHONY: help setup lock lint test test-all demo clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## Make .venv and install the locked dependencies
+
+$(STAMP): requirements.lock pyproject.toml
+	@echo "Making $(VENV) and installing the locked dependencies (under a minute on a good line) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' || \
+	  { echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.10 to 3.14 is needed. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || \
+	  { echo "error: $(PYTHON) cannot make a virtual environment. On Debian: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock: ## Renew requirements.lock from pyproject.toml
+	@$(PYTHON) -m venv --clear .cache/uv
+	@.cache/uv/bin/pip install --quiet uv
+	@.cache/uv/bin/uv pip compile pyproject.toml --quiet --extra dev --universal --python-version 3.10 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --upgrade \
+	  --custom-compile-command "make lock" --output-file requirements.lock
+
+lint: $(STAMP) ## Check format, style and types (ruff, mypy strict)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+test: $(STAMP) ## The tests that need only Python
+	@$(BIN)/pytest -m "not integration" $(ARGS)
+
+test-all: $(STAMP) ## All tests: real Prefect servers, workers, PostgreSQL, the Slack emulator (needs node and npm)
+	@$(BIN)/pytest $(ARGS)
+
+demo: $(STAMP) ## A local Prefect server with planted faults, watched; ARGS=--once stops by itself
+	@$(BIN)/python -m demo $(ARGS)
+
+clean: ## Remove all that the targets above made
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo --stop; fi
+	@rm -rf $(VENV) .demo .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build *.egg-info
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
