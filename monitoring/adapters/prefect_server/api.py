@@ -1,0 +1,189 @@
+"""Requests to the Prefect API, through Prefect's own client, with retries that are bounded and ours.
+
+Prefect's client brings keys, CSRF, TLS and proxies as the user has set them up. Its retries are turned
+off: against a server that only answers 503 they take two minutes, and even the last failed try sleeps
+as long as ``Retry-After`` says (prefect/client/base.py, ``_send_with_retry``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, PREFECT_UI_URL, temporary_settings
+
+from monitoring.config import Server
+from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, Unreachable
+
+_BUSY = frozenset({408, 429, 502, 503, 504})
+_LONGEST_WAIT = 5.0
+
+
+class _Busy(Exception):  # noqa: N818  not an error by itself: a reason to try again
+    def __init__(self, response: httpx.Response) -> None:
+        self.status = response.status_code
+        self.retry_after = response.headers.get("Retry-After")
+
+
+def _raise_if_busy(response: httpx.Response) -> None:
+    if response.status_code in _BUSY or response.headers.get("Prefect-Maintenance") == "true":
+        raise _Busy(response)
+
+
+@dataclass
+class Traffic:
+    """What an Api has cost the server so far: requests sent, bytes of answers, seconds waited for them."""
+
+    requests: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+class Api:
+    """A Prefect API, open.
+
+    Args:
+        client: Prefect's client, made by ``open_api``.
+        settings: Time-outs and retries.
+        before_request: Called before each request: the check keeps its lock alive here.
+    """
+
+    def __init__(self, client: SyncPrefectClient, settings: Server) -> None:
+        self._client = client
+        self._settings = settings
+        self._waiting_left = settings.retry_budget.total_seconds()
+        self.before_request: Callable[[], None] = lambda: None
+        # An address may carry a password; what is shown must not.
+        self.url = str(client.api_url.copy_with(userinfo=b"")).rstrip("/")
+        self.ui_url: str = (PREFECT_UI_URL.value() or self.url.removesuffix("/api")).rstrip("/")
+        self.traffic = Traffic()
+
+    def get(self, path: str, **params: Any) -> Any:
+        """Read one thing. Errors are those of ``request``."""
+        return self.request("GET", path, params=params or None)
+
+    def post(self, path: str, body: Any) -> Any:
+        """Send a body, most often a filter. Errors are those of ``request``."""
+        return self.request("POST", path, json=body)
+
+    def request(
+        self,
+        method: Literal["GET", "POST", "PATCH", "PUT", "DELETE"],
+        path: str,
+        *,
+        once: bool = False,
+        **arguments: Any,
+    ) -> Any:
+        """Send a request and return the decoded answer, None for an empty one.
+
+        Args:
+            method: The HTTP method.
+            path: The path below the API's address, with a leading slash.
+            once: Do not try again: for what must not happen twice.
+            arguments: ``params`` or ``json``, as httpx takes them.
+
+        Raises:
+            CredentialsRefused: 401 or 403.
+            Unreachable: No answer, or none in time.
+            BadAnswer: Any other answer that is no success, or no JSON; ``status`` tells which.
+        """
+        attempts = 1 if once else self._settings.attempts
+        for attempt in range(1, attempts + 1):
+            self.before_request()
+            try:
+                return self._send(method, path, arguments)
+            except _Busy as busy:
+                problem: ServerProblem = BadAnswer(
+                    f"{self.url} answers {busy.status} to {method} {path}: it is overloaded, limited or restarting; "
+                    "look at the server's log",
+                    busy.status,
+                )
+                wait = _seconds(busy.retry_after) or 0.5 * 2**attempt
+            except (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError) as error:
+                problem = Unreachable(
+                    f"no answer from {self.url} ({type(error).__name__}): is the server running, and PREFECT_API_URL right?"
+                )
+                wait = 0.5 * 2**attempt
+            except PrefectHTTPStatusError as error:
+                status = error.response.status_code
+                if status in (401, 403) and "CSRF" not in error.response.text:
+                    raise CredentialsRefused(
+                        f"{self.url} refuses our credentials ({status}): set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
+                    ) from None
+                problem = BadAnswer(f"{self.url} answers {status} to {method} {path}: look at the server's log", status)
+                if status < 500 and status != 403:
+                    raise problem from None
+                wait = 0.5 * 2**attempt
+            except httpx.HTTPError as error:
+                raise Unreachable(
+                    f"cannot speak to {self.url} ({type(error).__name__}): is PREFECT_API_URL right?"
+                ) from None
+            if attempt == attempts or wait > min(_LONGEST_WAIT, self._waiting_left):
+                raise problem
+            self._waiting_left -= wait
+            time.sleep(wait)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _send(self, method: Any, path: Any, arguments: dict[str, Any]) -> Any:
+        started = time.monotonic()
+        self.traffic.requests += 1
+        try:
+            response = self._client.request(method, path, **arguments)
+        finally:
+            self.traffic.seconds += time.monotonic() - started
+        self.traffic.bytes += len(response.content)
+        if not response.content:
+            return None
+        try:
+            return response.json()
+        except ValueError:
+            raise BadAnswer(
+                f"{self.url} answers {method} {path} with something that is not JSON: is this a Prefect API? "
+                "Its address usually ends in /api",
+                response.status_code,
+            ) from None
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    try:
+        return max(0.1, float(retry_after)) if retry_after else None
+    except ValueError:
+        return None
+
+
+@contextmanager
+def open_api(settings: Server, target: str | None = None) -> Iterator[Api]:
+    """Open the API that Prefect's settings name.
+
+    Args:
+        settings: Time-outs and retries.
+        target: An address to use instead of ``PREFECT_API_URL``.
+
+    Raises:
+        ConfigError: No address is set, or it is none.
+    """
+    address = target or PREFECT_API_URL.value()
+    if not address:
+        raise ConfigError("PREFECT_API_URL: not set; expected the API's address, such as http://127.0.0.1:4200/api")
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigError(f"PREFECT_API_URL: {address!r}; expected an address such as http://127.0.0.1:4200/api")
+    overrides: dict[Any, Any] = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_URL: address}
+    if target:
+        overrides[PREFECT_UI_URL] = None
+    timeout = settings.timeout.total_seconds()
+    httpx_settings = {
+        "event_hooks": {"response": [_raise_if_busy]},
+        "timeout": httpx.Timeout(timeout, connect=min(timeout, 5)),
+    }
+    with temporary_settings(overrides), get_client(httpx_settings, sync_client=True) as client:
+        yield Api(client, settings)

@@ -1,0 +1,242 @@
+"""What can be configured, as one model: every field with its unit, its default and what it is for.
+
+A ``Policy`` holds what may differ between deployments: one section a check. A ``Config`` is a policy
+for everything, rules that change it for some deployments, and what concerns the watchdog as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from monitoring.durations import Duration
+
+_POSITIVE = timedelta(seconds=1)
+
+
+def _at_least_one_second(span: timedelta) -> timedelta:
+    if span < _POSITIVE:
+        raise ValueError("expected a duration of at least 1s")
+    return span
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("expected an IANA time zone such as Europe/Berlin or UTC") from None
+    return name
+
+
+def _regex(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"expected a regular expression as Python's re module reads it: {error}") from None
+    return pattern
+
+
+Span = Annotated[Duration, AfterValidator(_at_least_one_second)]
+TimeZoneName = Annotated[str, AfterValidator(_zone)]
+Pattern = Annotated[str, AfterValidator(_regex)]
+
+
+class Section(BaseModel):
+    """A part of the configuration. Unknown keys are errors: a misspelt one must not go unnoticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EndedBadly(Section):
+    """When the latest ended run of a deployment failed or crashed."""
+
+    enabled: bool = Field(True, description="Whether the check runs.")
+    critical_after: int = Field(3, ge=1, description="Runs in a row that must end so for severity critical.")
+    expire_after: Span = Field(
+        timedelta(hours=24),
+        description="A deployment without an active schedule is forgiven this long after its last such run.",
+    )
+
+
+class Late(Section):
+    """When a run is due and has not started."""
+
+    enabled: bool = Field(True, description="Whether the check runs.")
+    after: Span = Field(timedelta(minutes=15), description="How long past its due time a run may wait.")
+    critical_after: Span = Field(timedelta(hours=2), description="Lateness of the latest run for severity critical.")
+
+
+class Stuck(Section):
+    """When a run stays in a state that should be short."""
+
+    enabled: bool = Field(True, description="Whether the check runs.")
+    pending_after: Span = Field(timedelta(minutes=30), description="Longest time in Pending, without a break.")
+    cancelling_after: Span = Field(timedelta(minutes=15), description="Longest time in Cancelling.")
+    paused_after: Span = Field(timedelta(hours=24), description="Longest time in Paused or Suspended.")
+
+
+class Zombie(Section):
+    """When a run is RUNNING and its heartbeats have stopped."""
+
+    enabled: bool = Field(True, description="Whether the check runs.")
+    missed_heartbeats: int = Field(3, ge=2, description="Heartbeat intervals without a beat.")
+    default_interval: Span = Field(
+        timedelta(seconds=180),
+        description="Interval assumed for a run that has sent one heartbeat only; Prefect's own default.",
+    )
+
+
+class Slow(Section):
+    """When a run takes longer than it may."""
+
+    enabled: bool = Field(True, description="Whether the check runs.")
+    limit: Span | None = Field(
+        None, description="Longest run time, all attempts together, waits and pauses left out. None: no limit."
+    )
+    expire_after: Span = Field(
+        timedelta(hours=24),
+        description="A deployment without an active schedule is forgiven this long after its slow run ended.",
+    )
+
+
+class Stale(Section):
+    """When a deployment has not succeeded for too long."""
+
+    enabled: bool = Field(True, description="Whether the check runs.")
+    within: Span | None = Field(
+        None, description="A success is expected within this time. None: from the deployment's own schedules."
+    )
+    missed_fires: int = Field(
+        2, ge=1, description="Fires of its own schedules that may pass without a success, when `within` is not given."
+    )
+    grace: Span = Field(timedelta(minutes=30), description="Time added after the last of those fires.")
+
+
+class Policy(Section):
+    """What may differ between deployments: one section a check."""
+
+    failed: EndedBadly = Field(EndedBadly(), description="The deployment's latest ended run failed: its code did.")
+    crashed: EndedBadly = Field(
+        EndedBadly(), description="The deployment's latest ended run crashed: what it ran on did."
+    )
+    late: Late = Field(Late(), description="Runs that are due and have not started.")
+    stuck: Stuck = Field(Stuck(), description="Runs too long in Pending, Cancelling or Paused.")
+    zombie: Zombie = Field(Zombie(), description="Runs that read RUNNING and whose heartbeats have stopped.")
+    slow: Slow = Field(Slow(), description="Runs beyond an explicit limit of run time.")
+    stale: Stale = Field(Stale(), description="Deployments without a recent success.")
+
+
+class Match(Section):
+    """Which deployments a rule is for. All that is given must match."""
+
+    deployment: str | None = Field(
+        None, description="Shell-style pattern on `flow/deployment`: `etl/*`, `*/nightly`. Case counts.", min_length=1
+    )
+    tag: str | None = Field(None, description="A tag of the deployment, exactly.", min_length=1)
+    pool: str | None = Field(None, description="Name of the deployment's work pool, exactly.", min_length=1)
+
+    @model_validator(mode="after")
+    def _something(self) -> Match:
+        if self.deployment is None and self.tag is None and self.pool is None:
+            raise ValueError("expected at least one of deployment, tag, pool")
+        return self
+
+
+class Rule(Policy):
+    """A change of policy for some deployments; only the fields that are written in it count."""
+
+    match: Match = Field(description="Which deployments the rule is for.")
+
+
+class Target(Section):
+    """The monitored server, and what of it is watched."""
+
+    name: str = Field(
+        "prefect",
+        description="The server's name in reports and fingerprints. Changing it starts a new history.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+    )
+    window: Span = Field(
+        timedelta(hours=24), description="How far back ended runs are read when nothing is remembered yet."
+    )
+    runs_without_deployment: bool = Field(
+        False, description="Whether runs without a deployment are watched too, by flow. Usually somebody's laptop."
+    )
+
+
+class Server(Section):
+    """How the Prefect API is asked."""
+
+    timeout: Span = Field(timedelta(seconds=15), description="Longest wait for one answer.")
+    attempts: int = Field(3, ge=1, le=10, description="Tries of one request, the first included.")
+    retry_budget: Span = Field(
+        timedelta(seconds=10), description="Longest time spent waiting between tries, per check."
+    )
+    page_size: int = Field(
+        200, ge=1, le=200, description="Rows asked for at a time; the server's own ceiling may be lower."
+    )
+
+
+class Slack(Section):
+    """Where the digest is posted. The token never stands here."""
+
+    channel: str | None = Field(None, description="Channel id or name for the digest. None: the digest is not posted.")
+    token_secret: str = Field(
+        "watchdog-slack-token",
+        description="Name of the Prefect Secret block with the bot token. WATCHDOG_SLACK_TOKEN goes before it.",
+    )
+    api_url: str = Field("https://slack.com/api/", description="Address of Slack's Web API.", pattern=r"^https?://.+")
+    timeout: Span = Field(timedelta(seconds=15), description="Longest wait for one answer of Slack's.")
+
+
+class Digest(Section):
+    """The daily report."""
+
+    time_zone: TimeZoneName = Field("UTC", description="IANA time zone in which the digest's days begin and end.")
+
+
+class Ping(Section):
+    """The dead-man's switch. Its address is a secret, and never stands here."""
+
+    url_secret: str = Field(
+        "watchdog-ping-url",
+        description="Name of the Prefect Secret block with the address to ping. WATCHDOG_PING_URL goes before it.",
+    )
+    timeout: Span = Field(timedelta(seconds=10), description="Longest wait for the answer.")
+
+
+class Redact(Section):
+    """What is taken out of text from runs, besides addresses with credentials, tokens and key-value secrets."""
+
+    patterns: tuple[Pattern, ...] = Field((), description="Regular expressions; what they match is replaced.")
+
+
+class State(Section):
+    """What the watchdog keeps on the server, and for how long."""
+
+    lock_expiry: Annotated[Duration, AfterValidator(_at_least_one_second)] = Field(
+        timedelta(minutes=3),
+        description="A check that has died holds the others up for this long. A live one renews in time.",
+    )
+    keep_runs: Span = Field(timedelta(hours=24), description="The check's own finished runs are deleted after this.")
+    keep_artifacts: Span = Field(
+        timedelta(days=7), description="The check's own artifact versions are deleted after this, the newest never."
+    )
+    keep_incidents: Span = Field(timedelta(days=90), description="Closed incidents are forgotten after this, by month.")
+
+
+class Config(Policy):
+    """The whole configuration."""
+
+    target: Target = Field(Target(), description="The monitored server, and what of it is watched.")
+    server: Server = Field(Server(), description="How the Prefect API is asked.")
+    slack: Slack = Field(Slack(), description="Where the digest is posted.")
+    digest: Digest = Field(Digest(), description="The daily report.")
+    ping: Ping = Field(Ping(), description="The dead-man's switch.")
+    redact: Redact = Field(Redact(), description="What is taken out of text from runs.")
+    state: State = Field(State(), description="What the watchdog keeps on the server, and for how long.")
+    rules: tuple[Rule, ...] = Field((), description="Changes for some deployments, in order: the last match wins.")

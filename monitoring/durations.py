@@ -1,0 +1,69 @@
+"""Durations as people write them: ``90s``, ``15m``, ``2h``, ``1d``, ``1w``, and sums such as ``1h30m``."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+_SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_PATTERN = r"^(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?$"
+EXPECTED = "a duration such as 90s, 15m, 2h, 1d or 1h30m"
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a duration; the units are w, d, h, m and s, largest first, each a whole number.
+
+    Raises:
+        ValueError: The text is no such duration.
+    """
+    compact = text.replace(" ", "").lower()
+    if not compact or not re.fullmatch(_PATTERN, compact):
+        raise ValueError(f"expected {EXPECTED}")
+    try:
+        return timedelta(seconds=sum(int(n) * _SECONDS[unit] for n, unit in re.findall(r"(\d+)([wdhms])", compact)))
+    except OverflowError:
+        raise ValueError(f"expected {EXPECTED}, of less than 2,700,000 years") from None
+
+
+def format_duration(span: timedelta) -> str:
+    """Write a duration so that ``parse_duration`` reads it back to the second: ``1d``, ``1h30m``, ``0s``."""
+    rest = round(span.total_seconds())
+    parts = []
+    for unit in "dhms":
+        count, rest = divmod(rest, _SECONDS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def spoken(span: timedelta) -> str:
+    """Write a duration for a person, in its two largest units: ``2 h 5 min``, ``3 d``, ``45 s``."""
+    rest = max(0, round(span.total_seconds()))
+    words = []
+    for unit, word in (("d", "d"), ("h", "h"), ("m", "min"), ("s", "s")):
+        count, rest = divmod(rest, _SECONDS[unit])
+        words.append((count, word))
+    first = next((index for index, (count, _) in enumerate(words) if count), len(words) - 1)
+    return " ".join(f"{count} {word}" for count, word in words[first : first + 2] if count) or "0 s"
+
+
+def _validate(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, str):
+        return parse_duration(value)
+    raise ValueError(f"expected {EXPECTED}, with its unit")
+
+
+#: A configured duration: a string with a unit. A bare number is refused, as its unit would be a guess.
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_validate),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?$", "examples": ["15m", "2h", "1d"]}
+    ),
+]

@@ -1,0 +1,149 @@
+"""What a check and a digest have to say, as values. Every rendering shows one of these and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date
+
+from pydantic import AwareDatetime
+
+from monitoring.model import Coverage, Finding, Incident, Observation, ServerState, Severity, Status, Value
+
+_RANK: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
+
+
+class HealthReport(Value):
+    """How the server stands now. Findings come most severe first, each followed by its symptoms."""
+
+    target: str
+    at: AwareDatetime
+    status: Status
+    server: ServerState
+    coverage: Coverage
+    #: Start of the window in which ended runs were read for this report.
+    since: AwareDatetime
+    deployments: int
+    active_runs: int
+    ended_runs: int
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def counts(self) -> dict[Severity, int]:
+        """How many problems there are by severity; symptoms are counted under their cause and not here."""
+        found = Counter(finding.severity for finding in self.findings if finding.symptom_of is None)
+        return {severity: found[severity] for severity in _RANK}
+
+    def symptoms(self, finding: Finding) -> tuple[Finding, ...]:
+        """The findings that are symptoms of this one."""
+        return tuple(other for other in self.findings if other.symptom_of == finding.fingerprint)
+
+    @property
+    def identity(self) -> str:
+        """A digest of all that matters in the report: it stays the same while nothing but the time changes."""
+        parts = [self.target, self.status, str(self.deployments)]
+        parts += [f"{query.name}={query.outcome}" for query in self.coverage.queries]
+        for finding in self.findings:
+            parts += [
+                finding.fingerprint,
+                finding.severity,
+                finding.since.isoformat(),
+                str(finding.flow_run_count),
+                *finding.flow_run_ids,
+                finding.expected,
+                str(finding.cause),
+                str(finding.symptom_of),
+                str(finding.url),
+            ]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+class Totals(Value):
+    """How the runs ended that ended in ``[start, end)``; the watchdog's own are left out."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+    completed: int = 0
+    failed: int = 0
+    crashed: int = 0
+    cancelled: int = 0
+
+    @property
+    def ended(self) -> int:
+        """All that ended."""
+        return self.completed + self.failed + self.crashed + self.cancelled
+
+    @property
+    def success_rate(self) -> float | None:
+        """Completed among those that were left to end by themselves; None when there are none.
+
+        A cancelled run says nothing about success: somebody wanted it gone.
+        """
+        judged = self.completed + self.failed + self.crashed
+        return self.completed / judged if judged else None
+
+
+class DigestReport(Value):
+    """How the server stands this morning, and how yesterday went."""
+
+    health: HealthReport
+    time_zone: str
+    #: The digest's own day, in its time zone.
+    day: date
+    #: None where the server did not answer: unknown, and not zero.
+    today: Totals | None = None
+    yesterday: Totals | None = None
+    day_before: Totals | None = None
+    #: Incidents that were resolved in the 24 hours before the digest, newest first.
+    resolved: tuple[Incident, ...] = ()
+
+
+def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Put findings in the order in which they are shown: causes by severity and age, each before its symptoms."""
+    everything = list(findings)
+    known = {finding.fingerprint for finding in everything}
+
+    def place(finding: Finding) -> tuple[int, str, str]:
+        return (_RANK[finding.severity], finding.since.isoformat(), finding.fingerprint)
+
+    heads = sorted((f for f in everything if f.symptom_of not in known), key=place)
+    rows: list[Finding] = []
+    for head in heads:
+        rows.append(head)
+        rows += sorted((f for f in everything if f.symptom_of == head.fingerprint), key=place)
+    return tuple(rows)
+
+
+def status_of(findings: Iterable[Finding], coverage: Coverage) -> Status:
+    """Judge the whole: critical if any finding is; else unknown if something was not seen; else warning; else ok."""
+    severities = {finding.severity for finding in findings}
+    if "critical" in severities:
+        return "critical"
+    if not coverage.complete:
+        return "unknown"
+    return "warning" if "warning" in severities else "ok"
+
+
+def health_report(observation: Observation, findings: Iterable[Finding], extra: Coverage) -> HealthReport:
+    """Put together what one check has to say.
+
+    Args:
+        observation: What was seen.
+        findings: What was found, correlated.
+        extra: Coverage of what is not part of the observation, such as the saved state.
+    """
+    rows = ordered(findings)
+    coverage = Coverage(queries=observation.coverage.queries + extra.queries)
+    return HealthReport(
+        target=observation.target,
+        at=observation.at,
+        status=status_of(rows, coverage),
+        server=observation.server,
+        coverage=coverage,
+        since=observation.since,
+        deployments=len(observation.deployments),
+        active_runs=len(observation.active),
+        ended_runs=len(observation.ended),
+        findings=rows,
+    )
