@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from monitoring.durations import Duration
+from monitoring.durations import LONGEST, Duration, format_duration
 
 _POSITIVE = timedelta(seconds=1)
 
@@ -21,7 +21,16 @@ _POSITIVE = timedelta(seconds=1)
 def _at_least_one_second(span: timedelta) -> timedelta:
     if span < _POSITIVE:
         raise ValueError("expected a duration of at least 1s")
+    if span > LONGEST:
+        raise ValueError(f"expected a duration of at most {format_duration(LONGEST)}")
     return span
+
+
+def _no_truth(value: Any) -> Any:
+    # pydantic reads true as 1: right for a flag in a form, wrong for `critical_after: yes`.
+    if isinstance(value, bool):
+        raise ValueError("expected a whole number")
+    return value
 
 
 def _zone(name: str) -> str:
@@ -34,15 +43,25 @@ def _zone(name: str) -> str:
 
 def _regex(pattern: str) -> str:
     try:
-        re.compile(pattern)
-    except re.error as error:
+        compiled = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"expected a regular expression as Python's re module reads it: {error}") from None
+    if compiled.search(""):
+        raise ValueError("expected a regular expression that does not match empty text: it would match everywhere")
     return pattern
+
+
+def _block_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]+", name):
+        raise ValueError("expected the name of a Secret block (lower case, digits, dashes), never the secret itself")
+    return name
 
 
 Span = Annotated[Duration, AfterValidator(_at_least_one_second)]
 TimeZoneName = Annotated[str, AfterValidator(_zone)]
 Pattern = Annotated[str, AfterValidator(_regex)]
+BlockName = Annotated[str, AfterValidator(_block_name)]
+Count = Annotated[int, BeforeValidator(_no_truth)]
 
 
 class Section(BaseModel):
@@ -55,7 +74,7 @@ class EndedBadly(Section):
     """When the latest ended run of a deployment failed or crashed."""
 
     enabled: bool = Field(True, description="Whether the check runs.")
-    critical_after: int = Field(3, ge=1, description="Runs in a row that must end so for severity critical.")
+    critical_after: Count = Field(3, ge=1, description="Runs in a row that must end so for severity critical.")
     expire_after: Span = Field(
         timedelta(hours=24),
         description="A deployment without an active schedule is forgiven this long after its last such run.",
@@ -83,7 +102,7 @@ class Zombie(Section):
     """When a run is RUNNING and its heartbeats have stopped."""
 
     enabled: bool = Field(True, description="Whether the check runs.")
-    missed_heartbeats: int = Field(3, ge=2, description="Heartbeat intervals without a beat.")
+    missed_heartbeats: Count = Field(3, ge=2, description="Heartbeat intervals without a beat.")
     default_interval: Span = Field(
         timedelta(seconds=180),
         description="Interval assumed for a run that has sent one heartbeat only; Prefect's own default.",
@@ -110,7 +129,7 @@ class Stale(Section):
     within: Span | None = Field(
         None, description="A success is expected within this time. None: from the deployment's own schedules."
     )
-    missed_fires: int = Field(
+    missed_fires: Count = Field(
         2, ge=1, description="Fires of its own schedules that may pass without a success, when `within` is not given."
     )
     grace: Span = Field(timedelta(minutes=30), description="Time added after the last of those fires.")
@@ -172,11 +191,11 @@ class Server(Section):
     """How the Prefect API is asked."""
 
     timeout: Span = Field(timedelta(seconds=15), description="Longest wait for one answer.")
-    attempts: int = Field(3, ge=1, le=10, description="Tries of one request, the first included.")
+    attempts: Count = Field(3, ge=1, le=10, description="Tries of one request, the first included.")
     retry_budget: Span = Field(
         timedelta(seconds=10), description="Longest time spent waiting between tries, per check."
     )
-    page_size: int = Field(
+    page_size: Count = Field(
         200, ge=1, le=200, description="Rows asked for at a time; the server's own ceiling may be lower."
     )
 
@@ -185,7 +204,7 @@ class Slack(Section):
     """Where the digest is posted. The token never stands here."""
 
     channel: str | None = Field(None, description="Channel id or name for the digest. None: the digest is not posted.")
-    token_secret: str = Field(
+    token_secret: BlockName = Field(
         "watchdog-slack-token",
         description="Name of the Prefect Secret block with the bot token. WATCHDOG_SLACK_TOKEN goes before it.",
     )
@@ -202,7 +221,7 @@ class Digest(Section):
 class Ping(Section):
     """The dead-man's switch. Its address is a secret, and never stands here."""
 
-    url_secret: str = Field(
+    url_secret: BlockName = Field(
         "watchdog-ping-url",
         description="Name of the Prefect Secret block with the address to ping. WATCHDOG_PING_URL goes before it.",
     )
@@ -218,7 +237,7 @@ class Redact(Section):
 class State(Section):
     """What the watchdog keeps on the server, and for how long."""
 
-    lock_expiry: Annotated[Duration, AfterValidator(_at_least_one_second)] = Field(
+    lock_expiry: Span = Field(
         timedelta(minutes=3),
         description="A check that has died holds the others up for this long. A live one renews in time.",
     )

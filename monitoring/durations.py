@@ -9,8 +9,13 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_PATTERN = r"^(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?$"
-EXPECTED = "a duration such as 90s, 15m, 2h, 1d or 1h30m"
+# The digits are bounded because Python refuses to read endless ones, and not as a duration would be refused.
+_PARTS = re.compile("".join(rf"(?:([0-9]{{1,12}}){unit})?" for unit in _SECONDS), re.IGNORECASE)
+_SPACE_BETWEEN = re.compile(r"(?<=[a-z])\s+(?=[0-9])", re.IGNORECASE)
+_SCHEMA_PATTERN = "^" + "".join(rf"(\d+{unit})?" for unit in _SECONDS) + "$"
+EXPECTED = "a duration such as 90s, 15m, 2h, 1d or 1h30m, with its unit"
+#: Longer ones are slips of the pen, and would leave the calendar when taken from a date.
+LONGEST = timedelta(days=36_500)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -19,13 +24,13 @@ def parse_duration(text: str) -> timedelta:
     Raises:
         ValueError: The text is no such duration.
     """
-    compact = text.replace(" ", "").lower()
-    if not compact or not re.fullmatch(_PATTERN, compact):
+    parts = _PARTS.fullmatch(_SPACE_BETWEEN.sub("", text.strip()))
+    if parts is None or not any(parts.groups()):
         raise ValueError(f"expected {EXPECTED}")
-    try:
-        return timedelta(seconds=sum(int(n) * _SECONDS[unit] for n, unit in re.findall(r"(\d+)([wdhms])", compact)))
-    except OverflowError:
-        raise ValueError(f"expected {EXPECTED}, of less than 2,700,000 years") from None
+    seconds = sum(int(count or 0) * unit for count, unit in zip(parts.groups(), _SECONDS.values(), strict=True))
+    if seconds > LONGEST.total_seconds():
+        raise ValueError(f"expected a duration of at most {format_duration(LONGEST)}")
+    return timedelta(seconds=seconds)
 
 
 def format_duration(span: timedelta) -> str:
@@ -55,7 +60,7 @@ def _validate(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return parse_duration(value)
-    raise ValueError(f"expected {EXPECTED}, with its unit")
+    raise ValueError(f"expected {EXPECTED}")
 
 
 #: A configured duration: a string with a unit. A bare number is refused, as its unit would be a guess.
@@ -63,7 +68,5 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(_validate),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?$", "examples": ["15m", "2h", "1d"]}
-    ),
+    WithJsonSchema({"type": "string", "minLength": 2, "pattern": _SCHEMA_PATTERN, "examples": ["15m", "2h", "1d"]}),
 ]
