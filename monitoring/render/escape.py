@@ -1,0 +1,117 @@
+"""Text that others wrote, made harmless for where it is shown.
+
+Names and messages come from whoever may start a run. Each place that shows them reads some characters
+as its own language, so each has its own function here; all of them begin with ``clean``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from urllib.parse import quote, urlsplit
+
+from markupsafe import Markup
+
+#: Characters of one value that are shown, where nobody asks for fewer.
+LIMIT = 300
+#: Nothing beyond this is even looked at: a run's message can hold megabytes.
+_READ = 20_000
+
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]")
+#: Cc are control characters; Cf the invisible ones: zero width, bidirectional, soft hyphen, tags. Cs cannot be encoded.
+_INVISIBLE = {"Cc", "Cf", "Cs"}
+
+_MARKDOWN = re.compile(r"[\\`*_\[\]<>|~&$]")
+_LINE_START = re.compile(r"#{1,6}(?:\s|$)|[+-](?:\s|$)|[-:=](?=[-:=\s]|$)|\d{1,9}(?=[.)](?:\s|$))")
+#: What GitHub's Markdown links without being asked: addresses, ``www.`` and mail addresses.
+_AUTOLINK = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)", re.IGNORECASE)
+#: Invisible, without width, and no part of an address: it ends what would become a link.
+WORD_JOINER = "\u2060"
+
+#: What Slack reads as formatting at the edge of a word, and what looks like it. Slack has no way to escape it.
+_SLACK_ALIKE = str.maketrans({"*": "\u2217", "_": "\u02cd", "~": "\u223c", "`": "\u02cb"})
+_SLACK_EDGE = re.compile(r"(?<![^\W_])[*_~`]|[*_~`](?![^\W_])")
+
+
+def clean(text: str, limit: int = LIMIT) -> str:
+    """Make one line of visible characters.
+
+    Args:
+        text: Anything.
+        limit: The most characters of the answer; what is longer ends with an ellipsis, at a word's end if there is one.
+    """
+    cut_off = len(text) > _READ
+    plain = _ANSI.sub("", text[:_READ])
+    # Whitespace first: a line feed is a control character too, and must leave a space behind.
+    spaced = " ".join(plain.split())
+    shown = "".join(char for char in spaced if unicodedata.category(char) not in _INVISIBLE)
+    shown = " ".join(shown.split())
+    return _shorten(shown + "…" if cut_off else shown, limit)
+
+
+def _shorten(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    head = text[: limit - 1]
+    space = head.rfind(" ")
+    # A word's end is a good place to stop unless most of the text would be lost for it.
+    return (head[:space] if space > limit * 0.8 else head).rstrip() + "…"
+
+
+def markdown(text: str, limit: int = LIMIT) -> Markup:
+    """Escape text for GitHub's Markdown, within a line or a table's cell: it reads as it is and does nothing.
+
+    The answer is ``Markup``, as templates know text that needs no more escaping. Addresses are broken with a word
+    joiner, as a viewer would make links of them whatever is escaped.
+    """
+    shown = clean(text, limit)
+    start = _LINE_START.match(shown)
+    escaped = _MARKDOWN.sub(r"\\\g<0>", _AUTOLINK.sub(WORD_JOINER, shown))
+    if start:
+        # What makes a heading, a list or a rule does so only at the start of a line.
+        at = start.end() if start[0][0].isdigit() else 0
+        escaped = f"{escaped[:at]}\\{escaped[at:]}"
+    return Markup(escaped)
+
+
+def address(url: str | None) -> str | None:
+    """Encode an address so that it cannot end the link that it is put in; None for anything but http and https."""
+    if url is None:
+        return None
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        return None
+    if scheme not in ("http", "https"):
+        return None
+    return quote(url.encode("utf-8", "replace"), safe="%/:=&?~#+!,;@-._[]$")
+
+
+def markdown_link(text: str, url: str | None, limit: int = LIMIT) -> Markup:
+    """Link text to an address; plain text where there is no address that can be linked to."""
+    label, target = markdown(text, limit), address(url)
+    return Markup(f"[{label}]({target})") if target and label else label
+
+
+def slack(text: str, limit: int = LIMIT) -> str:
+    """Escape text for Slack's mrkdwn: no mention, no link and no formatting comes through.
+
+    ``&``, ``<`` and ``>`` as https://docs.slack.dev/messaging/formatting-message-text asks; what would be formatting at
+    the edge of a word is replaced by characters that look alike.
+    """
+    shown = _SLACK_EDGE.sub(lambda match: match[0].translate(_SLACK_ALIKE), clean(text, limit))
+    return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def slack_link(text: str, url: str | None, limit: int = LIMIT) -> str:
+    """Link text to an address in Slack's mrkdwn; plain text where there is no address that can be linked to."""
+    label, target = slack(text, limit), address(url)
+    if not target or not label:
+        return label
+    # The first bar ends the address; a second one is kept out of the label.
+    return f"<{target.replace('&', '&amp;')}|{label.replace('|', '¦')}>"
+
+
+def terminal(text: str, limit: int = LIMIT) -> str:
+    """Make text harmless for a terminal. It goes into ``rich.text.Text``, which reads no markup."""
+    return clean(text, limit)

@@ -1,0 +1,166 @@
+"""How things are called, the same in every rendering. No function here escapes: what it returns is plain text."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from monitoring.model import Cause, CheckName, Finding, Severity, Status
+from monitoring.report import HealthReport, Totals
+
+#: The checks in the order in which they are shown, with what a heading calls them.
+CHECKS: dict[CheckName, str] = {
+    "server": "Server",
+    "failed": "Failed",
+    "crashed": "Crashed",
+    "zombie": "Zombies: running, and no heartbeats",
+    "late": "Late",
+    "stuck": "Stuck",
+    "slow": "Slow",
+    "stale": "Stale: no recent success",
+}
+
+STATUS: dict[Status, str] = {"ok": "OK", "warning": "Warning", "critical": "Critical", "unknown": "Unknown"}
+
+#: What stands where there is nothing to say.
+NOTHING = "\u2013"
+
+#: For a glance; never the only sign of anything.
+SIGN: dict[Status, str] = {"ok": "🟢", "warning": "🟡", "critical": "🔴", "unknown": "⚪"}
+SEVERITY_SIGN: dict[Severity, str] = {"critical": "🔴", "warning": "🟡", "info": "⚪"}
+
+
+def moment(at: datetime) -> str:
+    """Write a time for a person: ``2026-01-31 08:00 UTC``."""
+    return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
+
+
+def stamp(at: datetime) -> str:
+    """Write a time for a program: ``2026-01-31T08:00:00Z``."""
+    return at.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Write a number with what it counts: ``1 run``, ``1,200 runs``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def subject(finding: Finding) -> str:
+    """Name what a finding is about; a deployment's name speaks for itself, everything else says its kind."""
+    kind, name = finding.subject.kind, finding.subject.name
+    return name if kind == "deployment" else f"{kind} {name}"
+
+
+def run_url(report: HealthReport, run_id: str) -> str | None:
+    """The address of a run in Prefect's UI, as ``prefect.utilities.urls.url_for`` makes it; None without a UI."""
+    return f"{report.server.ui_url.rstrip('/')}/runs/flow-run/{run_id}" if report.server.ui_url else None
+
+
+def cause(why: Cause) -> str:
+    """Write a cause in one string: ``work-pool etl: no-live-worker``."""
+    return f"{why.kind} {why.name}: {why.reason}"
+
+
+def heads(report: HealthReport) -> tuple[Finding, ...]:
+    """The problems: findings that are no symptoms of another one in the report, and not merely informational."""
+    known = {finding.fingerprint for finding in report.findings}
+    return tuple(f for f in report.findings if f.severity != "info" and f.symptom_of not in known)
+
+
+def infos(report: HealthReport) -> tuple[Finding, ...]:
+    """What could not be judged, one subject each."""
+    return tuple(finding for finding in report.findings if finding.severity == "info")
+
+
+def symptoms(report: HealthReport) -> dict[str, tuple[Finding, ...]]:
+    """The symptoms by the fingerprint of what they are symptoms of."""
+    found: dict[str, list[Finding]] = {}
+    for finding in report.findings:
+        if finding.symptom_of is not None and finding.severity != "info":
+            found.setdefault(finding.symptom_of, []).append(finding)
+    return {head: tuple(rows) for head, rows in found.items()}
+
+
+def headline(report: HealthReport) -> str:
+    """Say in one sentence how the server stands."""
+    problems = heads(report)
+    critical = sum(finding.severity == "critical" for finding in problems)
+    parts = [counted(critical, "critical problem")] if critical else []
+    if len(problems) > critical:
+        parts.append(counted(len(problems) - critical, "warning"))
+    found = " and ".join(parts)
+    unseen = "not everything could be seen"
+    if report.coverage.complete:
+        return f"{found}." if found else "Nothing is wrong."
+    return f"{found}; {unseen}." if found else f"Nothing wrong was seen, but {unseen}."
+
+
+def also(report: HealthReport) -> str:
+    """Say how many symptoms there are, which the headline leaves out; empty where there are none."""
+    number = sum(map(len, symptoms(report).values()))
+    return f"{counted(number, 'symptom')} of these: shown under the cause, and not counted." if number else ""
+
+
+def seen(report: HealthReport) -> str:
+    """Say what was looked at, with units and zones."""
+    return (
+        f"{counted(report.deployments, 'deployment')}, {counted(report.active_runs, 'active run')} and "
+        f"{counted(report.ended_runs, 'run')} that ended since {moment(report.since)}."
+    )
+
+
+def percent(rate: float) -> str:
+    """Write a share so that only all is 100 % and only none is 0 %."""
+    shown = f"{rate:.1%}"
+    if shown == "100.0%" and rate < 1:
+        shown = "99.9%"
+    elif shown == "0.0%" and rate > 0:
+        shown = "0.1%"
+    return shown.replace("%", " %")
+
+
+def success(totals: Totals | None) -> str:
+    """Write a period's success rate with the numbers behind it; unknown is not zero, and nothing is not failure."""
+    if totals is None:
+        return "unknown"
+    rate = totals.success_rate
+    if rate is None:
+        return "no runs ended" if not totals.ended else f"only cancelled runs ({totals.cancelled:,})"
+    return f"{percent(rate)} ({totals.completed:,} of {totals.completed + totals.failed + totals.crashed:,} runs)"
+
+
+def change(later: Totals | None, before: Totals | None) -> str:
+    """Compare two periods' success rates in percentage points: ``up 2.5 points``; empty where that cannot be."""
+    if later is None or before is None or later.success_rate is None or before.success_rate is None:
+        return ""
+    points = (later.success_rate - before.success_rate) * 100
+    if abs(points) < 0.05:
+        return "unchanged"
+    return f"{'up' if points > 0 else 'down'} {abs(points):.1f} points"
+
+
+def breakdown(totals: Totals | None) -> str:
+    """Say how a period's runs ended."""
+    if totals is None:
+        return "unknown"
+    if not totals.ended:
+        return "no runs ended"
+    parts = [f"{number:,} {word}" for word, number in ended(totals) if number]
+    return f"{counted(totals.ended, 'run')} ended: {', '.join(parts)}"
+
+
+def ended(totals: Totals) -> tuple[tuple[str, int], ...]:
+    """How many runs ended in which way."""
+    return (
+        ("completed", totals.completed),
+        ("failed", totals.failed),
+        ("crashed", totals.crashed),
+        ("cancelled", totals.cancelled),
+    )
+
+
+#: What the digest groups together, in its order.
+DIGEST_GROUPS: tuple[tuple[str, frozenset[CheckName]], ...] = (
+    ("What fails", frozenset({"failed", "crashed"})),
+    ("What is stale", frozenset({"stale"})),
+    ("What else is wrong", frozenset(CHECKS) - {"failed", "crashed", "stale"}),
+)

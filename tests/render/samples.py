@@ -1,0 +1,196 @@
+"""Reports to render: a healthy server, a bad one, one that cannot be reached, one that was half seen."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+
+from monitoring.model import (
+    Cause,
+    CheckName,
+    Coverage,
+    Finding,
+    Incident,
+    Query,
+    ServerState,
+    Severity,
+    Subject,
+    fingerprint,
+)
+from monitoring.report import DigestReport, HealthReport, Totals, ordered, status_of
+
+NOW = datetime(2026, 3, 10, 7, 0, tzinfo=timezone.utc)
+UI = "https://prefect.example.com"
+SERVER = ServerState(api_url=f"{UI}/api", ui_url=UI, version="3.8.8")
+QUERIES = ("deployments", "active runs", "ended runs", "work pools", "heartbeats", "saved state")
+SEEN = Coverage(queries=tuple(Query(name=name, outcome="complete") for name in QUERIES))
+
+#: What somebody may call a flow who wants the watchdog to say something else.
+HOSTILE = "<!channel> | `rm -rf` [click](https://evil.example) *b* <b>x</b> ![i](https://evil.example/i.png)"
+
+
+def finding(
+    check: CheckName,
+    name: str,
+    *,
+    severity: Severity = "warning",
+    summary: str = "",
+    observed: str = "1 run",
+    expected: str = "none",
+    ago: timedelta = timedelta(hours=3),
+    runs: int = 1,
+    cause: Cause | None = None,
+    symptom_of: str | None = None,
+) -> Finding:
+    """Make a finding about a deployment."""
+    return Finding(
+        fingerprint=fingerprint("prod", check, "deployment", f"id-{name}"),
+        check=check,
+        severity=severity,
+        subject=Subject(kind="deployment", id=f"id-{name}", name=name),
+        flow=name.partition("/")[0],
+        deployment=name,
+        flow_run_ids=tuple(f"run-{number}" for number in range(min(runs, 3))),
+        flow_run_count=runs,
+        summary=summary or f"{name} is {check}",
+        observed=observed,
+        expected=expected,
+        since=NOW - ago,
+        url=f"{UI}/deployments/deployment/id",
+        cause=cause,
+        symptom_of=symptom_of,
+    )
+
+
+def report(*findings: Finding, coverage: Coverage = SEEN, server: ServerState = SERVER) -> HealthReport:
+    """Make a report of findings."""
+    rows = ordered(findings)
+    return HealthReport(
+        target="prod",
+        at=NOW,
+        status=status_of(rows, coverage),
+        server=server,
+        coverage=coverage,
+        since=NOW - timedelta(hours=24),
+        deployments=42,
+        active_runs=7,
+        ended_runs=1_234,
+        findings=rows,
+    )
+
+
+def healthy() -> HealthReport:
+    """Nothing is wrong."""
+    return report()
+
+
+def bad() -> HealthReport:
+    """Many things are, with causes, symptoms and a hostile name."""
+    failed = finding(
+        "failed",
+        "etl/nightly",
+        severity="critical",
+        summary="etl/nightly failed 3 times in a row",
+        observed="3 runs in a row failed; the last: ValueError: no rows in orders_2026_03_09",
+        expected="the latest ended run completes",
+        runs=3,
+        cause=Cause(kind="flow-run", name="load-orders", reason="failed"),
+    )
+    pool = Cause(kind="work-pool", name="k8s", reason="no-live-worker")
+    late = finding(
+        "late",
+        "reports/daily",
+        severity="critical",
+        summary="2 runs are late, the first one by 4 h",
+        observed="2 runs due and not started, the first since 4 h",
+        expected="a start within 15 min",
+        ago=timedelta(hours=4),
+        runs=2,
+        cause=pool,
+    )
+    return report(
+        failed,
+        finding(
+            "stale",
+            "etl/nightly",
+            severity="critical",
+            summary="no success for 3 d",
+            observed="last success 3 d ago",
+            expected="a success within 1 d 30 min",
+            ago=timedelta(days=3),
+            runs=0,
+            symptom_of=failed.fingerprint,
+        ),
+        late,
+        finding("late", "reports/hourly", observed="1 run due for 20 min", cause=pool, symptom_of=late.fingerprint),
+        finding("crashed", f"ml/{HOSTILE}", summary=f"{HOSTILE} crashed", observed="1 run crashed"),
+        finding("stale", "crm/sync", severity="critical", observed="last success 2 d ago", expected="one within 2 h"),
+        finding("slow", "ml/train", observed="running for 5 h", expected="at most 2 h"),
+        finding("zombie", "ml/score", severity="info", summary="never sent a heartbeat: dead or alive is unknown"),
+    )
+
+
+def unreachable() -> HealthReport:
+    """The server does not answer."""
+    down = Finding(
+        fingerprint=fingerprint("prod", "server", "server", "prod"),
+        check="server",
+        severity="critical",
+        subject=Subject(kind="server", id="prod", name="prod"),
+        summary="the Prefect API cannot be reached",
+        observed="connection refused",
+        expected="an answer within 15 s",
+        since=NOW,
+        url=f"{UI}/api",
+        cause=Cause(kind="server", name="prod", reason="unreachable"),
+    )
+    nothing = Coverage(queries=tuple(Query(name=name, outcome="failed", detail="unreachable") for name in QUERIES))
+    empty = report(down, coverage=nothing, server=ServerState(api_url=f"{UI}/api", problem="connection refused"))
+    return empty.model_copy(update={"deployments": 0, "active_runs": 0, "ended_runs": 0})
+
+
+def incomplete() -> HealthReport:
+    """A part could not be seen, and in the rest nothing is wrong."""
+    return report(
+        coverage=Coverage(
+            queries=(
+                *SEEN.queries[:2],
+                Query(name="ended runs", outcome="partial", detail="page 3 of 9 was answered with status 500"),
+                Query(name="work pools", outcome="failed"),
+            )
+        )
+    )
+
+
+def totals(day: date, completed: int = 0, failed: int = 0, crashed: int = 0, cancelled: int = 0) -> Totals:
+    """Make the counts of one day."""
+    start = datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
+    return Totals(
+        start=start,
+        end=min(start + timedelta(days=1), NOW),
+        completed=completed,
+        failed=failed,
+        crashed=crashed,
+        cancelled=cancelled,
+    )
+
+
+def digest(health: HealthReport) -> DigestReport:
+    """Make the digest of a morning."""
+    gone = finding("failed", "web/scrape", observed="1 run failed", ago=timedelta(hours=20))
+    return DigestReport(
+        health=health,
+        time_zone="UTC",
+        day=NOW.date(),
+        today=totals(date(2026, 3, 10), completed=61, failed=1),
+        yesterday=totals(date(2026, 3, 9), completed=1_190, failed=31, crashed=3, cancelled=10),
+        day_before=totals(date(2026, 3, 8), completed=1_200, failed=12),
+        resolved=(
+            Incident(
+                finding=gone,
+                opened_at=NOW - timedelta(hours=20),
+                last_seen=NOW - timedelta(hours=9),
+                resolved_at=NOW - timedelta(hours=9),
+                resolution="succeeded",
+            ),
+        ),
+    )
