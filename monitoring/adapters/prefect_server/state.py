@@ -1,0 +1,234 @@
+"""What the watchdog remembers between checks, as documents on the monitored server.
+
+One document per concern and rate of change, so that a write is small: ``ledger``, ``incidents`` (the open ones),
+``artifacts`` (what was published) and ``closed-YYYY-MM`` (incidents by the month, UTC, in which they were resolved).
+Each is JSON: ``{"schema": 1, "data": ...}``.
+
+Reading never writes, so a digest and a person at a terminal may read without the lock. A document that cannot be
+understood is reported by every reader, and set aside by the next check that saves; it is never overwritten.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+from monitoring.adapters.prefect_server.documents import SLUG, Documents, aside
+from monitoring.config import State as Settings
+from monitoring.errors import StateError
+from monitoring.model import Coverage, Incident, Ledger, Query
+from monitoring.ports import PublishedArtifact, SavedState
+
+T = TypeVar("T")
+
+#: Takes a document's data from one schema to the next: ``(document's name, data) -> data``.
+Migration = Callable[[str, Any], Any]
+
+#: In order: the first goes from schema 1 to 2. The schema that is written is one more than there are.
+MIGRATIONS: tuple[Migration, ...] = ()
+
+_LEDGER = TypeAdapter(Ledger)
+_INCIDENTS = TypeAdapter(dict[str, Incident])
+_ARTIFACTS = TypeAdapter(dict[str, PublishedArtifact])
+_CLOSED = TypeAdapter(tuple[Incident, ...])
+
+#: Months of closed incidents that lie further back than this are not read by ``load``.
+RECENT = timedelta(days=7)
+_OLDEST_MONTHS = 12
+
+
+class UnreadableError(ValueError):
+    """A document's body is not what this or an earlier version wrote."""
+
+
+def decode(name: str, body: str, adapter: TypeAdapter[T], migrations: tuple[Migration, ...] = MIGRATIONS) -> T:
+    """Read a document's body.
+
+    Args:
+        name: The document's name, for messages and migrations.
+        body: What is stored.
+        adapter: Validates the data.
+        migrations: As ``MIGRATIONS``.
+
+    Raises:
+        UnreadableError: It is broken.
+        StateError: A newer watchdog wrote it.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise UnreadableError("no JSON") from None
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if type(schema) is not int or schema < 1 or "data" not in document:
+        raise UnreadableError("not a document of the watchdog's")
+    if schema > len(migrations) + 1:
+        raise StateError(
+            f"{SLUG}/{name} was written by a newer watchdog (schema {schema}, this one knows {len(migrations) + 1}): "
+            "upgrade this one"
+        )
+    try:
+        data = document["data"]
+        for migrate in migrations[schema - 1 :]:
+            data = migrate(name, data)
+        return adapter.validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UnreadableError(f"{place}: {first['msg']}" if place else first["msg"]) from None
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        # A migration met something that no version wrote.
+        raise UnreadableError(f"cannot be migrated ({type(error).__name__})") from None
+
+
+def encode(data: Any, migrations: tuple[Migration, ...] = MIGRATIONS) -> str:
+    """Write a document's body."""
+    return to_json({"schema": len(migrations) + 1, "data": data}).decode()
+
+
+def month(moment: datetime) -> str:
+    """Return the name of the document for incidents that were resolved then."""
+    return f"closed-{moment.astimezone(timezone.utc):%Y-%m}"
+
+
+def recent_months(now: datetime) -> list[str]:
+    """Return the documents that hold the incidents resolved in the last ``RECENT``, newest first."""
+    return sorted({month(now), month(now - RECENT)}, reverse=True)
+
+
+def expired_months(now: datetime, keep: timedelta) -> list[str]:
+    """Return the documents whose incidents were all resolved longer ago than that, the last twelve of them.
+
+    Args:
+        now: The time of the check.
+        keep: How long closed incidents are kept.
+    """
+    names = []
+    first = (now - keep).astimezone(timezone.utc).replace(day=1)
+    for _ in range(_OLDEST_MONTHS):
+        first = (first - timedelta(days=1)).replace(day=1)
+        names.append(month(first))
+    return names
+
+
+def newest_first(incidents: Iterable[Incident]) -> tuple[Incident, ...]:
+    """Put closed incidents in order, each of them once.
+
+    The same incident is closed again by the next check when this one is stopped before it forgets that the incident
+    is open; what was said last counts.
+    """
+    each = {(incident.finding.fingerprint, incident.opened_at): incident for incident in incidents}
+    return tuple(sorted(each.values(), key=lambda i: (_closed_at(i), i.finding.fingerprint), reverse=True))
+
+
+def _closed_at(incident: Incident) -> datetime:
+    return incident.resolved_at or incident.last_seen
+
+
+class BlockState:
+    """The saved state of one check."""
+
+    def __init__(
+        self, documents: Documents, settings: Settings, now: datetime, confirm: Callable[[], None] = lambda: None
+    ) -> None:
+        """Nothing is asked before ``load``.
+
+        Args:
+            documents: Where it is kept.
+            settings: How long closed incidents are kept.
+            now: The time of the check.
+            confirm: Called before each write; raises ``LockLost`` when another check writes now.
+        """
+        self._documents = documents
+        self._settings = settings
+        self._now = now
+        self._confirm = confirm
+        self._broken: set[str] = set()
+        self._expired: list[str] = []
+
+    def load(self) -> tuple[SavedState, Coverage]:
+        """Read everything, of closed incidents those of the last ``RECENT`` at the least; in one request.
+
+        Returns:
+            The state, and what could not be understood of it: that is empty in the state.
+
+        Raises:
+            StateError: A newer watchdog wrote it.
+            ServerProblem: The server that keeps it cannot be used.
+        """
+        recent = recent_months(self._now)
+        expired = [name for name in expired_months(self._now, self._settings.keep_incidents) if name not in recent]
+        bodies = self._documents.read_all(["ledger", "incidents", "artifacts", *recent, *expired])
+        self._expired = [name for name in expired if name in bodies]
+        self._broken.clear()
+        queries: list[Query] = []
+
+        def read(name: str, adapter: TypeAdapter[T], empty: T) -> T:
+            if name not in bodies:
+                return empty
+            try:
+                return decode(name, bodies[name], adapter)
+            except UnreadableError as problem:
+                self._broken.add(name)
+                detail = f"{SLUG}/{name} cannot be read ({problem}): set aside as {SLUG}/{aside(name, bodies[name])}"
+                queries.append(Query(name=f"state:{name}", outcome="partial", detail=detail))
+                return empty
+
+        state = SavedState(
+            ledger=read("ledger", _LEDGER, Ledger()),
+            incidents=read("incidents", _INCIDENTS, {}),
+            artifacts=read("artifacts", _ARTIFACTS, {}),
+            closed=newest_first(incident for name in recent for incident in read(name, _CLOSED, ())),
+        )
+        return state, Coverage(queries=tuple(queries) or (Query(name="state", outcome="complete"),))
+
+    def save(self, before: SavedState, after: SavedState) -> None:
+        """Write the documents that differ, and delete the closed months that have expired.
+
+        Raises:
+            LockLost: Another check took over; nothing more was written.
+            StateError: A newer watchdog wrote a document that would be changed.
+            ServerProblem: The server that keeps it cannot be used.
+        """
+        for name in sorted(self._broken):
+            self._confirm()
+            self._documents.set_aside(name)
+        # We may be stopped between any two writes. What follows from something else is written before it, so that the
+        # next check does the rest again: an incident is filed as closed before it leaves the open ones, and both
+        # before the ledger, whose cursor says which ended runs need not be looked at any more.
+        self._file(before.closed, after.closed)
+        self._write("incidents", dict(before.incidents), dict(after.incidents))
+        self._write("artifacts", dict(before.artifacts), dict(after.artifacts))
+        self._write("ledger", before.ledger, after.ledger)
+        self._broken.clear()
+        while self._expired:
+            self._confirm()
+            self._documents.delete(self._expired[-1])
+            self._expired.pop()
+
+    def _write(self, name: str, before: object, after: object) -> None:
+        if before != after:
+            self._confirm()
+            self._documents.write(name, encode(after))
+
+    def _file(self, before: Iterable[Incident], after: Iterable[Incident]) -> None:
+        """Add what is new to the months it belongs to; a month need not have been read before."""
+        known = set(before)
+        new: dict[str, list[Incident]] = {}
+        for incident in after:
+            if incident not in known:
+                new.setdefault(month(_closed_at(incident)), []).append(incident)
+        for name, incidents in new.items():
+            body = self._documents.read(name)
+            try:
+                filed = () if body is None else decode(name, body, _CLOSED)
+            except UnreadableError:
+                self._confirm()
+                self._documents.set_aside(name)
+                filed = ()
+            self._confirm()
+            self._documents.write(name, encode(newest_first([*filed, *incidents])))
