@@ -98,6 +98,11 @@ class Process:
         return self._popen is not None and self._popen.poll() is None
 
     @property
+    def status(self) -> int | None:
+        """The exit status of the program; none while it runs or before it was started."""
+        return self._popen.poll() if self._popen else None
+
+    @property
     def pid(self) -> int:
         """The process id, which is also the id of its group and session."""
         if self._popen is None:
@@ -130,8 +135,7 @@ class Process:
                 return True
             if self.running:
                 return False
-            status = self._popen.returncode if self._popen else "none, it was not started"
-            raise StackError(f"{self.name} ended (status {status}) before {waiting_for}{_tail(self.log)}")
+            raise StackError(f"{self.name} ended (status {self.status}) before {waiting_for}{_tail(self.log)}")
 
         wait_until(done_or_ended, timeout=timeout, waiting_for=waiting_for, log=self.log)
 
@@ -197,7 +201,12 @@ class Server(Process):
         headers = {}
         if self.auth_string:
             headers["Authorization"] = "Basic " + base64.b64encode(self.auth_string.encode()).decode()
-        answer = httpx.request(method, self.api_url + path, json=body, headers=headers, timeout=30, trust_env=False)
+        for _ in range(20):
+            answer = httpx.request(method, self.api_url + path, json=body, headers=headers, timeout=30, trust_env=False)
+            # Two writers met in SQLite, and this one was rolled back. Prefect's own clients try again, too.
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(0.5)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -1,0 +1,81 @@
+"""Fixtures for integration tests. A missing program is a failure that names it, never a skip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+
+from demo.stack import Server
+from tests.support.seeding import Seed
+from tests.support.servers import Emptier, Postgres, connected, start_server
+from tests.support.slack import SlackEmulator
+
+ServerFactory = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def _shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Emptier]]:
+    server = start_server(tmp_path_factory.mktemp("prefect-server"))
+    yield server, Emptier(server)
+    server.stop()
+
+
+@pytest.fixture
+def prefect_server(_shared_server: tuple[Server, Emptier]) -> Iterator[Server]:
+    """The session's server, emptied for this test; Prefect's client in this process is pointed at it."""
+    server, empty = _shared_server
+    empty()
+    with connected(server):
+        yield server
+
+
+@pytest.fixture
+def seed(prefect_server: Server) -> Seed:
+    """A history writer for `prefect_server`."""
+    return Seed(prefect_server.database_url)
+
+
+@pytest.fixture(scope="session")
+def _postgres() -> Iterator[Postgres]:
+    postgres = Postgres()
+    try:
+        postgres.start()
+        yield postgres
+    finally:
+        postgres.stop()
+
+
+@pytest.fixture
+def fresh_server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[ServerFactory]:
+    """Make servers that a test may kill or configure: ``fresh_server({"PREFECT_...": "..."}, database="postgresql")``.
+
+    They are stopped after the test. Prefect's client in this process is not pointed at them: see `connected`.
+    """
+    servers: list[Server] = []
+
+    def make(env: Mapping[str, str] | None = None, *, database: str = "sqlite") -> Server:
+        url = request.getfixturevalue("_postgres").new_database() if database == "postgresql" else None
+        servers.append(start_server(tmp_path_factory.mktemp("fresh-server"), database_url=url, env=env))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.stop(timeout=5)
+
+
+@pytest.fixture(scope="session")
+def _shared_slack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlackEmulator]:
+    slack = SlackEmulator(tmp_path_factory.mktemp("slack"))
+    try:
+        slack.start()
+        yield slack
+    finally:
+        slack.stop()
+
+
+@pytest.fixture
+def slack_emulator(_shared_slack: SlackEmulator) -> SlackEmulator:
+    """A Slack workspace with empty channels."""
+    _shared_slack.clear()
+    return _shared_slack

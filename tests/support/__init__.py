@@ -1,0 +1,1 @@
+"""What integration tests stand on: real servers, a history written into their databases, a Slack to post to."""
