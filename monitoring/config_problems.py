@@ -1,0 +1,124 @@
+"""What is wrong with a configuration, in words: field, value and what was expected, one line a problem."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from monitoring.config import Config, Section
+
+#: Where a value stands: keys, and positions in lists counted from 0.
+Loc = tuple[str | int, ...]
+
+_EXPECTED = {
+    "missing": "is missing",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_parsing_size": "expected a whole number of fewer digits",
+    "int_from_float": "expected a whole number",
+    "finite_number": "expected a whole number",
+    "greater_than_equal": "expected a number of at least {ge}",
+    "less_than_equal": "expected a number of at most {le}",
+    "string_type": "expected text (what looks like a number or true needs quotes)",
+    "string_unicode": "expected text in Unicode",
+    "string_too_short": "expected text that is not empty",
+    "string_pattern_mismatch": "expected text of the form {pattern}",
+    "tuple_type": "expected a list",
+    "model_type": "expected a section with fields of its own",
+    "model_attributes_type": "expected a section with fields of its own",
+}
+
+# Nothing in the configuration is a secret, and people put secrets there by mistake.
+_SECRET_FIELDS = frozenset({"token_secret", "url_secret"})
+_SECRET_LOOKS = re.compile(r"xox[a-z]-|xapp-|pnu_|pnb_|://[^/\s]*@|bearer\s|hooks\.slack\.com/|\beyJ", re.IGNORECASE)
+_LONGEST_SHOWN = 60
+
+
+def problems(error: ValidationError) -> Iterable[tuple[Loc, str]]:
+    """Say each problem that pydantic found with a ``Config``, as its place and words without the value.
+
+    Args:
+        error: What validating raised.
+    """
+    for details in error.errors(include_url=False):
+        loc = details["loc"]
+        yield loc, _unknown(loc) if details["type"] == "extra_forbidden" else _words(details)
+
+
+def shown(loc: Loc, raw: str) -> str:
+    """Quote a value for an error, or say what stands in its place when it may be a secret.
+
+    Args:
+        loc: Where the value stands.
+        raw: The value as it was written.
+    """
+    if _SECRET_FIELDS.intersection(loc) or _SECRET_LOOKS.search(raw):
+        return "(value not shown)"
+    return quoted(raw)
+
+
+def quoted(text: str) -> str:
+    """Quote text of any kind on one line, shortened, with everything that does not print escaped."""
+    return repr(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "...")
+
+
+def dotted(loc: Loc) -> str:
+    """Write a place as in ``rules[2].late.after``; positions count from 1, as rules do everywhere."""
+    parts = [f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in loc]
+    return "".join(parts).removeprefix(".")
+
+
+def suggestion(wrong: str, known: Iterable[str]) -> str:
+    """Offer the nearest known name, or all of them.
+
+    Args:
+        wrong: The name that is not known.
+        known: Those that are.
+    """
+    names = sorted(known)
+    near = get_close_matches(wrong, names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(names)}"
+
+
+def fields_at(loc: Loc) -> frozenset[str]:
+    """The fields of the section at a place; none when no section is there."""
+    section: type[Section] | None = Config
+    for part in loc:
+        if section is None:
+            return frozenset()
+        if isinstance(part, str):
+            field = section.model_fields.get(part)
+            section = _section_in(field.annotation) if field else None
+    return frozenset(section.model_fields) if section else frozenset()
+
+
+def _section_in(annotation: Any) -> type[Section] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    if get_origin(annotation) in (tuple, Union, UnionType):
+        return next(filter(None, map(_section_in, get_args(annotation))), None)
+    return None
+
+
+def _unknown(loc: Loc) -> str:
+    # The value stays out: what nobody knows may well be a secret.
+    key = str(loc[-1])
+    return f"unknown key; {suggestion(key, fields_at(loc[:-1]))}"
+
+
+def _words(details: ErrorDetails) -> str:
+    context = details.get("ctx", {})
+    if details["type"] == "value_error":
+        return str(context["error"])
+    template = _EXPECTED.get(details["type"])
+    if template is None:
+        return details["msg"][:1].lower() + details["msg"][1:]
+    return template.format(**context)
