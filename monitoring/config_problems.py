@@ -60,9 +60,14 @@ def shown(loc: Loc, raw: str) -> str:
         loc: Where the value stands.
         raw: The value as it was written.
     """
-    if _SECRET_FIELDS.intersection(loc) or _SECRET_LOOKS.search(raw):
+    if _SECRET_FIELDS.intersection(loc) or secret_like(raw):
         return "(value not shown)"
     return quoted(raw)
+
+
+def secret_like(value: str) -> bool:
+    """Tell whether a value looks like a secret that somebody put in the wrong place."""
+    return _SECRET_LOOKS.search(value) is not None
 
 
 def quoted(text: str) -> str:

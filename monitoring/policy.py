@@ -95,6 +95,7 @@ class Policies:
         lines: Mapping[str, int] | None = None,
         stronger: Iterable[Layer] = (),
     ) -> None:
+        """Join the layers."""
         self.origin = origin
         self._weak = {**_DEFAULTS, **layer(config, origin, lines)}
         self._rules = [

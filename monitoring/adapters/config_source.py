@@ -36,7 +36,8 @@ def find(path: str | Path | None, environ: Mapping[str, str], read_pushed: Calla
         read_pushed: Reads what was pushed to the server; only called when there is no file.
 
     Raises:
-        ConfigError: A file was named, or lies in the working directory, and cannot be read.
+        ConfigError: A file was named, or lies in the working directory, and cannot be read; or what was
+            pushed is empty.
         ServerProblem: There is no file, and the server cannot say whether there is something else. So
             too CredentialsRefused.
     """
@@ -47,7 +48,12 @@ def find(path: str | Path | None, environ: Mapping[str, str], read_pushed: Calla
     if os.path.lexists(FILE_NAME):
         return read_file(FILE_NAME)
     pushed = read_pushed()
-    return Source(DEFAULTS_ORIGIN, "") if pushed is None else Source(PUSHED_ORIGIN, pushed)
+    if pushed is None:
+        return Source(DEFAULTS_ORIGIN, "")
+    if not pushed.strip():
+        # Nothing empty is ever pushed: somebody has emptied the Block, and the defaults are not what they want.
+        raise ConfigError(f"{PUSHED_ORIGIN}: empty; expected what `watchdog config push` wrote: push it again")
+    return Source(PUSHED_ORIGIN, pushed)
 
 
 def read_file(path: str | Path) -> Source:

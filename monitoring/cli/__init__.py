@@ -1,0 +1,1 @@
+"""The same use cases for a person at a terminal and for scripts."""

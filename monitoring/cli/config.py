@@ -1,0 +1,153 @@
+"""``watchdog config``: what is configured, whether it is valid, and where each value comes from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from cyclopts import App, Parameter
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from monitoring.adapters.config_source import (
+    DEFAULTS_ORIGIN,
+    FILE_NAME,
+    PUSHED_DOCUMENT,
+    find,
+    load_policies,
+    read_file,
+)
+from monitoring.adapters.prefect_server.api import Api, open_api
+from monitoring.adapters.prefect_server.documents import Documents
+from monitoring.cli.terminal import UNABLE, complain, say, told
+from monitoring.config import Server
+from monitoring.config_file import parse
+from monitoring.config_problems import secret_like
+from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, WatchdogError
+from monitoring.model import Value
+from monitoring.policy import Layer, Policies, written
+from monitoring.render.escape import terminal
+
+app = App(name="config", help="Check, show or push the configuration.")
+
+ConfigPath = Annotated[
+    str | None, Parameter(name="--config", help="Configuration file. [default: WATCHDOG_CONFIG, then watchdog.yaml]")
+]
+Target = Annotated[str | None, Parameter(name="--target", help="API address to use instead of PREFECT_API_URL.")]
+
+
+def pushed_reader(target: str | None = None) -> Callable[[], str | None]:
+    """Make the function that ``load_policies`` asks for the pushed configuration.
+
+    The server is asked as the defaults have it: how else is not known before the configuration is.
+
+    Args:
+        target: An address to use instead of ``PREFECT_API_URL``.
+    """
+
+    def read() -> str | None:
+        with open_api(Server(), target) as api:
+            return Documents(api).read(PUSHED_DOCUMENT)
+
+    return read
+
+
+@app.command
+@told
+def check(*, config: ConfigPath = None, target: Target = None) -> int:
+    """Say which configuration is used and whether it is valid: exit status 0, or 3 with a line for each problem."""
+    policies = load_policies(config, read_pushed=pushed_reader(target))
+    say(f"{policies.origin}: valid")
+    return 0
+
+
+@app.command
+@told
+def show(deployment: str | None = None, /, *, config: ConfigPath = None, target: Target = None) -> int:
+    """Show every field with its value and where it was set; for one deployment, the policy that holds for it.
+
+    Args:
+        deployment: FLOW/DEPLOYMENT. Its tags and work pool are read from the server; when that cannot be reached,
+            rules by tag or pool are left out, which is said, and the exit status is 3.
+    """
+    policies = load_policies(config, read_pushed=pushed_reader(target))
+    if deployment is None:
+        _print_settings(policies.settings(), f"Configuration: {policies.origin}")
+        if policies.config.rules:
+            say("Not shown: what its rules change for some deployments. Name one to see its policy.")
+        return 0
+    return _show_deployment(policies, deployment, target)
+
+
+@app.command
+@told
+def push(path: str | None = None, /, *, target: Target = None) -> int:
+    """Keep a configuration on the server, for checks that find no file: a worker's, from an installed package.
+
+    Args:
+        path: The file. [default: WATCHDOG_CONFIG, then watchdog.yaml]
+    """
+    source = read_file(path) if path else find(None, os.environ, lambda: None)
+    if source.origin == DEFAULTS_ORIGIN:
+        raise ConfigError(f"{FILE_NAME}: not found in this folder; expected one, or the path of another file")
+    if not source.text.strip():
+        raise ConfigError(f"{source.origin}: empty; expected something to push")
+    file = parse(source.text, source.origin)
+    with open_api(file.config.server, target) as api:
+        documents = Documents(api)
+        if documents.read(PUSHED_DOCUMENT) == source.text:
+            say(f"{source.origin}: valid, and already the pushed configuration on {api.url}")
+            return 0
+        documents.write(PUSHED_DOCUMENT, source.text)
+        say(f"{source.origin}: valid, and pushed to {api.url}; used wherever no {FILE_NAME} is found")
+    return 0
+
+
+class _Deployment(Value):
+    tags: tuple[str, ...] = ()
+    work_pool_name: str | None = None
+
+
+def _show_deployment(policies: Policies, name: str, target: str | None) -> int:
+    flow, slash, own_name = name.partition("/")
+    if not (flow and slash and own_name) or "/" in own_name:
+        raise WatchdogError(f"{name}: expected FLOW/DEPLOYMENT, such as etl/nightly")
+    try:
+        with open_api(policies.config.server, target) as api:
+            found = _look_up(api, flow, own_name)
+    except (ServerProblem, CredentialsRefused, ConfigError) as error:
+        _print_settings(policies.explain(name), name)
+        complain(f"{error}\n{name}: its tags and work pool are unknown, so rules by tag or pool are left out above")
+        return UNABLE
+    _print_settings(policies.explain(name, found.tags, found.work_pool_name), name)
+    return 0
+
+
+def _look_up(api: Api, flow: str, name: str) -> _Deployment:
+    try:
+        answer: Any = api.get(f"/deployments/name/{quote(flow, safe='')}/{quote(name, safe='')}")
+        return _Deployment.model_validate(answer)
+    except ValidationError:
+        raise BadAnswer(f"{api.url} describes {flow}/{name} in a way that cannot be read") from None
+    except BadAnswer as problem:
+        if problem.status == 404:
+            raise WatchdogError(
+                f"{flow}/{name}: no such deployment on {api.url}; see `prefect deployment ls`"
+            ) from None
+        raise
+
+
+def _print_settings(settings: Layer, title: str) -> None:
+    table = Table(title=Text(terminal(title)), title_justify="left", box=None, pad_edge=False)
+    for heading in ("field", "value", "source"):
+        # Folded and never cut: half a value is a wrong value.
+        table.add_column(heading, overflow="fold")
+    for name, setting in settings.items():
+        value = written(setting.value)
+        shown = "(looks like a secret: not shown)" if secret_like(value) else terminal(value)
+        table.add_row(name, Text(shown), Text(terminal(setting.source)))
+    Console(highlight=False).print(table)
