@@ -62,8 +62,8 @@ def cause(why: Cause) -> str:
 
 def heads(report: HealthReport) -> tuple[Finding, ...]:
     """The problems: findings that are no symptoms of another one in the report, and not merely informational."""
-    known = {finding.fingerprint for finding in report.findings}
-    return tuple(f for f in report.findings if f.severity != "info" and f.symptom_of not in known)
+    problems = _problems(report)
+    return tuple(finding for finding in problems.values() if finding.symptom_of not in problems)
 
 
 def infos(report: HealthReport) -> tuple[Finding, ...]:
@@ -72,12 +72,21 @@ def infos(report: HealthReport) -> tuple[Finding, ...]:
 
 
 def symptoms(report: HealthReport) -> dict[str, tuple[Finding, ...]]:
-    """The symptoms by the fingerprint of what they are symptoms of."""
+    """The symptoms by the fingerprint of the problem that they come from, however many steps away it is."""
+    problems = _problems(report)
     found: dict[str, list[Finding]] = {}
-    for finding in report.findings:
-        if finding.symptom_of is not None and finding.severity != "info":
-            found.setdefault(finding.symptom_of, []).append(finding)
+    for finding in problems.values():
+        head, seen = finding, {finding.fingerprint}
+        while head.symptom_of in problems and head.symptom_of not in seen:
+            head = problems[head.symptom_of]
+            seen.add(head.fingerprint)
+        if head is not finding:
+            found.setdefault(head.fingerprint, []).append(finding)
     return {head: tuple(rows) for head, rows in found.items()}
+
+
+def _problems(report: HealthReport) -> dict[str, Finding]:
+    return {finding.fingerprint: finding for finding in report.findings if finding.severity != "info"}
 
 
 def headline(report: HealthReport) -> str:
