@@ -335,8 +335,8 @@ class Seed:
             .scalar_subquery()
         )
         # `updated` stays as it was written: without it, the model sets it to the present.
-        without_state = sa.update(orm.FlowRun).where(orm.FlowRun.state_id.is_(None))
-        await db.execute(without_state.values(state_id=last, updated=orm.FlowRun.updated))
+        written = sa.update(orm.FlowRun).where(orm.FlowRun.id.in_([run.id for run in runs]))
+        await db.execute(written.values(state_id=last, updated=orm.FlowRun.updated))
 
     def _flow_ids(self, names: Sequence[str]) -> Mapping[str, UUID]:
         """Return the ids of flows, made where they are missing."""
