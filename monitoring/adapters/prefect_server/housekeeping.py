@@ -96,18 +96,18 @@ class PrefectHousekeeping:
     def _candidates(self, flow_id: str, limit: datetime) -> Iterator[_Run]:
         """Find runs of the flow that ended before the limit, without reading through everybody else's.
 
-        On SQLite with 1,000,000 runs a filter by flow alone takes 0.4 to 3.6 s, whatever the order; by deployment, which
-        has an index, 10 ms; by flow in a short window of end times 13 ms. So the first finds what a pause has left,
-        however old, and the second runs that were started by hand or whose deployment is gone.
+        On SQLite with 1,000,000 runs a filter by flow alone takes 0.4 to 3.6 s, whatever the order; by deployment,
+        which has an index, 10 ms; by flow in a short window of end times 13 ms. So the first finds what a pause has
+        left, however old, and the second runs that were started by hand or whose deployment is gone.
         """
         flows = {"id": {"any_": [flow_id]}}
+        ended = {"before_": limit.isoformat()}
         deployments = self._read(_ROWS, "/deployments/filter", {"flows": flows})
-        wheres: list[dict[str, Any]] = [{"end_time": {"after_": (limit - _WINDOW).isoformat()}}]
+        questions: list[dict[str, Any]] = [{"end_time": {**ended, "after_": (limit - _WINDOW).isoformat()}}]
         if deployments:
-            wheres.insert(0, {"deployment_id": {"any_": [row.id for row in deployments]}})
-        for where in wheres:
-            end_time = {"before_": limit.isoformat(), **where.pop("end_time", {})}
-            body = {"flows": flows, "flow_runs": {**where, "end_time": end_time}, "sort": "END_TIME_DESC"}
+            questions.insert(0, {"end_time": ended, "deployment_id": {"any_": [row.id for row in deployments]}})
+        for question in questions:
+            body = {"flows": flows, "flow_runs": question, "sort": "END_TIME_DESC"}
             yield from self._read(_RUNS, "/flow_runs/filter", body)
 
     def _flow_id(self) -> str | None:
