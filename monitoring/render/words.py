@@ -106,7 +106,11 @@ def headline(report: HealthReport) -> str:
 def also(report: HealthReport) -> str:
     """Say how many symptoms there are, which the headline leaves out; empty where there are none."""
     number = sum(map(len, symptoms(report).values()))
-    return f"{counted(number, 'symptom')} of these: shown under the cause, and not counted." if number else ""
+    if not number:
+        return ""
+    return (
+        f"{counted(number, 'symptom')} of these {'is' if number == 1 else 'are'} shown with the cause, and not counted."
+    )
 
 
 def seen(report: HealthReport) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
+from urllib.parse import quote
 
 from monitoring.model import (
     Cause,
@@ -23,6 +24,8 @@ UI = "https://prefect.example.com"
 SERVER = ServerState(api_url=f"{UI}/api", ui_url=UI, version="3.8.8")
 QUERIES = ("deployments", "active runs", "ended runs", "work pools", "heartbeats", "saved state")
 SEEN = Coverage(queries=tuple(Query(name=name, outcome="complete") for name in QUERIES))
+
+CHECKS: tuple[CheckName, ...] = ("failed", "crashed", "late", "stuck", "zombie", "slow", "stale")
 
 #: What somebody may call a flow who wants the watchdog to say something else.
 HOSTILE = "<!channel> | `rm -rf` [click](https://evil.example) *b* <b>x</b> ![i](https://evil.example/i.png)"
@@ -55,7 +58,7 @@ def finding(
         observed=observed,
         expected=expected,
         since=NOW - ago,
-        url=f"{UI}/deployments/deployment/id",
+        url=f"{UI}/deployments/deployment/{quote(name, safe='')}",
         cause=cause,
         symptom_of=symptom_of,
     )
@@ -161,9 +164,9 @@ def incomplete() -> HealthReport:
     )
 
 
-def totals(day: date, completed: int = 0, failed: int = 0, crashed: int = 0, cancelled: int = 0) -> Totals:
-    """Make the counts of one day."""
-    start = datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
+def totals(day: int, completed: int = 0, failed: int = 0, crashed: int = 0, cancelled: int = 0) -> Totals:
+    """Make the counts of one day of the month, in Berlin."""
+    start = datetime(2026, 3, day, tzinfo=timezone.utc) - timedelta(hours=1)
     return Totals(
         start=start,
         end=min(start + timedelta(days=1), NOW),
@@ -179,11 +182,11 @@ def digest(health: HealthReport) -> DigestReport:
     gone = finding("failed", "web/scrape", observed="1 run failed", ago=timedelta(hours=20))
     return DigestReport(
         health=health,
-        time_zone="UTC",
+        time_zone="Europe/Berlin",
         day=NOW.date(),
-        today=totals(date(2026, 3, 10), completed=61, failed=1),
-        yesterday=totals(date(2026, 3, 9), completed=1_190, failed=31, crashed=3, cancelled=10),
-        day_before=totals(date(2026, 3, 8), completed=1_200, failed=12),
+        today=totals(10, completed=61, failed=1),
+        yesterday=totals(9, completed=1_190, failed=31, crashed=3, cancelled=10),
+        day_before=totals(8, completed=1_200, failed=12),
         resolved=(
             Incident(
                 finding=gone,
@@ -194,3 +197,20 @@ def digest(health: HealthReport) -> DigestReport:
             ),
         ),
     )
+
+
+def unknown_digest(health: HealthReport) -> DigestReport:
+    """Make the digest of a morning on which nothing could be counted."""
+    return DigestReport(health=health, time_zone="UTC", day=NOW.date())
+
+
+def crowd(number: int) -> HealthReport:
+    """Make a report of many findings, every second one a symptom, with long and hostile names and messages."""
+    heads = [
+        finding(check, f"flow-{n}/{HOSTILE}", severity="critical", summary="&<>" * 200, observed="x" * 5_000)
+        for n in range(number // 2)
+        for check in (CHECKS[n % len(CHECKS)],)
+    ]
+    under = [finding("stale", f"sub-{n}/x", symptom_of=heads[n % 7].fingerprint) for n in range(number // 2)]
+    missing = tuple(Query(name=f"query {n}", outcome="failed", detail="&" * 500) for n in range(100))
+    return report(*heads, *under, coverage=Coverage(queries=missing))

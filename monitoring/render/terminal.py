@@ -1,0 +1,115 @@
+"""A report for a person at a terminal, and for a pipe: the same words, without colours and at a stable width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from monitoring.model import Finding, Severity, Status
+from monitoring.render import words
+from monitoring.render.escape import address, clean
+from monitoring.report import DigestReport, HealthReport
+
+#: Columns in a pipe, whose width nobody knows: wide enough for an address on one line.
+PIPE_WIDTH = 160
+#: Findings shown; `--json` has them all.
+MOST_ROWS = 200
+
+_COLOURS: dict[Status | Severity, str] = {
+    "critical": "bold red",
+    "warning": "yellow",
+    "unknown": "bold magenta",
+    "ok": "green",
+    "info": "dim",
+}
+
+
+def console(stream: TextIO) -> Console:
+    """Make the console that these renderings are meant for: a pipe gets no colours, and always the same width."""
+    wide = None if stream.isatty() else PIPE_WIDTH
+    return Console(file=stream, width=wide, highlight=False, markup=False, emoji=False)
+
+
+def health(report: HealthReport) -> RenderableType:
+    """Render how the server stands now: status, a table of findings, their addresses, and what was not seen."""
+    parts: list[RenderableType] = [_status(report, words.moment(report.at))]
+    if report.findings:
+        parts += [_table(report.findings), *_links(report.findings)]
+    parts += _unseen(report)
+    if not report.server.problem:
+        parts.append(Text(f"Looked at: {words.seen(report)}"))
+    return Group(*parts)
+
+
+def digest(report: DigestReport) -> RenderableType:
+    """Render the daily report."""
+    runs = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("", "Success", "Runs"):
+        runs.add_column(heading)
+    for name, totals in (
+        ("Yesterday", report.yesterday),
+        ("The day before", report.day_before),
+        ("Today so far", report.today),
+    ):
+        runs.add_row(name, Text(words.success(totals)), Text(words.breakdown(totals)))
+    parts: list[RenderableType] = [_status(report.health, f"digest of {report.day}, days in {report.time_zone}"), runs]
+    change = words.change(report.yesterday, report.day_before)
+    if change:
+        parts.append(Text(f"Success rate against the day before: {change}"))
+    if report.resolved:
+        parts.append(Text(f"Resolved in the last 24 hours: {words.counted(len(report.resolved), 'incident')}"))
+    # The status has been said, so what follows is the rest of the health report.
+    if report.health.findings:
+        parts += [_table(report.health.findings), *_links(report.health.findings)]
+    return Group(*parts, *_unseen(report.health))
+
+
+def _status(report: HealthReport, when: str) -> Text:
+    said = Text(words.STATUS[report.status].upper(), style=_COLOURS[report.status])
+    also = words.also(report)
+    line = f" {clean(report.target)} ({when}): {words.headline(report)}{' ' + also if also else ''}"
+    return said.append(line, style="default")
+
+
+def _table(findings: Sequence[Finding]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in ("Severity", "Check", "Subject", "What is wrong", "Since", "Cause"):
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("Severity", "Check", "Since"))
+    known = {finding.fingerprint for finding in findings}
+    for finding in findings[:MOST_ROWS]:
+        symptom = finding.symptom_of in known
+        table.add_row(
+            Text("  symptom" if symptom else finding.severity, style="dim" if symptom else _COLOURS[finding.severity]),
+            Text(finding.check),
+            _link(words.subject(finding), finding.url),
+            Text(clean(finding.summary)),
+            Text(words.moment(finding.since)),
+            Text(clean(words.cause(finding.cause)) if finding.cause else ""),
+        )
+    return table
+
+
+def _links(findings: Sequence[Finding]) -> list[Text]:
+    """The addresses in full, each once: in a pipe, and on many terminals, the linked names are bare text."""
+    addresses = {finding.url: words.subject(finding) for finding in findings[:MOST_ROWS] if finding.url}
+    lines = [Text(f"  {clean(name, 80)}: {clean(url, 500)}", overflow="fold") for url, name in addresses.items()]
+    more = len(findings) - MOST_ROWS
+    if more > 0:
+        lines.append(Text(f"and {words.counted(more, 'more finding')}: see --json"))
+    return lines
+
+
+def _unseen(report: HealthReport) -> list[RenderableType]:
+    missing = report.coverage.missing
+    lines: list[RenderableType] = [Text("Could not be seen:", style=_COLOURS["unknown"])] if missing else []
+    return lines + [Text(f"  {clean(q.name)}: {clean(q.detail or q.outcome)}") for q in missing]
+
+
+def _link(text: str, url: str | None) -> Text:
+    target = address(url)
+    return Text(clean(text, 120), style=Style(link=target) if target else "")
