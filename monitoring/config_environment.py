@@ -68,11 +68,10 @@ def _read(name: str, raw: str) -> Layer:
         raise ConfigError(f"{name}: {shown(path, raw)}: expected JSON") from None
     except ValidationError as error:
         lines = []
-        for loc, words in problems(error):
-            if loc == path:
-                lines.append(f"{name}: {shown(path, raw)}: {words}")
-            else:
-                lines.append(f"{name}: {quoted(dotted(loc))[1:-1]}: {words}")
+        for problem in problems(error):
+            # A problem within JSON names the field; the variable's whole value would not help, and may hold anything.
+            where = shown(path, raw) if problem.loc == path else quoted(dotted(problem.loc))[1:-1]
+            lines.append(f"{name}: {where}: {problem.words}")
         raise ConfigError("\n".join(lines)) from None
     return layer(config, f"environment {name}")
 

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from monitoring.config import Config
-from monitoring.config_problems import Loc, dotted, problems, quoted, shown
+from monitoring.config_problems import Loc, Problem, dotted, problems, quoted, shown
 from monitoring.errors import ConfigError
 
 #: Bounds that no configuration comes near: what exceeds them is some other file, or an attack by aliases.
@@ -55,7 +55,7 @@ def parse(text: str, origin: str) -> ConfigFile:
     try:
         config = Config.model_validate(values if isinstance(values, dict) else {})
     except ValidationError as error:
-        found += [(reading.line(loc), reading.described(loc, words)) for loc, words in problems(error)]
+        found += [(reading.line(problem.loc), reading.described(problem)) for problem in problems(error)]
     if found:
         raise ConfigError("\n".join(f"{origin}:{line}: {words}" for line, words in sorted(found)))
     return ConfigFile(config, {dotted(loc): place.line for loc, place in reading.places.items()})
@@ -114,11 +114,10 @@ class _Reading:
             loc = loc[:-1]
         return self.places[loc].line if loc else 1
 
-    def described(self, loc: Loc, words: str) -> str:
-        place = self.places.get(loc)
-        if place is None or place.raw is None or words.startswith("unknown key"):
-            return f"{_printable(dotted(loc))}: {words}"
-        return f"{dotted(loc)}: {shown(loc, place.raw)}: {words}"
+    def described(self, problem: Problem) -> str:
+        place = self.places.get(problem.loc)
+        value = f"{shown(problem.loc, place.raw)}: " if place and place.raw is not None and problem.may_show else ""
+        return f"{_printable(dotted(problem.loc))}: {value}{problem.words}"
 
     def _placed(self, mark: yaml.Node, node: yaml.Node, loc: Loc) -> Any:
         raw = node.value if isinstance(node, yaml.ScalarNode) else None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -42,15 +42,27 @@ _SECRET_LOOKS = re.compile(r"xox[a-z]-|xapp-|pnu_|pnb_|://[^/\s]*@|bearer\s|hook
 _LONGEST_SHOWN = 60
 
 
-def problems(error: ValidationError) -> Iterable[tuple[Loc, str]]:
-    """Say each problem that pydantic found with a ``Config``, as its place and words without the value.
+class Problem(NamedTuple):
+    """One thing that is wrong: where, in words, and whether the value may be shown beside them."""
+
+    loc: Loc
+    words: str
+    may_show: bool = True
+
+
+def problems(error: ValidationError) -> Iterator[Problem]:
+    """Say each problem that pydantic found with a ``Config``.
 
     Args:
         error: What validating raised.
     """
     for details in error.errors(include_url=False):
         loc = details["loc"]
-        yield loc, _unknown(loc) if details["type"] == "extra_forbidden" else _words(details)
+        if details["type"] == "extra_forbidden":
+            # What nobody knows may well be a secret.
+            yield Problem(loc, _unknown(loc), may_show=False)
+        else:
+            yield Problem(loc, _words(details))
 
 
 def shown(loc: Loc, raw: str) -> str:
@@ -114,8 +126,9 @@ def _section_in(annotation: Any) -> type[Section] | None:
 
 
 def _unknown(loc: Loc) -> str:
-    # The value stays out: what nobody knows may well be a secret.
     key = str(loc[-1])
+    if loc[0] == "rules" and len(loc) == 3 and key in Config.model_fields:
+        return "not for a rule: it holds for the watchdog as a whole"
     return f"unknown key; {suggestion(key, fields_at(loc[:-1]))}"
 
 

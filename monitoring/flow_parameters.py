@@ -66,5 +66,6 @@ def parameters(overrides: PolicyChanges | None = None, time_zone: str | None = N
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"parameter {dotted(loc)}: {words}" for loc, words in problems(error))) from None
+        lines = [f"parameter {dotted(problem.loc)}: {problem.words}" for problem in problems(error)]
+        raise ConfigError("\n".join(lines)) from None
     return layer(config, _SOURCE)

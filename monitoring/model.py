@@ -7,7 +7,7 @@ that Prefect's API gives.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -20,8 +20,16 @@ Status = Literal["ok", "warning", "critical", "unknown"]
 CheckName = Literal["failed", "crashed", "late", "stuck", "zombie", "slow", "stale", "server"]
 SubjectKind = Literal["deployment", "flow", "flow-run", "work-pool", "work-queue", "server"]
 CauseKind = Literal[
-    "server", "scheduler", "work-pool", "work-queue", "deployment", "schedule", "tag", "global-concurrency-limit", "flow-run"
-]  # fmt: skip
+    "server",
+    "scheduler",
+    "work-pool",
+    "work-queue",
+    "deployment",
+    "schedule",
+    "tag",
+    "global-concurrency-limit",
+    "flow-run",
+]
 CauseReason = Literal[
     "no-live-worker", "paused", "limit-reached", "not-scheduling", "previous-run-running", "failed", "unreachable"
 ]  # fmt: skip
@@ -70,12 +78,23 @@ class FlowRun(Value):
     work_pool: str | None = None
     work_queue: str | None = None
 
+    @property
+    def key(self) -> str:
+        """The key of what the run belongs to: its deployment, or its flow where it has none."""
+        return self.deployment_id or flow_key(self.flow_id)
+
+
+def flow_key(flow_id: str) -> str:
+    """The key under which the runs of a flow are watched that have no deployment."""
+    return f"flow:{flow_id}"
+
 
 class Deployment(Value):
-    """A deployment and what its schedules imply."""
+    """A deployment and what its schedules imply; or a flow, for its runs without a deployment."""
 
     id: str
-    #: ``flow/deployment``: a deployment's own name is unique only within its flow.
+    kind: Literal["deployment", "flow"] = "deployment"
+    #: ``flow/deployment``: a deployment's own name is unique only within its flow. A flow's own name.
     name: str
     flow_id: str
     flow_name: str
@@ -87,8 +106,8 @@ class Deployment(Value):
     work_pool: str | None = None
     work_queue: str | None = None
     concurrency_limit: int | None = None
-    #: Due times of its active schedules, ascending, none later than the observation; the newest few
-    #: (``Observation`` says since when they are complete).
+    #: The newest due times of its active schedules that are past the policy's grace, ascending; as many
+    #: as the policy lets pass, or fewer where the deployment is younger than that.
     due: tuple[AwareDatetime, ...] = ()
 
 
@@ -137,6 +156,10 @@ class Query(Value):
     detail: str = ""
 
 
+#: What every observation asks of a server that answers; more is asked where it matters.
+ALWAYS_ASKED = ("flows", "deployments", "active-runs", "due-runs", "ended-runs", "work-pools", "work-queues")
+
+
 class Coverage(Value):
     """Every query of an observation, by name. What is not complete is unknown: neither healthy nor broken."""
 
@@ -176,6 +199,7 @@ class Observation(Value):
     since: AwareDatetime
     server: ServerState
     coverage: Coverage
+    #: By ``FlowRun.key``.
     deployments: Mapping[str, Deployment] = Field(default_factory=dict)
     #: Overdue SCHEDULED runs, and all PENDING, RUNNING, CANCELLING and PAUSED ones.
     active: tuple[FlowRun, ...] = ()
@@ -187,18 +211,27 @@ class Observation(Value):
     slot_wait_since: Mapping[str, AwareDatetime] = Field(default_factory=dict)
     #: By run id; a RUNNING run that is absent has never sent one.
     heartbeats: Mapping[str, Heartbeats] = Field(default_factory=dict)
-    #: By the id of a failed or crashed parent: its failed or crashed children, oldest end first.
+    #: By the id of a failed or crashed run: the runs it started that failed or crashed, oldest end first.
     failed_children: Mapping[str, tuple[FlowRun, ...]] = Field(default_factory=dict)
     #: By deployment id, where asked: the newest success on the server, None when there is none.
     last_success: Mapping[str, FlowRun | None] = Field(default_factory=dict)
-    #: By flow run id or flow id: names needed to speak of runs that have no deployment.
+    #: By flow id: names needed to speak of failed children.
     flow_names: Mapping[str, str] = Field(default_factory=dict)
-    #: The end of the oldest run that the server still has; None when unknown.
+    #: When the oldest run began that the server still has; None when it was not asked, or has none.
     history_since: AwareDatetime | None = None
     work_pools: Mapping[str, WorkPool] = Field(default_factory=dict)
 
 
 # --- what is remembered ----------------------------------------------------------------------------
+
+
+class FailedChild(Value):
+    """The subflow (or child run) that made its parent fail."""
+
+    id: str
+    name: str
+    flow_name: str
+    deployment_id: str | None = None
 
 
 class EndedRun(Value):
@@ -215,24 +248,37 @@ class EndedRun(Value):
     failed_child: FailedChild | None = None
 
 
-class FailedChild(Value):
-    """The subflow (or child run) that made its parent fail."""
+class Streak(Value):
+    """Runs of one deployment that failed or crashed, one after the other."""
 
-    id: str
-    name: str
-    flow_name: str
-    deployment_id: str | None = None
+    since: AwareDatetime
+    failed: int = 0
+    crashed: int = 0
+    #: The newest of them, newest first, at most ``MOST_STREAK_IDS``.
+    run_ids: tuple[str, ...] = ()
+
+    @property
+    def length(self) -> int:
+        """How many runs."""
+        return self.failed + self.crashed
+
+
+#: A streak's ids are kept for links; a hundred are more than anybody follows.
+MOST_STREAK_IDS = 100
 
 
 class Record(Value):
-    """What later checks need of one deployment's runs that will not be read again."""
+    """What later checks need of one deployment's runs that will not be read again.
+
+    Cancelled runs are left out: somebody wanted them gone, which proves neither health nor failure.
+    """
 
     last_ended: EndedRun | None = None
     last_success: EndedRun | None = None
-    #: The failures or crashes since the last other outcome, newest first, at most ``STREAK_KEPT``.
-    streak: tuple[EndedRun, ...] = ()
-    #: How many there are in all; may exceed what is kept.
-    streak_length: int = 0
+    #: None when the last ended run succeeded, or when there has been none.
+    streak: Streak | None = None
+    #: The whole history on the server was searched for a success older than the ledger.
+    success_searched: bool = False
     #: When the deployment was last seen paused: fires before that are nobody's fault.
     seen_paused: AwareDatetime | None = None
 
@@ -329,13 +375,3 @@ class Transition(Value):
     to: Literal["firing", "resolved"]
     at: AwareDatetime
     reason: Literal["found"] | ResolutionReason
-
-
-EndedRun.model_rebuild()
-
-
-def utc(moment: datetime) -> datetime:
-    """Check that a time says its zone; every time in the watchdog does."""
-    if moment.tzinfo is None:
-        raise ValueError(f"a time without a zone: {moment!r}")
-    return moment

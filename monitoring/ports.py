@@ -46,7 +46,9 @@ class Reader(Protocol):
     def observe(self, now: datetime, ledger: Ledger, policies: Policies) -> Observation:
         """See what is active now, and what ended since the ledger's cursor (or in the configured window)."""
 
-    def totals(self, periods: Sequence[tuple[datetime, datetime]]) -> tuple[tuple[Totals | None, ...], Query]:
+    def totals(
+        self, periods: Sequence[tuple[datetime, datetime]], now: datetime, policies: Policies
+    ) -> tuple[tuple[Totals | None, ...], Query]:
         """Count how runs ended in each period; None for a period whose counts cannot be had."""
 
 

@@ -5,11 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 
 from pydantic import AwareDatetime
 
-from monitoring.model import Coverage, Finding, Incident, Observation, ServerState, Severity, Status, Value
+from monitoring.checks.server import server_finding
+from monitoring.model import (
+    ALWAYS_ASKED,
+    Coverage,
+    Finding,
+    Incident,
+    Observation,
+    Query,
+    ServerState,
+    Severity,
+    Status,
+    Value,
+)
 
 _RANK: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
 
@@ -34,6 +46,11 @@ class HealthReport(Value):
         """How many problems there are by severity; symptoms are counted under their cause and not here."""
         found = Counter(finding.severity for finding in self.findings if finding.symptom_of is None)
         return {severity: found[severity] for severity in _RANK}
+
+    def with_queries(self, *queries: Query) -> HealthReport:
+        """The report with more coverage; what was not seen may change its status."""
+        coverage = Coverage(queries=(*self.coverage.queries, *queries))
+        return self.model_copy(update={"coverage": coverage, "status": status_of(self.findings, coverage)})
 
     def symptoms(self, finding: Finding) -> tuple[Finding, ...]:
         """The findings that are symptoms of this one."""
@@ -147,3 +164,19 @@ def health_report(observation: Observation, findings: Iterable[Finding], extra: 
         ended_runs=len(observation.ended),
         findings=rows,
     )
+
+
+def unseen(problem: str) -> Coverage:
+    """The coverage of a server that cannot be used: nothing of what every check asks."""
+    missing = (
+        Query(name=name, outcome="failed", detail="not asked: the server cannot be used") for name in ALWAYS_ASKED
+    )
+    return Coverage(queries=(Query(name="server", outcome="failed", detail=problem), *missing))
+
+
+def unreachable_report(target: str, now: datetime, problem: str) -> HealthReport:
+    """The report of a check that could not begin, as the server cannot be used: one critical finding."""
+    state = ServerState(api_url="the Prefect API", problem=problem)
+    coverage = unseen(problem)
+    observation = Observation(target=target, at=now, since=now, server=state, coverage=coverage)
+    return health_report(observation, [server_finding(observation)], Coverage())

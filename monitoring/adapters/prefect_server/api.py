@@ -25,7 +25,7 @@ _BUSY = frozenset({408, 429, 502, 503, 504})
 _LONGEST_WAIT = 5.0
 
 
-class _Busy(Exception):  # noqa: N818  not an error by itself: a reason to try again
+class _Busy(Exception):
     def __init__(self, response: httpx.Response) -> None:
         self.status = response.status_code
         self.retry_after = response.headers.get("Retry-After")
@@ -96,6 +96,7 @@ class Api:
         attempts = 1 if once else self._settings.attempts
         for attempt in range(1, attempts + 1):
             self.before_request()
+            started = time.monotonic()
             try:
                 return self._send(method, path, arguments)
             except _Busy as busy:
@@ -105,10 +106,11 @@ class Api:
                     busy.status,
                 )
                 wait = _seconds(busy.retry_after) or 0.5 * 2**attempt
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                # Prefect's client has already tried to connect four times.
+                raise self._silent(error) from None
             except (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError) as error:
-                problem = Unreachable(
-                    f"no answer from {self.url} ({type(error).__name__}): is the server running, and PREFECT_API_URL right?"
-                )
+                problem = self._silent(error)
                 wait = 0.5 * 2**attempt
             except PrefectHTTPStatusError as error:
                 status = error.response.status_code
@@ -124,11 +126,18 @@ class Api:
                 raise Unreachable(
                     f"cannot speak to {self.url} ({type(error).__name__}): is PREFECT_API_URL right?"
                 ) from None
+            # A server that hangs costs its time-out; that counts as waiting, too.
+            self._waiting_left -= time.monotonic() - started
             if attempt == attempts or wait > min(_LONGEST_WAIT, self._waiting_left):
                 raise problem
             self._waiting_left -= wait
             time.sleep(wait)
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _silent(self, error: httpx.HTTPError) -> Unreachable:
+        return Unreachable(
+            f"no answer from {self.url} ({type(error).__name__}): is the server running, and PREFECT_API_URL right?"
+        )
 
     def _send(self, method: Any, path: Any, arguments: dict[str, Any]) -> Any:
         started = time.monotonic()
@@ -183,7 +192,7 @@ def open_api(settings: Server, target: str | None = None) -> Iterator[Api]:
     timeout = settings.timeout.total_seconds()
     httpx_settings = {
         "event_hooks": {"response": [_raise_if_busy]},
-        "timeout": httpx.Timeout(timeout, connect=min(timeout, 5)),
+        "timeout": httpx.Timeout(timeout, connect=min(timeout, 3)),
     }
     with temporary_settings(overrides), get_client(httpx_settings, sync_client=True) as client:
         yield Api(client, settings)

@@ -1,0 +1,78 @@
+"""The digest: once a day, how the server stands and how yesterday went, as an artifact and in Slack."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime, timezone
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from monitoring.adapters.config_source import load_policies
+from monitoring.adapters.prefect_server.api import open_api
+from monitoring.adapters.prefect_server.artifacts import PrefectArtifacts
+from monitoring.adapters.prefect_server.documents import Documents
+from monitoring.adapters.prefect_server.lock import VariableLock
+from monitoring.adapters.prefect_server.pushed import pushed_reader
+from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
+from monitoring.adapters.prefect_server.secrets import read_secret
+from monitoring.adapters.prefect_server.state import BlockState
+from monitoring.adapters.slack import SlackChannel
+from monitoring.errors import WatchdogError
+from monitoring.flow_parameters import PolicyChanges, parameters
+from monitoring.model import DIGEST_FLOW
+from monitoring.redact import Redactor
+from monitoring.render.words import headline
+from monitoring.service import digest as put_together
+from monitoring.service import publish_digest
+
+
+@flow(name=DIGEST_FLOW, retries=2, retry_delay_seconds=60)
+def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None) -> Any:
+    """Say how the server stands and how yesterday went.
+
+    Args:
+        overrides: Changes of policy for this run, for every deployment.
+        time_zone: IANA time zone in which the digest's days begin and end.
+    """
+    now = datetime.now(timezone.utc)
+    log = get_run_logger()
+    try:
+        policies = load_policies(read_pushed=pushed_reader(), stronger=[parameters(overrides, time_zone)])
+        config = policies.config
+        with open_api(config.server) as api:
+            run_id = str(flow_run.id)
+            lock = VariableLock(api, run_id, config.state.lock_expiry)
+            state = BlockState(Documents(api), config.state, now, lock.confirm)
+            token = read_secret(api, config.slack.token_secret, "WATCHDOG_SLACK_TOKEN", os.environ)
+            reader = ServerReader(api, config, Redactor(config.redact.patterns).redact)
+            saved, known = state.load()
+            report = put_together(reader, saved, known, policies, now, OVERLAP, ZoneInfo(config.digest.time_zone))
+            deadline = time.monotonic() + 2 * config.state.lock_expiry.total_seconds()
+            if not publish_digest(report, state, lock, PrefectArtifacts(api, run_id), lambda: _pause(deadline)):
+                log.warning("The artifact was not written: a check held the lock all the time")
+        if not token:
+            log.warning(
+                "No Slack token: the digest is in the artifact watchdog-digest only. Set WATCHDOG_SLACK_TOKEN or "
+                "make a Secret block named %r",
+                config.slack.token_secret,
+            )
+        elif not config.slack.channel:
+            log.warning("No Slack channel: the digest is in the artifact watchdog-digest only. Set slack.channel")
+        else:
+            SlackChannel(token, config.slack).post_digest(report)
+    except WatchdogError as error:
+        log.error("%s", error)
+        return Failed(message=str(error))
+    message = headline(report.health)
+    log.info("%s", message)
+    return Completed(message=message)
+
+
+def _pause(deadline: float) -> bool:
+    time.sleep(2)
+    return time.monotonic() < deadline

@@ -1,0 +1,114 @@
+"""One collection: what it asks with, and the coverage that it keeps of what it was answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from monitoring.adapters.prefect_server import rows
+from monitoring.adapters.prefect_server.api import Api
+from monitoring.adapters.prefect_server.paging import PartialAnswer, read_all
+from monitoring.adapters.prefect_server.rows import Row
+from monitoring.config import Config, Policy
+from monitoring.errors import BadAnswer, ServerProblem, Unreachable
+from monitoring.model import Coverage, Deployment, FlowRun, Query
+from monitoring.policy import Policies
+
+P = ParamSpec("P")
+T = TypeVar("T")
+E = TypeVar("E")
+CHUNK = 100
+
+
+@dataclass
+class Collection:
+    """What one collection works with.
+
+    Args:
+        api: The server's API.
+        config: What is watched, and how.
+        redact: Takes secrets out of text from runs.
+        now: The end of every window.
+        policies: What decides how far each deployment is looked at.
+    """
+
+    api: Api
+    config: Config
+    redact: Callable[[str], str]
+    now: datetime
+    policies: Policies
+    _queries: dict[str, Query] = field(default_factory=dict)
+    _gone: str | None = None
+
+    @property
+    def coverage(self) -> Coverage:
+        """How far the answers go, so far."""
+        return Coverage(queries=tuple(self._queries.values()))
+
+    def note(self, name: str, outcome: Literal["partial", "failed"], detail: str) -> None:
+        """Record that a query was not answered whole; a failure outweighs a part."""
+        known = self._queries.get(name)
+        if known is None or known.outcome == "complete" or (known.outcome == "partial" and outcome == "failed"):
+            self._queries[name] = Query(name=name, outcome=outcome, detail=detail)
+
+    def ask(self, name: str, empty: E, fetch: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | E:
+        """Fetch, and record how that went; ``empty`` where nothing came."""
+        if self._gone:
+            self.note(name, "failed", f"not asked: {self._gone}")
+            return empty
+        try:
+            answer = fetch(*args, **kwargs)
+        except ServerProblem as problem:
+            self.note(name, "failed", str(problem))
+            if isinstance(problem, Unreachable):
+                # Every further request would wait for its time-out as well.
+                self._gone = str(problem)
+            return empty
+        self._queries.setdefault(name, Query(name=name, outcome="complete"))
+        return answer
+
+    def rows(self, name: str, path: str, body: Mapping[str, Any]) -> list[Row]:
+        """Read all rows of a filter; what came of a partial answer is kept."""
+        return self.ask(name, [], self._rows, name, path, body)
+
+    def _rows(self, name: str, path: str, body: Mapping[str, Any]) -> list[Row]:
+        try:
+            return read_all(self.api, path, body, page_size=self.config.server.page_size)
+        except PartialAnswer as partial:
+            self.note(name, "partial", str(partial))
+            return partial.rows
+
+    def runs(self, name: str, body: Mapping[str, Any]) -> list[FlowRun]:
+        """Read all flow runs of a filter."""
+        return list(self.values(name, self.rows(name, "/flow_runs/filter", body), self._flow_run))
+
+    def first_run(self, name: str, body: Mapping[str, Any]) -> FlowRun | None:
+        """Read the first flow run of a filter; None when there is none, or when it was not answered."""
+        answer = self.ask(name, [], self._first, body)
+        return next(self.values(name, answer, self._flow_run), None)
+
+    def _first(self, body: Mapping[str, Any]) -> Sequence[Row]:
+        path = "/flow_runs/filter"
+        return rows.rows_of(self.api.post(path, {**body, "limit": 1}), path)
+
+    def _flow_run(self, row: Row) -> FlowRun:
+        return rows.flow_run(row, self.redact)
+
+    def values(self, name: str, found: Iterable[Row], make: Callable[[Row], T]) -> Iterator[T]:
+        """Make values of rows; a row that cannot be read makes the answer partial, and is left out."""
+        for row in found:
+            try:
+                yield rows.parsed(name, make, row)
+            except BadAnswer as problem:
+                self.note(name, "partial", str(problem))
+
+    def policy(self, deployment: Deployment) -> Policy:
+        """The policy of a deployment."""
+        return self.policies.of(deployment.name, deployment.tags, deployment.work_pool)
+
+
+def chunks(values: Sequence[T], size: int = CHUNK) -> Iterable[Sequence[T]]:
+    """Cut a sequence into parts that fit into one request."""
+    return (values[start : start + size] for start in range(0, len(values), size))

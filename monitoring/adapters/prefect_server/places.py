@@ -1,0 +1,99 @@
+"""Where runs come from and where they wait: flows, deployments, work pools and their workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from urllib.parse import quote
+
+from monitoring.adapters.prefect_server import rows
+from monitoring.adapters.prefect_server.collection import Collection, chunks
+from monitoring.adapters.prefect_server.rows import Row
+from monitoring.adapters.prefect_server.schedules import newest_due
+from monitoring.model import OWN_FLOWS, Deployment, FlowRun, Ledger, WorkPool, flow_key
+
+#: Pools of these types have no workers that could be counted; the older agents send no heartbeats.
+_WITHOUT_WORKERS = ("prefect-agent",)
+_WITHOUT_WORKERS_SUFFIXES = (":push", ":managed")
+
+
+def own_flows(collection: Collection) -> frozenset[str]:
+    """The ids of the watchdog's own flows."""
+    found = collection.rows("flows", "/flows/filter", {"flows": {"name": {"any_": list(OWN_FLOWS)}}})
+    return frozenset(row["id"] for row in found)
+
+
+def flow_names(collection: Collection, flow_ids: Iterable[str]) -> dict[str, str]:
+    """The names of flows, by id."""
+    names: dict[str, str] = {}
+    for chunk in chunks(sorted(flow_ids)):
+        for row in collection.rows("flows", "/flows/filter", {"flows": {"id": {"any_": chunk}}}):
+            names[row["id"]] = row["name"]
+    return names
+
+
+def deployments(collection: Collection, own: frozenset[str]) -> tuple[dict[str, Deployment], dict[str, str]]:
+    """All deployments but the watchdog's own, by id; and the names of their flows, by id."""
+    found = collection.rows("deployments", "/deployments/filter", {"sort": "NAME_ASC"})
+    theirs = [row for row in found if row.get("flow_id") not in own]
+    names = flow_names(collection, {row["flow_id"] for row in theirs if "flow_id" in row})
+    # Without its flow's name a deployment cannot be named; the coverage says that names are missing.
+    named = [row for row in theirs if row.get("flow_id") in names]
+    made = collection.values("deployments", named, lambda row: _deployment(collection, row, names))
+    return {deployment.id: deployment for deployment in made}, names
+
+
+def _deployment(collection: Collection, row: Row, names: Mapping[str, str]) -> Deployment:
+    bare = rows.deployment(row, names[row["flow_id"]])
+    stale = collection.policy(bare).stale
+    if not bare.scheduled or not stale.enabled or stale.within:
+        return bare
+    schedules = rows.active_schedules(row)
+    try:
+        due = newest_due(schedules, until=collection.now - stale.grace, since=bare.created, count=stale.missed_fires)
+    except ValueError as problem:
+        collection.note("schedules", "partial", f"{bare.name}: {problem}")
+        return bare
+    return bare.model_copy(update={"due": due})
+
+
+def flows_without_deployment(
+    collection: Collection, runs: Iterable[FlowRun], ledger: Ledger, names: dict[str, str]
+) -> dict[str, Deployment]:
+    """The flows of runs that have no deployment, those in the ledger included; new names are added to ``names``."""
+    prefix = flow_key("")
+    remembered = {key.removeprefix(prefix) for key in ledger.records if key.startswith(prefix)}
+    flow_ids = remembered | {run.flow_id for run in runs if run.deployment_id is None}
+    names |= flow_names(collection, flow_ids - names.keys())
+    return {
+        flow_key(flow): Deployment(
+            id=flow, kind="flow", name=names[flow], flow_id=flow, flow_name=names[flow], created=collection.now
+        )
+        for flow in flow_ids
+        if flow in names
+    }
+
+
+def work_pools(collection: Collection, waited_for: frozenset[str]) -> dict[str, WorkPool]:
+    """All work pools by name; the workers of those that something waits for are counted."""
+    pools = collection.rows("work-pools", "/work_pools/filter", {})
+    queues = collection.rows("work-queues", "/work_queues/filter", {})
+    found = {}
+    for row in pools:
+        mine = [queue for queue in queues if queue.get("work_pool_name") == row.get("name")]
+        live = _live_workers(collection, row) if row.get("name") in waited_for else None
+        for pool in collection.values("work-pools", [row], partial(rows.work_pool, queues=mine, live_workers=live)):
+            found[pool.name] = pool
+    return found
+
+
+def _live_workers(collection: Collection, pool: Row) -> int | None:
+    kind = str(pool.get("type"))
+    if kind in _WITHOUT_WORKERS or kind.endswith(_WITHOUT_WORKERS_SUFFIXES):
+        return None
+    path = f"/work_pools/{quote(str(pool['name']), safe='')}/workers/filter"
+    found = collection.rows("workers", path, {})
+    if not collection.coverage.has("workers"):
+        return None
+    workers = list(collection.values("workers", found, rows.WorkerRow.model_validate))
+    return sum(worker.live(collection.now) for worker in workers)

@@ -1,0 +1,137 @@
+"""Collects an Observation: what is active now, what ended since the cursor, and nothing else.
+
+A query that fails is recorded in the coverage and leaves its part empty; nothing here turns a missing
+answer into a healthy one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from monitoring.adapters.prefect_server import places, runs
+from monitoring.adapters.prefect_server.api import Api
+from monitoring.adapters.prefect_server.collection import Collection
+from monitoring.config import Config
+from monitoring.errors import BadAnswer, ServerProblem
+from monitoring.model import Ledger, Observation, Query, ServerState
+from monitoring.policy import Policies
+from monitoring.report import Totals, unseen
+
+#: Ends are stamped by the machines that run the flows, whose clocks differ, and arrive late: each check reads
+#: this much again of what the one before it read.
+OVERLAP = timedelta(minutes=10)
+_NOT_FOUND = 404
+
+
+class ServerReader:
+    """Reads one Prefect server.
+
+    Args:
+        api: The server's API.
+        config: What is watched, and how.
+        redact: Takes secrets out of text from runs.
+    """
+
+    def __init__(self, api: Api, config: Config, redact: Callable[[str], str]) -> None:
+        self._api = api
+        self._config = config
+        self._redact = redact
+
+    def observe(self, now: datetime, ledger: Ledger, policies: Policies) -> Observation:
+        """See what is active now, and what ended since the ledger's cursor (or in the configured window).
+
+        Args:
+            now: The end of every window.
+            ledger: What is known already: it is not read again.
+            policies: What decides how far each deployment is looked at.
+
+        Raises:
+            CredentialsRefused: The server refuses our key.
+        """
+        target = self._config.target
+        since = ledger.cursor - OVERLAP if ledger.cursor else now - target.window
+        collection = Collection(self._api, self._config, self._redact, now, policies)
+        server = self._server(collection)
+        coverage = unseen(server.problem) if server.problem else collection.coverage
+        seen = Observation(target=target.name, at=now, since=since, server=server, coverage=coverage)
+        if server.problem:
+            return seen
+
+        own = places.own_flows(collection)
+        active = runs.active(collection, own)
+        overdue = runs.overdue(collection, own)
+        ended = runs.ended(collection, since, own)
+        deployments, names = places.deployments(collection, own)
+        if target.runs_without_deployment:
+            deployments |= places.flows_without_deployment(collection, [*active, *overdue, *ended], ledger, names)
+        beats = runs.heartbeats(collection, active)
+        active = runs.read_again(collection, active, beats, deployments)
+        children = runs.failed_children(collection, runs.newest_bad(ended))
+        names |= places.flow_names(collection, {c.flow_id for found in children.values() for c in found} - names.keys())
+        successes = runs.last_successes(collection, deployments, ended, ledger)
+        never = None in successes.values() or any(
+            record.success_searched and not record.last_success for record in ledger.records.values()
+        )
+        pools = {run.work_pool or deployments[run.key].work_pool for run in overdue if run.key in deployments}
+        return seen.model_copy(
+            update={
+                "deployments": deployments,
+                "active": (*active, *overdue),
+                "ended": tuple(ended),
+                "pending_since": runs.pending_since(collection, active, deployments),
+                "slot_wait_since": runs.slot_wait_since(collection, overdue),
+                "heartbeats": beats,
+                "failed_children": children,
+                "flow_names": names,
+                "last_success": successes,
+                "history_since": runs.history_since(collection) if never else None,
+                "work_pools": places.work_pools(collection, frozenset(pool for pool in pools if pool)),
+                "coverage": collection.coverage,
+            }
+        )
+
+    def totals(
+        self, periods: Sequence[tuple[datetime, datetime]], now: datetime, policies: Policies
+    ) -> tuple[tuple[Totals | None, ...], Query]:
+        """Count how runs ended in each period ``[start, end)``, without the watchdog's own.
+
+        Args:
+            periods: Starts and ends.
+            now: The moment of the digest.
+            policies: As for ``observe``.
+
+        Returns:
+            The totals, None where the server did not answer; and how far the answer goes.
+        """
+        collection = Collection(self._api, self._config, self._redact, now, policies)
+        counted = tuple(collection.ask("totals", None, runs.totals, collection, *period) for period in periods)
+        return counted, collection.coverage.queries[0]
+
+    def _server(self, collection: Collection) -> ServerState:
+        problem: str | None = None
+        version: Any = None
+        try:
+            # Prefect Cloud lacks /ready and /admin; what lacks /health too is no Prefect API.
+            if self._get_if_there("/ready") is None and self._get_if_there("/health") is not True:
+                problem = f"{self._api.url} is not a Prefect API: its address usually ends in /api"
+            version = self._get_if_there("/admin/version")
+        except ServerProblem as error:
+            problem = str(error)
+        if problem is None:
+            collection.ask("server", None, lambda: None)
+        return ServerState(
+            api_url=self._api.url,
+            ui_url=self._api.ui_url,
+            version=version if isinstance(version, str) else None,
+            problem=problem,
+        )
+
+    def _get_if_there(self, path: str) -> Any:
+        try:
+            return self._api.get(path)
+        except BadAnswer as problem:
+            if problem.status == _NOT_FOUND:
+                return None
+            raise

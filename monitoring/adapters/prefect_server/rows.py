@@ -1,0 +1,145 @@
+"""Rows of the API's answers, made into values. Here text from runs is redacted: behind it, all of it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import AwareDatetime, Field, ValidationError
+
+from monitoring.errors import BadAnswer
+from monitoring.model import Deployment, FlowRun, Value, WorkPool, WorkQueue
+
+Row = Mapping[str, Any]
+T = TypeVar("T")
+#: A worker is live while its last heartbeat is younger than this many of its own intervals.
+MISSED_HEARTBEATS = 3
+_DEFAULT_WORKER_INTERVAL = 30.0
+
+
+class WorkerRow(Value):
+    """A worker of a pool. Rows of dead workers stay for ever, and can read ONLINE."""
+
+    last_heartbeat_time: AwareDatetime | None = None
+    heartbeat_interval_seconds: float | None = None
+
+    def live(self, now: datetime) -> bool:
+        """Whether the worker's last heartbeat is young enough, by its own interval."""
+        if self.last_heartbeat_time is None:
+            return False
+        interval = self.heartbeat_interval_seconds or _DEFAULT_WORKER_INTERVAL
+        return (now - self.last_heartbeat_time).total_seconds() <= MISSED_HEARTBEATS * interval
+
+
+class EventCount(Value):
+    """The events of one resource, counted."""
+
+    value: str
+    count: int = Field(ge=1)
+    start_time: AwareDatetime
+    end_time: AwareDatetime
+
+
+class StateRow(Value):
+    """One state of a flow run's history."""
+
+    type: str
+    name: str
+    timestamp: AwareDatetime
+
+
+def rows_of(answer: Any, what: str) -> Sequence[Row]:
+    """Check that an answer is a list of objects.
+
+    Raises:
+        BadAnswer: It is something else.
+    """
+    if not isinstance(answer, list) or not all(isinstance(row, dict) for row in answer):
+        raise BadAnswer(f"the server answered {what} with something that is no list of rows: is this a Prefect API?")
+    return answer
+
+
+def parsed(what: str, make: Callable[[Row], T], row: Row) -> T:
+    """Make a value of a row.
+
+    Raises:
+        BadAnswer: The row lacks something, or has it in another form: a server of another version.
+    """
+    try:
+        return make(row)
+    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+        detail = f"field {error.errors()[0]['loc']}" if isinstance(error, ValidationError) else f"{error!r}"
+        raise BadAnswer(f"the server's answer for {what} is not as Prefect 3 gives it ({detail})") from None
+
+
+def flow_run(row: Row, redact: Callable[[str], str]) -> FlowRun:
+    """Make a FlowRun; its message is redacted."""
+    state = row["state"] or {}
+    return FlowRun(
+        id=row["id"],
+        name=row["name"],
+        flow_id=row["flow_id"],
+        deployment_id=row.get("deployment_id"),
+        parent_task_run_id=row.get("parent_task_run_id"),
+        state_type=row["state_type"],
+        state_name=row["state_name"],
+        state_timestamp=state.get("timestamp") or row["created"],
+        message=redact(state.get("message") or ""),
+        created=row["created"],
+        expected_start_time=row.get("expected_start_time"),
+        next_scheduled_start_time=row.get("next_scheduled_start_time"),
+        start_time=row.get("start_time"),
+        end_time=row.get("end_time"),
+        total_run_time=row.get("total_run_time") or 0,
+        estimated_run_time=row.get("estimated_run_time") or 0,
+        run_count=row.get("run_count") or 0,
+        work_pool=row.get("work_pool_name"),
+        work_queue=row.get("work_queue_name"),
+    )
+
+
+def active_schedules(row: Row) -> list[Row]:
+    """The schedules of a deployment that make runs now; pausing a deployment leaves its schedules ``active``."""
+    if row.get("paused"):
+        return []
+    return [entry["schedule"] for entry in row.get("schedules") or () if entry.get("active")]
+
+
+def deployment(row: Row, flow_name: str) -> Deployment:
+    """Make a Deployment. Its own ``concurrency_limit`` is always null: the global limit has the number."""
+    limit = row.get("global_concurrency_limit") or {}
+    return Deployment(
+        id=row["id"],
+        name=f"{flow_name}/{row['name']}",
+        flow_id=row["flow_id"],
+        flow_name=flow_name,
+        tags=tuple(row.get("tags") or ()),
+        created=row["created"],
+        paused=bool(row.get("paused")),
+        scheduled=bool(active_schedules(row)),
+        work_pool=row.get("work_pool_name"),
+        work_queue=row.get("work_queue_name"),
+        concurrency_limit=limit.get("limit"),
+    )
+
+
+def work_pool(row: Row, queues: Sequence[Row], live_workers: int | None) -> WorkPool:
+    """Make a WorkPool of its row, its queues' rows and what is known of its workers."""
+    return WorkPool(
+        id=row["id"],
+        name=row["name"],
+        type=row["type"],
+        paused=bool(row.get("is_paused")),
+        concurrency_limit=row.get("concurrency_limit"),
+        queues=tuple(
+            WorkQueue(
+                id=queue["id"],
+                name=queue["name"],
+                paused=bool(queue.get("is_paused")),
+                concurrency_limit=queue.get("concurrency_limit"),
+            )
+            for queue in queues
+        ),
+        live_workers=live_workers,
+    )

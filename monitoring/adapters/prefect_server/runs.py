@@ -1,0 +1,260 @@
+"""What there is to know of flow runs: which are active, which ended, and their histories where they matter.
+
+The shape of each query is chosen for servers with a million runs: ended runs are read by ``end_time``
+without a state filter, since with one SQLite takes the index of the states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from monitoring.adapters.prefect_server import rows
+from monitoring.adapters.prefect_server.collection import Collection, chunks
+from monitoring.checks.stale import success_due_since
+from monitoring.checks.zombie import is_silent
+from monitoring.errors import BadAnswer
+from monitoring.model import OWN_FLOWS, Deployment, FlowRun, Heartbeats, Ledger
+from monitoring.report import Totals
+
+_ACTIVE = ("PENDING", "RUNNING", "CANCELLING", "PAUSED")
+_MOST_HISTORIES = 200
+_MOST_SEARCHES = 500
+_HEARTBEAT_HISTORY = timedelta(days=7)
+_HEARTBEAT_CHUNK = 1_000
+_FLOW_RUN = "prefect.flow-run."
+
+
+def active(collection: Collection, own: frozenset[str]) -> list[FlowRun]:
+    """All runs in PENDING, RUNNING, CANCELLING and PAUSED, whenever they began."""
+    return _watched(collection, "active-runs", {"state": _type(*_ACTIVE)}, "EXPECTED_START_TIME_ASC", own)
+
+
+def overdue(collection: Collection, own: frozenset[str]) -> list[FlowRun]:
+    """All runs in SCHEDULED that were due before now."""
+    filters = {"state": _type("SCHEDULED"), "expected_start_time": {"before_": _text(collection.now)}}
+    return _watched(collection, "due-runs", filters, "EXPECTED_START_TIME_ASC", own)
+
+
+def ended(collection: Collection, since: datetime, own: frozenset[str]) -> list[FlowRun]:
+    """All runs that ended between ``since`` and now, oldest first."""
+    filters = {"end_time": {"after_": _text(since), "before_": _text(collection.now)}}
+    return sorted(_watched(collection, "ended-runs", filters, "END_TIME_DESC", own), key=end)
+
+
+def _watched(
+    collection: Collection, name: str, filters: Mapping[str, Any], sort: str, own: frozenset[str]
+) -> list[FlowRun]:
+    if not collection.config.target.runs_without_deployment:
+        filters = {**filters, "deployment_id": {"is_null_": False}}
+    found = collection.runs(name, {"flow_runs": filters, "sort": sort})
+    # A subflow in its parent's process is part of its parent; what it breaks is told there.
+    return [run for run in found if run.flow_id not in own and (run.deployment_id or run.parent_task_run_id is None)]
+
+
+def _states(collection: Collection, run: FlowRun) -> list[rows.StateRow]:
+    path = "/flow_run_states/"
+    found = rows.rows_of(collection.api.get(path, flow_run_id=run.id), path)
+    states = [rows.parsed("flow run states", rows.StateRow.model_validate, row) for row in found]
+    return sorted(states, key=lambda state: state.timestamp)
+
+
+def pending_since(
+    collection: Collection, runs: Iterable[FlowRun], deployments: Mapping[str, Deployment]
+) -> dict[str, datetime]:
+    """Since when PENDING runs are pending without a break, by run id.
+
+    The state's own time restarts from Pending to Submitting, so the history is asked where it can matter.
+    """
+    pending = [run for run in runs if run.state_type == "PENDING" and run.key in deployments]
+    doubtful = []
+    for run in pending:
+        limit = collection.policy(deployments[run.key]).stuck.pending_after
+        if collection.now - run.state_timestamp <= limit < collection.now - run.created:
+            doubtful.append(run)
+    if len(doubtful) > _MOST_HISTORIES:
+        collection.note("pending-history", "partial", f"asked for {_MOST_HISTORIES} of {len(doubtful)} pending runs")
+    since = {run.id: run.state_timestamp for run in pending}
+    for run in doubtful[:_MOST_HISTORIES]:
+        for state in reversed(collection.ask("pending-history", [], _states, collection, run)):
+            if state.type != "PENDING":
+                break
+            since[run.id] = state.timestamp
+    return since
+
+
+def slot_wait_since(collection: Collection, waiting: Iterable[FlowRun]) -> dict[str, datetime]:
+    """When runs that had started before began to wait for a concurrency slot, by run id.
+
+    Each refusal of a slot moves the next start ahead, so only the history knows.
+    """
+    asked = [run for run in waiting if run.state_name == "AwaitingConcurrencySlot" and run.start_time]
+    if len(asked) > _MOST_HISTORIES:
+        collection.note("slot-waits", "partial", f"asked for {_MOST_HISTORIES} of {len(asked)} waiting runs")
+    since = {}
+    for run in asked[:_MOST_HISTORIES]:
+        for state in reversed(collection.ask("slot-waits", [], _states, collection, run)):
+            if state.name != "AwaitingConcurrencySlot":
+                break
+            since[run.id] = state.timestamp
+    return since
+
+
+def heartbeats(collection: Collection, runs: Iterable[FlowRun]) -> dict[str, Heartbeats]:
+    """The heartbeats of RUNNING runs, by run id; one request for a thousand runs.
+
+    A run that never sent one is absent.
+    """
+    running = [run for run in runs if run.state_type == "RUNNING"]
+    beats: dict[str, Heartbeats] = {}
+    for chunk in chunks(running, _HEARTBEAT_CHUNK):
+        found = collection.ask("heartbeats", [], _count_heartbeats, collection, chunk)
+        for count in collection.values("heartbeats", found, rows.EventCount.model_validate):
+            run_id = count.value.removeprefix(_FLOW_RUN)
+            beats[run_id] = Heartbeats(count=count.count, first=count.start_time, last=count.end_time)
+    return beats
+
+
+def _count_heartbeats(collection: Collection, running: Sequence[FlowRun]) -> Sequence[rows.Row]:
+    path = "/events/count-by/resource"
+    now = collection.now
+    oldest = min(run.state_timestamp for run in running)
+    since = min(max(oldest, now - _HEARTBEAT_HISTORY), now - timedelta(minutes=1))
+    body = {
+        "filter": {
+            "occurred": {"since": _text(since), "until": _text(now)},
+            "event": {"name": ["prefect.flow-run.heartbeat"]},
+            "resource": {"id": [_FLOW_RUN + run.id for run in running]},
+        }
+    }
+    return rows.rows_of(collection.api.post(path, body), path)
+
+
+def read_again(
+    collection: Collection,
+    runs: Sequence[FlowRun],
+    beats: Mapping[str, Heartbeats],
+    deployments: Mapping[str, Deployment],
+) -> list[FlowRun]:
+    """Read the runs again whose heartbeats have stopped: one that has just ended is not dead.
+
+    Returns:
+        All runs, those that ended meanwhile left out.
+    """
+    silent = []
+    for run in runs:
+        if run.id in beats and run.state_type == "RUNNING" and run.key in deployments:
+            policy = collection.policy(deployments[run.key]).zombie
+            if is_silent(run, beats[run.id], policy, collection.now):
+                silent.append(run.id)
+    again: dict[str, FlowRun] = {}
+    for chunk in chunks(silent):
+        again |= {run.id: run for run in collection.runs("silent-runs", {"flow_runs": {"id": {"any_": chunk}}})}
+    return [fresh for run in runs if (fresh := again.get(run.id, run)).state_type in _ACTIVE]
+
+
+def failed_children(collection: Collection, parents: Sequence[FlowRun]) -> dict[str, tuple[FlowRun, ...]]:
+    """The failed and crashed runs that runs have started, by the parent's id, oldest end first."""
+    children: dict[str, list[FlowRun]] = {}
+    for chunk in chunks(parents):
+        filters = {"parent_flow_run_id": {"any_": [run.id for run in chunk]}, "state": _type("FAILED", "CRASHED")}
+        found = sorted(collection.runs("child-runs", {"flow_runs": filters}), key=end)
+        parent_of = _parents(collection, sorted({run.parent_task_run_id for run in found if run.parent_task_run_id}))
+        for run in found:
+            if parent := parent_of.get(run.parent_task_run_id or ""):
+                children.setdefault(parent, []).append(run)
+    return {parent: tuple(runs) for parent, runs in children.items()}
+
+
+def _parents(collection: Collection, task_run_ids: Sequence[str]) -> dict[str, str]:
+    parents = {}
+    for chunk in chunks(task_run_ids):
+        for row in collection.rows("child-runs", "/task_runs/filter", {"task_runs": {"id": {"any_": chunk}}}):
+            parents[row["id"]] = row["flow_run_id"]
+    return parents
+
+
+def newest_bad(ended_runs: Iterable[FlowRun]) -> list[FlowRun]:
+    """The runs that stand for their deployment now, where those failed or crashed; runs come oldest end first."""
+    newest = {run.key: run for run in ended_runs if run.state_type != "CANCELLED"}
+    return [run for run in newest.values() if run.state_type in ("FAILED", "CRASHED")]
+
+
+def last_successes(
+    collection: Collection, deployments: Mapping[str, Deployment], ended_runs: Iterable[FlowRun], ledger: Ledger
+) -> dict[str, FlowRun | None]:
+    """Search the history for the last success of deployments that should have had one and show none.
+
+    One request a deployment, once: the ledger remembers that it was made.
+    """
+    succeeded = {run.key for run in ended_runs if run.state_type == "COMPLETED"}
+    wanted = []
+    for key, deployment in deployments.items():
+        record = ledger.records.get(key)
+        known = key in succeeded or (record and (record.last_success or record.success_searched))
+        policy = collection.policy(deployment).stale
+        if not known and policy.enabled and success_due_since(deployment, policy, collection.now):
+            wanted.append(deployment)
+    if len(wanted) > _MOST_SEARCHES:
+        collection.note("last-success", "partial", f"searched for {_MOST_SEARCHES} of {len(wanted)} deployments")
+    found: dict[str, FlowRun | None] = {}
+    for deployment in wanted[:_MOST_SEARCHES]:
+        filters = {
+            "deployment_id": {"any_": [deployment.id]},
+            "state": _type("COMPLETED"),
+            "end_time": {"before_": _text(collection.now)},
+        }
+        success = collection.first_run("last-success", {"flow_runs": filters, "sort": "END_TIME_DESC"})
+        if collection.coverage.has("last-success"):
+            found[deployment.id] = success
+    return found
+
+
+def history_since(collection: Collection) -> datetime | None:
+    """When the oldest run began that the server still has."""
+    oldest = collection.first_run("oldest-run", {"sort": "START_TIME_ASC"})
+    return (oldest.start_time or oldest.expected_start_time or oldest.created) if oldest else None
+
+
+def totals(collection: Collection, start: datetime, before: datetime) -> Totals:
+    """Count how the runs ended that ended in ``[start, before)``, without the watchdog's own.
+
+    Raises:
+        ServerProblem: The server does not say.
+    """
+    window = {"after_": _text(start), "before_": _text(before - timedelta(microseconds=1))}
+
+    def count(*state_types: str) -> int:
+        filters: dict[str, Any] = {"end_time": window}
+        if state_types:
+            filters["state"] = _type(*state_types)
+        if not collection.config.target.runs_without_deployment:
+            filters["deployment_id"] = {"is_null_": False}
+        # A flow can be asked for by name and not excluded by it, so our own are counted and taken off.
+        ours = {"flows": {"name": {"any_": list(OWN_FLOWS)}}}
+        return _count(collection, {"flow_runs": filters}) - _count(collection, {"flow_runs": filters, **ours})
+
+    failed, crashed, cancelled = count("FAILED"), count("CRASHED"), count("CANCELLED")
+    completed = count() - failed - crashed - cancelled
+    return Totals(start=start, end=before, completed=completed, failed=failed, crashed=crashed, cancelled=cancelled)
+
+
+def _count(collection: Collection, body: Mapping[str, Any]) -> int:
+    answer = collection.api.post("/flow_runs/count", body)
+    if not isinstance(answer, int):
+        raise BadAnswer("the server answers /flow_runs/count with something that is no number")
+    return answer
+
+
+def end(run: FlowRun) -> datetime:
+    """When a run ended."""
+    return run.end_time or run.state_timestamp
+
+
+def _type(*state_types: str) -> dict[str, Any]:
+    return {"type": {"any_": list(state_types)}}
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat()

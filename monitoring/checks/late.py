@@ -1,0 +1,54 @@
+"""late: a run is due and has not started, whatever its waiting state is called.
+
+Late states come from a background service of the server, and only runs named Scheduled get one; so
+lateness is computed from due times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from monitoring.causes import waiting_cause
+from monitoring.checks.findings import by_deployment, deployment_finding, runs_text
+from monitoring.durations import spoken
+from monitoring.model import Finding, FlowRun, Ledger, Observation
+from monitoring.policy import Policies
+
+
+def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
+    """Find deployments with runs that should have started by now."""
+    scheduled = [run for run in observation.active if run.state_type == "SCHEDULED"]
+    due = {run.id: moment for run in scheduled if (moment := due_time(observation, run))}
+    waiting = [run for run in scheduled if run.id in due]
+    for deployment, policy, runs in by_deployment(observation, policies, waiting):
+        late = [run for run in runs if now - due[run.id] > policy.late.after]
+        if not policy.late.enabled or not late:
+            continue
+        late.sort(key=lambda run: due[run.id])
+        oldest = late[0]
+        lateness = now - due[oldest.id]
+        yield deployment_finding(
+            observation,
+            "late",
+            deployment,
+            severity="critical" if lateness > policy.late.critical_after else "warning",
+            run_ids=[run.id for run in late],
+            run_count=len(late),
+            summary=f"{deployment.name}: {runs_text(len(late))} late, the oldest by {spoken(lateness)}",
+            observed=f"{oldest.name}: due for {spoken(lateness)}, still {oldest.state_name}",
+            expected=f"started within {spoken(policy.late.after)} of the due time",
+            since=due[oldest.id],
+            cause=waiting_cause(observation, deployment, late),
+        )
+
+
+def due_time(observation: Observation, run: FlowRun) -> datetime | None:
+    """When a SCHEDULED run should have started, or gone on.
+
+    Each refusal of a concurrency slot moves ``next_scheduled_start_time`` 30 s ahead; there the first
+    due time counts, or, for a run that had started before, the moment it began to wait.
+    """
+    if run.state_name == "AwaitingConcurrencySlot":
+        return observation.slot_wait_since.get(run.id) if run.start_time else run.expected_start_time
+    return run.next_scheduled_start_time

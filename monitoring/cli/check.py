@@ -1,0 +1,55 @@
+"""``watchdog check``: one look at the server, saved nowhere."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from monitoring.adapters.config_source import load_policies
+from monitoring.adapters.prefect_server.reader import OVERLAP
+from monitoring.cli.looking import ConfigPath, Target, Window, look
+from monitoring.cli.terminal import UNABLE, told
+from monitoring.errors import ServerProblem
+from monitoring.model import Coverage, Ledger, Status
+from monitoring.render import terminal
+from monitoring.render.json import check_json
+from monitoring.report import unreachable_report
+from monitoring.service import assess
+
+_EXIT: dict[Status, int] = {"ok": 0, "warning": 1, "critical": 2, "unknown": UNABLE}
+
+
+@told
+def check(
+    *,
+    config: ConfigPath = None,
+    target: Target = None,
+    window: Window = None,
+    json: Annotated[bool, Parameter(negative="", help="Print JSON, as docs/json-contract.md describes it.")] = False,
+) -> int:
+    """Look at the server now and say what is wrong; nothing is saved, sent or changed.
+
+    Exit status: 0 ok, 1 warning, 2 critical, 3 unknown or unable.
+    """
+    now = datetime.now(timezone.utc)
+    try:
+        with look(config, target, window) as here:
+            report = assess(here.reader, Ledger(), here.policies, now, OVERLAP, Coverage()).report
+    except ServerProblem as problem:
+        # Whether a configuration was pushed is unknown; that the server cannot be used says it all.
+        name = load_policies(config, read_pushed=lambda: None).config.target.name
+        report = unreachable_report(name, now, str(problem))
+    console = Console(highlight=False)
+    if json:
+        print_json(console, check_json(report))
+    else:
+        console.print(terminal.health(report))
+    return _EXIT[report.status]
+
+
+def print_json(console: Console, document: object) -> None:
+    """Print a document as JSON that a program reads: no colour, no wrapping, ASCII only."""
+    console.print_json(data=document, ensure_ascii=True, highlight=False)

@@ -1,0 +1,55 @@
+"""Turns symptoms into causes: what is told once, under the thing that explains it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from monitoring.model import CheckName, Finding, Ledger
+
+#: A deployment that is stale while one of these holds is stale because of it; the first that holds explains it.
+_EXPLAIN_STALE: tuple[CheckName, ...] = ("zombie", "stuck", "late", "crashed", "failed")
+
+
+def correlate(findings: Iterable[Finding], ledger: Ledger) -> tuple[Finding, ...]:
+    """Mark symptoms with the fingerprint of their cause, and drop what another finding says better.
+
+    Args:
+        findings: What the checks found.
+        ledger: Names the failed children of failed parents.
+    """
+    everything = tuple(findings)
+    server = [finding for finding in everything if finding.check == "server"]
+    if server:
+        return tuple(server)
+    problems = [finding for finding in everything if finding.severity != "info"]
+    by_subject: dict[tuple[str, CheckName], Finding] = {(f.subject.id, f.check): f for f in problems}
+    kept = (finding for finding in everything if not _said_by_zombie(finding, by_subject))
+    return tuple(_explained(finding, by_subject, ledger) for finding in kept)
+
+
+def _said_by_zombie(finding: Finding, by_subject: Mapping[tuple[str, CheckName], Finding]) -> bool:
+    """A dead run is no slow one."""
+    zombie = by_subject.get((finding.subject.id, "zombie"))
+    return finding.check == "slow" and zombie is not None and set(finding.flow_run_ids) <= set(zombie.flow_run_ids)
+
+
+def _explained(finding: Finding, by_subject: Mapping[tuple[str, CheckName], Finding], ledger: Ledger) -> Finding:
+    cause: Finding | None = None
+    if finding.check == "stale" and finding.severity != "info":
+        cause = next((f for check in _EXPLAIN_STALE if (f := by_subject.get((finding.subject.id, check)))), None)
+        if cause and finding.cause is None:
+            finding = finding.model_copy(update={"cause": cause.cause})
+    elif finding.check in ("failed", "crashed"):
+        cause = _failed_child(finding, by_subject, ledger)
+    return finding.model_copy(update={"symptom_of": cause.fingerprint}) if cause else finding
+
+
+def _failed_child(
+    finding: Finding, by_subject: Mapping[tuple[str, CheckName], Finding], ledger: Ledger
+) -> Finding | None:
+    """The finding about the deployment that the failed child is a run of, if there is one."""
+    record = ledger.records.get(finding.subject.id)
+    child = record.last_ended.failed_child if record and record.last_ended else None
+    if child is None or child.deployment_id is None or child.deployment_id == finding.subject.id:
+        return None
+    return by_subject.get((child.deployment_id, "failed")) or by_subject.get((child.deployment_id, "crashed"))

@@ -1,0 +1,128 @@
+"""Folds what was seen into what is remembered: runs that have ended are read once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from monitoring.model import (
+    MOST_STREAK_IDS,
+    EndedRun,
+    FailedChild,
+    FlowRun,
+    Ledger,
+    Observation,
+    Record,
+    Streak,
+)
+
+_RETURNED_STATES = re.compile(r"^\d+/\d+ states failed\.?$")
+
+
+def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger:
+    """Return the ledger with an observation folded in.
+
+    The cursor moves only when all that ended was read: what is missing is read again by the next check.
+
+    Args:
+        ledger: What was remembered before.
+        observation: What was seen now; its ended runs come oldest first.
+        overlap: How much of the window the next check will read again.
+    """
+    if observation.server.problem:
+        return ledger
+    whole = observation.coverage.has("ended-runs")
+    records = dict(ledger.records)
+    for run in observation.ended:
+        if run.end_time and ledger.recent.get(run.id) != run.end_time:
+            records[run.key] = _with_run(records.get(run.key, Record()), run, observation)
+    for key, success in observation.last_success.items():
+        records[key] = _with_search(records.get(key, Record()), success)
+    for key, deployment in observation.deployments.items():
+        if deployment.paused:
+            records[key] = records.get(key, Record()).model_copy(update={"seen_paused": observation.at})
+    if observation.coverage.has("deployments", "flows"):
+        records = {key: record for key, record in records.items() if key in observation.deployments}
+    return ledger.model_copy(
+        update={
+            "since": ledger.since or observation.since,
+            "cursor": observation.at if whole else ledger.cursor,
+            "recent": _recent(ledger.recent, observation, overlap) if whole else ledger.recent,
+            "records": records,
+        }
+    )
+
+
+def _recent(before: Mapping[str, datetime], observation: Observation, overlap: timedelta) -> dict[str, datetime]:
+    horizon = observation.at - overlap
+    seen = dict(before) | {run.id: run.end_time for run in observation.ended if run.end_time}
+    return {run_id: end for run_id, end in seen.items() if end >= horizon}
+
+
+def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
+    if run.state_type == "CANCELLED":
+        return record
+    ended = _ended(run, observation)
+    if record.last_ended and ended.ended < record.last_ended.ended:
+        # It arrived late, behind a newer one that is already counted: it says nothing about now.
+        return record
+    if run.state_type == "COMPLETED":
+        return record.model_copy(update={"last_ended": ended, "last_success": ended, "streak": None})
+    streak = record.streak or Streak(since=ended.ended)
+    longer = streak.model_copy(
+        update={
+            "failed": streak.failed + (run.state_type == "FAILED"),
+            "crashed": streak.crashed + (run.state_type == "CRASHED"),
+            "run_ids": (run.id, *streak.run_ids)[:MOST_STREAK_IDS],
+        }
+    )
+    return record.model_copy(update={"last_ended": ended, "streak": longer})
+
+
+def _with_search(record: Record, success: FlowRun | None) -> Record:
+    found = record.last_success or (_plain(success) if success else None)
+    return record.model_copy(update={"last_success": found, "success_searched": True})
+
+
+def _ended(run: FlowRun, observation: Observation) -> EndedRun:
+    child = failing_child(run, observation.failed_children.get(run.id, ()))
+    if child is None:
+        return _plain(run)
+    name = observation.flow_names.get(child.flow_id, child.name)
+    blamed = FailedChild(id=child.id, name=child.name, flow_name=name, deployment_id=child.deployment_id)
+    return _plain(run).model_copy(update={"failed_child": blamed})
+
+
+def _plain(run: FlowRun) -> EndedRun:
+    return EndedRun(
+        id=run.id,
+        name=run.name,
+        state_type=run.state_type,
+        state_name=run.state_name,
+        message=run.message,
+        ended=run.end_time or run.state_timestamp,
+        run_time=run.total_run_time,
+    )
+
+
+def failing_child(parent: FlowRun, children: tuple[FlowRun, ...]) -> FlowRun | None:
+    """Name the child that made its parent fail, where the parent's own message shows it.
+
+    A subflow's exception goes through its parent, which then ends with the same message; a parent that
+    returns its children's states ends with ``1/2 states failed.``. A parent that caught the child's
+    exception and failed of something else has another message, and no child is named.
+
+    Args:
+        parent: A run that failed or crashed.
+        children: Its failed or crashed children, oldest end first.
+    """
+    before = [child for child in children if parent.end_time is None or _end(child) <= parent.end_time]
+    same = [child for child in before if child.message and child.message == parent.message]
+    if same:
+        return same[-1]
+    return before[-1] if before and _RETURNED_STATES.match(parent.message) else None
+
+
+def _end(run: FlowRun) -> datetime:
+    return run.end_time or run.state_timestamp

@@ -1,0 +1,29 @@
+"""Addresses of things in the Prefect UI (the formats of prefect/utilities/urls.py, ``UI_URL_FORMATS``)."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+
+def flow_run_url(ui_url: str | None, flow_run_id: str) -> str | None:
+    """The page of a flow run; None without a UI."""
+    return _page(ui_url, "runs/flow-run", flow_run_id)
+
+
+def deployment_url(ui_url: str | None, deployment_id: str) -> str | None:
+    """The page of a deployment; None without a UI."""
+    return _page(ui_url, "deployments/deployment", deployment_id)
+
+
+def flow_url(ui_url: str | None, flow_id: str) -> str | None:
+    """The page of a flow; None without a UI."""
+    return _page(ui_url, "flows/flow", flow_id)
+
+
+def artifact_url(ui_url: str | None, key: str) -> str | None:
+    """The page of an artifact by its key; None without a UI."""
+    return _page(ui_url, "artifacts/key", key)
+
+
+def _page(ui_url: str | None, kind: str, name: str) -> str | None:
+    return f"{ui_url.rstrip('/')}/{kind}/{quote(name, safe='')}" if ui_url else None
