@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 from pydantic_settings.sources.types import EnvNoneType
 
 from monitoring.config import Config
-from monitoring.config_problems import dotted, fields_at, problems, quoted, shown, suggestion
+from monitoring.config_problems import dotted, fields_at, is_text, nearest, problems, quoted, shown
 from monitoring.errors import ConfigError
 from monitoring.policy import Layer, layer, leaves
 
@@ -55,9 +55,13 @@ def _read(name: str, raw: str) -> Layer:
     if path[0] == "rules":
         raise ConfigError(f"{name}: rules cannot be set in the environment; expected them in the file")
     if path[-1] not in fields_at(path[:-1]):
-        raise ConfigError(f"{quoted(name)[1:-1]}: unknown variable; {suggestion(name, _names())}")
+        near = nearest(name, _names())
+        hint = f"did you mean {near}?" if near else "expected section and field, such as WATCHDOG_LATE__AFTER"
+        raise ConfigError(f"{quoted(name)[1:-1]}: unknown variable; {hint}")
     if not raw:
         return {}
+    if not is_text(raw):
+        raise ConfigError(f"{name}: {shown(path, raw)}: expected text in the encoding of the locale")
     source = EnvSettingsSource(_Settings, env_prefix=PREFIX, env_nested_delimiter="__", env_parse_none_str=_NONE)
     # One variable at a time, so that every value and every problem knows its own.
     source.env_vars = {name.lower(): EnvNoneType(raw) if raw == _NONE else raw}

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from monitoring.config import Config
-from monitoring.config_problems import Loc, Problem, dotted, problems, quoted, shown
+from monitoring.config_problems import Loc, Problem, dotted, is_text, problems, quoted, shown
 from monitoring.errors import ConfigError
 
 #: Bounds that no configuration comes near: what exceeds them is some other file, or an attack by aliases.
@@ -130,7 +130,7 @@ class _Reading:
             if not isinstance(key, yaml.ScalarNode):
                 self.problem(loc, key, "expected the name of a field before the colon")
                 continue
-            # Half a surrogate pair, which an escape in YAML can make, is text to nobody else.
+            # What is no text is no name of a field either; pydantic would stop at it and say nothing of the rest.
             name = key.value.encode(errors="backslashreplace").decode()
             if name in values:
                 place = (*loc, name)
@@ -141,6 +141,9 @@ class _Reading:
         return values
 
     def _scalar(self, node: yaml.Node, loc: Loc) -> Any:
+        if not is_text(node.value):
+            self.problem(loc, node, f"{shown(loc, node.value)}: expected text")
+            return None
         if node.tag in _TEXT_TAGS:
             return node.value
         if node.tag not in _VALUE_TAGS:

@@ -28,7 +28,6 @@ _EXPECTED = {
     "greater_than_equal": "expected a number of at least {ge}",
     "less_than_equal": "expected a number of at most {le}",
     "string_type": "expected text (what looks like a number or true needs quotes)",
-    "string_unicode": "expected text in Unicode",
     "string_too_short": "expected text that is not empty",
     "string_pattern_mismatch": "expected text of the form {pattern}",
     "tuple_type": "expected a list",
@@ -77,6 +76,11 @@ def shown(loc: Loc, raw: str) -> str:
     return quoted(raw)
 
 
+def is_text(value: str) -> bool:
+    """Tell whether characters are text: half a surrogate pair, from an escape or a byte, is not."""
+    return not any("\ud800" <= char <= "\udfff" for char in value)
+
+
 def secret_like(value: str) -> bool:
     """Tell whether a value looks like a secret that somebody put in the wrong place."""
     return _SECRET_LOOKS.search(value) is not None
@@ -93,16 +97,9 @@ def dotted(loc: Loc) -> str:
     return "".join(parts).removeprefix(".")
 
 
-def suggestion(wrong: str, known: Iterable[str]) -> str:
-    """Offer the nearest known name, or all of them.
-
-    Args:
-        wrong: The name that is not known.
-        known: Those that are.
-    """
-    names = sorted(known)
-    near = get_close_matches(wrong, names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(names)}"
+def nearest(wrong: str, known: Iterable[str]) -> str | None:
+    """Find the known name that was most likely meant; None when none is near."""
+    return next(iter(get_close_matches(wrong, sorted(known), n=1)), None)
 
 
 def fields_at(loc: Loc) -> frozenset[str]:
@@ -129,7 +126,10 @@ def _unknown(loc: Loc) -> str:
     key = str(loc[-1])
     if loc[0] == "rules" and len(loc) == 3 and key in Config.model_fields:
         return "not for a rule: it holds for the watchdog as a whole"
-    return f"unknown key; {suggestion(key, fields_at(loc[:-1]))}"
+    known = fields_at(loc[:-1])
+    near = nearest(key, known)
+    hint = f"did you mean {near}?" if near else f"expected one of {', '.join(sorted(known))}"
+    return f"unknown key; {hint}"
 
 
 def _words(details: ErrorDetails) -> str:

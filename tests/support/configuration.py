@@ -1,0 +1,54 @@
+"""The fields of the configuration, as its documentation has to show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from types import NoneType, UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin
+
+from annotated_types import Ge, Le
+from pydantic.fields import FieldInfo
+
+from monitoring.config import Config, Rule, Section
+from monitoring.policy import written
+
+_KINDS = {timedelta: "duration", bool: "true or false", int: "whole number", str: "text", tuple: "list of text"}
+
+
+class Row(NamedTuple):
+    field: str
+    kind: str
+    default: str
+    description: str
+
+
+def fields(section: type[Section] = Config, prefix: str = "") -> Iterator[Row]:
+    """Every field that can stand in a file, by dotted name; of rules only what is theirs alone."""
+    for name, field in section.model_fields.items():
+        annotation = field.annotation
+        if name == "rules":
+            yield from fields(_section(Rule.model_fields["match"].annotation), "rules.match.")
+        elif isinstance(annotation, type) and issubclass(annotation, Section):
+            yield from fields(annotation, f"{prefix}{name}.")
+        else:
+            yield Row(prefix + name, _kind(field), written(field.default), field.description or "")
+
+
+def _section(annotation: Any) -> type[Section]:
+    assert isinstance(annotation, type)
+    assert issubclass(annotation, Section)
+    return annotation
+
+
+def _kind(field: FieldInfo) -> str:
+    annotation: Any = field.annotation
+    nullable = False
+    if get_origin(annotation) in (Union, UnionType):
+        nullable = NoneType in get_args(annotation)
+        annotation = next(part for part in get_args(annotation) if part is not NoneType)
+    while get_origin(annotation) not in (None, tuple):
+        annotation = get_args(annotation)[0]
+    bounds = [f", at least {limit.ge}" for limit in field.metadata if isinstance(limit, Ge)]
+    bounds += [f", at most {limit.le}" for limit in field.metadata if isinstance(limit, Le)]
+    return _KINDS[get_origin(annotation) or annotation] + "".join(bounds) + (" or null" if nullable else "")
