@@ -172,6 +172,7 @@ class Server(Process):
         self.port = port or free_port()
         self.database_url = database_url or f"sqlite+aiosqlite:///{self.home / 'prefect.db'}"
         self.auth_string = (env or {}).get("PREFECT_SERVER_API_AUTH_STRING")
+        self._csrf = (env or {}).get("PREFECT_SERVER_CSRF_PROTECTION_ENABLED", "").lower() in ("1", "true")
         settings = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": self.database_url, **(env or {})}
         super().__init__(
             "server",
@@ -197,18 +198,22 @@ class Server(Process):
         return prefect_env(self.home, self.api_url, auth | dict(extra or {}))
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
-        """Send one plain request to the API and return the decoded answer; errors raise."""
+        """Send one request to the API and return the decoded answer; errors raise."""
         headers = {}
         if self.auth_string:
             headers["Authorization"] = "Basic " + base64.b64encode(self.auth_string.encode()).decode()
-        for _ in range(20):
-            answer = httpx.request(method, self.api_url + path, json=body, headers=headers, timeout=30, trust_env=False)
-            # Two writers met in SQLite, and this one was rolled back. Prefect's own clients try again, too.
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                break
-            time.sleep(0.5)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
+        with httpx.Client(headers=headers, timeout=30, trust_env=False) as client:
+            if self._csrf and method != "GET":
+                token = client.get(f"{self.api_url}/csrf-token", params={"client": _MARK}).raise_for_status().json()
+                client.headers.update({"Prefect-Csrf-Token": token["token"], "Prefect-Csrf-Client": _MARK})
+            for _ in range(20):
+                answer = client.request(method, self.api_url + path, json=body)
+                # Two writers met in SQLite, and this one was rolled back. Prefect's own clients try again, too.
+                if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                    break
+                time.sleep(0.5)
+            answer.raise_for_status()
+            return answer.json() if answer.content else None
 
     def is_ready(self) -> bool:
         """Whether the API answers and reaches its database."""

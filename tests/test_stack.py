@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
+import httpx
 import pytest
+from prefect.client.orchestration import get_client
 from slack_sdk import WebClient
 
 from demo.stack import Server, StackError, Worker, prefect_env, stop_leftovers, wait_until
 from tests.support.noise import noise
 from tests.support.seeding import HOUR, MINUTE, Run, Seed, State
+from tests.support.servers import Emptier, connected
 from tests.support.slack import SlackEmulator
 
 pytestmark = pytest.mark.integration
@@ -171,10 +174,42 @@ def test_many_runs_are_seeded_quickly(prefect_server: Server, seed: Seed) -> Non
     assert prefect_server.request("POST", "/flow_runs/count", {"flow_runs": ENDED}) == 10_000
 
 
-def test_a_test_begins_on_an_empty_server(prefect_server: Server) -> None:
-    # The tests above have left thousands of rows.
-    for kind in ("flows", "flow_runs", "deployments", "work_pools", "variables", "block_documents", "artifacts"):
-        assert prefect_server.request("POST", f"/{kind}/count", {}) == 0, kind
+def test_a_shared_server_is_emptied(prefect_server: Server, seed: Seed) -> None:
+    empty = Emptier(prefect_server)
+    kinds = ("flows", "flow_runs", "deployments", "work_pools", "variables", "artifacts")
+    noise(seed)
+    prefect_server.request("POST", "/variables/", {"name": "left", "value": 1})
+    prefect_server.request("POST", "/artifacts/", {"key": "left", "type": "markdown", "data": "x"})
+    block_types = prefect_server.request("POST", "/block_types/filter", {})
+    assert all(prefect_server.request("POST", f"/{kind}/count", {}) for kind in kinds)
+
+    empty()
+
+    assert not any(prefect_server.request("POST", f"/{kind}/count", {}) for kind in kinds)
+    # What the server itself brought is still there.
+    assert prefect_server.request("POST", "/block_types/filter", {}) == block_types
+
+
+def test_a_server_can_ask_for_a_password_and_a_token(fresh_server: Callable[..., Server]) -> None:
+    server = fresh_server(
+        {
+            "PREFECT_SERVER_API_AUTH_STRING": "admin:secret",
+            "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+            "PREFECT_SERVER_API_DEFAULT_LIMIT": "2",
+        }
+    )
+    assert httpx.get(f"{server.api_url}/admin/version", trust_env=False).status_code == 401
+    server.request("POST", "/flows/", {"name": "allowed"})
+    with pytest.raises(httpx.HTTPStatusError, match="422"):
+        server.request("POST", "/flows/filter", {"limit": 3})
+    with connected(server), get_client(sync_client=True) as client:
+        assert [flow.name for flow in client.read_flows()] == ["allowed"]
+    worker = Worker(server, "guarded")
+    worker.start()
+    try:
+        worker.wait_online()
+    finally:
+        worker.stop()
 
 
 def test_the_noise_stays_healthy(prefect_server: Server, seed: Seed) -> None:
