@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from pytest_httpserver import HTTPServer
+
+from demo.stack import Server
+from monitoring.cli.config import app
+
+#: Nothing listens there: connecting is refused at once.
+NOBODY = "http://127.0.0.1:9/api"
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+    @property
+    def fields(self) -> dict[str, list[str]]:
+        """The rows of the printed table: field, then value and source."""
+        rows = (line.split(maxsplit=2) for line in self.out.splitlines())
+        return {row[0]: [cell.strip() for cell in row[1:]] for row in rows if len(row) == 3}
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `watchdog config ...` in an empty folder, on a wide terminal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in [name for name in os.environ if name.startswith("WATCHDOG_")]:
+        monkeypatch.delenv(name)
+
+    def run(*tokens: str) -> Outcome:
+        status = app(tokens, result_action="return_value")
+        captured = capsys.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+    return run
+
+
+# --- check -------------------------------------------------------------------------------------------
+
+
+def test_check_says_which_file_is_used(run: Run) -> None:
+    Path("watchdog.yaml").write_text("late: {after: 5m}\n")
+    Path("other.yaml").write_text("")
+
+    assert run("check") == Outcome(0, "watchdog.yaml: valid\n", "")
+    assert run("check", "--config", "other.yaml") == Outcome(0, "other.yaml: valid\n", "")
+
+
+def test_check_tells_every_problem_on_a_line_of_its_own(run: Run) -> None:
+    Path("watchdog.yaml").write_text("late:\n  after: 15\nslack:\n  token: xoxb-1-SECRET\n")
+
+    assert run("check") == Outcome(
+        3,
+        "",
+        "watchdog.yaml:2: late.after: '15': expected a duration such as 90s, 15m, 2h, 1d or 1h30m, with its unit\n"
+        "watchdog.yaml:4: slack.token: unknown key; expected one of api_url, channel, timeout, token_secret\n",
+    )
+
+
+def test_check_reads_the_environment_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("watchdog.yaml").write_text("")
+    monkeypatch.setenv("WATCHDOG_LATE__AFTR", "5m")
+
+    assert run("check") == Outcome(3, "", "WATCHDOG_LATE__AFTR: unknown variable; did you mean WATCHDOG_LATE__AFTER?\n")
+
+
+def test_a_named_file_that_is_missing_is_an_error(run: Run) -> None:
+    status, out, err = run("check", "--config", "missing.yaml")
+
+    assert (status, out) == (3, "")
+    assert err == "missing.yaml: cannot be read: No such file or directory; expected a configuration file\n"
+
+
+def test_without_a_file_a_server_that_cannot_be_asked_is_an_error(run: Run) -> None:
+    status, out, err = run("check", "--target", NOBODY)
+
+    assert (status, out) == (3, "")
+    assert err.startswith(f"no answer from {NOBODY} (ConnectError)")
+
+
+def test_without_a_file_an_address_is_needed(run: Run) -> None:
+    with temporary_settings({PREFECT_API_URL: None}):
+        status, out, err = run("check")
+
+    assert (status, out) == (3, "")
+    assert err.startswith("PREFECT_API_URL: not set")
+
+
+def test_a_hostile_name_does_nothing_to_the_terminal(run: Run) -> None:
+    status, _, err = run("check", "--config", "\x1b[31m[red]x\u202e\x07.yaml")
+
+    assert status == 3
+    assert err == "[red]x.yaml: cannot be read: No such file or directory; expected a configuration file\n"
+
+
+# --- show --------------------------------------------------------------------------------------------
+
+
+def test_show_prints_every_value_and_its_source(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("watchdog.yaml").write_text("late:\n  after: 5m\nrules: [{match: {tag: x}, late: {after: 1m}}]\n")
+    monkeypatch.setenv("WATCHDOG_SLACK__CHANNEL", "[bold]alerts")
+
+    shown = run("show")
+
+    assert (shown.status, shown.err) == (0, "")
+    assert shown.fields["late.after"] == ["5m", "watchdog.yaml line 2"]
+    assert shown.fields["slow.limit"] == ["null", "default"]
+    assert shown.fields["slack.channel"] == ["[bold]alerts", "environment WATCHDOG_SLACK__CHANNEL"]
+    assert "Not shown: what its rules change for some deployments." in shown.out
+
+
+def test_show_does_not_print_what_looks_like_a_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("watchdog.yaml").write_text("slack: {channel: xoxb-1-SECRET}\n")
+
+    shown = run("show")
+
+    assert shown.status == 0
+    assert "SECRET" not in shown.out
+    assert "(looks like a secret: not shown)" in shown.out
+
+
+def test_show_folds_and_never_cuts_on_a_narrow_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("watchdog.yaml").write_text(f"target: {{name: {'a' * 60}}}\n")
+    monkeypatch.setenv("COLUMNS", "60")
+
+    assert run("show").out.count("a" * 5) >= 2
+    assert "…" not in run("show").out
+
+
+RULES = """\
+rules:
+- match: {deployment: "etl/*"}
+  late: {after: 1m}
+- match: {tag: gold}
+  slow: {limit: 2m}
+- match: {pool: k8s}
+  stale: {grace: 3m}
+"""
+
+
+def test_show_applies_the_rules_to_a_deployment(run: Run, httpserver: HTTPServer) -> None:
+    Path("watchdog.yaml").write_text(RULES)
+    httpserver.expect_request("/api/deployments/name/etl/night ly").respond_with_json(
+        {"name": "night ly", "tags": ["gold"], "work_pool_name": "k8s"}
+    )
+
+    shown = run("show", "etl/night ly", "--target", httpserver.url_for("/api"))
+
+    assert (shown.status, shown.err) == (0, "")
+    assert shown.fields["late.after"] == ["1m", "watchdog.yaml rule 1 (deployment etl/*)"]
+    assert shown.fields["slow.limit"] == ["2m", "watchdog.yaml rule 2 (tag gold)"]
+    assert shown.fields["stale.grace"] == ["3m", "watchdog.yaml rule 3 (pool k8s)"]
+    assert "slack.channel" not in shown.fields
+
+
+def test_show_says_what_it_cannot_know_without_the_server(run: Run) -> None:
+    Path("watchdog.yaml").write_text(RULES + "server: {attempts: 1}\n")
+
+    shown = run("show", "etl/nightly", "--target", NOBODY)
+
+    assert shown.status == 3
+    assert shown.fields["late.after"] == ["1m", "watchdog.yaml rule 1 (deployment etl/*)"]
+    assert shown.fields["slow.limit"] == ["null", "default"]
+    first, second = shown.err.splitlines()
+    assert first.startswith(f"no answer from {NOBODY}")
+    assert second == ("etl/nightly: its tags and work pool are unknown, so rules by tag or pool are left out above")
+
+
+@pytest.mark.parametrize("answer", ["[]", '{"tags": 3}', "null", '"x"'])
+def test_show_says_so_when_the_answer_is_rubbish(run: Run, httpserver: HTTPServer, answer: str) -> None:
+    Path("watchdog.yaml").write_text(RULES)
+    httpserver.expect_request("/api/deployments/name/etl/nightly").respond_with_data(answer)
+
+    shown = run("show", "etl/nightly", "--target", httpserver.url_for("/api"))
+
+    assert shown.status == 3
+    assert "describes etl/nightly in a way that cannot be read" in shown.err
+
+
+def test_show_of_a_deployment_that_is_not_there(run: Run, httpserver: HTTPServer) -> None:
+    Path("watchdog.yaml").write_text(RULES)
+    httpserver.expect_request("/api/deployments/name/etl/nightly").respond_with_json({}, status=404)
+    url = httpserver.url_for("/api")
+
+    assert run("show", "etl/nightly", "--target", url) == Outcome(
+        3, "", f"etl/nightly: no such deployment on {url}; see `prefect deployment ls`\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["etl", "etl/", "/nightly", "a/b/c"])
+def test_show_wants_flow_and_deployment(run: Run, name: str) -> None:
+    Path("watchdog.yaml").write_text(RULES)
+
+    assert run("show", name) == Outcome(3, "", f"{name}: expected FLOW/DEPLOYMENT, such as etl/nightly\n")
+
+
+# --- push --------------------------------------------------------------------------------------------
+
+
+def test_push_without_a_file_says_so_and_asks_no_server(run: Run) -> None:
+    assert run("push", "--target", NOBODY) == Outcome(
+        3, "", "watchdog.yaml: not found in this folder; expected one, or the path of another file\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("late: {after: 5}\n", "f.yaml:1: late.after: '5': "), (" \n", "f.yaml: empty; expected ")]
+)
+def test_push_sends_nothing_that_cannot_be_used(run: Run, httpserver: HTTPServer, text: str, expected: str) -> None:
+    Path("f.yaml").write_text(text)
+
+    status, out, err = run("push", "f.yaml", "--target", httpserver.url_for("/api"))
+
+    assert (status, out) == (3, "")
+    assert err.startswith(expected)
+    assert httpserver.log == []
+
+
+@pytest.mark.integration
+def test_what_was_pushed_is_found_where_no_file_is(run: Run, prefect_server: Server) -> None:
+    assert run("check") == Outcome(0, "defaults: valid\n", "")
+    Path("watchdog.yaml").write_text("# for everyone\nlate: {after: 5m}\n", encoding="utf-8")
+    url = prefect_server.api_url
+
+    pushed = run("push")
+
+    assert pushed == Outcome(
+        0, f"watchdog.yaml: valid, and pushed to {url}; used wherever no watchdog.yaml is found\n", ""
+    )
+    assert run("push").out == f"watchdog.yaml: valid, and already the pushed configuration on {url}\n"
+    Path("watchdog.yaml").rename("mine.yaml")
+    assert run("check") == Outcome(0, "pushed configuration: valid\n", "")
+    assert run("show").fields["late.after"] == ["5m", "pushed configuration line 2"]
+
+    Path("mine.yaml").write_text("late: {after: 6m}\n")
+    assert run("push", "mine.yaml").status == 0
+    assert run("show").fields["late.after"] == ["6m", "pushed configuration line 1"]
+
+
+@pytest.mark.integration
+def test_show_reads_a_real_deployment(run: Run, prefect_server: Server) -> None:
+    with get_client(sync_client=True) as client:
+        flow_id = client.create_flow_from_name("etl")
+        client.create_deployment(flow_id, "night ly", tags=["gold"])
+    Path("watchdog.yaml").write_text(RULES)
+
+    shown = run("show", "etl/night ly")
+
+    assert (shown.status, shown.err) == (0, "")
+    assert shown.fields["slow.limit"] == ["2m", "watchdog.yaml rule 2 (tag gold)"]
+    assert shown.fields["stale.grace"] == ["30m", "default"]
+    assert "no such deployment" in run("show", "etl/other").err
