@@ -167,6 +167,16 @@ def saved(api: Api, after: SavedState, confirm: Callable[[], None] = lambda: Non
 
 @pytest.mark.integration
 def test_gives_back_all_of_it(api: Api) -> None:
+    _gives_back_all_of_it(api)
+
+
+@pytest.mark.integration
+def test_gives_back_all_of_it_on_postgresql(fresh_server: Callable[..., Server]) -> None:
+    with open_api(ServerSettings(), fresh_server(database="postgresql").api_url) as api:
+        _gives_back_all_of_it(api)
+
+
+def _gives_back_all_of_it(api: Api) -> None:
     empty, coverage = state(api).load()
     assert empty == SavedState()
     assert coverage.complete
