@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from http.client import HTTPException
 
-import httpx
+# Not httpx: it logs every address it asks, and this one is a secret.
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 from monitoring import config
 from monitoring.errors import DeliveryError
@@ -18,7 +22,7 @@ from monitoring.report import HealthReport
 
 #: Bytes of a body that healthchecks.io keeps (https://healthchecks.io/docs/attaching_logs/).
 MOST_BYTES = 100_000
-#: Waits between tries, as https://healthchecks.io/docs/reliability_tips/ recommends a few.
+#: Waits between tries; a few are what https://healthchecks.io/docs/reliability_tips/ recommends.
 WAITS = (timedelta(seconds=1), timedelta(seconds=2))
 _AGAIN = {429, 500, 502, 503, 504}
 
@@ -42,21 +46,17 @@ class HttpPing:
         Raises:
             DeliveryError: The switch did not answer as it should.
         """
-        address = _address(self._url, fail=not report.coverage.complete)
-        body = health(report).encode()[:MOST_BYTES]
+        request = Request(
+            _address(self._url, fail=not report.coverage.complete),
+            data=health(report).encode()[:MOST_BYTES],
+            headers={"Content-Type": "text/plain; charset=utf-8"},
+            method="POST",
+        )
         problem = ""
         for wait in (*WAITS, None):
-            try:
-                status = self._post(address, body)
-            except httpx.HTTPError as error:
-                # Its own text may hold the address.
-                problem = type(error).__name__
-            else:
-                if status < 300:
-                    return
-                problem = f"status {status}"
-                if status not in _AGAIN:
-                    raise _refused(status)
+            problem = self._problem(request)
+            if not problem:
+                return
             if wait is not None:
                 time.sleep(wait.total_seconds())
         raise DeliveryError(
@@ -65,23 +65,32 @@ class HttpPing:
             permanent=False,
         )
 
-    def _post(self, address: httpx.URL, body: bytes) -> int:
-        with httpx.Client(timeout=self._timeout) as client:
-            return client.post(address, content=body, headers={"Content-Type": "text/plain; charset=utf-8"}).status_code
+    def _problem(self, request: Request) -> str:
+        """Try once, and name what may pass; no error's own text is used, as it may hold the address."""
+        try:
+            with urlopen(request, timeout=self._timeout):
+                return ""
+        except HTTPError as error:
+            error.close()
+            if error.code not in _AGAIN:
+                raise _refused(error.code) from None
+            return f"status {error.code}"
+        except (OSError, HTTPException) as error:
+            return type(getattr(error, "reason", error)).__name__
 
 
-def _address(url: str, *, fail: bool) -> httpx.URL:
+def _address(url: str, *, fail: bool) -> str:
     try:
-        address = httpx.URL(url)
-        usable = address.scheme in ("http", "https") and bool(address.host)
-    except httpx.InvalidURL:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and url.isascii() and url.isprintable()
+    except ValueError:
         usable = False
-    if not usable:
+    if not usable or " " in url:
         raise DeliveryError(
             "the ping's address is none: put one that begins with https:// into WATCHDOG_PING_URL or the Secret block",
             permanent=True,
         )
-    return address.copy_with(path=address.path.rstrip("/") + "/fail") if fail else address
+    return parts._replace(path=parts.path.rstrip("/") + "/fail").geturl() if fail else url
 
 
 def _refused(status: int) -> DeliveryError:

@@ -120,19 +120,21 @@ class SlackChannel:
 
     def _refused(self, error: SlackApiError, channel: str) -> DeliveryError:
         status = error.response.status_code
-        code = str(error.response.get("error", ""))
+        answer = error.response.data
+        code = str(answer.get("error", "")) if isinstance(answer, dict) else ""
         if code in _PERMANENT:
             return DeliveryError(f"Slack refuses the digest for {channel} ({code}): {_PERMANENT[code]}", permanent=True)
         if status == 429 or code in _TEMPORARY:
             return DeliveryError(f"Slack is busy ({code or status}): {_LATER}", permanent=False)
-        if status != 200 or " " in code:
+        # Where the answer is no JSON, slack_sdk's own words for that stand in the code's place.
+        if status != 200 or not code or " " in code:
             return DeliveryError(
                 f"Slack at {self._settings.api_url} answered with status {status} and nothing usable: check the "
                 f"address; {_LATER}",
                 permanent=400 <= status < 500,
             )
         return DeliveryError(
-            f"Slack refuses the digest for {channel} ({code or 'no reason given'}): see "
+            f"Slack refuses the digest for {channel} ({code}): see "
             "https://docs.slack.dev/reference/methods/chat.postMessage",
             permanent=True,
         )

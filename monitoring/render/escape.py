@@ -25,6 +25,7 @@ _MARKDOWN = re.compile(r"[\\`*_\[\]<>|~&$]")
 _LINE_START = re.compile(r"#{1,6}(?:\s|$)|[+-](?:\s|$)|[-:=](?=[-:=\s]|$)|\d{1,9}(?=[.)](?:\s|$))")
 #: What GitHub's Markdown links without being asked: addresses, ``www.`` and mail addresses.
 _AUTOLINK = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)", re.IGNORECASE)
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 #: Invisible, without width, and no part of an address: it ends what would become a link.
 WORD_JOINER = "\u2060"
 
@@ -84,13 +85,17 @@ def address(url: str | None) -> str | None:
         return None
     if scheme not in ("http", "https"):
         return None
-    return quote(url.encode("utf-8", "replace"), safe="%/:=&?~#+!,;@-._[]$")
+    encoded = quote(url.encode("utf-8", "replace"), safe="%/:=&?~#+!,;@-._[]$")
+    return _LONE_PERCENT.sub("%25", encoded)
 
 
 def markdown_link(text: str, url: str | None, limit: int = LIMIT) -> Markup:
     """Link text to an address; plain text where there is no address that can be linked to."""
     label, target = markdown(text, limit), address(url)
-    return Markup(f"[{label}]({target})") if target and label else label
+    if not target or not label:
+        return label
+    # Markdown reads `&copy;` in an address too.
+    return Markup(f"[{label}]({target.replace('&', '&amp;')})")
 
 
 def slack(text: str, limit: int = LIMIT) -> str:

@@ -130,6 +130,7 @@ _ENVIRONMENT = Environment(
 )
 _ENVIRONMENT.filters |= {
     "subject": _subject,
+    "said": words.said,
     "runs": _runs,
     "cause": _cause,
     "moment": words.moment,

@@ -96,7 +96,7 @@ def _groups(health: HealthReport) -> Iterable[dict[str, Any]]:
 
 def _line(finding: Finding, symptoms: Sequence[Finding]) -> str:
     link = slack_link(words.subject(finding), finding.url, limit=100)
-    line = f"{words.SEVERITY_SIGN[finding.severity]} {link}: {slack(finding.summary, 200)}"
+    line = f"{words.SEVERITY_SIGN[finding.severity]} {link}: {slack(words.said(finding), 200)}"
     line += f" ({finding.severity}, since {words.moment(finding.since)}"
     line += f"; cause: {slack(words.cause(finding.cause), 120)})" if finding.cause else ")"
     if symptoms:

@@ -87,7 +87,7 @@ def _table(findings: Sequence[Finding]) -> Table:
             Text("  symptom" if symptom else finding.severity, style="dim" if symptom else _COLOURS[finding.severity]),
             Text(finding.check),
             _link(words.subject(finding), finding.url),
-            Text(clean(finding.summary)),
+            Text(clean(words.said(finding))),
             Text(words.moment(finding.since)),
             Text(clean(words.cause(finding.cause)) if finding.cause else ""),
         )

@@ -50,6 +50,11 @@ def subject(finding: Finding) -> str:
     return name if kind == "deployment" else f"{kind} {name}"
 
 
+def said(finding: Finding) -> str:
+    """A finding's summary for a place that names its subject already."""
+    return finding.summary.removeprefix(f"{finding.subject.name}: ")
+
+
 def run_url(report: HealthReport, run_id: str) -> str | None:
     """The address of a run in Prefect's UI, as ``prefect.utilities.urls.url_for`` makes it; None without a UI."""
     return f"{report.server.ui_url.rstrip('/')}/runs/flow-run/{run_id}" if report.server.ui_url else None
