@@ -55,7 +55,11 @@ def parse(text: str, origin: str) -> ConfigFile:
     try:
         config = Config.model_validate(values if isinstance(values, dict) else {})
     except ValidationError as error:
-        found += [(reading.line(problem.loc), reading.described(problem)) for problem in problems(error)]
+        found += [
+            (reading.line(problem.loc), reading.described(problem))
+            for problem in problems(error)
+            if problem.loc not in reading.faulty
+        ]
     if found:
         raise ConfigError("\n".join(f"{origin}:{line}: {words}" for line, words in sorted(found)))
     return ConfigFile(config, {dotted(loc): place.line for loc, place in reading.places.items()})
@@ -92,6 +96,8 @@ class _Reading:
     origin: str
     places: dict[Loc, _Place] = field(default_factory=dict)
     problems: list[tuple[int, str]] = field(default_factory=list)
+    #: What has a problem already: another about the value that was put in its place would confuse.
+    faulty: set[Loc] = field(default_factory=set)
     nodes: int = 0
 
     def value(self, node: yaml.Node, loc: Loc) -> Any:
@@ -106,6 +112,7 @@ class _Reading:
         return self._scalar(node, loc)
 
     def problem(self, loc: Loc, node: yaml.Node, words: str) -> None:
+        self.faulty.add(loc)
         line = node.start_mark.line + 1
         self.problems.append((line, f"{_printable(dotted(loc))}: {words}" if loc else words))
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from monitoring.adapters.config_source import PUSHED_DOCUMENT
 from monitoring.adapters.prefect_server.documents import SLUG
+from monitoring.adapters.prefect_server.pushed import PUSHED_DOCUMENT
 from monitoring.config import Config, Section
 from monitoring.config_environment import RESERVED
 from monitoring.config_file import parse

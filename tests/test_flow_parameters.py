@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 from prefect import Flow, flow
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
 from pydantic import TypeAdapter, ValidationError
 
+from demo.stack import Server
 from monitoring.config import Config, Late, Policy
 from monitoring.errors import ConfigError
 from monitoring.flow_parameters import PolicyChanges, parameters
@@ -95,3 +98,23 @@ def test_the_server_and_the_flow_refuse_the_same(overrides: dict[str, Any]) -> N
 def test_a_time_zone_that_is_none_is_named() -> None:
     with pytest.raises(ConfigError, match=r"^parameter digest.time_zone: expected an IANA time zone such as"):
         parameters(time_zone="Mars")
+
+
+@pytest.mark.integration
+def test_a_real_server_takes_the_form_as_it_stands_and_refuses_what_is_wrong(prefect_server: Server) -> None:
+    schema = schema_of(digest)
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(
+            client.create_flow_from_name("digest"),
+            "form",
+            parameter_openapi_schema=schema,
+            enforce_parameter_schema=True,
+        )
+
+        run = client.create_flow_run_from_deployment(
+            deployment, parameters={"overrides": prefilled(schema), "time_zone": None}
+        )
+
+        assert parameters(**digest.validate_parameters(run.parameters)) == {}
+        with pytest.raises(PrefectHTTPStatusError, match="409"):
+            client.create_flow_run_from_deployment(deployment, parameters={"overrides": {"late": {"after": "15"}}})

@@ -13,8 +13,6 @@ from monitoring.errors import ConfigError
 from monitoring.policy import Layer, Policies
 
 FILE_NAME = "watchdog.yaml"
-#: The document on the server that ``watchdog config push`` writes.
-PUSHED_DOCUMENT = "config"
 PUSHED_ORIGIN = "pushed configuration"
 DEFAULTS_ORIGIN = "defaults"
 

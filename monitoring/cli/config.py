@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote
 
-from cyclopts import App, Parameter
+from cyclopts import App
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from monitoring.adapters.config_source import (
-    DEFAULTS_ORIGIN,
-    FILE_NAME,
-    PUSHED_DOCUMENT,
-    find,
-    load_policies,
-    read_file,
-)
+from monitoring.adapters.config_source import DEFAULTS_ORIGIN, FILE_NAME, find, load_policies, read_file
 from monitoring.adapters.prefect_server.api import Api, open_api
 from monitoring.adapters.prefect_server.documents import Documents
+from monitoring.adapters.prefect_server.pushed import PUSHED_DOCUMENT, pushed_reader
+from monitoring.cli.looking import ConfigPath, Target
 from monitoring.cli.terminal import UNABLE, complain, say, told
-from monitoring.config import Server
 from monitoring.config_file import parse
 from monitoring.config_problems import secret_like
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, WatchdogError
@@ -34,26 +27,7 @@ from monitoring.render.escape import terminal
 
 app = App(name="config", help="Check, show or push the configuration.")
 
-ConfigPath = Annotated[
-    str | None, Parameter(name="--config", help="Configuration file. [default: WATCHDOG_CONFIG, then watchdog.yaml]")
-]
-Target = Annotated[str | None, Parameter(name="--target", help="API address to use instead of PREFECT_API_URL.")]
-
-
-def pushed_reader(target: str | None = None) -> Callable[[], str | None]:
-    """Make the function that ``load_policies`` asks for the pushed configuration.
-
-    The server is asked as the defaults have it: how else is not known before the configuration is.
-
-    Args:
-        target: An address to use instead of ``PREFECT_API_URL``.
-    """
-
-    def read() -> str | None:
-        with open_api(Server(), target) as api:
-            return Documents(api).read(PUSHED_DOCUMENT)
-
-    return read
+_WIDTH_ELSEWHERE = 160
 
 
 @app.command
@@ -61,7 +35,8 @@ def pushed_reader(target: str | None = None) -> Callable[[], str | None]:
 def check(*, config: ConfigPath = None, target: Target = None) -> int:
     """Say which configuration is used and whether it is valid: exit status 0, or 3 with a line for each problem."""
     policies = load_policies(config, read_pushed=pushed_reader(target))
-    say(f"{policies.origin}: valid")
+    nothing_else = f"; there is no {FILE_NAME} here, and none was pushed" if policies.origin == DEFAULTS_ORIGIN else ""
+    say(f"{policies.origin}: valid{nothing_else}")
     return 0
 
 
@@ -150,4 +125,8 @@ def _print_settings(settings: Layer, title: str) -> None:
         value = written(setting.value)
         shown = "(looks like a secret: not shown)" if secret_like(value) else terminal(value)
         table.add_row(name, Text(shown), Text(terminal(setting.source)))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        # Rich assumes a narrow terminal where there is none, and whoever reads the table there would find it folded.
+        console.width = max(console.width, _WIDTH_ELSEWHERE)
+    console.print(table)
