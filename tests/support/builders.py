@@ -1,0 +1,113 @@
+"""Small worlds for the tests of the pure middle: one moment, and runs and deployments around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from monitoring.checks import run_checks
+from monitoring.config import Config
+from monitoring.correlate import correlate
+from monitoring.ledger import fold
+from monitoring.model import (
+    ALWAYS_ASKED,
+    Coverage,
+    Deployment,
+    Finding,
+    FlowRun,
+    Ledger,
+    Observation,
+    Query,
+    ServerState,
+    StateType,
+)
+from monitoring.policy import Policies
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
+OVERLAP = timedelta(minutes=10)
+UI = "http://ui.example"
+_NAMES: dict[StateType, str] = {"SCHEDULED": "Scheduled", "CRASHED": "Crashed"}
+
+
+def minutes(count: float) -> timedelta:
+    """A span of minutes."""
+    return timedelta(minutes=count)
+
+
+def hours(count: float) -> timedelta:
+    """A span of hours."""
+    return timedelta(hours=count)
+
+
+def deployment(name: str = "etl/nightly", **fields: Any) -> Deployment:
+    """A deployment; its id is its name."""
+    values: dict[str, Any] = {
+        "id": name,
+        "name": name,
+        "flow_id": f"flow of {name}",
+        "flow_name": name.split("/")[0],
+        "created": NOW - timedelta(days=100),
+        "scheduled": True,
+    }
+    return Deployment.model_validate({**values, **fields})
+
+
+def run(state: StateType, run_id: str = "run", *, of: str | None = "etl/nightly", **fields: Any) -> FlowRun:
+    """A run of a deployment, in a state since an hour ago."""
+    since = fields.pop("since", NOW - hours(1))
+    ended = state in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+    values: dict[str, Any] = {
+        "id": run_id,
+        "name": f"name of {run_id}",
+        "flow_id": f"flow of {of}",
+        "deployment_id": of,
+        "state_type": state,
+        "state_name": _NAMES.get(state, state.capitalize()),
+        "state_timestamp": since,
+        "created": since - hours(1),
+        "expected_start_time": since,
+        "next_scheduled_start_time": since if state == "SCHEDULED" else None,
+        "start_time": None if state in ("SCHEDULED", "PENDING") else since,
+        "end_time": since if ended else None,
+    }
+    return FlowRun.model_validate({**values, **fields})
+
+
+def complete(*names: str) -> Coverage:
+    """Coverage in which everything was answered, the named queries too."""
+    return Coverage(queries=tuple(Query(name=name, outcome="complete") for name in ("server", *ALWAYS_ASKED, *names)))
+
+
+def observation(
+    *runs: FlowRun, deployments: Iterable[Deployment] = (deployment(),), at: datetime = NOW, **fields: Any
+) -> Observation:
+    """An observation of runs and deployments, in which everything was answered."""
+    over = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+    values: dict[str, Any] = {
+        "target": "prod",
+        "at": at,
+        "since": at - timedelta(days=1),
+        "server": ServerState(api_url="http://api.example/api", ui_url=UI),
+        "coverage": complete("heartbeats", "oldest-run", "last-success"),
+        "deployments": {d.id if d.kind == "deployment" else f"flow:{d.id}": d for d in deployments},
+        "active": tuple(r for r in runs if r.state_type not in over),
+        "ended": tuple(sorted((r for r in runs if r.state_type in over), key=lambda r: r.end_time or r.created)),
+    }
+    return Observation.model_validate({**values, **fields})
+
+
+def policies(**settings: Any) -> Policies:
+    """Policies of a configuration that changes these settings."""
+    return Policies(Config.model_validate(settings))
+
+
+def found(seen: Observation, ledger: Ledger | None = None, **settings: Any) -> tuple[Finding, ...]:
+    """What the checks find in one observation, correlated."""
+    folded = fold(ledger or Ledger(), seen, OVERLAP)
+    return correlate(run_checks(seen, folded, policies(**settings), seen.at), folded)
+
+
+def names(findings: Iterable[Finding]) -> list[tuple[str, str, str]]:
+    """Findings, in short: check, subject and severity."""
+    return [(finding.check, finding.subject.name, finding.severity) for finding in findings]

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.checks import run_checks
+from monitoring.correlate import correlate
+from monitoring.incidents import Moved, advance
+from monitoring.ledger import fold
+from monitoring.model import FlowRun, Incident, Ledger, Observation
+from tests.support.builders import NOW, OVERLAP, deployment, hours, minutes, observation, policies, run
+
+
+class Watch:
+    """Checks that follow each other, with what is kept between them."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.ledger = Ledger()
+        self.open: Mapping[str, Incident] = {}
+        self.policies = policies(**settings)
+
+    def check(self, seen: Observation, complete: bool = True) -> Moved:
+        self.ledger = fold(self.ledger, seen, OVERLAP)
+        findings = correlate(run_checks(seen, self.ledger, self.policies, seen.at), self.ledger)
+        moved = advance(self.open, findings, seen, self.ledger, self.policies, complete)
+        self.open = moved.open
+        return moved
+
+    def moves(self, seen: Observation, complete: bool = True) -> list[tuple[str, str]]:
+        return [(move.to, move.reason) for move in self.check(seen, complete).transitions]
+
+
+def at(offset: timedelta, *runs: FlowRun, **fields: Any) -> Observation:
+    return observation(*runs, at=NOW + offset, **fields)
+
+
+FAILED = run("FAILED", since=NOW - minutes(1))
+
+
+def test_a_problem_opens_once_and_stays_open() -> None:
+    watch = Watch()
+
+    assert watch.moves(at(minutes(0), FAILED)) == [("firing", "found")]
+    assert watch.moves(at(minutes(5))) == []
+    (incident,) = watch.open.values()
+    assert (incident.opened_at, incident.last_seen) == (NOW, NOW + minutes(5))
+
+
+UNSCHEDULED = deployment(scheduled=False)
+
+
+@pytest.mark.parametrize(
+    ("later", "reason"),
+    [
+        (at(minutes(5), run("COMPLETED", "good", since=NOW + minutes(1))), "succeeded"),
+        (at(minutes(5), deployments=[deployment(paused=True, scheduled=False)]), "paused"),
+        (at(minutes(5), deployments=[]), "deleted"),
+        (at(hours(25), deployments=[UNSCHEDULED]), "expired"),
+        (at(minutes(5), run("CRASHED", "worse", since=NOW + minutes(1))), "cleared"),
+    ],
+)
+def test_a_failure_ends_with_a_reason(later: Observation, reason: str) -> None:
+    watch = Watch()
+    watch.check(at(minutes(0), FAILED))
+
+    resolved = [move for move in watch.check(later).transitions if move.to == "resolved"]
+
+    assert [(move.reason, move.incident.resolution, move.at) for move in resolved] == [(reason, reason, later.at)]
+
+
+def test_a_check_that_was_turned_off_says_so() -> None:
+    watch = Watch()
+    watch.check(at(minutes(0), FAILED))
+    watch.policies = policies(failed={"enabled": False})
+
+    assert watch.moves(at(minutes(5))) == [("resolved", "disabled")]
+
+
+def test_what_waits_and_goes_on_is_cleared() -> None:
+    watch = Watch()
+    late = run("SCHEDULED", next_scheduled_start_time=NOW - hours(1))
+
+    assert watch.moves(at(minutes(0), late)) == [("firing", "found")]
+    assert watch.moves(at(minutes(5))) == [("resolved", "cleared")]
+
+
+def test_incomplete_coverage_opens_and_never_resolves() -> None:
+    watch = Watch()
+    late = run("SCHEDULED", "late", next_scheduled_start_time=NOW - hours(1))
+
+    assert watch.moves(at(minutes(0), FAILED), complete=False) == [("firing", "found")]
+    assert watch.moves(at(minutes(5), late), complete=False) == [("firing", "found")]
+    assert watch.moves(at(minutes(9)), complete=False) == []
+    assert len(watch.open) == 2
+
+
+def test_information_opens_nothing() -> None:
+    watch = Watch()
+
+    assert watch.moves(at(minutes(0), run("RUNNING", since=NOW - hours(3)))) == []
+
+
+EVENTS = st.lists(st.tuples(st.sampled_from(["FAILED", "CRASHED", "COMPLETED", None]), st.booleans()), max_size=20)
+
+
+@given(EVENTS)
+def test_whatever_happens_each_incident_opens_once_and_ends_once(events: list[tuple[Any, bool]]) -> None:
+    watch = Watch()
+    running: set[str] = set()
+    now: datetime = NOW
+    for number, (state, complete) in enumerate(events):
+        now = NOW + minutes(5 * number)
+        runs = [run(state, f"run-{number}", since=now - minutes(1))] if state else []
+        moved = watch.check(observation(*runs, at=now), complete)
+        for move in moved.transitions:
+            fingerprint = move.incident.finding.fingerprint
+            if move.to == "firing":
+                assert fingerprint not in running
+                running.add(fingerprint)
+            else:
+                assert complete
+                running.remove(fingerprint)
+        assert running == set(moved.open)
+    last = next((state for state, _ in reversed(events) if state), None)
+    if last in ("FAILED", "CRASHED"):
+        assert f"prod/{last.lower()}/deployment/etl/nightly" in running
