@@ -104,9 +104,11 @@ def _checked(
         update={"ledger": seen.ledger, "incidents": moved.open, "closed": (*moved.closed, *before.closed)}
     )
     state.save(before, after)
-    published = artifacts.publish_health(seen.report, after.artifacts)
-    published = housekeeping.tidy(now, published)
-    state.save(after, after.model_copy(update={"artifacts": published}))
+    # Registered before anything else can fail: an artifact that is not in the register is never deleted.
+    published = after.model_copy(update={"artifacts": artifacts.publish_health(seen.report, after.artifacts)})
+    state.save(after, published)
+    tidied = published.model_copy(update={"artifacts": housekeeping.tidy(now, published.artifacts)})
+    state.save(published, tidied)
     return seen.report
 
 

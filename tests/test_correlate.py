@@ -25,9 +25,9 @@ def test_a_child_whose_parent_completed_is_no_finding_of_the_parent() -> None:
     parent = run("COMPLETED", "parent", of="etl/parent", since=NOW - minutes(1))
     child = run("FAILED", "child", of=None, flow_id="sub", since=NOW - minutes(2), parent_task_run_id="t")
 
-    assert (
-        found(observation(parent, deployments=[deployment("etl/parent")], failed_children={"parent": (child,)})) == ()
-    )
+    seen = observation(parent, deployments=[deployment("etl/parent")], failed_children={"parent": (child,)})
+
+    assert found(seen) == ()
 
 
 def test_an_unusable_server_hides_everything_else() -> None:

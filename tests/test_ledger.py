@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -100,11 +100,14 @@ def test_it_does_not_matter_in_how_many_checks_runs_are_read(states: list[StateT
     assert in_two.records == at_once.records
 
 
+EARLIER = NOW - minutes(2)
+
+
 def parent(message: str) -> FlowRun:
     return run("FAILED", "parent", message=message, since=NOW - minutes(1))
 
 
-def child(message: str, run_id: str = "child", ended: Any = NOW - minutes(2)) -> FlowRun:
+def child(message: str, run_id: str = "child", ended: datetime = EARLIER) -> FlowRun:
     return run("FAILED", run_id, of=None, flow_id="sub", parent_task_run_id="task", message=message, since=ended)
 
 

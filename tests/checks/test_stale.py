@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from monitoring.ledger import fold
-from monitoring.model import FlowRun, Ledger
+from monitoring.model import Finding, FlowRun, Ledger
 from tests.support.builders import NOW, OVERLAP, deployment, found, hours, minutes, names, observation, run
 
 DUE = (NOW - hours(2), NOW - hours(1))
@@ -100,7 +100,7 @@ def test_fires_while_paused_are_nobodys_fault() -> None:
 )
 def test_stale_is_a_symptom_of_what_explains_it(why: FlowRun, check: str) -> None:
     findings = found(observation(success(NOW - hours(9)), why, deployments=[deployment(due=DUE)]))
-    by_check = {finding.check: finding for finding in findings}
+    by_check: dict[str, Finding] = {finding.check: finding for finding in findings}
 
     assert set(by_check) == {check, "stale"}
     assert by_check["stale"].symptom_of == by_check[check].fingerprint
