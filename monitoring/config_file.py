@@ -14,9 +14,11 @@ from monitoring.config_problems import Loc, Problem, dotted, is_text, problems, 
 from monitoring.errors import ConfigError
 
 #: Bounds that no configuration comes near: what exceeds them is some other file, or an attack by aliases.
-LARGEST_TEXT = 1_000_000
+LARGEST_TEXT = 250_000
 _MOST_NODES = 50_000
 _DEEPEST = 20
+# Whoever has more has one mistake that is everywhere, or the wrong file.
+_MOST_TOLD = 50
 
 _TAG = "tag:yaml.org,2002:"
 # A date is text here: no field holds one, and a tag or a name may look like one.
@@ -61,7 +63,10 @@ def parse(text: str, origin: str) -> ConfigFile:
             if problem.loc not in reading.faulty
         ]
     if found:
-        raise ConfigError("\n".join(f"{origin}:{line}: {words}" for line, words in sorted(found)))
+        told = [f"{origin}:{line}: {words}" for line, words in sorted(found)[:_MOST_TOLD]]
+        if len(found) > len(told):
+            told.append(f"{origin}: {len(found) - len(told):,} more problems")
+        raise ConfigError("\n".join(told))
     return ConfigFile(config, {dotted(loc): place.line for loc, place in reading.places.items()})
 
 
