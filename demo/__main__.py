@@ -1,0 +1,80 @@
+"""``python -m demo``: a local Prefect server with planted faults, and the watchdog that finds them."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from rich.console import Console
+
+from demo.play import play, stay
+from demo.stack import Server, StackError, stop_leftovers
+from demo.stage import ROOT
+
+HOME = ROOT / ".demo"
+INTERRUPTED = 130
+# In a pipe there is no width to go by, and tables need some.
+WIDTH_IN_A_PIPE = 160
+
+
+def main() -> int:
+    """Run the demo, or stop what an earlier one left behind; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="stop at the end; status 0 if every fault was reported")
+    parser.add_argument("--stop", action="store_true", help="only stop what a killed demo left running")
+    options = parser.parse_args()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_IN_A_PIPE)
+    if options.stop:
+        console.print(f"stopped {stop_leftovers(HOME)} processes")
+        return 0
+    HOME.mkdir(exist_ok=True)
+    with (HOME / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.print("error: a demo is running already in this clone", style="red")
+            return 1
+        return _run(console, once=options.once)
+
+
+def _run(console: Console, *, once: bool) -> int:
+    stop_leftovers(HOME)
+    with _stack(console) as server:
+        status = INTERRUPTED
+        try:
+            stage, comparison = play(server, console)
+            status = 0 if comparison.is_right else 1
+            if not once:
+                console.print("\nThe demo stays up for you to look around. Ctrl-C stops it.")
+                stay(stage)
+        except (StackError, httpx.HTTPError) as error:
+            console.print(f"error: {error}", style="red", markup=False)
+            return 1
+        except KeyboardInterrupt:
+            pass
+    return status
+
+
+@contextmanager
+def _stack(console: Console) -> Iterator[Server]:
+    """Give a server that was not started yet; afterwards stop it and all that belongs to it, come what may."""
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.default_int_handler)
+    server = Server(HOME)
+    try:
+        yield server
+    finally:
+        # A second Ctrl-C must not leave half of it behind.
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signum, signal.SIG_IGN)
+        console.print("Stopping what was started")
+        stop_leftovers(HOME)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""The demo's workloads: one flow for each way of doing well or badly.
+
+They are ordinary flows that know nothing of the watchdog. What a flow cannot do to itself, such as losing its host or
+being cancelled by a person, is done to it in ``demo/plant.py``, beside the findings that each workload must lead to.
+"""
+
+from __future__ import annotations
+
+import time
+
+from prefect import flow
+from prefect.flow_runs import suspend_flow_run
+from prefect.runtime import flow_run
+
+# What lasts this long ends by being stopped.
+A_DAY = 24 * 60 * 60
+
+
+@flow
+def healthy() -> str:
+    """Succeed."""
+    return "all is well"
+
+
+@flow
+def fails() -> None:
+    """Fail with a traceback."""
+    rates = {"EUR": 1.0, "USD": 1.1}
+    raise LookupError(f"no exchange rate for GBP, only for {', '.join(rates)}")
+
+
+@flow(retries=1, retry_delay_seconds=1)
+def succeeds_on_retry() -> str:
+    """Fail at the first attempt and succeed at the second."""
+    if flow_run.run_count == 1:
+        raise ConnectionError("the warehouse hung up")
+    return "the warehouse was there again"
+
+
+@flow(flow_run_name="invoices-of-monday")
+def load_invoices() -> None:
+    """Fail, as a part of other flows."""
+    raise ValueError("invoice 4711 has no customer")
+
+
+@flow
+def falls_with_subflow() -> None:
+    """Fail because a subflow fails."""
+    load_invoices()
+
+
+@flow
+def survives_subflow() -> str:
+    """Go on and complete although a subflow fails."""
+    return f"loading the invoices: {load_invoices(return_state=True).name}"
+
+
+@flow
+def takes(seconds: int = A_DAY) -> None:
+    """Take its time."""
+    time.sleep(seconds)
+
+
+# The same work under the names of what happens to it.
+crashes = takes.with_options(name="crashes")
+loses_its_host = takes.with_options(name="loses-its-host")
+running_too_long = takes.with_options(name="running-too-long")
+ran_too_long = takes.with_options(name="ran-too-long")
+never_gets_going = takes.with_options(name="never-gets-going")
+waits_for_a_worker = takes.with_options(name="waits-for-a-worker")
+waits_for_a_slot = takes.with_options(name="waits-for-a-slot")
+cancelled_by_hand = takes.with_options(name="cancelled-by-hand")
+no_success_for_days = takes.with_options(name="no-success-for-days")
+paused_on_purpose = takes.with_options(name="paused-on-purpose")
+rests_in_an_idle_pool = takes.with_options(name="rests-in-an-idle-pool")
+
+
+@flow
+def awaits_approval() -> None:
+    """Wait for a person who resumes it."""
+    suspend_flow_run(timeout=A_DAY)
