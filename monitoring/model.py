@@ -151,7 +151,7 @@ class Heartbeats(Value):
 class Query(Value):
     """One thing that was asked of the server, and how far the answer goes."""
 
-    name: str
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
     outcome: Literal["complete", "partial", "failed"]
     detail: str = ""
 

@@ -117,19 +117,29 @@ class DigestReport(Value):
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Put findings in the order in which they are shown: causes by severity and age, each before its symptoms."""
-    everything = list(findings)
-    known = {finding.fingerprint for finding in everything}
+    """Put findings in the order in which they are shown: causes by severity and age, each before its symptoms.
+
+    A symptom of a symptom stands with the cause of both; one whose cause is not among them stands for itself.
+    """
+    everything = {finding.fingerprint: finding for finding in findings}
 
     def place(finding: Finding) -> tuple[int, str, str]:
         return (_RANK[finding.severity], finding.since.isoformat(), finding.fingerprint)
 
-    heads = sorted((f for f in everything if f.symptom_of not in known), key=place)
-    rows: list[Finding] = []
-    for head in heads:
-        rows.append(head)
-        rows += sorted((f for f in everything if f.symptom_of == head.fingerprint), key=place)
-    return tuple(rows)
+    def root(finding: Finding) -> Finding:
+        passed = {finding.fingerprint}
+        while (cause := everything.get(finding.symptom_of or "")) and cause.fingerprint not in passed:
+            finding = cause
+            passed.add(finding.fingerprint)
+        return finding
+
+    roots = {fingerprint: root(finding) for fingerprint, finding in everything.items()}
+
+    def shown(finding: Finding) -> tuple[tuple[int, str, str], bool, tuple[int, str, str]]:
+        head = roots[finding.fingerprint]
+        return (place(head), finding is not head, place(finding))
+
+    return tuple(sorted(everything.values(), key=shown))
 
 
 def status_of(findings: Iterable[Finding], coverage: Coverage) -> Status:

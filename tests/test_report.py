@@ -72,6 +72,14 @@ def test_causes_come_first_and_their_symptoms_behind_them() -> None:
     assert [finding.fingerprint for finding in ordered([symptom, old, young])] == ["1", "0", "2"]
 
 
+def test_a_symptom_of_a_symptom_stands_with_the_cause_of_both() -> None:
+    far, cause, near = with_severity("warning", "warning", "warning")
+    near = near.model_copy(update={"symptom_of": cause.fingerprint})
+    far = far.model_copy(update={"symptom_of": near.fingerprint})
+
+    assert [finding.fingerprint for finding in ordered([far, cause, near])] == ["1", "0", "2"]
+
+
 def test_a_symptom_whose_cause_is_unknown_is_not_lost() -> None:
     orphan = FAILED.model_copy(update={"symptom_of": "nobody"})
 

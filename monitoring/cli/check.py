@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timezone
 from typing import Annotated
 
@@ -42,7 +43,7 @@ def check(
         # Whether a configuration was pushed is unknown; that the server cannot be used says it all.
         name = load_policies(config, read_pushed=lambda: None).config.target.name
         report = unreachable_report(name, now, str(problem))
-    console = Console(highlight=False)
+    console = terminal.console(sys.stdout)
     if json:
         print_json(console, check_json(report))
     else:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timezone
 from zoneinfo import ZoneInfo
-
-from rich.console import Console
 
 from monitoring.adapters.prefect_server.reader import OVERLAP
 from monitoring.cli.looking import ConfigPath, Target, look
@@ -24,5 +23,5 @@ def digest(*, config: ConfigPath = None, target: Target = None) -> int:
         report = put_together(
             here.reader, SavedState(), Coverage(), here.policies, datetime.now(timezone.utc), OVERLAP, zone
         )
-    Console(highlight=False).print(terminal.digest(report))
+    terminal.console(sys.stdout).print(terminal.digest(report))
     return 0

@@ -22,7 +22,7 @@ from monitoring.report import DigestReport, HealthReport, Totals, ordered, statu
 NOW = datetime(2026, 3, 10, 7, 0, tzinfo=timezone.utc)
 UI = "https://prefect.example.com"
 SERVER = ServerState(api_url=f"{UI}/api", ui_url=UI, version="3.8.8")
-QUERIES = ("deployments", "active runs", "ended runs", "work pools", "heartbeats", "saved state")
+QUERIES = ("deployments", "active-runs", "ended-runs", "work-pools", "heartbeats", "state")
 SEEN = Coverage(queries=tuple(Query(name=name, outcome="complete") for name in QUERIES))
 
 CHECKS: tuple[CheckName, ...] = ("failed", "crashed", "late", "stuck", "zombie", "slow", "stale")
@@ -157,8 +157,8 @@ def incomplete() -> HealthReport:
         coverage=Coverage(
             queries=(
                 *SEEN.queries[:2],
-                Query(name="ended runs", outcome="partial", detail="page 3 of 9 was answered with status 500"),
-                Query(name="work pools", outcome="failed"),
+                Query(name="ended-runs", outcome="partial", detail="page 3 of 9 was answered with status 500"),
+                Query(name="work-pools", outcome="failed"),
             )
         )
     )
@@ -212,5 +212,5 @@ def crowd(number: int) -> HealthReport:
         for check in (CHECKS[n % len(CHECKS)],)
     ]
     under = [finding("stale", f"sub-{n}/x", symptom_of=heads[n % 7].fingerprint) for n in range(number // 2)]
-    missing = tuple(Query(name=f"query {n}", outcome="failed", detail="&" * 500) for n in range(100))
+    missing = tuple(Query(name=f"query-{n}", outcome="failed", detail="&" * 500) for n in range(100))
     return report(*heads, *under, coverage=Coverage(queries=missing))

@@ -175,7 +175,7 @@ class BlockState:
             except UnreadableError as problem:
                 self._broken.add(name)
                 detail = f"{SLUG}/{name} cannot be read ({problem}): set aside as {SLUG}/{aside(name, bodies[name])}"
-                queries.append(Query(name=f"state:{name}", outcome="partial", detail=detail))
+                queries.append(Query(name=f"state-{name}", outcome="partial", detail=detail))
                 return empty
 
         state = SavedState(

@@ -265,7 +265,7 @@ def test_sets_aside_and_reports_what_it_cannot_read(api: Api, name: str, body: s
     field = "closed" if name.startswith("closed") else name
     assert getattr(loaded, field) == getattr(SavedState(), field)
     (problem,) = coverage.queries
-    assert (problem.name, problem.outcome) == (f"state:{name}", "partial")
+    assert (problem.name, problem.outcome) == (f"state-{name}", "partial")
     assert f"set aside as watchdog-document/{aside(name, body)}" in problem.detail
 
     this.save(loaded, whole)

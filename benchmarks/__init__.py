@@ -1,0 +1,1 @@
+"""What the watchdog costs, measured beside something that is known."""

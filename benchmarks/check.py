@@ -1,0 +1,151 @@
+"""What one check costs on a server with many runs, beside the same look through Prefect's own client.
+
+    python -m benchmarks.check --runs 100000
+
+Seeds a fresh server on SQLite with runs of the last 30 days, most of them successes, then measures
+``watchdog check`` as a whole process (seconds, peak memory) and its requests from inside (number, bytes of
+answers, seconds waited). The measure of comparison reads the runs that ended in the last 24 hours with
+``PrefectClient.read_flow_runs``, 200 at a time, and does nothing with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterEndTime
+from prefect.client.schemas.sorting import FlowRunSort
+
+from demo.stack import Server
+from monitoring.adapters.prefect_server.api import Traffic, open_api
+from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
+from monitoring.config import Config
+from monitoring.model import Coverage, Ledger
+from monitoring.policy import Policies
+from monitoring.redact import Redactor
+from monitoring.service import assess
+from tests.support.seeding import Run, Seed
+from tests.support.servers import connected, start_server
+
+DAYS = 30
+DEPLOYMENTS = 200
+REPEATS = 5
+_PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=False)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def plant(seed: Seed, count: int) -> None:
+    """Write runs of many deployments, spread over the last days; two in a hundred fail, one crashes."""
+    chance = random.Random(7)
+    deployments = [seed.deployment(f"flow-{n % 20}/deployment-{n}") for n in range(DEPLOYMENTS)]
+
+    def runs() -> Iterator[Run]:
+        for _ in range(count):
+            ended = seed.now - timedelta(days=DAYS * chance.random())
+            state = chance.choices(["COMPLETED", "FAILED", "CRASHED"], [97, 2, 1])[0]
+            started = ended - timedelta(minutes=chance.uniform(1, 10))
+            yield Run(
+                deployment=chance.choice(deployments),
+                state=state,
+                started=started,
+                due=started,
+                ended=ended,
+                history=(),
+            )
+
+    seed.many(runs())
+
+
+def look(ledger: Ledger, now: datetime) -> tuple[Traffic, Ledger, int]:
+    """Assess once in this process: the traffic, the ledger that follows, and how many runs were read."""
+    config = Config()
+    with open_api(config.server) as api:
+        reader = ServerReader(api, config, Redactor().redact)
+        seen = assess(reader, ledger, Policies(config), now, OVERLAP, Coverage())
+        return api.traffic, seen.ledger, len(seen.observation.ended)
+
+
+def with_prefects_client(now: datetime) -> int:
+    """Read what ended in the last 24 hours through Prefect's own client."""
+    window = FlowRunFilter(end_time=FlowRunFilterEndTime(after_=now - timedelta(days=1), before_=now))
+    count = 0
+    with get_client(sync_client=True) as client:
+        while page := client.read_flow_runs(
+            flow_run_filter=window, sort=FlowRunSort.END_TIME_DESC, limit=200, offset=count
+        ):
+            count += len(page)
+    return count
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Time a call."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def peak_memory(command: list[str], server: Server) -> int:
+    """Peak memory of a command's process, in MiB."""
+    output = subprocess.run(
+        [sys.executable, "-c", _PEAK, *command], env=server.client_env(), capture_output=True, check=True, text=True
+    ).stdout
+    return int(output) // 1024
+
+
+def report(server: Server, stored: int) -> None:
+    """Measure, and print."""
+    command = [str(Path(sys.executable).parent / "watchdog"), "check", "--json"]
+    now = datetime.now(timezone.utc)
+    first, ledger, read = look(Ledger(), now)
+    next_one, _, read_next = look(ledger, now + timedelta(minutes=5))
+    ours, theirs, whole = [], [], []
+    for _ in range(REPEATS):
+        ours.append(seconds(lambda: look(Ledger(), now)))
+        theirs.append(seconds(lambda: with_prefects_client(now)))
+        whole.append(
+            seconds(lambda: subprocess.run(command, env=server.client_env(), stdout=subprocess.DEVNULL, check=False))
+        )
+    print(f"{stored:,} runs stored, {read:,} of them ended in the last 24 hours, {DEPLOYMENTS} deployments")
+    for name, traffic, rows in (
+        ("a check that remembers nothing", first, read),
+        ("the check five minutes later", next_one, read_next),
+    ):
+        print(
+            f"{name}: {traffic.requests} requests, {traffic.bytes / 1024:,.0f} KiB of answers, "
+            f"{traffic.seconds:.2f} s of API time, {rows:,} ended runs read"
+        )
+    print(f"watchdog check --json, whole process: {statistics.median(whole):.2f} s (median of {REPEATS})")
+    print(f"  peak memory {peak_memory(command, server)} MiB")
+    ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+    print(f"the look alone / the same runs through Prefect's own client: {ratio:.2f} (median of {REPEATS} pairs)")
+
+
+def main() -> None:
+    """Seed a server and measure."""
+    parser = argparse.ArgumentParser(description="Measure what one check costs.")
+    parser.add_argument("--runs", type=int, default=100_000, help="how many runs to seed (default: 100,000)")
+    count = parser.parse_args().runs
+    with tempfile.TemporaryDirectory() as home:
+        server = start_server(Path(home))
+        try:
+            plant(Seed(server.database_url), count)
+            with connected(server):
+                report(server, count)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()
