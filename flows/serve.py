@@ -1,0 +1,58 @@
+"""Serves the deployments of prefect.yaml from one long-lived process, in place of a work pool and a worker.
+
+``python flows/serve.py`` makes the deployments and then runs them until it is stopped. Where every run through a work
+pool would be a container, this is one container in all.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect import serve
+from prefect.deployments.runner import RunnerDeployment
+from prefect.runner.storage import LocalStorage
+from prefect.schedules import Schedule
+from prefect.settings import PREFECT_API_URL
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    """Serve until stopped."""
+    if not PREFECT_API_URL.value():
+        # Prefect would start a server of its own, and nobody would ever look at that one.
+        sys.exit("PREFECT_API_URL: not set; expected the API's address, such as http://127.0.0.1:4200/api")
+    # Entrypoints are relative to it, and the runs' own processes start here.
+    os.chdir(ROOT)
+    document = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+    deployments = []
+    for entry in document["deployments"]:
+        os.environ.update(entry["work_pool"]["job_variables"]["env"])
+        deployments.append(_deployment(entry))
+    # A pause would outlive this process: neither a worker nor `prefect deploy` lifts it.
+    serve(*deployments, pause_on_shutdown=False)
+
+
+def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
+    deployment = RunnerDeployment.from_storage(
+        # Without a storage, what `prefect deploy` made before could not be served: its path stays empty.
+        LocalStorage(str(ROOT)),
+        entry["entrypoint"],
+        name=entry["name"],
+        description=entry["description"],
+        tags=entry["tags"],
+        parameters=entry.get("parameters"),
+        schedules=[Schedule(**schedule) for schedule in entry["schedules"]],
+    )
+    # Said, and not only left out: takes the deployment out of the pool that it may have been in, where workers would
+    # take its runs away.
+    deployment.work_pool_name = deployment.work_queue_name = None
+    return deployment
+
+
+if __name__ == "__main__":
+    main()
