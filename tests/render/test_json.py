@@ -78,7 +78,7 @@ def test_what_is_missing_says_why() -> None:
     coverage = check_json(samples.incomplete())["coverage"]
     assert coverage == {
         "complete": False,
-        "missing": ["ended runs: page 3 of 9 was answered with status 500", "work pools: failed"],
+        "missing": ["ended-runs: page 3 of 9 was answered with status 500", "work-pools: failed"],
     }
 
 
