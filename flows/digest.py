@@ -27,11 +27,15 @@ from monitoring.flow_parameters import PolicyChanges, parameters
 from monitoring.model import DIGEST_FLOW
 from monitoring.redact import Redactor
 from monitoring.render.words import headline
+from monitoring.service import deliver, publish_digest
 from monitoring.service import digest as put_together
-from monitoring.service import publish_digest
+
+#: Seconds before each further try to post.
+WAITS = (5, 60, 300)
 
 
-@flow(name=DIGEST_FLOW, retries=2, retry_delay_seconds=60)
+# Without retries of Prefect's: those would try what cannot work again as well, and publish the artifact each time.
+@flow(name=DIGEST_FLOW)
 def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None) -> Any:
     """Say how the server stands and how yesterday went.
 
@@ -64,7 +68,7 @@ def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None)
         elif not config.slack.channel:
             log.warning("No Slack channel: the digest is in the artifact watchdog-digest only. Set slack.channel")
         else:
-            SlackChannel(token, config.slack).post_digest(report)
+            deliver(SlackChannel(token, config.slack), report, WAITS, time.sleep)
     except WatchdogError as error:
         log.error("%s", error)
         return Failed(message=str(error))

@@ -6,6 +6,7 @@ pool would be a container, this is one container in all.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from pathlib import Path
@@ -32,13 +33,13 @@ def main() -> None:
     deployments = []
     for entry in document["deployments"]:
         os.environ.update(entry["work_pool"]["job_variables"]["env"])
-        deployments.append(_deployment(entry))
+        deployments.append(asyncio.run(_deployment(entry)))
     # A pause would outlive this process: neither a worker nor `prefect deploy` lifts it.
     serve(*deployments, pause_on_shutdown=False)
 
 
-def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
-    deployment = RunnerDeployment.from_storage(
+async def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
+    deployment = await RunnerDeployment.afrom_storage(
         # Without a storage, what `prefect deploy` made before could not be served: its path stays empty.
         LocalStorage(str(ROOT)),
         entry["entrypoint"],

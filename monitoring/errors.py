@@ -61,8 +61,10 @@ class DeliveryError(WatchdogError):
     Args:
         message: Where to, what was answered, and what to do.
         permanent: True when trying again cannot help (a refused token, a channel that is gone).
+        doubtful: True when it may have been said all the same, so that trying again may say it twice.
     """
 
-    def __init__(self, message: str, *, permanent: bool) -> None:
+    def __init__(self, message: str, *, permanent: bool, doubtful: bool = False) -> None:
         super().__init__(message)
         self.permanent = permanent
+        self.doubtful = doubtful

@@ -6,7 +6,7 @@ Everything between reading and writing is a pure function of values; the clock i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -17,7 +17,7 @@ from monitoring.incidents import advance
 from monitoring.ledger import fold
 from monitoring.model import Coverage, Finding, Ledger, Observation, Query, Value
 from monitoring.policy import Policies
-from monitoring.ports import Artifacts, Housekeeping, Lock, Ping, Reader, SavedState, State
+from monitoring.ports import Artifacts, Channel, Housekeeping, Lock, Ping, Reader, SavedState, State
 from monitoring.report import DigestReport, HealthReport, health_report, unreachable_report
 
 _log = logging.getLogger(__name__)
@@ -191,3 +191,26 @@ def publish_digest(
                 return True
         if not pause():
             return False
+
+
+def deliver(channel: Channel, report: DigestReport, waits: Iterable[float], sleep: Callable[[float], None]) -> None:
+    """Post the digest; what is sure to be unsaid and may work later is tried again.
+
+    Args:
+        channel: Tells people.
+        report: The digest.
+        waits: Seconds before each further try.
+        sleep: Waits that long.
+
+    Raises:
+        DeliveryError: It could not be said, or may have been said: once too often would be wrong as well.
+    """
+    for wait in (*waits, None):
+        try:
+            channel.post_digest(report)
+            return
+        except DeliveryError as error:
+            if error.permanent or error.doubtful or wait is None:
+                raise
+            _log.warning("The digest was not posted, and is tried again in %g s: %s", wait, error)
+            sleep(wait)

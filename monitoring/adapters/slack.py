@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from http.client import HTTPException
+from urllib.error import URLError
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
@@ -97,6 +98,7 @@ class SlackChannel:
                 f"Slack did not answer within {self._settings.timeout.total_seconds():g} s, so the digest may have "
                 f"been posted or not: look into {channel}; {_LATER}",
                 permanent=False,
+                doubtful=True,
             ) from None
         # AttributeError: slack_sdk takes an answer for an object before it looks. None of these errors is quoted, as
         # some hold headers.
@@ -105,6 +107,8 @@ class SlackChannel:
                 f"no usable answer from Slack at {self._settings.api_url} ({type(error).__name__}): check the address, "
                 f"the network and any proxy; {_LATER}",
                 permanent=False,
+                # A URLError comes from before the request was sent as a whole.
+                doubtful=not isinstance(error, URLError),
             ) from None
 
     def _client(self) -> WebClient:
@@ -132,6 +136,7 @@ class SlackChannel:
                 f"Slack at {self._settings.api_url} answered with status {status} and nothing usable: check the "
                 f"address; {_LATER}",
                 permanent=400 <= status < 500,
+                doubtful=status < 400,
             )
         return DeliveryError(
             f"Slack refuses the digest for {channel} ({code}): see "
