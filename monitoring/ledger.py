@@ -70,6 +70,9 @@ def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
     if run.state_type == "COMPLETED":
         return record.model_copy(update={"last_ended": ended, "last_success": ended, "streak": None})
     streak = record.streak or Streak(since=ended.ended)
+    if run.id in streak.run_ids:
+        # Somebody started it again, and it ended badly again: still one run.
+        return record.model_copy(update={"last_ended": ended})
     longer = streak.model_copy(
         update={
             "failed": streak.failed + (run.state_type == "FAILED"),

@@ -104,23 +104,34 @@ def slot_wait_since(collection: Collection, waiting: Iterable[FlowRun]) -> dict[
 def heartbeats(collection: Collection, runs: Iterable[FlowRun]) -> dict[str, Heartbeats]:
     """The heartbeats of RUNNING runs, by run id; one request for a thousand runs.
 
-    A run that never sent one is absent.
+    A run that never sent one is absent. A run sends none while it waits for a retry, and such a gap would
+    pass for a long interval: of runs that were RUNNING before, the beats since they went on count, if any.
     """
     running = [run for run in runs if run.state_type == "RUNNING"]
     beats: dict[str, Heartbeats] = {}
     for chunk in chunks(running, _HEARTBEAT_CHUNK):
-        found = collection.ask("heartbeats", [], _count_heartbeats, collection, chunk)
-        for count in collection.values("heartbeats", found, rows.EventCount.model_validate):
-            run_id = count.value.removeprefix(_FLOW_RUN)
-            beats[run_id] = Heartbeats(count=count.count, first=count.start_time, last=count.end_time)
+        beats |= _heartbeats(collection, chunk, since=min(run.start_time or run.state_timestamp for run in chunk))
+    went_on = [run for run in running if run.total_run_time]
+    if len(went_on) > _MOST_HISTORIES:
+        collection.note("heartbeats", "partial", f"asked for {_MOST_HISTORIES} of {len(went_on)} runs that went on")
+    for run in went_on[:_MOST_HISTORIES]:
+        beats |= _heartbeats(collection, [run], since=run.state_timestamp)
     return beats
 
 
-def _count_heartbeats(collection: Collection, running: Sequence[FlowRun]) -> Sequence[rows.Row]:
+def _heartbeats(collection: Collection, running: Sequence[FlowRun], since: datetime) -> dict[str, Heartbeats]:
+    found = collection.ask("heartbeats", [], _count_heartbeats, collection, running, since)
+    counts = collection.values("heartbeats", found, rows.EventCount.model_validate)
+    return {
+        count.value.removeprefix(_FLOW_RUN): Heartbeats(count=count.count, first=count.start_time, last=count.end_time)
+        for count in counts
+    }
+
+
+def _count_heartbeats(collection: Collection, running: Sequence[FlowRun], since: datetime) -> Sequence[rows.Row]:
     path = "/events/count-by/resource"
     now = collection.now
-    oldest = min(run.state_timestamp for run in running)
-    since = min(max(oldest, now - _HEARTBEAT_HISTORY), now - timedelta(minutes=1))
+    since = min(max(since, now - _HEARTBEAT_HISTORY), now - timedelta(minutes=1))
     body = {
         "filter": {
             "occurred": {"since": _text(since), "until": _text(now)},

@@ -1,0 +1,108 @@
+"""Looks at real servers as the watchdog does, and the command line as somebody at a terminal runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from monitoring.adapters.prefect_server.api import Traffic, open_api
+from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
+from monitoring.config import Config
+from monitoring.model import Coverage, Finding, Ledger
+from monitoring.policy import Policies
+from monitoring.redact import Redactor
+from monitoring.service import Assessment, assess
+
+#: Findings by check and the subject's name.
+Found = dict[tuple[str, str], Finding]
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One look at a server, and what it cost."""
+
+    assessment: Assessment
+    traffic: Traffic
+
+    @property
+    def found(self) -> Found:
+        """What was found."""
+        return {(finding.check, finding.subject.name): finding for finding in self.assessment.report.findings}
+
+    @property
+    def status(self) -> str:
+        """The report's status."""
+        return self.assessment.report.status
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """What was not seen whole: how far it was, by the query's name."""
+        return {query.name: query.outcome for query in self.assessment.report.coverage.missing}
+
+
+def look(now: datetime, *, ledger: Ledger | None = None, at: str | None = None, **config: Any) -> Looked:
+    """Assess the server that Prefect's client is pointed at, or another.
+
+    Args:
+        now: The moment of the check.
+        ledger: What is remembered.
+        at: An API address to use instead.
+        config: The configuration's sections.
+    """
+    policies = Policies(Config.model_validate(config))
+    settings = policies.config
+    with open_api(settings.server, at) as api:
+        reader = ServerReader(api, settings, Redactor(settings.redact.patterns).redact)
+        assessment = assess(reader, ledger or Ledger(), policies, now, OVERLAP, Coverage())
+        return Looked(assessment, api.traffic)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said, and how it ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def report(self) -> Any:
+        """The JSON on stdout."""
+        return json.loads(self.stdout)
+
+    @property
+    def text(self) -> str:
+        """All that was said."""
+        return self.stdout + self.stderr
+
+
+def watchdog(*words: str, env: Mapping[str, str], cwd: Path, timeout: float = 60) -> Said:
+    """Run the command line in a process of its own, in a folder without a ``watchdog.yaml``.
+
+    Args:
+        words: The command and its options.
+        env: The whole environment.
+        cwd: The folder.
+        timeout: Seconds after which it is killed, and the test with it.
+    """
+    started = time.monotonic()
+    command = [str(Path(sys.executable).with_name("watchdog")), *words]
+    ended = subprocess.run(
+        command,
+        env=dict(env),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Said(ended.returncode, ended.stdout, ended.stderr, time.monotonic() - started)

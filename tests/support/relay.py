@@ -1,0 +1,73 @@
+"""A relay in front of a real server: it writes down what passes, and answers in the server's place where told to."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+#: Answers in the server's place; None lets the request pass.
+Answerer = Callable[["Asked"], Response | None]
+#: Sees what the server answered, before the client does.
+Observer = Callable[["Asked", httpx.Response], None]
+_HOP_BY_HOP = {"connection", "content-encoding", "content-length", "date", "server", "transfer-encoding"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request: its path is the one below ``/api``."""
+
+    method: str
+    path: str
+    body: Any
+    headers: dict[str, str]
+
+
+@dataclass
+class Relay:
+    """What has passed, and what is done to it."""
+
+    url: str
+    asked: list[Asked] = field(default_factory=list)
+    #: Rows that the server gave, by path.
+    rows: dict[str, int] = field(default_factory=dict)
+    answer: Answerer = lambda asked: None
+    after: Observer = lambda asked, answer: None
+
+    def paths(self) -> list[str]:
+        """The paths that were asked, in order."""
+        return [asked.path for asked in self.asked]
+
+
+@contextmanager
+def relayed(server_url: str) -> Iterator[Relay]:
+    """Put a relay in front of the server whose address, without ``/api``, is given."""
+    with HTTPServer(host="127.0.0.1") as http, httpx.Client(base_url=server_url, timeout=60, trust_env=False) as client:
+        relay = Relay(http.url_for("/api"))
+
+        def handle(request: Request) -> Response:
+            content = request.get_data()
+            body = json.loads(content) if content else None
+            asked = Asked(request.method, request.path.removeprefix("/api"), body, dict(request.headers))
+            relay.asked.append(asked)
+            answer = relay.answer(asked)
+            if answer is not None:
+                return answer
+            headers = {name: value for name, value in request.headers.items() if name.lower() != "host"}
+            passed = client.request(request.method, request.full_path.rstrip("?"), content=content, headers=headers)
+            found = passed.json() if passed.headers.get("content-type") == "application/json" else None
+            if isinstance(found, list):
+                relay.rows[asked.path] = relay.rows.get(asked.path, 0) + len(found)
+            relay.after(asked, passed)
+            kept = {name: value for name, value in passed.headers.items() if name.lower() not in _HOP_BY_HOP}
+            return Response(passed.content, passed.status_code, kept)
+
+        http.expect_request(re.compile(".*")).respond_with_handler(handle)
+        yield relay
