@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monitoring.adapters.prefect_server.api import Api
@@ -10,6 +10,8 @@ from monitoring.adapters.prefect_server.rows import Row, rows_of
 from monitoring.errors import BadAnswer, ServerProblem
 
 _UNPROCESSABLE = 422
+#: How often rows may have moved under our hands before the answer counts as partial.
+_MOST_STEPS_BACK = 50
 
 
 class PartialAnswer(ServerProblem):
@@ -28,58 +30,55 @@ class PartialAnswer(ServerProblem):
 def read_all(api: Api, path: str, body: Mapping[str, Any], *, page_size: int) -> list[Row]:
     """Read every row that a filter matches.
 
-    A run that leaves the set while pages are read moves the rows behind it up, and one of them is
-    skipped. So an answer of several pages is held against the count, and read a second time when it is
-    short; repeats are dropped by id.
+    A row that leaves the set while pages are read moves those behind it up, and one of them would be
+    skipped; a count would not tell, since the row that left was read. So each page begins with the last
+    row of the one before. Where it does not, rows have moved, and reading goes on a page further back.
+    Repeats are dropped by id. This holds for rows in an order without ties.
 
     Args:
         api: The API.
-        path: The filter endpoint, such as ``/flow_runs/filter``; its count is beside it.
+        path: The filter endpoint, such as ``/flow_runs/filter``.
         body: The filters and the sort, without ``limit`` and ``offset``.
         page_size: Rows a page. A server whose ceiling is lower gives its own page size.
 
     Raises:
-        PartialAnswer: Some pages came, others did not, or rows stayed missing after a second reading.
+        PartialAnswer: Some pages came, and others did not.
         ServerProblem: Nothing came.
     """
     found: dict[str, Row] = {}
-    pages = _read_once(api, path, body, page_size, found)
-    if pages > 1 and len(found) < _count(api, path, body, found):
-        _read_once(api, path, body, page_size, found)
-        expected = _count(api, path, body, found)
-        if len(found) < expected:
-            raise PartialAnswer(list(found.values()), f"{len(found)} of {expected} rows of {path} could be read")
-    return list(found.values())
-
-
-def _read_once(api: Api, path: str, body: Mapping[str, Any], page_size: int, found: dict[str, Row]) -> int:
+    offset = steps_back = 0
     limit: int | None = page_size
-    offset = pages = 0
     while True:
-        window = {"offset": offset} if limit is None else {"offset": offset, "limit": limit}
         try:
-            page = rows_of(api.post(path, {**body, **window}), path)
+            page = _page(api, path, {**body, "offset": offset, "limit": limit})
         except BadAnswer as problem:
-            if problem.status == _UNPROCESSABLE and limit is not None and pages == 0:
+            if problem.status == _UNPROCESSABLE and limit == page_size and not found:
                 # The server's own ceiling is lower than ours; without a limit it gives as many as it may.
                 limit = None
                 continue
             raise _partial(found, problem) from None
         except ServerProblem as problem:
             raise _partial(found, problem) from None
-        pages += 1
+        limit = limit or len(page)
+        overlaps = offset > 0 and limit > 1
+        moved = overlaps and (not page or page[0]["id"] not in found)
         found.update((row["id"], row) for row in page)
-        if not page or (limit is not None and len(page) < limit):
-            return pages
-        offset += len(page)
+        if moved:
+            steps_back += 1
+            if steps_back > _MOST_STEPS_BACK:
+                raise PartialAnswer(list(found.values()), f"the rows of {path} change faster than they can be read")
+            offset = max(0, offset - limit + 1)
+        elif not page or len(page) < limit:
+            return list(found.values())
+        else:
+            offset += max(1, len(page) - 1)
 
 
-def _count(api: Api, path: str, body: Mapping[str, Any], found: dict[str, Row]) -> int:
-    filters = {key: value for key, value in body.items() if key != "sort"}
-    try:
-        return int(api.post(path.removesuffix("/filter") + "/count", filters))
-    except (ServerProblem, TypeError, ValueError) as problem:
-        raise PartialAnswer(list(found.values()), f"the rows of {path} could not be counted: {problem}") from None
+def _page(api: Api, path: str, body: Mapping[str, Any]) -> Sequence[Row]:
+    page = rows_of(api.post(path, {key: value for key, value in body.items() if value is not None}), path)
+    if not all("id" in row for row in page):
+        raise BadAnswer(f"the server answers {path} with rows that have no id: is this a Prefect API?")
+    return page
 
 
 def _partial(found: dict[str, Row], problem: ServerProblem) -> ServerProblem:

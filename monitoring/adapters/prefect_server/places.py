@@ -34,7 +34,8 @@ def flow_names(collection: Collection, flow_ids: Iterable[str]) -> dict[str, str
 
 def deployments(collection: Collection, own: frozenset[str]) -> tuple[dict[str, Deployment], dict[str, str]]:
     """All deployments but the watchdog's own, by id; and the names of their flows, by id."""
-    found = collection.rows("deployments", "/deployments/filter", {"sort": "NAME_ASC"})
+    # Not by name, which many share: in an order with ties, pages overlap and miss rows.
+    found = collection.rows("deployments", "/deployments/filter", {"sort": "CREATED_DESC"})
     theirs = [row for row in found if row.get("flow_id") not in own]
     names = flow_names(collection, {row["flow_id"] for row in theirs if "flow_id" in row})
     # Without its flow's name a deployment cannot be named; the coverage says that names are missing.

@@ -1,7 +1,8 @@
 """What there is to know of flow runs: which are active, which ended, and their histories where they matter.
 
 The shape of each query is chosen for servers with a million runs: ended runs are read by ``end_time``
-without a state filter, since with one SQLite takes the index of the states.
+without a state filter, since with one SQLite takes the index of the states. Active runs are read in the
+order of their ids: many are due at the same moment, and pages of an order with ties miss rows.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ _FLOW_RUN = "prefect.flow-run."
 
 def active(collection: Collection, own: frozenset[str]) -> list[FlowRun]:
     """All runs in PENDING, RUNNING, CANCELLING and PAUSED, whenever they began."""
-    return _watched(collection, "active-runs", {"state": _type(*_ACTIVE)}, "EXPECTED_START_TIME_ASC", own)
+    return _watched(collection, "active-runs", {"state": _type(*_ACTIVE)}, "ID_DESC", own)
 
 
 def overdue(collection: Collection, own: frozenset[str]) -> list[FlowRun]:
     """All runs in SCHEDULED that were due before now."""
     filters = {"state": _type("SCHEDULED"), "expected_start_time": {"before_": _text(collection.now)}}
-    return _watched(collection, "due-runs", filters, "EXPECTED_START_TIME_ASC", own)
+    return _watched(collection, "due-runs", filters, "ID_DESC", own)
 
 
 def ended(collection: Collection, since: datetime, own: frozenset[str]) -> list[FlowRun]:
