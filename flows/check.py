@@ -8,13 +8,14 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from monitoring.adapters.config_source import load_policies
 from monitoring.adapters.ping import HttpPing
 from monitoring.adapters.prefect_server.api import open_api
 from monitoring.adapters.prefect_server.artifacts import PrefectArtifacts
 from monitoring.adapters.prefect_server.documents import Documents
+from monitoring.adapters.prefect_server.failing import failed
 from monitoring.adapters.prefect_server.housekeeping import PrefectHousekeeping
 from monitoring.adapters.prefect_server.lock import VariableLock
 from monitoring.adapters.prefect_server.pushed import pushed_reader
@@ -59,7 +60,7 @@ def check(overrides: PolicyChanges | None = None) -> Any:
             )
     except WatchdogError as error:
         log.error("%s", error)
-        return Failed(message=str(error))
+        return failed(error)
     message = "Another check is running" if report is None else headline(report)
     log.info("%s", message)
     return Completed(message=message)

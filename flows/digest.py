@@ -10,12 +10,13 @@ from zoneinfo import ZoneInfo
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from monitoring.adapters.config_source import load_policies
 from monitoring.adapters.prefect_server.api import open_api
 from monitoring.adapters.prefect_server.artifacts import PrefectArtifacts
 from monitoring.adapters.prefect_server.documents import Documents
+from monitoring.adapters.prefect_server.failing import failed
 from monitoring.adapters.prefect_server.lock import VariableLock
 from monitoring.adapters.prefect_server.pushed import pushed_reader
 from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
@@ -71,7 +72,7 @@ def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None)
             deliver(SlackChannel(token, config.slack), report, WAITS, time.sleep)
     except WatchdogError as error:
         log.error("%s", error)
-        return Failed(message=str(error))
+        return failed(error)
     message = headline(report.health)
     log.info("%s", message)
     return Completed(message=message)
