@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="stop at the end; status 0 if every fault was reported")
     parser.add_argument("--stop", action="store_true", help="only stop what a killed demo left running")
     options = parser.parse_args()
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_IN_A_PIPE)
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH_IN_A_PIPE)
     if options.stop:
         console.print(f"stopped {stop_leftovers(HOME)} processes")
         return 0
@@ -39,35 +39,36 @@ def main() -> int:
         except BlockingIOError:
             console.print("error: a demo is running already in this clone", style="red")
             return 1
-        return _run(console, once=options.once)
+        with _stopping(console):
+            return _run(console, once=options.once)
 
 
 def _run(console: Console, *, once: bool) -> int:
-    stop_leftovers(HOME)
-    with _stack(console) as server:
-        status = INTERRUPTED
-        try:
-            stage, comparison = play(server, console)
-            status = 0 if comparison.is_right else 1
-            if not once:
-                console.print("\nThe demo stays up for you to look around. Ctrl-C stops it.")
-                stay(stage)
-        except (StackError, httpx.HTTPError) as error:
-            console.print(f"error: {error}", style="red", markup=False)
-            return 1
-        except KeyboardInterrupt:
-            pass
+    status = INTERRUPTED
+    try:
+        # An earlier demo that was killed may still hold the database.
+        stop_leftovers(HOME)
+        stage, comparison = play(Server(HOME), console)
+        status = 0 if comparison.is_right else 1
+        if not once:
+            console.print("\nThe demo stays up for you to look around. Ctrl-C stops it.")
+            stay(stage)
+    except (StackError, httpx.HTTPError) as error:
+        console.print(f"error: {error}", style="red")
+        return 1
+    except KeyboardInterrupt:
+        # Ctrl-C is the ordinary end of a demo that has shown everything.
+        pass
     return status
 
 
 @contextmanager
-def _stack(console: Console) -> Iterator[Server]:
-    """Give a server that was not started yet; afterwards stop it and all that belongs to it, come what may."""
+def _stopping(console: Console) -> Iterator[None]:
+    """Stop whatever was started, come what may."""
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.default_int_handler)
-    server = Server(HOME)
     try:
-        yield server
+        yield
     finally:
         # A second Ctrl-C must not leave half of it behind.
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

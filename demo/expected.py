@@ -33,6 +33,14 @@ class Comparison(NamedTuple):
         """Whether every planted fault was reported and nothing else was."""
         return not self.missed and not self.extra
 
+    @property
+    def verdict(self) -> str:
+        """One sentence on how it went."""
+        if self.is_right:
+            return f"All {len(self.found)} planted faults were reported, and nothing else."
+        planted, extra = len(self.found) + len(self.missed), len(self.extra)
+        return f"Missed {len(self.missed)} of {planted} planted faults; {extra} findings were reported beyond them."
+
 
 def compare(expected: Iterable[Finding], reported: Iterable[Finding]) -> Comparison:
     """Compare both as multisets: a finding that is told twice is one too many."""

@@ -14,7 +14,7 @@ from rich.table import Table
 from demo.expected import Comparison, Finding, compare
 from demo.plant import NO_SUCCESS_FOR_DAYS, STORIES
 from demo.progress import Progress
-from demo.stack import Server
+from demo.stack import Server, StackError
 from demo.stage import ROOT, WATCHDOG_CONFIG, WATCHDOG_POOL, WORKLOAD_POOL, Stage, Steps
 
 CHECK, DIGEST = "watchdog-check/check", "watchdog-digest/digest"
@@ -43,7 +43,7 @@ def stay(stage: Stage) -> None:
 def _open(server: Server, progress: Progress) -> Stage:
     old = (server.home / "prefect.db").exists()
     progress.say("A Prefect server starts, " + ("on the database of last time" if old else "and makes its database"))
-    with progress.waiting():
+    with progress.waiting("the server starts"):
         server.start()
         server.wait_ready()
     progress.say(f"It is ready: {server.ui_url}")
@@ -121,7 +121,8 @@ def _show(stage: Stage, console: Console) -> None:
     console.print(Markdown(stage.artifact("watchdog-health")))
     console.rule("The digest, as Slack would show it")
     env = stage.server.client_env({**WATCHDOG_CONFIG, "COLUMNS": str(console.width)})
-    subprocess.run(["watchdog", "digest"], env=env, cwd=ROOT, check=False)
+    if subprocess.run(["watchdog", "digest"], env=env, cwd=ROOT, check=False).returncode:
+        raise StackError("`watchdog digest` failed")
     console.rule("Where to look")
     console.print(f"user interface     {stage.server.ui_url}")
     for key in ARTIFACTS:
@@ -140,10 +141,4 @@ def _judge(comparison: Comparison, console: Console) -> None:
                 mark, finding.check, finding.severity, finding.deployment or "-", finding.cause or "-", style=style
             )
     console.print(table)
-    if comparison.is_right:
-        console.print(
-            f"All {len(comparison.found)} planted faults were reported, and nothing else.", style="bold green"
-        )
-    else:
-        missed, extra = len(comparison.missed), len(comparison.extra)
-        console.print(f"{missed} planted faults were missed, {extra} findings were not planted.", style="bold red")
+    console.print(comparison.verdict, style="bold green" if comparison.is_right else "bold red")

@@ -28,17 +28,17 @@ class Progress:
         self._console.print(Text.assemble((f"{self._said - self._began:4.0f} s  ", "dim"), text))
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def waiting(self, what: str = "") -> Iterator[None]:
         """Show what is waited for until the end of this block."""
-        with self._console.status("waiting") as self._status:
+        with self._console.status(what) as self._status:
             yield
 
     def wait_for(self, waits: Mapping[str, str]) -> None:
         """Say what is waited for, by name; those whose turn has not come are only counted."""
-        shown = [f"{name} ({what})" for name, what in waits.items() if what != "its turn"]
-        queued = len(waits) - len(shown)
-        text = "waiting for " + ", ".join([*shown, *([f"{queued} more that have yet to start"] if queued else [])])
+        lines = [f"{name}: {what}" for name, what in waits.items() if what != "its turn"]
+        if queued := len(waits) - len(lines):
+            lines.append(f"{queued} more have yet to start")
         if self._console.is_terminal and self._status:
-            self._status.update(Text(text))
+            self._status.update(Text("\n".join(lines)))
         elif time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
-            self.say(text)
+            self.say("waiting for " + "; ".join(lines))
