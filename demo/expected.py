@@ -39,7 +39,7 @@ class Comparison(NamedTuple):
         if self.is_right:
             return f"All {len(self.found)} planted faults were reported, and nothing else."
         planted, extra = len(self.found) + len(self.missed), len(self.extra)
-        return f"Missed {len(self.missed)} of {planted} planted faults; {extra} findings were reported beyond them."
+        return f"Missed {len(self.missed)} of {planted} planted faults; reported beyond them: {extra}."
 
 
 def compare(expected: Iterable[Finding], reported: Iterable[Finding]) -> Comparison:
