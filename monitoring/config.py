@@ -86,7 +86,7 @@ class Late(Section):
 
     enabled: bool = Field(True, description="Whether the check runs.")
     after: Span = Field(timedelta(minutes=15), description="How long past its due time a run may wait.")
-    critical_after: Span = Field(timedelta(hours=2), description="Lateness of the latest run for severity critical.")
+    critical_after: Span = Field(timedelta(hours=2), description="Longest lateness of a run before it is critical.")
 
 
 class Stuck(Section):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from monitoring.checks.ended_badly import expired
-from monitoring.model import Finding, Incident, Ledger, Observation, ResolutionReason, Transition, Value
+from monitoring.model import Finding, Incident, Ledger, Observation, ResolutionReason, Transition, Value, flow_key
 from monitoring.policy import Policies
+
+#: An incident keeps this many run ids.
+MOST_INCIDENT_IDS = 100
 
 
 class Moved(Value):
@@ -21,6 +23,24 @@ class Moved(Value):
     def closed(self) -> tuple[Incident, ...]:
         """The incidents that were resolved by this move."""
         return tuple(move.incident for move in self.transitions if move.to == "resolved")
+
+
+def still_known(findings: Iterable[Finding], incidents: Mapping[str, Incident]) -> tuple[Finding, ...]:
+    """Give findings that could not be judged the severity that they had while they could be.
+
+    A zombie's last heartbeat is forgotten by the server after a week, and a success by retention: what was a
+    problem then is none the less one now.
+
+    Args:
+        findings: What was found, correlated.
+        incidents: The open incidents by fingerprint.
+    """
+    return tuple(
+        finding.model_copy(update={"severity": known.finding.severity, "since": known.finding.since})
+        if finding.severity == "info" and (known := incidents.get(finding.fingerprint))
+        else finding
+        for finding in findings
+    )
 
 
 def advance(
@@ -45,32 +65,47 @@ def advance(
         complete: Whether everything was seen.
     """
     now = observation.at
-    found = {finding.fingerprint: finding for finding in findings if finding.severity != "info"}
+    found = {finding.fingerprint: _kept(finding) for finding in findings if finding.severity != "info"}
     still: dict[str, Incident] = {}
     transitions: list[Transition] = []
     for fingerprint, incident in incidents.items():
         if fingerprint in found:
-            still[fingerprint] = incident.model_copy(update={"finding": found[fingerprint], "last_seen": now})
-        elif not complete:
+            still[fingerprint] = _updated(incident, found[fingerprint])
+            continue
+        reason = _why_resolved(incident.finding, observation, ledger, policies, now) if complete else None
+        if reason is None:
             still[fingerprint] = incident
         else:
-            reason = _why_resolved(incident.finding, observation, ledger, policies, now)
             over = incident.model_copy(update={"resolved_at": now, "resolution": reason})
             transitions.append(Transition(incident=over, to="resolved", at=now, reason=reason))
     for fingerprint, finding in found.items():
         if fingerprint not in incidents:
-            opened = Incident(finding=finding, opened_at=now, last_seen=now)
+            opened = Incident(finding=finding, opened_at=now)
             still[fingerprint] = opened
             transitions.append(Transition(incident=opened, to="firing", at=now, reason="found"))
     return Moved(open=still, transitions=tuple(transitions))
 
 
+def _kept(finding: Finding) -> Finding:
+    """What is saved of a finding: a thousand ids in each of hundreds of incidents would be megabytes."""
+    return finding.model_copy(update={"flow_run_ids": finding.flow_run_ids[:MOST_INCIDENT_IDS]})
+
+
+def _updated(incident: Incident, finding: Finding) -> Incident:
+    """The incident as it stands now; the same while nothing but the clock has moved, so that nothing is saved."""
+    words = {"summary", "observed", "expected"}
+    if finding.model_dump(exclude=words) == incident.finding.model_dump(exclude=words):
+        return incident
+    return incident.model_copy(update={"finding": finding})
+
+
 def _why_resolved(
     finding: Finding, observation: Observation, ledger: Ledger, policies: Policies, now: datetime
-) -> ResolutionReason:
+) -> ResolutionReason | None:
+    """Why a finding is no longer there; None when nothing shows that it is over."""
     if finding.subject.kind not in ("deployment", "flow"):
         return "cleared"
-    key = finding.subject.id if finding.subject.kind == "deployment" else f"flow:{finding.subject.id}"
+    key = finding.subject.id if finding.subject.kind == "deployment" else flow_key(finding.subject.id)
     deployment = observation.deployments.get(key)
     if deployment is None:
         return "deleted"
@@ -83,9 +118,13 @@ def _why_resolved(
         return "paused"
     record = ledger.records.get(key)
     last = record.last_ended if record else None
-    if last is None or last.state_type == "COMPLETED":
-        return "succeeded" if last else "cleared"
-    if finding.check != "stale" and last.state_type == finding.check.upper():
-        own = policy.failed if finding.check == "failed" else policy.crashed
-        return "expired" if expired(deployment, last, own, now) else "cleared"
-    return "cleared"
+    if last and last.state_type == "COMPLETED":
+        return "succeeded"
+    if finding.check == "stale":
+        return "cleared"
+    own = policy.failed if finding.check == "failed" else policy.crashed
+    since = last.ended if last else finding.since
+    if not deployment.scheduled and now - since >= own.expire_after:
+        return "expired"
+    # Without a record the memory was lost, and with it the failure: it is not over for that.
+    return "cleared" if record else None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from monitoring.model import (
+    MOST_MESSAGE,
     MOST_STREAK_IDS,
     EndedRun,
     FailedChild,
@@ -46,7 +47,6 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger
         records = {key: record for key, record in records.items() if key in observation.deployments}
     return ledger.model_copy(
         update={
-            "since": ledger.since or observation.since,
             "cursor": observation.at if whole else ledger.cursor,
             "recent": _recent(ledger.recent, observation, overlap) if whole else ledger.recent,
             "records": records,
@@ -65,8 +65,10 @@ def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
         return record
     ended = _ended(run, observation)
     if record.last_ended and ended.ended < record.last_ended.ended:
-        # It arrived late, behind a newer one that is already counted: it says nothing about now.
-        return record
+        # It arrived late, behind a newer one that is already counted: it may still be the newest success.
+        newest = record.last_success is None or record.last_success.ended < ended.ended
+        late_success = run.state_type == "COMPLETED" and newest
+        return record.model_copy(update={"last_success": ended}) if late_success else record
     if run.state_type == "COMPLETED":
         return record.model_copy(update={"last_ended": ended, "last_success": ended, "streak": None})
     streak = record.streak or Streak(since=ended.ended)
@@ -103,7 +105,7 @@ def _plain(run: FlowRun) -> EndedRun:
         name=run.name,
         state_type=run.state_type,
         state_name=run.state_name,
-        message=run.message,
+        message=run.message[:MOST_MESSAGE],
         ended=run.end_time or run.state_timestamp,
         run_time=run.total_run_time,
     )

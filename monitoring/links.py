@@ -20,10 +20,5 @@ def flow_url(ui_url: str | None, flow_id: str) -> str | None:
     return _page(ui_url, "flows/flow", flow_id)
 
 
-def artifact_url(ui_url: str | None, key: str) -> str | None:
-    """The page of an artifact by its key; None without a UI."""
-    return _page(ui_url, "artifacts/key", key)
-
-
 def _page(ui_url: str | None, kind: str, name: str) -> str | None:
     return f"{ui_url.rstrip('/')}/{kind}/{quote(name, safe='')}" if ui_url else None

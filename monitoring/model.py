@@ -72,9 +72,6 @@ class FlowRun(Value):
     end_time: AwareDatetime | None = None
     #: Time in RUNNING over all attempts, without waits; moves only on leaving RUNNING.
     total_run_time: timedelta = timedelta(0)
-    #: ``total_run_time`` plus the live part of a run that is RUNNING.
-    estimated_run_time: timedelta = timedelta(0)
-    run_count: int = 0
     work_pool: str | None = None
     work_queue: str | None = None
 
@@ -234,6 +231,10 @@ class FailedChild(Value):
     deployment_id: str | None = None
 
 
+#: So much is kept of a message, and shown of it: the rest is behind the link.
+MOST_MESSAGE = 500
+
+
 class EndedRun(Value):
     """What is kept of a run that has ended."""
 
@@ -286,8 +287,6 @@ class Record(Value):
 class Ledger(Value):
     """The watchdog's memory of ended runs, by deployment id."""
 
-    #: Since when it has been kept; ended runs before that are not in it.
-    since: AwareDatetime | None = None
     #: Everything that ended up to here has been read.
     cursor: AwareDatetime | None = None
     #: The runs that ended shortly before the cursor, so that a window that overlaps counts none twice:
@@ -363,7 +362,6 @@ class Incident(Value):
 
     finding: Finding
     opened_at: AwareDatetime
-    last_seen: AwareDatetime
     resolved_at: AwareDatetime | None = None
     resolution: ResolutionReason | None = None
 

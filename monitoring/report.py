@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable
 from datetime import date, datetime
 
@@ -41,26 +40,20 @@ class HealthReport(Value):
     ended_runs: int
     findings: tuple[Finding, ...] = ()
 
-    @property
-    def counts(self) -> dict[Severity, int]:
-        """How many problems there are by severity; symptoms are counted under their cause and not here."""
-        found = Counter(finding.severity for finding in self.findings if finding.symptom_of is None)
-        return {severity: found[severity] for severity in _RANK}
-
     def with_queries(self, *queries: Query) -> HealthReport:
         """The report with more coverage; what was not seen may change its status."""
         coverage = Coverage(queries=(*self.coverage.queries, *queries))
         return self.model_copy(update={"coverage": coverage, "status": status_of(self.findings, coverage)})
 
-    def symptoms(self, finding: Finding) -> tuple[Finding, ...]:
-        """The findings that are symptoms of this one."""
-        return tuple(other for other in self.findings if other.symptom_of == finding.fingerprint)
-
     @property
     def identity(self) -> str:
-        """A digest of all that matters in the report: it stays the same while nothing but the time changes."""
+        """A digest of all that matters in the report: it stays the same while nothing but the time changes.
+
+        What was observed and expected is told in words that move with the clock, and left out; so are the
+        queries that were answered, as some are asked only while something runs or waits.
+        """
         parts = [self.target, self.status, str(self.deployments)]
-        parts += [f"{query.name}={query.outcome}" for query in self.coverage.queries]
+        parts += [f"{query.name}={query.outcome}" for query in self.coverage.missing]
         for finding in self.findings:
             parts += [
                 finding.fingerprint,
@@ -68,7 +61,6 @@ class HealthReport(Value):
                 finding.since.isoformat(),
                 str(finding.flow_run_count),
                 *finding.flow_run_ids,
-                finding.expected,
                 str(finding.cause),
                 str(finding.symptom_of),
                 str(finding.url),

@@ -6,16 +6,16 @@ Everything between reading and writing is a pure function of values; the clock i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 from monitoring.checks import run_checks
 from monitoring.correlate import correlate
 from monitoring.errors import DeliveryError, ServerProblem
-from monitoring.incidents import advance
+from monitoring.incidents import advance, still_known
 from monitoring.ledger import fold
-from monitoring.model import Coverage, Finding, Ledger, Observation, Query, Value
+from monitoring.model import Coverage, Finding, Incident, Ledger, Observation, Query, Value
 from monitoring.policy import Policies
 from monitoring.ports import Artifacts, Channel, Housekeeping, Lock, Ping, Reader, SavedState, State
 from monitoring.report import DigestReport, HealthReport, health_report, unreachable_report
@@ -33,7 +33,13 @@ class Assessment(Value):
 
 
 def assess(
-    reader: Reader, ledger: Ledger, policies: Policies, now: datetime, overlap: timedelta, known: Coverage
+    reader: Reader,
+    ledger: Ledger,
+    policies: Policies,
+    now: datetime,
+    overlap: timedelta,
+    known: Coverage,
+    incidents: Mapping[str, Incident] | None = None,
 ) -> Assessment:
     """Look at the server once and judge: collect, fold, check, correlate, report. Saves and changes nothing.
 
@@ -44,10 +50,11 @@ def assess(
         now: The moment of the check.
         overlap: How much of the window of ended runs the next check reads again.
         known: Coverage of what was asked before, such as the saved state.
+        incidents: The open incidents by fingerprint.
     """
     observation = reader.observe(now, ledger, policies)
     folded = fold(ledger, observation, overlap)
-    findings = correlate(run_checks(observation, folded, policies, now), folded)
+    findings = still_known(correlate(run_checks(observation, folded, policies, now), folded), incidents or {})
     report = health_report(observation, findings, known)
     return Assessment(observation=observation, ledger=folded, findings=findings, report=report)
 
@@ -96,7 +103,7 @@ def _checked(
     overlap: timedelta,
 ) -> HealthReport:
     before, known = state.load()
-    seen = assess(reader, before.ledger, policies, now, overlap, known)
+    seen = assess(reader, before.ledger, policies, now, overlap, known, before.incidents)
     moved = advance(
         before.incidents, seen.findings, seen.observation, seen.ledger, policies, seen.report.coverage.complete
     )
@@ -142,7 +149,7 @@ def digest(
         overlap: As for ``assess``.
         zone: The time zone in which days begin and end.
     """
-    report = assess(reader, saved.ledger, policies, now, overlap, known).report
+    report = assess(reader, saved.ledger, policies, now, overlap, known, saved.incidents).report
     day = now.astimezone(zone).date()
     midnights = [_midnight(day - timedelta(days=back), zone) for back in (2, 1, 0)]
     if report.server.problem is None:

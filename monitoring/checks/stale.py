@@ -77,7 +77,7 @@ def _unknown(observation: Observation, deployment: Deployment, policy: Stale, si
         summary=f"{deployment.name}: freshness cannot be judged, the server no longer has runs that old",
         observed="no success in what the server still has",
         expected=_expected(policy, since),
-        since=since,
+        since=deployment.created,
     )
 
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import monitoring
+from monitoring.links import flow_run_url
 from monitoring.model import Cause, Finding
 from monitoring.render import words
 from monitoring.render.escape import markdown, markdown_link
@@ -108,7 +109,7 @@ def _runs(finding: Finding, report: HealthReport) -> Markup:
         return Markup(words.NOTHING)
     text = words.counted(finding.flow_run_count, "run")
     links = [
-        markdown_link(str(number), words.run_url(report, run_id))
+        markdown_link(str(number), flow_run_url(report.server.ui_url, run_id))
         for number, run_id in enumerate(finding.flow_run_ids[:LINKED_RUNS], start=1)
         if report.server.ui_url
     ]

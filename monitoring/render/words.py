@@ -55,11 +55,6 @@ def said(finding: Finding) -> str:
     return finding.summary.removeprefix(f"{finding.subject.name}: ")
 
 
-def run_url(report: HealthReport, run_id: str) -> str | None:
-    """The address of a run in Prefect's UI, as ``prefect.utilities.urls.url_for`` makes it; None without a UI."""
-    return f"{report.server.ui_url.rstrip('/')}/runs/flow-run/{run_id}" if report.server.ui_url else None
-
-
 def cause(why: Cause) -> str:
     """Write a cause in one string: ``work-pool etl: no-live-worker``."""
     return f"{why.kind} {why.name}: {why.reason}"

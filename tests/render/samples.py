@@ -191,7 +191,6 @@ def digest(health: HealthReport) -> DigestReport:
             Incident(
                 finding=gone,
                 opened_at=NOW - timedelta(hours=20),
-                last_seen=NOW - timedelta(hours=9),
                 resolved_at=NOW - timedelta(hours=9),
                 resolution="succeeded",
             ),

@@ -59,9 +59,9 @@ class Api:
         self._settings = settings
         self._waiting_left = settings.retry_budget.total_seconds()
         self.before_request: Callable[[], None] = lambda: None
-        # An address may carry a password; what is shown must not.
-        self.url = str(client.api_url.copy_with(userinfo=b"")).rstrip("/")
-        self.ui_url: str = (PREFECT_UI_URL.value() or self.url.removesuffix("/api")).rstrip("/")
+        # An address may carry a password; what is shown must not. Prefect derives the UI's from the API's.
+        self.url = _shown(str(client.api_url))
+        self.ui_url = _shown(PREFECT_UI_URL.value() or self.url.removesuffix("/api"))
         self.traffic = Traffic()
 
     def get(self, path: str, **params: Any) -> Any:
@@ -159,6 +159,10 @@ class Api:
             ) from None
 
 
+def _shown(address: str) -> str:
+    return str(httpx.URL(address).copy_with(userinfo=b"")).rstrip("/")
+
+
 def _seconds(retry_after: str | None) -> float | None:
     try:
         return max(0.1, float(retry_after)) if retry_after else None
@@ -185,7 +189,8 @@ def open_api(settings: Server, target: str | None = None) -> Iterator[Api]:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host:
-        raise ConfigError(f"PREFECT_API_URL: {address!r}; expected an address such as http://127.0.0.1:4200/api")
+        value = "an address with credentials" if "@" in address else repr(address)
+        raise ConfigError(f"PREFECT_API_URL: {value}; expected an address such as http://127.0.0.1:4200/api")
     overrides: dict[Any, Any] = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_URL: address}
     if target:
         overrides[PREFECT_UI_URL] = None

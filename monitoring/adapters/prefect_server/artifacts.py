@@ -36,16 +36,15 @@ _PUBLISHED = TypeAdapter(Published)
 class PrefectArtifacts:
     """Publishes the reports of one flow run."""
 
-    def __init__(self, api: Api, flow_run_id: str, task_run_id: str | None = None) -> None:
+    def __init__(self, api: Api, flow_run_id: str) -> None:
         """Nothing is sent yet.
 
         Args:
             api: The server to publish on.
             flow_run_id: The run that makes the artifacts; making them outside of one is deprecated by Prefect.
-            task_run_id: The task run that does, if there is one.
         """
         self._api = api
-        self._run = {"flow_run_id": flow_run_id, "task_run_id": task_run_id}
+        self._run = {"flow_run_id": flow_run_id}
 
     def publish_health(
         self, report: HealthReport, published: Mapping[str, PublishedArtifact]

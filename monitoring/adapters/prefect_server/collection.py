@@ -84,14 +84,14 @@ class Collection:
         """Read all flow runs of a filter."""
         return list(self.values(name, self.rows(name, "/flow_runs/filter", body), self._flow_run))
 
-    def first_run(self, name: str, body: Mapping[str, Any]) -> FlowRun | None:
-        """Read the first flow run of a filter; None when there is none, or when it was not answered."""
-        answer = self.ask(name, [], self._first, body)
-        return next(self.values(name, answer, self._flow_run), None)
-
-    def _first(self, body: Mapping[str, Any]) -> Sequence[Row]:
+    def first_runs(self, name: str, body: Mapping[str, Any]) -> list[FlowRun] | None:
+        """Read one page of a filter's flow runs: as many as ``limit`` or the server says; None without an answer."""
         path = "/flow_runs/filter"
-        return rows.rows_of(self.api.post(path, {**body, "limit": 1}), path)
+        answer = self.ask(name, None, self._first, path, body)
+        return None if answer is None else list(self.values(name, answer, self._flow_run))
+
+    def _first(self, path: str, body: Mapping[str, Any]) -> Sequence[Row]:
+        return rows.rows_of(self.api.post(path, body), path)
 
     def _flow_run(self, row: Row) -> FlowRun:
         return rows.flow_run(row, self.redact)

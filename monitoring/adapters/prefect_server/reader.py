@@ -19,8 +19,8 @@ from monitoring.model import Ledger, Observation, Query, ServerState
 from monitoring.policy import Policies
 from monitoring.report import Totals, unseen
 
-#: Ends are stamped by the machines that run the flows, whose clocks differ, and arrive late: each check reads
-#: this much again of what the one before it read.
+#: The server stamps ends by its own clock, from which ours may differ, and a long transaction shows one late: each
+#: check reads this much again of what the one before it read.
 OVERLAP = timedelta(minutes=10)
 _NOT_FOUND = 404
 

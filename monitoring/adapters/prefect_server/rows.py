@@ -92,8 +92,6 @@ def flow_run(row: Row, redact: Callable[[str], str]) -> FlowRun:
         start_time=row.get("start_time"),
         end_time=row.get("end_time"),
         total_run_time=row.get("total_run_time") or 0,
-        estimated_run_time=row.get("estimated_run_time") or 0,
-        run_count=row.get("run_count") or 0,
         work_pool=row.get("work_pool_name"),
         work_queue=row.get("work_queue_name"),
     )
@@ -109,6 +107,7 @@ def active_schedules(row: Row) -> list[Row]:
 def deployment(row: Row, flow_name: str) -> Deployment:
     """Make a Deployment. Its own ``concurrency_limit`` is always null: the global limit has the number."""
     limit = row.get("global_concurrency_limit") or {}
+    active_limit = limit.get("limit") if limit.get("active", True) else None
     return Deployment(
         id=row["id"],
         name=f"{flow_name}/{row['name']}",
@@ -120,7 +119,7 @@ def deployment(row: Row, flow_name: str) -> Deployment:
         scheduled=bool(active_schedules(row)),
         work_pool=row.get("work_pool_name"),
         work_queue=row.get("work_queue_name"),
-        concurrency_limit=limit.get("limit"),
+        concurrency_limit=active_limit,
     )
 
 

@@ -25,6 +25,8 @@ _MOST_SEARCHES = 500
 _HEARTBEAT_HISTORY = timedelta(days=7)
 _HEARTBEAT_CHUNK = 1_000
 _FLOW_RUN = "prefect.flow-run."
+#: Workers take runs a little before they are due (`prefetch_seconds`, 10 s by default); a minute is on the safe side.
+_WORKERS_START_EARLY = timedelta(minutes=1)
 
 
 def active(collection: Collection, own: frozenset[str]) -> list[FlowRun]:
@@ -72,7 +74,8 @@ def pending_since(
     doubtful = []
     for run in pending:
         limit = collection.policy(deployments[run.key]).stuck.pending_after
-        if collection.now - run.state_timestamp <= limit < collection.now - run.created:
+        began_at_most = collection.now - (run.expected_start_time or run.created) + _WORKERS_START_EARLY
+        if collection.now - run.state_timestamp <= limit < began_at_most:
             doubtful.append(run)
     if len(doubtful) > _MOST_HISTORIES:
         collection.note("pending-history", "partial", f"asked for {_MOST_HISTORIES} of {len(doubtful)} pending runs")
@@ -152,7 +155,8 @@ def read_again(
     """Read the runs again whose heartbeats have stopped: one that has just ended is not dead.
 
     Returns:
-        All runs, those that ended meanwhile left out.
+        All runs. Left out are those that ended or were deleted meanwhile, and those that could not be read again,
+        which the coverage says.
     """
     silent = []
     for run in runs:
@@ -163,7 +167,8 @@ def read_again(
     again: dict[str, FlowRun] = {}
     for chunk in chunks(silent):
         again |= {run.id: run for run in collection.runs("silent-runs", {"flow_runs": {"id": {"any_": chunk}}})}
-    return [fresh for run in runs if (fresh := again.get(run.id, run)).state_type in _ACTIVE]
+    fresh = (again.get(run.id) if run.id in silent else run for run in runs)
+    return [run for run in fresh if run and run.state_type in _ACTIVE]
 
 
 def failed_children(collection: Collection, parents: Sequence[FlowRun]) -> dict[str, tuple[FlowRun, ...]]:
@@ -208,8 +213,6 @@ def last_successes(
         policy = collection.policy(deployment).stale
         if not known and policy.enabled and success_due_since(deployment, policy, collection.now):
             wanted.append(deployment)
-    if len(wanted) > _MOST_SEARCHES:
-        collection.note("last-success", "partial", f"searched for {_MOST_SEARCHES} of {len(wanted)} deployments")
     found: dict[str, FlowRun | None] = {}
     for deployment in wanted[:_MOST_SEARCHES]:
         filters = {
@@ -217,16 +220,22 @@ def last_successes(
             "state": _type("COMPLETED"),
             "end_time": {"before_": _text(collection.now)},
         }
-        success = collection.first_run("last-success", {"flow_runs": filters, "sort": "END_TIME_DESC"})
-        if collection.coverage.has("last-success"):
-            found[deployment.id] = success
+        answer = collection.first_runs("last-success", {"flow_runs": filters, "sort": "END_TIME_DESC", "limit": 1})
+        if answer is not None:
+            found[deployment.id] = answer[0] if answer else None
+    if len(wanted) > _MOST_SEARCHES:
+        collection.note("last-success", "partial", f"searched for {_MOST_SEARCHES} of {len(wanted)} deployments")
     return found
 
 
 def history_since(collection: Collection) -> datetime | None:
-    """When the oldest run began that the server still has."""
-    oldest = collection.first_run("oldest-run", {"sort": "START_TIME_ASC"})
-    return (oldest.start_time or oldest.expected_start_time or oldest.created) if oldest else None
+    """When the oldest success began that the server still has: further back, retention has been at work.
+
+    Runs that never end are not deleted by retention, and say nothing; so the oldest ones are looked through.
+    None when there is no success among them.
+    """
+    oldest = collection.first_runs("oldest-run", {"sort": "START_TIME_ASC"}) or ()
+    return next((run.start_time for run in oldest if run.state_type == "COMPLETED" and run.start_time), None)
 
 
 def totals(collection: Collection, start: datetime, before: datetime) -> Totals:

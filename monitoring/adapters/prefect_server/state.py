@@ -126,7 +126,7 @@ def newest_first(incidents: Iterable[Incident]) -> tuple[Incident, ...]:
 
 
 def _closed_at(incident: Incident) -> datetime:
-    return incident.resolved_at or incident.last_seen
+    return incident.resolved_at or incident.opened_at
 
 
 class BlockState:

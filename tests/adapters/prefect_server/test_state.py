@@ -60,7 +60,6 @@ def incident(name: str, *, opened: datetime = NOW - DAY, resolved: datetime | No
     return Incident(
         finding=finding,
         opened_at=opened,
-        last_seen=resolved or NOW,
         resolved_at=resolved,
         resolution="succeeded" if resolved else None,
     )
