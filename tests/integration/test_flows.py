@@ -243,7 +243,6 @@ def test_a_dead_mans_switch_that_is_dead_itself_leaves_the_check_completed(house
 def test_the_worker_would_have_found_somebody_elses_packages(house: House, foreign: Path) -> None:
     # What the other tests of this module run beside is a trap that works.
     env = house.server.client_env({"PYTHONPATH": str(foreign)})
-    done = subprocess.run(
-        [sys.executable, "-c", "import monitoring"], env=env, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", "import monitoring"]
+    done = subprocess.run(command, cwd=foreign, env=env, capture_output=True, text=True, check=False)
     assert "this is not the watchdog" in done.stderr
