@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 
 from rich.console import Console
 from rich.markdown import Markdown
@@ -63,7 +63,7 @@ def _plant(stage: Stage, progress: Progress) -> None:
         for story in STORIES
     }
     stories = {story.workload.flow: story.tell(stage, story.workload) for story in STORIES}
-    _tell(stage, progress, stories | {"the watchdog": _hire(stage)}, told | {"the watchdog": "deployed"})
+    progress.tell(stage.refresh, stories | {"the watchdog": _hire(stage)}, told | {"the watchdog": "deployed"})
 
 
 def _hire(stage: Stage) -> Steps:
@@ -75,9 +75,9 @@ def _hire(stage: Stage) -> Steps:
 def _watch(stage: Stage, progress: Progress) -> Comparison:
     """Run the watchdog's deployments and compare what it found with what was planted."""
     progress.say("All is planted. The watchdog's check runs through its worker")
-    _tell(stage, progress, {"the check": _look(stage)}, {"the check": "completed"})
+    progress.tell(stage.refresh, {"the check": _look(stage)}, {"the check": "completed"})
     progress.say("Now its digest")
-    _tell(stage, progress, {"the digest": _report(stage)}, {"the digest": "completed"})
+    progress.tell(stage.refresh, {"the digest": _report(stage)}, {"the digest": "completed"})
     rows = json.loads(stage.artifact("watchdog-findings"))
     return compare([story.finding for story in STORIES if story.finding], map(Finding.from_row, rows))
 
@@ -97,23 +97,6 @@ def _complete(stage: Stage, deployment: str) -> Generator[str, None, str]:
     run = yield from stage.begin(deployment)
     yield from stage.state(run, "COMPLETED")
     return run.message
-
-
-def _tell(stage: Stage, progress: Progress, stories: Mapping[str, Steps], done: Mapping[str, str]) -> None:
-    """Tell stories side by side until all have ended."""
-    left = dict(stories)
-    with progress.waiting():
-        while left:
-            stage.refresh()
-            waits = {}
-            for name, story in list(left.items()):
-                try:
-                    waits[name] = next(story)
-                except StopIteration:
-                    del left[name]
-                    progress.say(f"{name}: {done[name]}")
-            progress.wait_for(waits)
-            time.sleep(0.5 if left else 0)
 
 
 def _show(stage: Stage, console: Console) -> None:
