@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from monitoring.model import (
     MOST_MESSAGE,
     MOST_STREAK_IDS,
+    Deployment,
     EndedRun,
     FailedChild,
     FlowRun,
@@ -35,14 +36,16 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger
         return ledger
     whole = observation.coverage.has("ended-runs")
     records = dict(ledger.records)
+    for key, record in ledger.records.items():
+        if record.streak and record.last_ended and record.last_ended.id in observation.read_again:
+            records[key] = _corrected(record, observation.read_again[record.last_ended.id])
     for run in observation.ended:
         if run.end_time and ledger.recent.get(run.id) != run.end_time:
             records[run.key] = _with_run(records.get(run.key, Record()), run, observation)
     for key, success in observation.last_success.items():
         records[key] = _with_search(records.get(key, Record()), success)
     for key, deployment in observation.deployments.items():
-        if deployment.paused:
-            records[key] = records.get(key, Record()).model_copy(update={"seen_paused": observation.at})
+        records[key] = _with_schedule(records.get(key, Record()), deployment, observation)
     if observation.coverage.has("deployments", "flows"):
         records = {key: record for key, record in records.items() if key in observation.deployments}
     return ledger.model_copy(
@@ -90,6 +93,41 @@ def _with_search(record: Record, success: FlowRun | None) -> Record:
     return record.model_copy(update={"last_success": found, "success_searched": True})
 
 
+def _corrected(record: Record, run: FlowRun | None) -> Record:
+    """The record, when somebody has marked, started again or deleted the run that it holds for the latest failure."""
+    if run and run.state_type == "COMPLETED":
+        success = _plain(run)
+        return record.model_copy(update={"last_ended": success, "last_success": success, "streak": None})
+    if (run is None or run.state_type not in ("FAILED", "CRASHED")) and record.streak and record.streak.length == 1:
+        return record.model_copy(update={"last_ended": None, "streak": None})
+    return record
+
+
+def _with_schedule(record: Record, deployment: Deployment, observation: Observation) -> Record:
+    """Note since when a deployment has had its present schedules."""
+    if record.schedule == deployment.schedule:
+        return record
+    since = observation.at if record.schedule is not None else _first_seen_schedule(deployment, observation)
+    return record.model_copy(update={"schedule": deployment.schedule, "scheduled_since": since})
+
+
+def _first_seen_schedule(deployment: Deployment, observation: Observation) -> datetime | None:
+    """Since when a deployment that was never seen before has had its schedules; None for always.
+
+    Every ``prefect deploy`` makes schedules anew, so that they look young. Runs that were due before then, or a
+    success that a schedule made, show that there were some.
+    """
+    since = deployment.scheduled_since
+    if since is None:
+        return None
+    success = observation.last_success.get(deployment.id)
+    older = any(
+        run.deployment_id == deployment.id and (run.expected_start_time or run.created) < since
+        for run in (*observation.ended, *observation.active)
+    )
+    return None if older or (success and success.auto_scheduled) else since
+
+
 def _ended(run: FlowRun, observation: Observation) -> EndedRun:
     child = failing_child(run, observation.failed_children.get(run.id, ()))
     if child is None:
@@ -114,8 +152,9 @@ def _plain(run: FlowRun) -> EndedRun:
 def failing_child(parent: FlowRun, children: tuple[FlowRun, ...]) -> FlowRun | None:
     """Name the child that made its parent fail, where the parent's own message shows it.
 
-    A subflow's exception goes through its parent, which then ends with the same message; a parent that
-    returns its children's states ends with ``1/2 states failed.``. A parent that caught the child's
+    A subflow's exception goes through its parent, which then ends with the same message; that of a run of
+    another deployment is told in a ``FailedRun: ...``; a parent that returns its children's states ends with
+    ``1/2 states failed.``. A parent that caught the child's
     exception and failed of something else has another message, and no child is named.
 
     Args:
@@ -123,10 +162,14 @@ def failing_child(parent: FlowRun, children: tuple[FlowRun, ...]) -> FlowRun | N
         children: Its failed or crashed children, oldest end first.
     """
     before = [child for child in children if parent.end_time is None or _end(child) <= parent.end_time]
-    same = [child for child in before if child.message and child.message == parent.message]
+    same = [child for child in before if child.message and _tells_of(parent.message, child.message)]
     if same:
         return same[-1]
     return before[-1] if before and _RETURNED_STATES.match(parent.message) else None
+
+
+def _tells_of(message: str, of: str) -> bool:
+    return message == of or message.endswith(f": {of}")
 
 
 def _end(run: FlowRun) -> datetime:

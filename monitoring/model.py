@@ -70,6 +70,7 @@ class FlowRun(Value):
     next_scheduled_start_time: AwareDatetime | None = None
     start_time: AwareDatetime | None = None
     end_time: AwareDatetime | None = None
+    auto_scheduled: bool = False
     #: Time in RUNNING over all attempts, without waits; moves only on leaving RUNNING.
     total_run_time: timedelta = timedelta(0)
     work_pool: str | None = None
@@ -98,14 +99,21 @@ class Deployment(Value):
     tags: tuple[str, ...] = ()
     created: AwareDatetime
     paused: bool = False
-    #: Not paused, and at least one schedule is active.
-    scheduled: bool = False
+    #: Names its active schedules; another name means other schedules, and an empty one none: paused, or none active.
+    schedule: str = ""
+    #: When the newest of them was made. Every ``prefect deploy`` makes them anew.
+    scheduled_since: AwareDatetime | None = None
     work_pool: str | None = None
     work_queue: str | None = None
     concurrency_limit: int | None = None
     #: The newest due times of its active schedules that are past the policy's grace, ascending; as many
     #: as the policy lets pass, or fewer where the deployment is younger than that.
     due: tuple[AwareDatetime, ...] = ()
+
+    @property
+    def scheduled(self) -> bool:
+        """Not paused, and at least one schedule is active."""
+        return bool(self.schedule)
 
 
 class WorkQueue(Value):
@@ -130,6 +138,9 @@ class WorkPool(Value):
     live_workers: int | None = None
 
 
+MINIMUM_HEARTBEAT = timedelta(seconds=30)
+
+
 class Heartbeats(Value):
     """What is known of a run's heartbeats: how many, the first and the last."""
 
@@ -140,9 +151,10 @@ class Heartbeats(Value):
     def interval(self, default: timedelta) -> timedelta:
         """The time between two beats; ``default`` when there has been only one.
 
-        Heartbeat events carry no interval, so it is taken from their spacing.
+        Heartbeat events carry no interval, so it is taken from their spacing, and never for less than Prefect's
+        own minimum (prefect/settings/models/flows.py, ``heartbeat_frequency``).
         """
-        return (self.last - self.first) / (self.count - 1) if self.count > 1 else default
+        return max(MINIMUM_HEARTBEAT, (self.last - self.first) / (self.count - 1)) if self.count > 1 else default
 
 
 class Query(Value):
@@ -214,7 +226,9 @@ class Observation(Value):
     last_success: Mapping[str, FlowRun | None] = Field(default_factory=dict)
     #: By flow id: names needed to speak of failed children.
     flow_names: Mapping[str, str] = Field(default_factory=dict)
-    #: When the oldest run began that the server still has; None when it was not asked, or has none.
+    #: By id, None for one that is gone: remembered runs that stand for a failure, read again.
+    read_again: Mapping[str, FlowRun | None] = Field(default_factory=dict)
+    #: When the oldest success began that the server still has; None when it was not asked, or has none.
     history_since: AwareDatetime | None = None
     work_pools: Mapping[str, WorkPool] = Field(default_factory=dict)
 
@@ -280,8 +294,10 @@ class Record(Value):
     streak: Streak | None = None
     #: The whole history on the server was searched for a success older than the ledger.
     success_searched: bool = False
-    #: When the deployment was last seen paused: fires before that are nobody's fault.
-    seen_paused: AwareDatetime | None = None
+    #: The deployment's schedules when it was last seen (``Deployment.schedule``); None before it was.
+    schedule: str | None = None
+    #: Since when it has had them, as far as is known: fires before that are nobody's fault.
+    scheduled_since: AwareDatetime | None = None
 
 
 class Ledger(Value):

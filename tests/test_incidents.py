@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from monitoring.checks import run_checks
 from monitoring.correlate import correlate
-from monitoring.incidents import Moved, advance
+from monitoring.incidents import Moved, advance, still_known
 from monitoring.ledger import fold
-from monitoring.model import FlowRun, Incident, Ledger, Observation
+from monitoring.model import FlowRun, Heartbeats, Incident, Ledger, Observation
 from tests.support.builders import NOW, OVERLAP, deployment, hours, minutes, observation, policies, run
 
 
@@ -103,6 +103,45 @@ def test_information_opens_nothing() -> None:
     watch = Watch()
 
     assert watch.moves(at(minutes(0), run("RUNNING", since=NOW - hours(3)))) == []
+
+
+def test_a_lost_memory_resolves_nothing() -> None:
+    watch = Watch()
+    watch.check(at(minutes(0), FAILED))
+
+    moved = advance(watch.open, (), at(minutes(5)), Ledger(), watch.policies, complete=True)
+
+    assert moved.transitions == ()
+    assert moved.open == watch.open
+
+
+def test_a_problem_that_can_no_longer_be_judged_stays_one() -> None:
+    watch = Watch()
+    dead = run("RUNNING", since=NOW - timedelta(days=7))
+    silent = Heartbeats(count=9, first=NOW - timedelta(days=7), last=NOW - timedelta(days=6))
+    (opened,) = watch.check(at(minutes(0), dead, heartbeats={"run": silent})).open.values()
+
+    forgotten = at(minutes(5), dead)
+    findings = still_known(run_checks(forgotten, watch.ledger, watch.policies, forgotten.at), watch.open)
+
+    assert [(f.check, f.severity, f.since) for f in findings] == [("zombie", "critical", opened.finding.since)]
+    assert advance(watch.open, findings, forgotten, watch.ledger, watch.policies, complete=True).transitions == ()
+
+
+def test_nothing_is_saved_while_only_the_clock_moves() -> None:
+    watch = Watch()
+    late = run("SCHEDULED", next_scheduled_start_time=NOW - hours(1))
+    before = watch.check(at(minutes(0), late)).open
+
+    assert watch.check(at(minutes(5), late)).open == before
+
+
+def test_an_incident_keeps_a_hundred_ids() -> None:
+    watch = Watch()
+    late = [run("SCHEDULED", f"run-{n}", next_scheduled_start_time=NOW - hours(1)) for n in range(150)]
+    (incident,) = watch.check(at(minutes(0), *late)).open.values()
+
+    assert (len(incident.finding.flow_run_ids), incident.finding.flow_run_count) == (100, 150)
 
 
 EVENTS = st.lists(st.tuples(st.sampled_from(["FAILED", "CRASHED", "COMPLETED", None]), st.booleans()), max_size=20)

@@ -117,6 +117,7 @@ def child(message: str, run_id: str = "child", ended: datetime = EARLIER) -> Flo
         ("ValueError: boom", [child("ValueError: boom")], "child"),
         ("ValueError: boom", [child("KeyError: 1", "first"), child("ValueError: boom")], "child"),
         ("1/2 states failed.", [child("ValueError: boom")], "child"),
+        ("Flow run encountered an exception: FailedRun: ValueError: boom", [child("ValueError: boom")], "child"),
         # It caught the child's exception and failed of something else: no guess.
         ("KeyError: 1", [child("ValueError: boom")], None),
         ("ValueError: boom", [], None),
@@ -145,3 +146,38 @@ def test_a_search_is_remembered_even_when_it_found_nothing() -> None:
 
     assert ledger.records["etl/nightly"].success_searched
     assert deployment().id in ledger.records
+
+
+@pytest.mark.parametrize(
+    ("fresh", "streak", "success"),
+    [
+        (run("FAILED", "a"), 1, False),
+        # Marked as completed by hand: Prefect leaves its end as it was.
+        (run("COMPLETED", "a"), 0, True),
+        (run("RUNNING", "a"), 0, False),
+        (None, 0, False),
+    ],
+    ids=["still failed", "marked", "started again", "deleted"],
+)
+def test_a_failure_that_somebody_dealt_with_by_hand_is_none(fresh: FlowRun | None, streak: int, success: bool) -> None:
+    first = fold(Ledger(), observation(run("FAILED", "a")), OVERLAP)
+    record = fold(first, observation(at=NOW + minutes(5), read_again={"a": fresh}), OVERLAP).records["etl/nightly"]
+
+    assert (record.streak.length if record.streak else 0) == streak
+    assert bool(record.last_success) is success
+
+
+def test_a_success_that_arrives_late_is_still_the_newest_success() -> None:
+    first = fold(Ledger(), observation(run("FAILED", "new", since=NOW - minutes(1))), OVERLAP)
+    late = observation(run("COMPLETED", "old", since=NOW - minutes(8)), at=NOW + minutes(5))
+    record = fold(first, late, OVERLAP).records["etl/nightly"]
+
+    assert (record.last_success.id if record.last_success else None) == "old"
+    assert record.streak is not None
+
+
+def test_of_a_long_message_the_beginning_is_kept() -> None:
+    last = fold(Ledger(), observation(run("FAILED", message="x" * 20_000)), OVERLAP).records["etl/nightly"].last_ended
+
+    assert last is not None
+    assert last.message == "x" * 500

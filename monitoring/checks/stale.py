@@ -24,12 +24,12 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
         since = success_due_since(deployment, policy, now)
         if not policy.enabled or since is None or deployment.paused:
             continue
-        if record.seen_paused and record.seen_paused >= since:
+        if policy.within is None and record.scheduled_since and since < record.scheduled_since:
             continue
         if record.last_success:
             if record.last_success.ended < since:
                 yield _finding(observation, deployment, policy, record, since, now)
-        elif record.success_searched:
+        elif record.success_searched and deployment.created <= since:
             if observation.history_since and observation.history_since <= since:
                 yield _finding(observation, deployment, policy, record, since, now)
             elif observation.coverage.has("oldest-run"):
@@ -37,10 +37,9 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
 
 
 def success_due_since(deployment: Deployment, policy: Stale, now: datetime) -> datetime | None:
-    """The moment after which a deployment should have succeeded; None while nothing can be expected yet."""
+    """The moment after which a deployment should have succeeded; None where nothing says so."""
     if policy.within is not None:
-        since = now - policy.within
-        return since if deployment.kind == "deployment" and deployment.created <= since else None
+        return now - policy.within if deployment.kind == "deployment" else None
     return deployment.due[0] if len(deployment.due) >= policy.missed_fires else None
 
 

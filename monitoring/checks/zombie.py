@@ -77,8 +77,8 @@ def _unknown(
         severity="info",
         run_ids=[run.id for run in mute],
         run_count=len(mute),
-        summary=f"{deployment.name}: {runs_text(len(mute))} cannot be told from a dead one: no heartbeat was ever sent",
-        observed=f"{mute[0].name}: RUNNING for {spoken(now - mute[0].state_timestamp)}, no heartbeat ever",
+        summary=f"{deployment.name}: {runs_text(len(mute))} cannot be told from a dead one: no heartbeat is known",
+        observed=f"{mute[0].name}: RUNNING for {spoken(now - mute[0].state_timestamp)}, no heartbeat in what is kept",
         expected=f"a heartbeat every {spoken(policy.default_interval)} (Prefect 3.6.22 or newer sends them)",
         since=mute[0].state_timestamp,
     )

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from monitoring.ledger import fold
-from monitoring.model import Finding, FlowRun, Ledger
+from monitoring.model import Deployment, Finding, FlowRun, Ledger, Observation
 from tests.support.builders import NOW, OVERLAP, deployment, found, hours, minutes, names, observation, run
 
 DUE = (NOW - hours(2), NOW - hours(1))
@@ -34,6 +34,12 @@ def test_a_given_window_goes_before_the_schedule(ended: datetime, stale: bool) -
     seen = observation(success(ended), deployments=[deployment(scheduled=False)])
 
     assert bool(found(seen, stale={"within": "26h"})) is stale
+
+
+def test_a_young_deployment_with_an_old_success_is_not_young() -> None:
+    seen = observation(deployments=[deployment(due=DUE, created=NOW)], last_success=OLD)
+
+    assert names(found(seen)) == [("stale", "etl/nightly", "critical")]
 
 
 def test_a_deployment_younger_than_its_window_is_not_stale() -> None:
@@ -75,18 +81,47 @@ def test_nothing_is_said_before_the_search() -> None:
     assert found(observation(deployments=[deployment(due=DUE)])) == ()
 
 
-def test_fires_while_paused_are_nobodys_fault() -> None:
-    old = run("COMPLETED", "old", since=NOW - timedelta(days=3))
-    paused = observation(
-        deployments=[deployment(paused=True, scheduled=False)],
-        last_success={"etl/nightly": old},
-        at=NOW - minutes(90),
-    )
-    ledger = fold(Ledger(), paused, OVERLAP)
-    back = deployment(due=DUE)
+def check_after(*before: Observation) -> Ledger:
+    ledger = Ledger()
+    for seen in before:
+        ledger = fold(ledger, seen, OVERLAP)
+    return ledger
 
-    assert found(observation(deployments=[back]), ledger) == ()
-    assert len(found(observation(deployments=[back.model_copy(update={"due": (NOW - hours(1), NOW)})]), ledger)) == 1
+
+OLD = {"etl/nightly": run("COMPLETED", "old", since=NOW - timedelta(days=3))}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [deployment(paused=True, scheduled=False), deployment(scheduled=False), deployment(schedule="weekly")],
+    ids=["paused", "unscheduled", "another schedule"],
+)
+def test_fires_of_a_schedule_that_was_not_there_are_nobodys_fault(before: Deployment) -> None:
+    seen_before = observation(deployments=[before], last_success=OLD, at=NOW - hours(9))
+    changed = observation(deployments=[deployment()], at=NOW - minutes(90))
+    ledger = check_after(seen_before, changed)
+
+    assert found(observation(deployments=[deployment(due=DUE)]), ledger) == ()
+    assert len(found(observation(deployments=[deployment(due=(NOW - hours(1), NOW))]), ledger)) == 1
+
+
+@pytest.mark.parametrize(
+    ("runs", "success", "stale"),
+    [
+        # A schedule of an hour ago, and nothing that shows an older one.
+        ([], {}, False),
+        # It was deployed again: runs were due before, or a schedule made the last success.
+        ([run("CANCELLED", since=NOW - hours(5))], {}, True),
+        ([], {"auto_scheduled": True}, True),
+    ],
+)
+def test_a_schedule_that_looks_young_may_have_been_deployed_again(
+    runs: list[FlowRun], success: dict[str, bool], stale: bool
+) -> None:
+    young = deployment(due=DUE, scheduled_since=NOW - hours(1))
+    last = {"etl/nightly": OLD["etl/nightly"].model_copy(update=success)}
+
+    assert bool(found(observation(*runs, deployments=[young], last_success=last))) is stale
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def deployment(name: str = "etl/nightly", **fields: Any) -> Deployment:
         "flow_id": f"flow of {name}",
         "flow_name": name.split("/")[0],
         "created": NOW - timedelta(days=100),
-        "scheduled": True,
+        "schedule": "daily" if fields.pop("scheduled", True) else "",
     }
     return Deployment.model_validate({**values, **fields})
 

@@ -7,6 +7,7 @@ as long as ``Retry-After`` says (prefect/client/base.py, ``_send_with_retry``).
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, Server
 
 _BUSY = frozenset({408, 429, 502, 503, 504})
 _LONGEST_WAIT = 5.0
+_NO_API = "is this a Prefect API? Its address usually ends in /api"
 
 
 class _Busy(Exception):
@@ -118,7 +120,8 @@ class Api:
                     raise CredentialsRefused(
                         f"{self.url} refuses our credentials ({status}): set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
                     ) from None
-                problem = BadAnswer(f"{self.url} answers {status} to {method} {path}: look at the server's log", status)
+                advice = _NO_API if status in (404, 405) else "look at the server's log"
+                problem = BadAnswer(f"{self.url} answers {status} to {method} {path}: {advice}", status)
                 if status < 500 and status != 403:
                     raise problem from None
                 wait = 0.5 * 2**attempt
@@ -135,6 +138,11 @@ class Api:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _silent(self, error: httpx.HTTPError) -> Unreachable:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return Unreachable(
+                f"the certificate of {self.url} cannot be verified: set PREFECT_API_SSL_CERT_FILE to the file with the "
+                "certificate of who signed it"
+            )
         return Unreachable(
             f"no answer from {self.url} ({type(error).__name__}): is the server running, and PREFECT_API_URL right?"
         )
@@ -144,23 +152,18 @@ class Api:
         self.traffic.requests += 1
         try:
             response = self._client.request(method, path, **arguments)
+            self.traffic.bytes += len(response.content)
+            return response.json() if response.content else None
+        except ValueError:
+            # The answer to the request, or to the one for a CSRF token that Prefect's client sends before it.
+            raise BadAnswer(f"{self.url} answers {method} {path} with something that is not JSON: {_NO_API}") from None
         finally:
             self.traffic.seconds += time.monotonic() - started
-        self.traffic.bytes += len(response.content)
-        if not response.content:
-            return None
-        try:
-            return response.json()
-        except ValueError:
-            raise BadAnswer(
-                f"{self.url} answers {method} {path} with something that is not JSON: is this a Prefect API? "
-                "Its address usually ends in /api",
-                response.status_code,
-            ) from None
 
 
 def _shown(address: str) -> str:
-    return str(httpx.URL(address).copy_with(userinfo=b"")).rstrip("/")
+    """An address without the user and password that it may carry, whatever else is wrong with it."""
+    return re.sub(r"^([a-z][a-z0-9+.-]*://)?.*@", r"\1", address, flags=re.IGNORECASE | re.DOTALL).rstrip("/")
 
 
 def _seconds(retry_after: str | None) -> float | None:
@@ -189,8 +192,9 @@ def open_api(settings: Server, target: str | None = None) -> Iterator[Api]:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host:
-        value = "an address with credentials" if "@" in address else repr(address)
-        raise ConfigError(f"PREFECT_API_URL: {value}; expected an address such as http://127.0.0.1:4200/api")
+        raise ConfigError(
+            f"PREFECT_API_URL: {_shown(address)!r}; expected an address such as http://127.0.0.1:4200/api"
+        )
     overrides: dict[Any, Any] = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_URL: address}
     if target:
         overrides[PREFECT_UI_URL] = None

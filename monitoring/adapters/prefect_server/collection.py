@@ -9,7 +9,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 from monitoring.adapters.prefect_server import rows
 from monitoring.adapters.prefect_server.api import Api
-from monitoring.adapters.prefect_server.paging import PartialAnswer, read_all
+from monitoring.adapters.prefect_server.paging import PartialAnswer, read_pages
 from monitoring.adapters.prefect_server.rows import Row
 from monitoring.config import Config, Policy
 from monitoring.errors import BadAnswer, ServerProblem, Unreachable
@@ -62,27 +62,36 @@ class Collection:
             answer = fetch(*args, **kwargs)
         except ServerProblem as problem:
             self.note(name, "failed", str(problem))
-            if isinstance(problem, Unreachable):
-                # Every further request would wait for its time-out as well.
-                self._gone = str(problem)
+            self._give_up_on(problem)
             return empty
         self._queries.setdefault(name, Query(name=name, outcome="complete"))
         return answer
 
     def rows(self, name: str, path: str, body: Mapping[str, Any]) -> list[Row]:
         """Read all rows of a filter; what came of a partial answer is kept."""
-        return self.ask(name, [], self._rows, name, path, body)
+        return list(self._rows(name, path, body))
 
-    def _rows(self, name: str, path: str, body: Mapping[str, Any]) -> list[Row]:
+    def _rows(self, name: str, path: str, body: Mapping[str, Any]) -> Iterator[Row]:
+        pages = read_pages(self.api, path, body, page_size=self.config.server.page_size)
+        while (page := self.ask(name, None, self._next, name, pages)) is not None:
+            yield from page
+
+    def _next(self, name: str, pages: Iterator[list[Row]]) -> list[Row] | None:
         try:
-            return read_all(self.api, path, body, page_size=self.config.server.page_size)
+            return next(pages, None)
         except PartialAnswer as partial:
             self.note(name, "partial", str(partial))
-            return partial.rows
+            self._give_up_on(partial.problem)
+            return None
+
+    def _give_up_on(self, problem: ServerProblem) -> None:
+        """Ask no more of a server that is gone: every further request would wait for its time-out as well."""
+        if isinstance(problem, Unreachable):
+            self._gone = str(problem)
 
     def runs(self, name: str, body: Mapping[str, Any]) -> list[FlowRun]:
-        """Read all flow runs of a filter."""
-        return list(self.values(name, self.rows(name, "/flow_runs/filter", body), self._flow_run))
+        """Read all flow runs of a filter; each page is made into values before the next is read."""
+        return list(self.values(name, self._rows(name, "/flow_runs/filter", body), self._flow_run))
 
     def first_runs(self, name: str, body: Mapping[str, Any]) -> list[FlowRun] | None:
         """Read one page of a filter's flow runs: as many as ``limit`` or the server says; None without an answer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from monitoring.adapters.prefect_server.api import Api
@@ -18,17 +18,16 @@ class PartialAnswer(ServerProblem):
     """Some pages came and others did not.
 
     Args:
-        rows: What came, without repeats.
-        problem: What was missing, and why.
+        problem: What ended the reading.
     """
 
-    def __init__(self, rows: list[Row], problem: str) -> None:
-        super().__init__(problem)
-        self.rows = rows
+    def __init__(self, problem: ServerProblem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
 
 
-def read_all(api: Api, path: str, body: Mapping[str, Any], *, page_size: int) -> list[Row]:
-    """Read every row that a filter matches.
+def read_pages(api: Api, path: str, body: Mapping[str, Any], *, page_size: int) -> Iterator[list[Row]]:
+    """Read every row that a filter matches, a page at a time, so that no more than a page is held as it came.
 
     A row that leaves the set while pages are read moves those behind it up, and one of them would be
     skipped; a count would not tell, since the row that left was read. So each page begins with the last
@@ -45,31 +44,33 @@ def read_all(api: Api, path: str, body: Mapping[str, Any], *, page_size: int) ->
         PartialAnswer: Some pages came, and others did not.
         ServerProblem: Nothing came.
     """
-    found: dict[str, Row] = {}
+    seen: set[str] = set()
     offset = steps_back = 0
     limit: int | None = page_size
     while True:
         try:
             page = _page(api, path, {**body, "offset": offset, "limit": limit})
         except BadAnswer as problem:
-            if problem.status == _UNPROCESSABLE and limit == page_size and not found:
+            if problem.status == _UNPROCESSABLE and limit == page_size and not seen:
                 # The server's own ceiling is lower than ours; without a limit it gives as many as it may.
                 limit = None
                 continue
-            raise _partial(found, problem) from None
+            raise _partial(seen, problem) from None
         except ServerProblem as problem:
-            raise _partial(found, problem) from None
+            raise _partial(seen, problem) from None
         limit = limit or len(page)
         overlaps = offset > 0 and limit > 1
-        moved = overlaps and (not page or page[0]["id"] not in found)
-        found.update((row["id"], row) for row in page)
+        moved = overlaps and (not page or page[0]["id"] not in seen)
+        fresh = {row["id"]: row for row in page if row["id"] not in seen}
+        seen.update(fresh)
+        yield list(fresh.values())
         if moved:
             steps_back += 1
             if steps_back > _MOST_STEPS_BACK:
-                raise PartialAnswer(list(found.values()), f"the rows of {path} change faster than they can be read")
+                raise PartialAnswer(BadAnswer(f"the rows of {path} change faster than they can be read"))
             offset = max(0, offset - limit + 1)
         elif not page or len(page) < limit:
-            return list(found.values())
+            return
         else:
             offset += max(1, len(page) - 1)
 
@@ -81,5 +82,5 @@ def _page(api: Api, path: str, body: Mapping[str, Any]) -> Sequence[Row]:
     return page
 
 
-def _partial(found: dict[str, Row], problem: ServerProblem) -> ServerProblem:
-    return PartialAnswer(list(found.values()), str(problem)) if found else problem
+def _partial(seen: Collection[str], problem: ServerProblem) -> ServerProblem:
+    return PartialAnswer(problem) if seen else problem

@@ -27,8 +27,8 @@ def flow_names(collection: Collection, flow_ids: Iterable[str]) -> dict[str, str
     """The names of flows, by id."""
     names: dict[str, str] = {}
     for chunk in chunks(sorted(flow_ids)):
-        for row in collection.rows("flows", "/flows/filter", {"flows": {"id": {"any_": chunk}}}):
-            names[row["id"]] = row["name"]
+        found = collection.rows("flows", "/flows/filter", {"flows": {"id": {"any_": chunk}}})
+        names |= collection.values("flows", found, lambda row: (row["id"], row["name"]))
     return names
 
 
@@ -39,7 +39,7 @@ def deployments(collection: Collection, own: frozenset[str]) -> tuple[dict[str, 
     theirs = [row for row in found if row.get("flow_id") not in own]
     names = flow_names(collection, {row["flow_id"] for row in theirs if "flow_id" in row})
     # Without its flow's name a deployment cannot be named; the coverage says that names are missing.
-    named = [row for row in theirs if row.get("flow_id") in names]
+    named = [row for row in theirs if "flow_id" not in row or row["flow_id"] in names]
     made = collection.values("deployments", named, lambda row: _deployment(collection, row, names))
     return {deployment.id: deployment for deployment in made}, names
 
@@ -51,7 +51,7 @@ def _deployment(collection: Collection, row: Row, names: Mapping[str, str]) -> D
         return bare
     schedules = rows.active_schedules(row)
     try:
-        due = newest_due(schedules, until=collection.now - stale.grace, since=bare.created, count=stale.missed_fires)
+        due = newest_due(schedules, until=collection.now - stale.grace, count=stale.missed_fires)
     except ValueError as problem:
         collection.note("schedules", "partial", f"{bare.name}: {problem}")
         return bare
@@ -79,9 +79,10 @@ def work_pools(collection: Collection, waited_for: frozenset[str]) -> dict[str, 
     """All work pools by name; the workers of those that something waits for are counted."""
     pools = collection.rows("work-pools", "/work_pools/filter", {})
     queues = collection.rows("work-queues", "/work_queues/filter", {})
+    placed = list(collection.values("work-queues", queues, lambda row: (row["work_pool_name"], rows.work_queue(row))))
     found = {}
     for row in pools:
-        mine = [queue for queue in queues if queue.get("work_pool_name") == row.get("name")]
+        mine = [queue for pool_name, queue in placed if pool_name == row.get("name")]
         live = _live_workers(collection, row) if row.get("name") in waited_for else None
         for pool in collection.values("work-pools", [row], partial(rows.work_pool, queues=mine, live_workers=live)):
             found[pool.name] = pool

@@ -15,7 +15,7 @@ from monitoring.adapters.prefect_server.api import Api
 from monitoring.adapters.prefect_server.collection import Collection
 from monitoring.config import Config
 from monitoring.errors import BadAnswer, ServerProblem
-from monitoring.model import Ledger, Observation, Query, ServerState
+from monitoring.model import ALWAYS_ASKED, Ledger, Observation, Query, ServerState
 from monitoring.policy import Policies
 from monitoring.report import Totals, unseen
 
@@ -60,20 +60,27 @@ class ServerReader:
             return seen
 
         own = places.own_flows(collection)
+        if not collection.coverage.has("flows"):
+            # Without their ids, our own runs cannot be told from the user's.
+            for name in ALWAYS_ASKED:
+                collection.note(name, "failed", "not asked: the watchdog's own flows are not known")
+            return seen.model_copy(update={"coverage": collection.coverage})
         active = runs.active(collection, own)
         overdue = runs.overdue(collection, own)
         ended = runs.ended(collection, since, own)
         deployments, names = places.deployments(collection, own)
         if target.runs_without_deployment:
             deployments |= places.flows_without_deployment(collection, [*active, *overdue, *ended], ledger, names)
-        beats = runs.heartbeats(collection, active)
+        beats = runs.heartbeats(collection, active, deployments)
         active = runs.read_again(collection, active, beats, deployments)
         children = runs.failed_children(collection, runs.newest_bad(ended))
         names |= places.flow_names(collection, {c.flow_id for found in children.values() for c in found} - names.keys())
         successes = runs.last_successes(collection, deployments, ended, ledger)
-        never = None in successes.values() or any(
-            record.success_searched and not record.last_success for record in ledger.records.values()
-        )
+        never = runs.never_succeeded(collection, deployments, successes, ended, ledger)
+        if collection.coverage.has("deployments"):
+            # Runs of deployments that are gone keep their id, and nobody waits for them.
+            active = [run for run in active if run.key in deployments]
+            overdue = [run for run in overdue if run.key in deployments]
         pools = {run.work_pool or deployments[run.key].work_pool for run in overdue if run.key in deployments}
         return seen.model_copy(
             update={
@@ -84,6 +91,7 @@ class ServerReader:
                 "slot_wait_since": runs.slot_wait_since(collection, overdue),
                 "heartbeats": beats,
                 "failed_children": children,
+                "read_again": runs.failed_again(collection, ledger),
                 "flow_names": names,
                 "last_success": successes,
                 "history_since": runs.history_since(collection) if never else None,

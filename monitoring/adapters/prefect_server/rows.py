@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -91,6 +93,7 @@ def flow_run(row: Row, redact: Callable[[str], str]) -> FlowRun:
         next_scheduled_start_time=row.get("next_scheduled_start_time"),
         start_time=row.get("start_time"),
         end_time=row.get("end_time"),
+        auto_scheduled=bool(row.get("auto_scheduled")),
         total_run_time=row.get("total_run_time") or 0,
         work_pool=row.get("work_pool_name"),
         work_queue=row.get("work_queue_name"),
@@ -98,10 +101,19 @@ def flow_run(row: Row, redact: Callable[[str], str]) -> FlowRun:
 
 
 def active_schedules(row: Row) -> list[Row]:
-    """The schedules of a deployment that make runs now; pausing a deployment leaves its schedules ``active``."""
-    if row.get("paused"):
-        return []
-    return [entry["schedule"] for entry in row.get("schedules") or () if entry.get("active")]
+    """The schedules of a deployment that make runs now."""
+    return [entry["schedule"] for entry in _active(row)]
+
+
+def _active(row: Row) -> list[Row]:
+    # Pausing a deployment leaves its schedules `active`.
+    return [] if row.get("paused") else [entry for entry in row.get("schedules") or () if entry.get("active")]
+
+
+def _schedule_name(row: Row) -> str:
+    """Name a deployment's active schedules by what they say: the same for as long as they say the same."""
+    texts = sorted(json.dumps(schedule, sort_keys=True) for schedule in active_schedules(row))
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16] if texts else ""
 
 
 def deployment(row: Row, flow_name: str) -> Deployment:
@@ -116,29 +128,32 @@ def deployment(row: Row, flow_name: str) -> Deployment:
         tags=tuple(row.get("tags") or ()),
         created=row["created"],
         paused=bool(row.get("paused")),
-        scheduled=bool(active_schedules(row)),
+        schedule=_schedule_name(row),
+        scheduled_since=max((entry["created"] for entry in _active(row)), default=None),
         work_pool=row.get("work_pool_name"),
         work_queue=row.get("work_queue_name"),
         concurrency_limit=active_limit,
     )
 
 
-def work_pool(row: Row, queues: Sequence[Row], live_workers: int | None) -> WorkPool:
-    """Make a WorkPool of its row, its queues' rows and what is known of its workers."""
+def work_queue(row: Row) -> WorkQueue:
+    """Make a WorkQueue."""
+    return WorkQueue(
+        id=row["id"],
+        name=row["name"],
+        paused=bool(row.get("is_paused")),
+        concurrency_limit=row.get("concurrency_limit"),
+    )
+
+
+def work_pool(row: Row, queues: Sequence[WorkQueue], live_workers: int | None) -> WorkPool:
+    """Make a WorkPool of its row, its queues and what is known of its workers."""
     return WorkPool(
         id=row["id"],
         name=row["name"],
         type=row["type"],
         paused=bool(row.get("is_paused")),
         concurrency_limit=row.get("concurrency_limit"),
-        queues=tuple(
-            WorkQueue(
-                id=queue["id"],
-                name=queue["name"],
-                paused=bool(queue.get("is_paused")),
-                concurrency_limit=queue.get("concurrency_limit"),
-            )
-            for queue in queues
-        ),
+        queues=tuple(queues),
         live_workers=live_workers,
     )

@@ -20,6 +20,7 @@ from monitoring.model import OWN_FLOWS, Deployment, FlowRun, Heartbeats, Ledger
 from monitoring.report import Totals
 
 _ACTIVE = ("PENDING", "RUNNING", "CANCELLING", "PAUSED")
+_NOT_COMPLETED = ["SCHEDULED", *_ACTIVE, "FAILED", "CRASHED", "CANCELLED"]
 _MOST_HISTORIES = 200
 _MOST_SEARCHES = 500
 _HEARTBEAT_HISTORY = timedelta(days=7)
@@ -105,22 +106,45 @@ def slot_wait_since(collection: Collection, waiting: Iterable[FlowRun]) -> dict[
     return since
 
 
-def heartbeats(collection: Collection, runs: Iterable[FlowRun]) -> dict[str, Heartbeats]:
+def heartbeats(
+    collection: Collection, runs: Iterable[FlowRun], deployments: Mapping[str, Deployment]
+) -> dict[str, Heartbeats]:
     """The heartbeats of RUNNING runs, by run id; one request for a thousand runs.
 
-    A run that never sent one is absent. A run sends none while it waits for a retry, and such a gap would
-    pass for a long interval: of runs that were RUNNING before, the beats since they went on count, if any.
+    A run that never sent one is absent. A run sends none while it waits for a retry, and each attempt begins
+    with one, so the spacing over several attempts is no interval. For runs that went on and look silent, the
+    beats since they did are asked for.
     """
-    running = [run for run in runs if run.state_type == "RUNNING"]
+    running = [run for run in runs if run.state_type == "RUNNING" and run.key in deployments]
     beats: dict[str, Heartbeats] = {}
     for chunk in chunks(running, _HEARTBEAT_CHUNK):
         beats |= _heartbeats(collection, chunk, since=min(run.start_time or run.state_timestamp for run in chunk))
-    went_on = [run for run in running if run.total_run_time]
-    if len(went_on) > _MOST_HISTORIES:
-        collection.note("heartbeats", "partial", f"asked for {_MOST_HISTORIES} of {len(went_on)} runs that went on")
-    for run in went_on[:_MOST_HISTORIES]:
-        beats |= _heartbeats(collection, [run], since=run.state_timestamp)
+    # Unless it is known, an interval is taken for the default.
+    doubtful = [run for run in running if run.id in beats and beats[run.id].first < run.state_timestamp]
+    beats |= {run.id: Heartbeats(count=1, first=beats[run.id].last, last=beats[run.id].last) for run in doubtful}
+    silent = _silent(collection, doubtful, beats, deployments)
+    if len(silent) > _MOST_HISTORIES:
+        collection.note("heartbeats", "partial", f"asked for {_MOST_HISTORIES} of {len(silent)} runs that went on")
+    for run in silent[:_MOST_HISTORIES]:
+        counted = _heartbeats(collection, [run], since=run.state_timestamp)
+        beats |= {key: own for key, own in counted.items() if own.first >= run.state_timestamp}
     return beats
+
+
+def _silent(
+    collection: Collection,
+    runs: Iterable[FlowRun],
+    beats: Mapping[str, Heartbeats],
+    deployments: Mapping[str, Deployment],
+) -> list[FlowRun]:
+    return [
+        run
+        for run in runs
+        if run.id in beats
+        and run.state_type == "RUNNING"
+        and run.key in deployments
+        and is_silent(run, beats[run.id], collection.policy(deployments[run.key]).zombie, collection.now)
+    ]
 
 
 def _heartbeats(collection: Collection, running: Sequence[FlowRun], since: datetime) -> dict[str, Heartbeats]:
@@ -158,14 +182,9 @@ def read_again(
         All runs. Left out are those that ended or were deleted meanwhile, and those that could not be read again,
         which the coverage says.
     """
-    silent = []
-    for run in runs:
-        if run.id in beats and run.state_type == "RUNNING" and run.key in deployments:
-            policy = collection.policy(deployments[run.key]).zombie
-            if is_silent(run, beats[run.id], policy, collection.now):
-                silent.append(run.id)
+    silent = {run.id for run in _silent(collection, runs, beats, deployments)}
     again: dict[str, FlowRun] = {}
-    for chunk in chunks(silent):
+    for chunk in chunks(sorted(silent)):
         again |= {run.id: run for run in collection.runs("silent-runs", {"flow_runs": {"id": {"any_": chunk}}})}
     fresh = (again.get(run.id) if run.id in silent else run for run in runs)
     return [run for run in fresh if run and run.state_type in _ACTIVE]
@@ -185,10 +204,10 @@ def failed_children(collection: Collection, parents: Sequence[FlowRun]) -> dict[
 
 
 def _parents(collection: Collection, task_run_ids: Sequence[str]) -> dict[str, str]:
-    parents = {}
+    parents: dict[str, str] = {}
     for chunk in chunks(task_run_ids):
-        for row in collection.rows("child-runs", "/task_runs/filter", {"task_runs": {"id": {"any_": chunk}}}):
-            parents[row["id"]] = row["flow_run_id"]
+        found = collection.rows("child-runs", "/task_runs/filter", {"task_runs": {"id": {"any_": chunk}}})
+        parents |= collection.values("child-runs", found, lambda row: (row["id"], row["flow_run_id"]))
     return parents
 
 
@@ -196,6 +215,21 @@ def newest_bad(ended_runs: Iterable[FlowRun]) -> list[FlowRun]:
     """The runs that stand for their deployment now, where those failed or crashed; runs come oldest end first."""
     newest = {run.key: run for run in ended_runs if run.state_type != "CANCELLED"}
     return [run for run in newest.values() if run.state_type in ("FAILED", "CRASHED")]
+
+
+def failed_again(collection: Collection, ledger: Ledger) -> dict[str, FlowRun | None]:
+    """Read the remembered runs again that stand for a failure: somebody may have run, marked or deleted them since.
+
+    Returns:
+        The runs by id, None for those that are gone.
+    """
+    remembered = {record.last_ended.id for record in ledger.records.values() if record.streak and record.last_ended}
+    found: dict[str, FlowRun | None] = {}
+    for chunk in chunks(sorted(remembered)):
+        known = collection.runs("failed-runs", {"flow_runs": {"id": {"any_": chunk}}})
+        found |= dict.fromkeys(chunk) if collection.coverage.has("failed-runs") else {}
+        found |= {run.id: run for run in known}
+    return found
 
 
 def last_successes(
@@ -217,15 +251,35 @@ def last_successes(
     for deployment in wanted[:_MOST_SEARCHES]:
         filters = {
             "deployment_id": {"any_": [deployment.id]},
-            "state": _type("COMPLETED"),
+            # Asked for as what it is not: for COMPLETED itself, SQLite reads every success there is (6 s of a million).
+            "state": {"type": {"not_any_": _NOT_COMPLETED}},
             "end_time": {"before_": _text(collection.now)},
         }
-        answer = collection.first_runs("last-success", {"flow_runs": filters, "sort": "END_TIME_DESC", "limit": 1})
+        body = {"flow_runs": filters, "sort": "END_TIME_DESC", "limit": 1}
+        answer = collection.first_runs("last-success", body)
         if answer is not None:
             found[deployment.id] = answer[0] if answer else None
     if len(wanted) > _MOST_SEARCHES:
         collection.note("last-success", "partial", f"searched for {_MOST_SEARCHES} of {len(wanted)} deployments")
     return found
+
+
+def never_succeeded(
+    collection: Collection,
+    deployments: Mapping[str, Deployment],
+    successes: Mapping[str, FlowRun | None],
+    ended_runs: Iterable[FlowRun],
+    ledger: Ledger,
+) -> bool:
+    """Whether there is a deployment that is old enough for a success and has none in the history."""
+    searched = {key for key, record in ledger.records.items() if record.success_searched and not record.last_success}
+    searched |= {key for key, success in successes.items() if success is None}
+    searched -= {run.key for run in ended_runs if run.state_type == "COMPLETED"}
+    for key in searched & deployments.keys():
+        due = success_due_since(deployments[key], collection.policy(deployments[key]).stale, collection.now)
+        if due and deployments[key].created <= due:
+            return True
+    return False
 
 
 def history_since(collection: Collection) -> datetime | None:
@@ -246,15 +300,17 @@ def totals(collection: Collection, start: datetime, before: datetime) -> Totals:
     """
     window = {"after_": _text(start), "before_": _text(before - timedelta(microseconds=1))}
 
+    whose: list[dict[str, Any]] = [{"deployment_id": {"is_null_": False}}]
+    if collection.config.target.runs_without_deployment:
+        # Not those that run in their parent's process: they are part of it.
+        whose.append({"deployment_id": {"is_null_": True}, "parent_task_run_id": {"is_null_": True}})
+    # A flow can be asked for by name and not excluded by it, so our own are counted and taken off.
+    ours = {"flows": {"name": {"any_": list(OWN_FLOWS)}}}
+
     def count(*state_types: str) -> int:
-        filters: dict[str, Any] = {"end_time": window}
-        if state_types:
-            filters["state"] = _type(*state_types)
-        if not collection.config.target.runs_without_deployment:
-            filters["deployment_id"] = {"is_null_": False}
-        # A flow can be asked for by name and not excluded by it, so our own are counted and taken off.
-        ours = {"flows": {"name": {"any_": list(OWN_FLOWS)}}}
-        return _count(collection, {"flow_runs": filters}) - _count(collection, {"flow_runs": filters, **ours})
+        state = {"state": _type(*state_types)} if state_types else {}
+        bodies = [{"flow_runs": {"end_time": window, **state, **some}} for some in whose]
+        return sum(_count(collection, body) - _count(collection, {**body, **ours}) for body in bodies)
 
     failed, crashed, cancelled = count("FAILED"), count("CRASHED"), count("CANCELLED")
     completed = count() - failed - crashed - cancelled

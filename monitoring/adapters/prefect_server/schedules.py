@@ -7,8 +7,10 @@ used (prefect/server/schemas/schedules.py, ``get_dates``).
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 
 from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
@@ -23,42 +25,36 @@ _MOST_CANDIDATES = 1_000
 _LOOK_BACK = tuple(timedelta(minutes=m) for m in (10, 120, 1_440, 11_520, 46_080, 207_360, 1_054_080))
 
 
-def newest_due(
-    schedules: Iterable[Mapping[str, Any]], *, until: datetime, since: datetime, count: int
-) -> tuple[datetime, ...]:
+def newest_due(schedules: Iterable[Mapping[str, Any]], *, until: datetime, count: int) -> tuple[datetime, ...]:
     """Return the newest due times of schedules taken together, ascending.
+
+    Many deployments share a few schedules, so what was computed for one is remembered.
 
     Args:
         schedules: Schedules as the API's deployments show them (``interval``, ``cron`` or ``rrule`` ...).
         until: No due time is later.
-        since: No due time is earlier, such as the deployment's creation.
         count: How many are wanted at most.
 
     Raises:
         ValueError: A schedule that this version of Prefect cannot read.
     """
-    due: set[datetime] = set()
-    for row in schedules:
-        try:
-            schedule = _SCHEDULE.validate_python({key: value for key, value in row.items() if value is not None})
-        except ValidationError as error:
-            raise ValueError(
-                f"a schedule that Prefect's arithmetic does not read: {error.errors()[0]['msg']}"
-            ) from None
-        due.update(_newest(schedule, until, since, count))
+    due = {date for row in schedules for date in _newest(json.dumps(row, sort_keys=True), until, count)}
     return tuple(sorted(due))[-count:]
 
 
-def _newest(
-    schedule: CronSchedule | IntervalSchedule | RRuleSchedule, until: datetime, since: datetime, count: int
-) -> list[datetime]:
+@lru_cache(maxsize=4096)
+def _newest(text: str, until: datetime, count: int) -> tuple[datetime, ...]:
+    given = {key: value for key, value in json.loads(text).items() if value is not None}
+    try:
+        schedule = _SCHEDULE.validate_python(given)
+    except ValidationError as error:
+        raise ValueError(f"a schedule that Prefect's arithmetic does not read: {error.errors()[0]['msg']}") from None
     dates: list[datetime] = []
     for span in _LOOK_BACK:
-        start = max(since, until - span)
-        dates = _between(schedule, start, until)
-        if len(dates) >= count or start <= since:
+        dates = _between(schedule, until - span, until)
+        if len(dates) >= count:
             break
-    return dates[-count:]
+    return tuple(dates[-count:])
 
 
 def _between(
