@@ -73,4 +73,4 @@ def _lines(waits: Mapping[str, str]) -> list[str]:
     """One line for each that is waited for; those whose turn has not come are only counted."""
     lines = [f"{name}: {what}" for name, what in waits.items() if what != "its turn"]
     queued = len(waits) - len(lines)
-    return [*lines, f"{queued} that have yet to start"] if queued else lines
+    return [*lines, f"{queued} more that have yet to start"] if queued else lines

@@ -45,7 +45,7 @@ def test_in_a_pipe_a_line_now_and_then_says_what_is_waited_for(seconds: list[flo
     stories = {"fails": story(*["its run starts"] * long), "healthy": story(*["its turn"] * long)}
     Progress(Console(file=out, width=160)).tell(lambda: None, stories, {"fails": "planted", "healthy": "done"})
     assert out.getvalue().splitlines() == [
-        "  16 s  waiting for fails: its run starts; 1 that have yet to start",
+        "  16 s  waiting for fails: its run starts; 1 more that have yet to start",
         "  20 s  fails: planted",
         "  20 s  healthy: done",
     ]
