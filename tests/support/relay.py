@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ class Relay:
     rows: dict[str, int] = field(default_factory=dict)
     answer: Answerer = lambda asked: None
     after: Observer = lambda asked, answer: None
+    #: Stops listening once the present request is answered.
+    die: Callable[[], None] = lambda: None
 
     def paths(self) -> list[str]:
         """The paths that were asked, in order."""
@@ -69,5 +72,6 @@ def relayed(server_url: str) -> Iterator[Relay]:
             kept = {name: value for name, value in passed.headers.items() if name.lower() not in _HOP_BY_HOP}
             return Response(passed.content, passed.status_code, kept)
 
+        relay.die = lambda: threading.Thread(target=http.stop).start()
         http.expect_request(re.compile(".*")).respond_with_handler(handle)
         yield relay

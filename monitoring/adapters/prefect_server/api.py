@@ -192,8 +192,11 @@ def open_api(settings: Server, target: str | None = None) -> Iterator[Api]:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host:
+        hidden = (
+            " (the user and password before it are not shown; a / in them is written %2F)" if "@" in address else ""
+        )
         raise ConfigError(
-            f"PREFECT_API_URL: {_shown(address)!r}; expected an address such as http://127.0.0.1:4200/api"
+            f"PREFECT_API_URL: {_shown(address)!r}{hidden}; expected an address such as http://127.0.0.1:4200/api"
         )
     overrides: dict[Any, Any] = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_URL: address}
     if target:
