@@ -360,7 +360,8 @@ def test_stuck_in_each_state_at_its_threshold(prefect_server: Server, world: See
     now = world.now
 
     def plant(name: str, state: str, since: timedelta, **fields: Any) -> None:
-        world.run(world.deployment(f"stuck/{name}"), state, since=now - since, due=now - since, **fields)
+        times = {"since": now - since, "due": now - since, **fields}
+        world.run(world.deployment(f"stuck/{name}"), state, **times)
 
     limits = {
         "PENDING": 30 * MINUTE,
@@ -375,7 +376,7 @@ def test_stuck_in_each_state_at_its_threshold(prefect_server: Server, world: See
     # The state's own time restarts from Pending to Submitting; a run that was awaiting its retry was not pending.
     for name, first in (("through-submitting-not-yet", 30 * MINUTE), ("through-submitting", 30 * MINUTE + SECOND)):
         pending = [State("SCHEDULED", now - 2 * HOUR), State("PENDING", now - first)]
-        plant(name, "Submitting", MINUTE, history=pending, created=now - 2 * HOUR)
+        plant(name, "Submitting", MINUTE, history=pending, created=now - 2 * HOUR, due=now - first)
     broken = [State("PENDING", now - HOUR), State("AwaitingRetry", now - 20 * MINUTE)]
     plant("pending-again", "PENDING", MINUTE, history=broken, created=now - 2 * HOUR)
 
