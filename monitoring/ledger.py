@@ -121,11 +121,13 @@ def _first_seen_schedule(deployment: Deployment, observation: Observation) -> da
     if since is None:
         return None
     success = observation.last_success.get(deployment.id)
+    # A success that is older than the deployment shows that times of creation do not tell (a restored database).
+    shown = success and (success.auto_scheduled or success.created < deployment.created)
     older = any(
         run.deployment_id == deployment.id and (run.expected_start_time or run.created) < since
         for run in (*observation.ended, *observation.active)
     )
-    return None if older or (success and success.auto_scheduled) else since
+    return None if older or shown else since
 
 
 def _ended(run: FlowRun, observation: Observation) -> EndedRun:

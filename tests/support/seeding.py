@@ -222,7 +222,12 @@ class Seed:
         limit = {"id": limit_id, "name": f"deployment:{deployment.id}", "limit": concurrency_limit, "active": True}
         if isinstance(schedule, str):
             schedule = CronSchedule(cron=schedule, timezone="UTC")
-        plan = {"deployment_id": deployment.id, "schedule": schedule, "active": schedule_active}
+        plan = {
+            "created": row["created"],
+            "deployment_id": deployment.id,
+            "schedule": schedule,
+            "active": schedule_active,
+        }
 
         async def write(db: AsyncConnection) -> None:
             if limit_id:
