@@ -87,7 +87,7 @@ def decode(name: str, body: str, adapter: TypeAdapter[T], migrations: tuple[Migr
 
 def encode(data: Any, migrations: tuple[Migration, ...] = MIGRATIONS) -> str:
     """Write a document's body."""
-    return to_json({"schema": len(migrations) + 1, "data": data}).decode()
+    return to_json({"schema": len(migrations) + 1, "data": data}, exclude_none=True).decode()
 
 
 def month(moment: datetime) -> str:
