@@ -152,7 +152,7 @@ def test_a_refused_token_fails_the_run_in_one_line_and_shows_nowhere(house: Hous
     assert "WATCHDOG_SLACK_TOKEN" in message
     log = house.log(run)
     assert [line for line in log if "invalid_auth" in line and not line.startswith("Finished in state")] == [message]
-    assert "Traceback" not in "\n".join(log)
+    assert "Traceback" not in "\n".join(log) + house.worker.log.read_text()
     assert "Nothing is wrong." in house.artifact("watchdog-digest")["data"]
     assert len(httpserver.log) == 1, "a refused token is refused again"
 

@@ -158,18 +158,12 @@ class House:
         return self.wait(self.start(deployment, parameters, env))
 
     def log(self, run_id: str) -> list[str]:
-        """Return the lines of a run's log, once its last line is there: logs arrive after the state."""
-
-        def lines() -> list[str]:
-            body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"}
-            return [entry["message"] for entry in self.server.request("POST", "/logs/filter", body)]
-
-        wait_until(
-            lambda: any(line.startswith("Finished in state") for line in lines()),
-            timeout=20,
-            waiting_for=f"the log of run {run_id}",
-        )
-        return lines()
+        """Return all lines of a run's log: the last ones arrive after the state, when the run's process ends."""
+        worker = self.worker
+        assert isinstance(worker, Worker)
+        wait_until(lambda: not worker.flow_run_pids(run_id), timeout=20, waiting_for=f"the process of run {run_id}")
+        body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"}
+        return [entry["message"] for entry in self.server.request("POST", "/logs/filter", body)]
 
     def artifact(self, key: str) -> dict[str, Any]:
         """Return the newest version of an artifact, as the UI shows it under its key."""
