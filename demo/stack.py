@@ -173,7 +173,12 @@ class Server(Process):
         self.database_url = database_url or f"sqlite+aiosqlite:///{self.home / 'prefect.db'}"
         self.auth_string = (env or {}).get("PREFECT_SERVER_API_AUTH_STRING")
         self._csrf = (env or {}).get("PREFECT_SERVER_CSRF_PROTECTION_ENABLED", "").lower() in ("1", "true")
-        settings = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": self.database_url, **(env or {})}
+        settings = {
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": self.database_url,
+            # The pages would look for the API on the default port.
+            "PREFECT_SERVER_UI_API_URL": self.api_url,
+            **(env or {}),
+        }
         super().__init__(
             "server",
             [sys.executable, "-m", "prefect", "server", "start", "--host", _LOOPBACK, "--port", str(self.port)],

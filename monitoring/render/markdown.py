@@ -71,8 +71,9 @@ def digest(report: DigestReport) -> str:
 def _by_check(report: HealthReport) -> list[Group]:
     heads = words.heads(report)
     symptoms = words.symptoms(report)
-    groups = [_group(title, [f for f in heads if f.check == check], symptoms) for check, title in words.CHECKS.items()]
-    return [group for group in groups if group.total]
+    # The problems come most severe first, and so do the groups.
+    checks = dict.fromkeys(finding.check for finding in heads)
+    return [_group(words.CHECKS[check], [f for f in heads if f.check == check], symptoms) for check in checks]
 
 
 def _group(title: str, findings: Sequence[Finding], symptoms: dict[str, tuple[Finding, ...]] | None = None) -> Group:
