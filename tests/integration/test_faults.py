@@ -386,6 +386,31 @@ def test_a_request_is_tried_again_as_often_as_configured_and_no_more(prefect_ser
         assert asked == ["/api/ready"] * attempts
 
 
+def test_a_connection_that_is_cut_is_tried_again_as_often_as_configured_and_no_more() -> None:
+    accepted = 0
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+
+        def cut() -> None:
+            nonlocal accepted
+            while True:
+                try:
+                    peer, _address = listening.accept()
+                except OSError:
+                    return
+                accepted += 1
+                with peer:
+                    peer.recv(10_000)
+
+        thread = threading.Thread(target=cut)
+        thread.start()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+        seen = look(datetime.now(timezone.utc), at=address, server={"attempts": 2})
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(timeout=10)
+    assert seen.status == "critical"
+    assert accepted == 2
+
+
 def test_a_server_that_is_busy_for_a_moment_is_waited_for(prefect_server: Server, world: Seed) -> None:
     busy = iter([503, 429, 502])
 
