@@ -22,7 +22,7 @@ from monitoring.adapters.prefect_server.pushed import pushed_reader
 from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
 from monitoring.adapters.prefect_server.secrets import read_secret
 from monitoring.adapters.prefect_server.state import BlockState
-from monitoring.errors import WatchdogError
+from monitoring.errors import ConfigError, WatchdogError
 from monitoring.flow_parameters import PolicyChanges, parameters
 from monitoring.model import CHECK_FLOW
 from monitoring.redact import Redactor
@@ -46,7 +46,12 @@ def check(overrides: PolicyChanges | None = None) -> Any:
             run_id = str(flow_run.id)
             lock = VariableLock(api, run_id, config.state.lock_expiry)
             api.before_request = lock.keep
-            url = read_secret(api, config.ping.url_secret, "WATCHDOG_PING_URL", os.environ)
+            try:
+                url = read_secret(api, config.ping.url_secret, "WATCHDOG_PING_URL", os.environ)
+            except ConfigError as error:
+                # A dead-man's switch that is not told speaks up by itself; the check goes on.
+                log.warning("The dead-man's switch cannot be told: %s", error)
+                url = None
             report = run_check(
                 reader=ServerReader(api, config, Redactor(config.redact.patterns).redact),
                 state=BlockState(Documents(api), config.state, now, lock.confirm),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -33,6 +33,8 @@ from monitoring.service import digest as put_together
 
 #: Seconds before each further try to post.
 WAITS = (5, 60, 300)
+#: A run that starts so long after its time is not worth posting.
+TOO_LATE = timedelta(hours=24)
 
 
 # Without retries of Prefect's: those would try what cannot work again as well, and publish the artifact each time.
@@ -46,6 +48,10 @@ def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None)
     """
     now = datetime.now(timezone.utc)
     log = get_run_logger()
+    unpublished: WatchdogError | None = None
+    if now - flow_run.scheduled_start_time > TOO_LATE:
+        # The worker was away; the run for the day that has begun since then says it better.
+        return Completed(message="Not posted: a newer digest is due")
     try:
         policies = load_policies(read_pushed=pushed_reader(), stronger=[parameters(overrides, time_zone)])
         config = policies.config
@@ -57,9 +63,15 @@ def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None)
             reader = ServerReader(api, config, Redactor(config.redact.patterns).redact)
             saved, known = state.load()
             report = put_together(reader, saved, known, policies, now, OVERLAP, ZoneInfo(config.digest.time_zone))
-            deadline = time.monotonic() + 2 * config.state.lock_expiry.total_seconds()
-            if not publish_digest(report, state, lock, PrefectArtifacts(api, run_id), lambda: _pause(deadline)):
-                log.warning("The artifact was not written: a check held the lock all the time")
+            try:
+                # A check that takes longer than its lock lasts has lost it.
+                patience = 2 * config.state.lock_expiry
+                if not publish_digest(report, state, lock, PrefectArtifacts(api, run_id), patience):
+                    log.warning("The artifact was not written: a check held the lock all the time")
+            except WatchdogError as error:
+                # People who read Slack can still be told.
+                log.error("The artifact was not written: %s", error)
+                unpublished = error
         if not token:
             log.warning(
                 "No Slack token: the digest is in the artifact watchdog-digest only. Set WATCHDOG_SLACK_TOKEN or "
@@ -73,11 +85,8 @@ def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None)
     except WatchdogError as error:
         log.error("%s", error)
         return failed(error)
+    if unpublished:
+        return failed(unpublished)
     message = headline(report.health)
     log.info("%s", message)
     return Completed(message=message)
-
-
-def _pause(deadline: float) -> bool:
-    time.sleep(2)
-    return time.monotonic() < deadline

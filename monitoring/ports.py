@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from pydantic import AwareDatetime, Field
@@ -74,8 +74,8 @@ class State(Protocol):
 class Lock(Protocol):
     """Lets one check write at a time."""
 
-    def hold(self) -> AbstractContextManager[bool]:
-        """Take the lock for the body of a ``with``; its value is False when another check holds it."""
+    def hold(self, patience: timedelta = ...) -> AbstractContextManager[bool]:
+        """Take the lock for the body of a ``with``; its value is False when ``patience`` has run out."""
 
     def keep(self) -> None:
         """Renew it when it is time to; cheap when it is not. Raises LockLost when it is gone."""

@@ -22,6 +22,9 @@ from monitoring.report import DigestReport, HealthReport, health_report, unreach
 
 _log = logging.getLogger(__name__)
 
+#: A check waits so long for the lock: the digest has it for a moment, every day at the minute of a check.
+CHECK_PATIENCE = timedelta(seconds=10)
+
 
 class Assessment(Value):
     """What one look at the server led to."""
@@ -82,7 +85,7 @@ def check(
         LockLost: Another check took over; nothing more was written.
     """
     try:
-        with lock.hold() as held:
+        with lock.hold(CHECK_PATIENCE) as held:
             if not held:
                 return None
             report = _checked(reader, state, artifacts, housekeeping, policies, now, overlap)
@@ -174,9 +177,7 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, time(0), tzinfo=zone).astimezone(timezone.utc)
 
 
-def publish_digest(
-    report: DigestReport, state: State, lock: Lock, artifacts: Artifacts, pause: Callable[[], bool]
-) -> bool:
+def publish_digest(report: DigestReport, state: State, lock: Lock, artifacts: Artifacts, patience: timedelta) -> bool:
     """Publish the digest as an artifact, under the lock: the register of artifacts has one writer at a time.
 
     Args:
@@ -184,20 +185,17 @@ def publish_digest(
         state: Holds the register.
         lock: The lock that checks take as well.
         artifacts: Publishes.
-        pause: Called while another holds the lock; waits a little, and is False when it has waited enough.
+        patience: How long to wait for a check that holds the lock.
 
     Returns:
         Whether it was published; False when the lock could not be had.
     """
-    while True:
-        with lock.hold() as held:
-            if held:
-                before, _ = state.load()
-                published = artifacts.publish_digest(report, before.artifacts)
-                state.save(before, before.model_copy(update={"artifacts": published}))
-                return True
-        if not pause():
-            return False
+    with lock.hold(patience) as held:
+        if held:
+            before, _ = state.load()
+            published = artifacts.publish_digest(report, before.artifacts)
+            state.save(before, before.model_copy(update={"artifacts": published}))
+        return held
 
 
 def deliver(channel: Channel, report: DigestReport, waits: Iterable[float], sleep: Callable[[float], None]) -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +247,27 @@ def test_the_worker_would_have_found_somebody_elses_packages(house: House, forei
     command = [sys.executable, "-c", "import monitoring"]
     done = subprocess.run(command, cwd=foreign, env=env, capture_output=True, text=True, check=False)
     assert "this is not the watchdog" in done.stderr
+
+
+def test_a_digest_that_was_due_days_ago_is_not_posted(house: House, slack_emulator: SlackEmulator) -> None:
+    """After days without a worker, one digest is enough."""
+    now = datetime.now(timezone.utc)
+    env = slack_at(slack_emulator.base_url, slack_emulator.token)
+    old = house.start(DIGEST, env=env, due=now - timedelta(hours=25))
+    young = house.start(DIGEST, env=env, due=now - timedelta(hours=23))
+
+    assert house.wait(old) == ("COMPLETED", "Not posted: a newer digest is due")
+    assert house.wait(young)[0] == "COMPLETED"
+    assert len(slack_emulator.messages("digest")) == 1
+
+
+def test_a_ping_block_that_cannot_be_used_stops_no_check(house: House) -> None:
+    with connected(house.server):
+        Secret(value={"url": "hunter2"}).save("watchdog-ping-url", overwrite=True)
+    run = house.start(CHECK)
+
+    assert house.wait(run)[0] == "COMPLETED"
+    log = "\n".join(house.log(run))
+    assert "watchdog-ping-url" in log
+    assert "hunter2" not in log
+    assert house.versions("watchdog-health") == 1

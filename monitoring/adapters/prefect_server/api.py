@@ -113,6 +113,8 @@ class Api:
                 raise self._silent(error) from None
             except (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError) as error:
                 problem = self._silent(error)
+                # A server that hangs costs its time-out; that counts as waiting, too.
+                self._waiting_left -= time.monotonic() - started
                 wait = 0.5 * 2**attempt
             except PrefectHTTPStatusError as error:
                 status = error.response.status_code
@@ -129,8 +131,6 @@ class Api:
                 raise Unreachable(
                     f"cannot speak to {self.url} ({type(error).__name__}): is PREFECT_API_URL right?"
                 ) from None
-            # A server that hangs costs its time-out; that counts as waiting, too.
-            self._waiting_left -= time.monotonic() - started
             if attempt == attempts or wait > min(_LONGEST_WAIT, self._waiting_left):
                 raise problem
             self._waiting_left -= wait

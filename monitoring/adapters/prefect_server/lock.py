@@ -35,6 +35,8 @@ from monitoring.model import Value
 NAME = "watchdog_lock"
 
 _ATTEMPTS = 3
+#: Seconds between two tries to take it.
+_PAUSE = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -108,15 +110,21 @@ class VariableLock:
         self._asking = False
 
     @contextmanager
-    def hold(self) -> Iterator[bool]:
-        """Take the lock for the body of a ``with``; its value is False when another check holds it.
+    def hold(self, patience: timedelta = timedelta(0)) -> Iterator[bool]:
+        """Take the lock for the body of a ``with``; its value is False when another holds it.
+
+        Args:
+            patience: For how long to try again.
 
         Raises:
             ServerProblem: The server cannot be asked. A release that fails is logged: the lock expires by itself.
         """
-        if not self._take():
-            yield False
-            return
+        deadline = self._timer() + patience.total_seconds()
+        while not self._take():
+            if self._timer() + _PAUSE > deadline:
+                yield False
+                return
+            time.sleep(_PAUSE)
         try:
             yield True
         finally:
