@@ -47,7 +47,7 @@ lint: $(STAMP) ## Check format, style and types (ruff, mypy strict)
 test: $(STAMP) ## The tests that need only Python
 	@$(BIN)/pytest -m "not integration" $(ARGS)
 
-test-all: $(STAMP) ## All tests: real Prefect servers, workers, PostgreSQL, the Slack emulator (needs node and npm)
+test-all: $(STAMP) ## All tests: real Prefect servers, workers, PostgreSQL, a browser, the Slack emulator
 	@$(BIN)/pytest $(ARGS)
 
 demo: $(STAMP) ## A local Prefect server with planted faults, watched; ARGS=--once stops by itself
