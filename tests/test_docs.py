@@ -122,7 +122,7 @@ def test_every_query_is_documented() -> None:
     sources = "\n".join(path.read_text() for path in (ROOT / "monitoring/adapters/prefect_server").glob("*.py"))
     asked = set(
         re.findall(
-            r'(?:\.ask|\.rows|\.runs|\.note|\.values|\.first_run|_watched)\(\s*(?:collection, )?"([a-z-]+)"', sources
+            r'(?:\.ask|\.rows|\.runs|\.note|\.values|\.first_runs|_watched|_present_stretch)\(\s*(?:collection, )?"([a-z-]+)"', sources
         )
     )
 

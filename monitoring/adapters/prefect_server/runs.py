@@ -7,8 +7,9 @@ order of their ids: many are due at the same moment, and pages of an order with 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from monitoring.adapters.prefect_server import rows
@@ -57,13 +58,6 @@ def _watched(
     return [run for run in found if run.flow_id not in own and (run.deployment_id or run.parent_task_run_id is None)]
 
 
-def _states(collection: Collection, run: FlowRun) -> list[rows.StateRow]:
-    path = "/flow_run_states/"
-    found = rows.rows_of(collection.api.get(path, flow_run_id=run.id), path)
-    states = [rows.parsed("flow run states", rows.StateRow.model_validate, row) for row in found]
-    return sorted(states, key=lambda state: state.timestamp)
-
-
 def pending_since(
     collection: Collection, runs: Iterable[FlowRun], deployments: Mapping[str, Deployment]
 ) -> dict[str, datetime]:
@@ -78,15 +72,8 @@ def pending_since(
         began_at_most = collection.now - (run.expected_start_time or run.created) + _WORKERS_START_EARLY
         if collection.now - run.state_timestamp <= limit < began_at_most:
             doubtful.append(run)
-    if len(doubtful) > _MOST_HISTORIES:
-        collection.note("pending-history", "partial", f"asked for {_MOST_HISTORIES} of {len(doubtful)} pending runs")
-    since = {run.id: run.state_timestamp for run in pending}
-    for run in doubtful[:_MOST_HISTORIES]:
-        for state in reversed(collection.ask("pending-history", [], _states, collection, run)):
-            if state.type != "PENDING":
-                break
-            since[run.id] = state.timestamp
-    return since
+    own_time = {run.id: run.state_timestamp for run in pending}
+    return own_time | _present_stretch(collection, "pending-history", doubtful, lambda state: state.type == "PENDING")
 
 
 def slot_wait_since(collection: Collection, waiting: Iterable[FlowRun]) -> dict[str, datetime]:
@@ -94,16 +81,31 @@ def slot_wait_since(collection: Collection, waiting: Iterable[FlowRun]) -> dict[
 
     Each refusal of a slot moves the next start ahead, so only the history knows.
     """
-    asked = [run for run in waiting if run.state_name == "AwaitingConcurrencySlot" and run.start_time]
-    if len(asked) > _MOST_HISTORIES:
-        collection.note("slot-waits", "partial", f"asked for {_MOST_HISTORIES} of {len(asked)} waiting runs")
+    name = "AwaitingConcurrencySlot"
+    asked = [run for run in waiting if run.state_name == name and run.start_time]
+    return _present_stretch(collection, "slot-waits", asked, lambda state: state.name == name)
+
+
+def _present_stretch(
+    collection: Collection, query: str, runs: Sequence[FlowRun], belongs: Callable[[rows.StateRow], bool]
+) -> dict[str, datetime]:
+    """Since when runs have been in the states that they are in now, without a break, by run id; one request a run."""
+    if len(runs) > _MOST_HISTORIES:
+        collection.note(query, "partial", f"asked for {_MOST_HISTORIES} of {len(runs)} runs")
     since = {}
-    for run in asked[:_MOST_HISTORIES]:
-        for state in reversed(collection.ask("slot-waits", [], _states, collection, run)):
-            if state.name != "AwaitingConcurrencySlot":
-                break
-            since[run.id] = state.timestamp
+    for run in runs[:_MOST_HISTORIES]:
+        history = collection.ask(query, [], _states, collection, run)
+        stretch = list(takewhile(belongs, reversed(history)))
+        if stretch:
+            since[run.id] = stretch[-1].timestamp
     return since
+
+
+def _states(collection: Collection, run: FlowRun) -> list[rows.StateRow]:
+    path = "/flow_run_states/"
+    found = rows.rows_of(collection.api.get(path, flow_run_id=run.id), path)
+    states = [rows.parsed("flow run states", rows.StateRow.model_validate, row) for row in found]
+    return sorted(states, key=lambda state: state.timestamp)
 
 
 def heartbeats(
