@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -365,11 +366,15 @@ _SHAPES = {
 def test_an_answer_of_another_shape_is_no_answer(prefect_server: Server, world: Seed, path: str, query: str) -> None:
     for shape, outcome in _SHAPES.items():
         with relayed(prefect_server.ui_url) as relay:
-            relay.answer = lambda asked, shape=shape: Response(shape) if asked.path == path else None
+            relay.answer = partial(_answered, path, shape)
             seen = look(world.now, at=relay.url)
         assert seen.status == "unknown", shape
         assert query in seen.missing, shape
         assert path != RUNS or seen.missing[query] == outcome, shape
+
+
+def _answered(path: str, shape: str, asked: Asked) -> Response | None:
+    return Response(shape) if asked.path == path else None
 
 
 # --- tries -------------------------------------------------------------------------------------------
