@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from html import unescape
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -13,12 +15,17 @@ from rich.text import Text
 from monitoring.model import Finding, Severity, Status
 from monitoring.render import words
 from monitoring.render.escape import address, clean
-from monitoring.report import DigestReport, HealthReport
+from monitoring.render.slack import SlackMessage
+from monitoring.report import HealthReport
 
 #: Columns in a pipe, whose width nobody knows: wide enough for an address on one line.
 PIPE_WIDTH = 160
 #: Findings shown; `--json` has them all.
 MOST_ROWS = 200
+
+_LINK = re.compile(r"<(?P<url>https?://[^|>]+)\|(?P<name>[^>]*)>")
+_BOLD = re.compile(r"\*(?P<text>[^*]+)\*")
+_MARKUP = re.compile(r"(<https?://[^|>]+\|[^>]*>|\*[^*]+\*)")
 
 _COLOURS: dict[Status | Severity, str] = {
     "critical": "bold red",
@@ -46,27 +53,43 @@ def health(report: HealthReport) -> RenderableType:
     return Group(*parts)
 
 
-def digest(report: DigestReport) -> RenderableType:
-    """Render the daily report."""
-    runs = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("", "Success", "Runs"):
-        runs.add_column(heading)
-    for name, totals in (
-        ("Yesterday", report.yesterday),
-        ("The day before", report.day_before),
-        ("Today so far", report.today),
-    ):
-        runs.add_row(name, Text(words.success(totals)), Text(words.breakdown(totals)))
-    parts: list[RenderableType] = [_status(report.health, f"digest of {report.day}, days in {report.time_zone}"), runs]
-    change = words.change(report.yesterday, report.day_before)
-    if change:
-        parts.append(Text(f"Success rate against the day before: {change}"))
-    if report.resolved:
-        parts.append(Text(f"Resolved in the last 24 hours: {words.counted(len(report.resolved), 'incident')}"))
-    # The status has been said, so what follows is the rest of the health report.
-    if report.health.findings:
-        parts += [_table(report.health.findings), *_links(report.health.findings)]
-    return Group(*parts, *_unseen(report.health))
+def message(sent: SlackMessage) -> RenderableType:
+    """Render a Slack message as it would look: its blocks from top to bottom, links by their names."""
+    lines: list[RenderableType] = []
+    for block in sent.blocks:
+        kind, text = block["type"], block.get("text", {}).get("text", "")
+        if kind == "header":
+            lines.append(Text(clean(text), style="bold"))
+        elif kind == "context":
+            lines += [_mrkdwn(element["text"], "dim") for element in block["elements"]]
+        else:
+            lines += [_mrkdwn(part) for part in (text, *(field["text"] for field in block.get("fields", ()))) if part]
+        lines.append(Text())
+    return Group(*lines[:-1])
+
+
+def _mrkdwn(text: str, style: str = "") -> Text:
+    """Read the little of Slack's markup that our own messages use: bold, links, and its three escapes."""
+    shown = Text(style=style)
+    for number, line in enumerate(text.split("\n")):
+        shown.append("\n" if number else "")
+        for part in _MARKUP.split(line):
+            if link := _LINK.fullmatch(part):
+                shown.append(_link(unescape(link["name"]), unescape(link["url"])))
+            elif bold := _BOLD.fullmatch(part):
+                shown.append(clean(unescape(bold["text"])), style="bold")
+            else:
+                shown.append(_indented(unescape(part)))
+    return shown
+
+
+def _indented(text: str) -> str:
+    """Made harmless, and not moved: ``clean`` takes spaces at the ends for dirt."""
+    body = text.strip(" ")
+    if not body:
+        return text
+    start = text.index(body)
+    return text[:start] + clean(body, len(body)) + text[start + len(body) :]
 
 
 def _status(report: HealthReport, when: str) -> Text:

@@ -62,5 +62,5 @@ def test_check_as_json(golden: Golden) -> None:
 
 def test_health_and_digest_in_a_pipe(golden: Golden) -> None:
     health = [printed(terminal.health(make())) for make in REPORTS]
-    digest = printed(terminal.digest(samples.digest(samples.bad())))
-    golden("terminal.txt", "\n".join([*health, digest]))
+    digest = printed(terminal.message(slack.digest(samples.digest(samples.bad()))))
+    golden("terminal.txt", timeless("\n".join([*health, digest])))
