@@ -53,8 +53,12 @@ def _run(console: Console, *, once: bool) -> int:
         if not once:
             console.print("\nThe demo stays up for you to look around. Ctrl-C stops it.")
             stay(stage)
-    except (StackError, httpx.HTTPError) as error:
+    except StackError as error:
         console.print(f"error: {error}", style="red")
+        return 1
+    except httpx.HTTPError as error:
+        asked = f"{error.request.method} {error.request.url}"
+        console.print(f"error: the demo's server failed at {asked} ({error}): see {HOME / 'server.log'}", style="red")
         return 1
     except KeyboardInterrupt:
         # Ctrl-C is the ordinary end of a demo that has shown everything.

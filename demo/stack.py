@@ -207,7 +207,8 @@ class Server(Process):
         headers = {}
         if self.auth_string:
             headers["Authorization"] = "Basic " + base64.b64encode(self.auth_string.encode()).decode()
-        with httpx.Client(headers=headers, timeout=30, trust_env=False) as client:
+        # On a busy disk, one of many writers can wait a minute for its turn in SQLite.
+        with httpx.Client(headers=headers, timeout=120, trust_env=False) as client:
             if self._csrf and method != "GET":
                 token = client.get(f"{self.api_url}/csrf-token", params={"client": _MARK}).raise_for_status().json()
                 client.headers.update({"Prefect-Csrf-Token": token["token"], "Prefect-Csrf-Client": _MARK})
