@@ -16,7 +16,6 @@ import pytest
 
 from demo.stack import Server, free_port, prefect_env
 from tests.support.looking import Said, watchdog
-from tests.support.noise import noise
 from tests.support.relay import relayed
 from tests.support.seeding import HOUR, Run, Seed
 
@@ -30,12 +29,6 @@ READS = re.compile(
 )
 #: Tables into which the server's own services write while a test looks on.
 ALIVE = ("flow_run", "flow_run_state", "events", "event_resources", "deployment", "work_pool", "work_queue", "worker")
-
-
-@pytest.fixture
-def world(seed: Seed) -> Seed:
-    noise(seed)
-    return seed
 
 
 def run(server: Server, folder: Path, *words: str, **env: str) -> Said:

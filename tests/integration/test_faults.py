@@ -30,7 +30,6 @@ from monitoring.incidents import advance
 from monitoring.model import ALWAYS_ASKED
 from monitoring.policy import Policies
 from tests.support.looking import Said, look, watchdog
-from tests.support.noise import noise
 from tests.support.relay import Asked, relayed
 from tests.support.seeding import HOUR, Run, Seed
 
@@ -39,12 +38,6 @@ pytestmark = pytest.mark.integration
 RUNS = "/flow_runs/filter"
 Answer = Callable[[Request], Response]
 Checker = Callable[..., Said]
-
-
-@pytest.fixture
-def world(seed: Seed) -> Seed:
-    noise(seed)
-    return seed
 
 
 @contextmanager

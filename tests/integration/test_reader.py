@@ -28,12 +28,6 @@ RUNS = "/flow_runs/filter"
 CEILING = 7
 
 
-@pytest.fixture
-def world(seed: Seed) -> Seed:
-    noise(seed)
-    return seed
-
-
 @pytest.fixture(scope="module")
 def guarded(_postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with everything that makes reading harder: PostgreSQL, small pages, an auth string, CSRF protection."""

@@ -24,6 +24,11 @@ from monitoring.service import Assessment, assess
 Found = dict[tuple[str, str], Finding]
 
 
+def by_name(found: Found, check: str) -> dict[str, str]:
+    """Severities by the deployment's own name, of one check."""
+    return {name.partition("/")[2]: finding.severity for (of, name), finding in found.items() if of == check}
+
+
 @dataclass(frozen=True)
 class Looked:
     """One look at a server, and what it cost."""

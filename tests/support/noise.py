@@ -43,3 +43,7 @@ def noise(seed: Seed) -> None:
     seed.run(working, ended=now - 24 * HOUR)
     running = seed.run(working, "RUNNING", started=now - 10 * MINUTE)
     seed.heartbeats(running, (now - MINUTE - n * HEARTBEAT for n in range(4)))
+
+
+#: The rule for a test that gives every deployment a freshness window: one that runs by hand, or once later, has none.
+NOISE_MAY_BE_STALE = {"match": {"deployment": "noise-*"}, "stale": {"enabled": False}}

@@ -25,8 +25,10 @@ from sqlalchemy.pool import NullPool
 T = TypeVar("T")
 Row = dict[str, Any]
 
+SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 # Names of states that differ from their type; any other name needs its type said.
 _TYPES = {
