@@ -85,10 +85,11 @@ def test_deletes_its_own_old_finished_runs_and_nothing_else(api: Api, seed: Seed
     everything = runs(api)
     expected = everything - {str(run.id) for run in (*gone, by_hand)}
     assert {str(run.id) for run in (*kept, this, child)} <= expected
+    # The server's own scheduler adds runs of the noise at any time.
     tidy(api, run_id=str(this.id))
-    assert runs(api) == expected
+    assert runs(api) & everything == expected
     tidy(api, run_id=str(this.id))
-    assert runs(api) == expected
+    assert runs(api) & everything == expected
 
 
 @pytest.mark.integration
@@ -126,7 +127,7 @@ def test_on_a_server_without_a_check_there_is_nothing_to_do(api: Api, seed: Seed
     noise(seed)
     before = runs(api)
     assert tidy(api) == {}
-    assert runs(api) == before
+    assert runs(api) & before == before
 
 
 @pytest.mark.integration
