@@ -50,8 +50,11 @@ def api(prefect_server: Server) -> Iterator[Api]:
 
 def runs(api: Api) -> set[str]:
     found: set[str] = set()
-    while page := api.post("/flow_runs/filter", {"offset": len(found), "sort": "NAME_ASC"}):
-        found.update(row["id"] for row in page)
+    offset = 0
+    # By what was read, not by what was found: the scheduler may add a run meanwhile, and a row come twice.
+    while page := api.post("/flow_runs/filter", {"offset": offset, "sort": "NAME_ASC"}):
+        found |= {row["id"] for row in page}
+        offset += len(page)
     return found
 
 
