@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from monitoring.durations import LONGEST, Duration, format_duration
+from monitoring.model import Severity
 
 _POSITIVE = timedelta(seconds=1)
 
@@ -74,6 +75,7 @@ class EndedBadly(Section):
     """When the latest ended run of a deployment failed or crashed."""
 
     enabled: bool = Field(True, description="Whether the check runs.")
+    tolerate: Count = Field(0, ge=0, description="Runs in a row that may end so before it is a finding.")
     critical_after: Count = Field(3, ge=1, description="Runs in a row that must end so for severity critical.")
     expire_after: Span = Field(
         timedelta(hours=24),
@@ -96,6 +98,9 @@ class Stuck(Section):
     pending_after: Span = Field(timedelta(minutes=30), description="Longest time in Pending, without a break.")
     cancelling_after: Span = Field(timedelta(minutes=15), description="Longest time in Cancelling.")
     paused_after: Span = Field(timedelta(hours=24), description="Longest time in Paused or Suspended.")
+    timeout_grace: Span = Field(
+        timedelta(minutes=15), description="How long past its own time-out a run may still be Paused or Suspended."
+    )
 
 
 class Zombie(Section):
@@ -116,6 +121,19 @@ class Slow(Section):
     limit: Span | None = Field(
         None, description="Longest run time, all attempts together, waits and pauses left out. None: no limit."
     )
+    baseline: bool = Field(
+        True, description="Whether run times are judged by the deployment's own completed runs where no limit is given."
+    )
+    severity: Severity = Field("info", description="Severity of a run beyond its baseline.")
+    min_samples: Count = Field(10, ge=5, le=30, description="Completed runs that a baseline needs.")
+    deviations: float = Field(
+        6.0,
+        ge=1,
+        le=20,
+        description="How many robust standard deviations (of the logarithm) above the median a run may take.",
+    )
+    min_ratio: float = Field(2.0, ge=1, le=100, description="Run time over the median below which nothing is slow.")
+    floor: Span = Field(timedelta(minutes=5), description="Run time over the median below which nothing is slow.")
     expire_after: Span = Field(
         timedelta(hours=24),
         description="A deployment without an active schedule is forgiven this long after its slow run ended.",
@@ -132,12 +150,73 @@ class Stale(Section):
     missed_fires: Count = Field(
         2, ge=1, description="Fires of its own schedules that may pass without a success, when `within` is not given."
     )
-    grace: Span = Field(timedelta(minutes=30), description="Time added after the last of those fires.")
+    grace: Span = Field(
+        timedelta(minutes=30), description="Time added after the last of those fires, and the usual run time."
+    )
+    rhythm: bool = Field(
+        True, description="Whether a deployment without schedules that ran regularly is expected to go on so (info)."
+    )
+
+
+class Unscheduled(Section):
+    """When an active deployment has nothing scheduled ahead."""
+
+    enabled: bool = Field(True, description="Whether the check runs.")
+    after: Span = Field(
+        timedelta(minutes=15), description="Time that the scheduler has after a deployment was made or changed."
+    )
+
+
+class Paused(Section):
+    """When a deployment has been paused, or all its schedules inactive, for long."""
+
+    enabled: bool = Field(True, description="Whether the check runs.")
+    after: Span = Field(timedelta(days=14), description="How long it may be so before it is mentioned.")
+
+
+class WorkPlace(Section):
+    """When work is due at a work pool or queue and cannot start."""
+
+    enabled: bool = Field(True, description="Whether the check runs.")
+    after: Span = Field(timedelta(minutes=5), description="How long past its due time work may wait there.")
+
+
+class WorkPoolPlace(WorkPlace):
+    """When work is due at a work pool and cannot start, or piles up."""
+
+    growing_for: Span = Field(
+        timedelta(minutes=30), description="A backlog that has grown all this time, workers alive, is a finding."
+    )
+    growing_min: Count = Field(10, ge=1, description="Waiting runs below which no backlog is a finding.")
+
+
+class Ahead(Section):
+    """When work that is due soon will not be able to start."""
+
+    enabled: bool = Field(True, description="Whether the check runs.")
+    within: Span = Field(timedelta(hours=12), description="How far ahead.")
+
+
+class Concurrency(Section):
+    """When a full concurrency limit holds runs up."""
+
+    enabled: bool = Field(True, description="Whether the check runs.")
+    after: Span = Field(timedelta(minutes=15), description="How long runs may wait at a full limit.")
 
 
 class Policy(Section):
-    """What may differ between deployments: one section a check."""
+    """What may differ between deployments: whose they are, and one section a check."""
 
+    watch: bool = Field(True, description="Whether the deployment is watched at all.")
+    owner: str | None = Field(
+        None, description="Who should look: a team or a person, shown with every finding.", min_length=1, max_length=80
+    )
+    severity: Severity | None = Field(
+        None, description="Severity of all the deployment's problems. None: as each check has it."
+    )
+    expect: Literal["success", "failure"] = Field(
+        "success", description="How runs should end. `failure`: a failed run is no finding, and counts as fresh."
+    )
     failed: EndedBadly = Field(EndedBadly(), description="The deployment's latest ended run failed: its code did.")
     crashed: EndedBadly = Field(
         EndedBadly(), description="The deployment's latest ended run crashed: what it ran on did."
@@ -145,8 +224,20 @@ class Policy(Section):
     late: Late = Field(Late(), description="Runs that are due and have not started.")
     stuck: Stuck = Field(Stuck(), description="Runs too long in Pending, Cancelling or Paused.")
     zombie: Zombie = Field(Zombie(), description="Runs that read RUNNING and whose heartbeats have stopped.")
-    slow: Slow = Field(Slow(), description="Runs beyond an explicit limit of run time.")
+    slow: Slow = Field(Slow(), description="Runs beyond an explicit limit of run time, or what is usual.")
     stale: Stale = Field(Stale(), description="Deployments without a recent success.")
+    unscheduled: Unscheduled = Field(
+        Unscheduled(), description="Active deployments for which nothing is scheduled ahead."
+    )
+    paused: Paused = Field(Paused(), description="Deployments that have been paused for long.")
+    work_pool: WorkPoolPlace = Field(
+        WorkPoolPlace(), description="Work pools where work is due and cannot start. Rules match by pool only."
+    )
+    work_queue: WorkPlace = Field(
+        WorkPlace(), description="Work queues where work is due and cannot start. Rules match by pool only."
+    )
+    ahead: Ahead = Field(Ahead(), description="Work that is due soon and will not be able to start.")
+    concurrency: Concurrency = Field(Concurrency(), description="Full concurrency limits that hold runs up.")
 
 
 class Match(Section):
@@ -197,6 +288,27 @@ class Server(Section):
     )
     page_size: Count = Field(
         200, ge=1, le=200, description="Rows asked for at a time; the server's own ceiling may be lower."
+    )
+    slow_answer: Span = Field(timedelta(seconds=3), description="Median time of an answer beyond which it is slow.")
+    clock_apart: Span = Field(timedelta(minutes=1), description="Difference between the server's clock and ours.")
+    late_marking: Span = Field(
+        timedelta(minutes=5), description="How long past its due time a run may still be called Scheduled."
+    )
+    events_missing: Span = Field(
+        timedelta(minutes=15), description="How long runs may begin and end without a single event arriving."
+    )
+
+
+class Watchdog(Section):
+    """When the watchdog itself does not do its work."""
+
+    enabled: bool = Field(True, description="Whether the check runs.")
+    missed_fires: Count = Field(
+        3, ge=2, description="Fires of its own schedule that may pass without a completed run of it."
+    )
+    failures: Count = Field(2, ge=1, description="Own runs in a row that must fail or crash.")
+    incomplete_for: Span = Field(
+        timedelta(minutes=30), description="How long ended runs may go unread, because answers were not whole."
     )
 
 
@@ -253,6 +365,7 @@ class Config(Policy):
 
     target: Target = Field(Target(), description="The monitored server, and what of it is watched.")
     server: Server = Field(Server(), description="How the Prefect API is asked.")
+    watchdog: Watchdog = Field(Watchdog(), description="When the watchdog itself does not do its work.")
     slack: Slack = Field(Slack(), description="Where the digest is posted.")
     digest: Digest = Field(Digest(), description="The daily report.")
     ping: Ping = Field(Ping(), description="The dead-man's switch.")

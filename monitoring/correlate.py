@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from monitoring.model import CheckName, Finding, Ledger
+from monitoring.common_errors import with_common_errors
+from monitoring.model import CauseKind, CauseReason, CheckName, Finding, Ledger, Observation
 
+#: What explains all that names the same cause: it is the cause.
+_HEADS: frozenset[CheckName] = frozenset({"work-pool", "work-queue", "concurrency", "server"})
+#: What waits, or does not come, for a cause that lies elsewhere.
+_WAITING: frozenset[CheckName] = frozenset({"late", "stuck", "slow", "stale", "unscheduled", "ahead"})
 #: A deployment that is stale while one of these holds is stale because of it; the first that holds explains it.
 _EXPLAIN_STALE: tuple[CheckName, ...] = ("zombie", "stuck", "late", "crashed", "failed")
 
 
-def correlate(findings: Iterable[Finding], ledger: Ledger) -> tuple[Finding, ...]:
+def correlate(findings: Iterable[Finding], observation: Observation, ledger: Ledger) -> tuple[Finding, ...]:
     """Mark symptoms with the fingerprint of their cause, and drop what another finding says better.
 
     Args:
         findings: What the checks found.
+        observation: What was seen.
         ledger: Names the failed children of failed parents.
     """
     everything = tuple(findings)
-    server = [finding for finding in everything if finding.check == "server"]
-    if server:
-        return tuple(server)
+    unreachable = [f for f in everything if f.check == "server" and f.cause and f.cause.reason == "unreachable"]
+    if unreachable:
+        return tuple(unreachable)
     problems = [finding for finding in everything if finding.severity != "info"]
     by_subject: dict[tuple[str, CheckName], Finding] = {(f.subject.id, f.check): f for f in problems}
+    by_cause = {f.cause.what: f for f in problems if f.check in _HEADS and f.cause}
     kept = (finding for finding in everything if not _said_by_zombie(finding, by_subject))
-    return tuple(_explained(finding, by_subject, ledger) for finding in kept)
+    explained = [_explained(finding, by_subject, by_cause, ledger) for finding in kept]
+    return tuple(with_common_errors(explained, observation, ledger))
 
 
 def _said_by_zombie(finding: Finding, by_subject: Mapping[tuple[str, CheckName], Finding]) -> bool:
@@ -33,7 +41,12 @@ def _said_by_zombie(finding: Finding, by_subject: Mapping[tuple[str, CheckName],
     return finding.check == "slow" and zombie is not None and set(finding.flow_run_ids) <= set(zombie.flow_run_ids)
 
 
-def _explained(finding: Finding, by_subject: Mapping[tuple[str, CheckName], Finding], ledger: Ledger) -> Finding:
+def _explained(
+    finding: Finding,
+    by_subject: Mapping[tuple[str, CheckName], Finding],
+    by_cause: Mapping[tuple[CauseKind, str, CauseReason], Finding],
+    ledger: Ledger,
+) -> Finding:
     cause: Finding | None = None
     if finding.check == "stale" and finding.severity != "info":
         cause = next((f for check in _EXPLAIN_STALE if (f := by_subject.get((finding.subject.id, check)))), None)
@@ -41,6 +54,8 @@ def _explained(finding: Finding, by_subject: Mapping[tuple[str, CheckName], Find
             finding = finding.model_copy(update={"cause": cause.cause})
     elif finding.check in ("failed", "crashed"):
         cause = _failed_child(finding, by_subject, ledger)
+    if finding.check in _WAITING and cause is None and finding.cause:
+        cause = by_cause.get(finding.cause.what)
     return finding.model_copy(update={"symptom_of": cause.fingerprint}) if cause else finding
 
 

@@ -37,7 +37,7 @@ def still_known(findings: Iterable[Finding], incidents: Mapping[str, Incident]) 
     """
     return tuple(
         finding.model_copy(update={"severity": known.finding.severity, "since": known.finding.since})
-        if finding.severity == "info" and (known := incidents.get(finding.fingerprint))
+        if finding.unknown and (known := incidents.get(finding.fingerprint))
         else finding
         for finding in findings
     )
@@ -110,7 +110,8 @@ def _why_resolved(
     if deployment is None:
         return "deleted"
     policy = policies.of(deployment.name, deployment.tags, deployment.work_pool)
-    if not getattr(policy, finding.check).enabled:
+    section = getattr(policy, finding.check.replace("-", "_"), None)
+    if not policy.watch or (section and not section.enabled):
         return "disabled"
     if finding.check not in ("failed", "crashed", "stale"):
         return "cleared"

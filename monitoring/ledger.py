@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from monitoring.baselines import with_run as with_run_time
 from monitoring.model import (
     MOST_MESSAGE,
     MOST_STREAK_IDS,
@@ -42,6 +43,8 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger
     for run in observation.ended:
         if run.end_time and ledger.recent.get(run.id) != run.end_time:
             records[run.key] = _with_run(records.get(run.key, Record()), run, observation)
+    for key, sampled in observation.samples.items():
+        records[key] = _with_samples(records.get(key, Record()), sampled, ledger.recent)
     for key, success in observation.last_success.items():
         records[key] = _with_search(records.get(key, Record()), success)
     for key, deployment in observation.deployments.items():
@@ -67,6 +70,8 @@ def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
     if run.state_type == "CANCELLED":
         return record
     ended = _ended(run, observation)
+    if run.state_type == "COMPLETED":
+        record = record.model_copy(update={"run_times": with_run_time(record.run_times, run)})
     if record.last_ended and ended.ended < record.last_ended.ended:
         # It arrived late, behind a newer one that is already counted: it may still be the newest success.
         newest = record.last_success is None or record.last_success.ended < ended.ended
@@ -88,6 +93,15 @@ def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
     return record.model_copy(update={"last_ended": ended, "streak": longer})
 
 
+def _with_samples(record: Record, sampled: tuple[FlowRun, ...], recent: Mapping[str, datetime]) -> Record:
+    """Learn run times from runs that ended before the ledger began."""
+    run_times = record.run_times
+    for run in sampled:
+        if run.id not in recent:
+            run_times = with_run_time(run_times, run)
+    return record.model_copy(update={"run_times": run_times, "run_times_searched": True})
+
+
 def _with_search(record: Record, success: FlowRun | None) -> Record:
     found = record.last_success or (_plain(success) if success else None)
     return record.model_copy(update={"last_success": found, "success_searched": True})
@@ -105,6 +119,10 @@ def _corrected(record: Record, run: FlowRun | None) -> Record:
 
 def _with_schedule(record: Record, deployment: Deployment, observation: Observation) -> Record:
     """Note since when a deployment has had its present schedules."""
+    inactive = [moment for moment in (record.inactive_since, deployment.inactive_since) if moment]
+    record = record.model_copy(
+        update={"inactive_since": min(inactive) if deployment.inactive_since is not None else None}
+    )
     if record.schedule == deployment.schedule:
         return record
     since = observation.at if record.schedule is not None else _first_seen_schedule(deployment, observation)
@@ -131,12 +149,13 @@ def _first_seen_schedule(deployment: Deployment, observation: Observation) -> da
 
 
 def _ended(run: FlowRun, observation: Observation) -> EndedRun:
+    plain = _plain(run).model_copy(update={"failure": observation.failures.get(run.id)})
     child = failing_child(run, observation.failed_children.get(run.id, ()))
     if child is None:
-        return _plain(run)
+        return plain
     name = observation.flow_names.get(child.flow_id, child.name)
     blamed = FailedChild(id=child.id, name=child.name, flow_name=name, deployment_id=child.deployment_id)
-    return _plain(run).model_copy(update={"failed_child": blamed})
+    return plain.model_copy(update={"failed_child": blamed})
 
 
 def _plain(run: FlowRun) -> EndedRun:

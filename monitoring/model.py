@@ -17,8 +17,35 @@ StateType = Literal[
 ]
 Severity = Literal["info", "warning", "critical"]
 Status = Literal["ok", "warning", "critical", "unknown"]
-CheckName = Literal["failed", "crashed", "late", "stuck", "zombie", "slow", "stale", "server"]
-SubjectKind = Literal["deployment", "flow", "flow-run", "work-pool", "work-queue", "server"]
+CheckName = Literal[
+    "failed",
+    "crashed",
+    "late",
+    "stuck",
+    "zombie",
+    "slow",
+    "stale",
+    "unscheduled",
+    "paused",
+    "work-pool",
+    "work-queue",
+    "ahead",
+    "concurrency",
+    "server",
+    "watchdog",
+]
+SubjectKind = Literal[
+    "deployment",
+    "flow",
+    "flow-run",
+    "work-pool",
+    "work-queue",
+    "tag",
+    "global-concurrency-limit",
+    "error",
+    "scheduler",
+    "server",
+]
 CauseKind = Literal[
     "server",
     "scheduler",
@@ -71,6 +98,10 @@ class FlowRun(Value):
     start_time: AwareDatetime | None = None
     end_time: AwareDatetime | None = None
     auto_scheduled: bool = False
+    #: How often the run was started; more than 1 after a retry.
+    run_count: int = 0
+    #: When a PAUSED or SUSPENDED run gives up by itself.
+    pause_timeout: AwareDatetime | None = None
     #: Time in RUNNING over all attempts, without waits; moves only on leaving RUNNING.
     total_run_time: timedelta = timedelta(0)
     work_pool: str | None = None
@@ -103,9 +134,16 @@ class Deployment(Value):
     schedule: str = ""
     #: When the newest of them was made. Every ``prefect deploy`` makes them anew.
     scheduled_since: AwareDatetime | None = None
+    #: Since when, at the least, it has been paused or all its schedules inactive: nobody has touched either since.
+    #: None where it is active, or has no schedules and is not paused.
+    inactive_since: AwareDatetime | None = None
     work_pool: str | None = None
     work_queue: str | None = None
     concurrency_limit: int | None = None
+    #: Slots of the deployment's own limit that are taken, as the server counts them; None without a limit.
+    slots_taken: int | None = None
+    #: When its active schedules fire next, where that was asked; None where they never do.
+    next_due: AwareDatetime | None = None
     #: The newest due times of its active schedules that are past the policy's grace, ascending; as many
     #: as the policy lets pass, or fewer where the deployment is younger than that.
     due: tuple[AwareDatetime, ...] = ()
@@ -136,9 +174,40 @@ class WorkPool(Value):
     queues: tuple[WorkQueue, ...] = ()
     #: How many workers sent a heartbeat within three of their own intervals.
     live_workers: int | None = None
+    #: When any of its workers was last heard of; None where none ever was, or nobody asked.
+    last_heartbeat: AwareDatetime | None = None
 
 
 MINIMUM_HEARTBEAT = timedelta(seconds=30)
+
+
+class Backlog(Value):
+    """How many runs of a work pool were due and waiting, at moments ascending to now."""
+
+    samples: tuple[tuple[AwareDatetime, int], ...]
+
+
+class Holder(Value):
+    """A run that holds a slot of a limit: a flow run, or the flow run of a task run that does."""
+
+    flow_run_id: str
+    name: str
+    #: Whether it still runs; a slot of a run that has ended is lost until somebody frees it.
+    ended: bool = False
+
+
+class ConcurrencyLimit(Value):
+    """A tag's or a global concurrency limit that is full."""
+
+    kind: Literal["tag", "global-concurrency-limit"]
+    id: str
+    name: str
+    limit: int
+    taken: int
+    #: Who holds its slots, as far as the server shows it.
+    holders: tuple[Holder, ...] = ()
+    #: RUNNING flow runs that wait for a slot, by run id: since when. Waiters of a global limit show nowhere.
+    waiting: Mapping[str, AwareDatetime] = Field(default_factory=dict)
 
 
 class Heartbeats(Value):
@@ -199,6 +268,64 @@ class ServerState(Value):
     problem: str | None = None
 
 
+class Vitals(Value):
+    """How well the server itself does; None where that was not asked or cannot be told."""
+
+    #: The median time of its answers, and how many there were.
+    answer_time: timedelta | None = None
+    answers: int = 0
+    #: The server's clock less ours.
+    clock_offset: timedelta | None = None
+    #: The newest event on the server at all.
+    newest_event: AwareDatetime | None = None
+
+
+class Missed(Value):
+    """The fires of a deployment's schedules since its last success."""
+
+    first: AwareDatetime
+    #: How many up to now, at most ``MOST_MISSED``.
+    count: int
+
+
+#: Nobody needs to know more exactly how many fires were missed.
+MOST_MISSED = 1_000
+
+
+class FailedChild(Value):
+    """The subflow (or child run) that made its parent fail."""
+
+    id: str
+    name: str
+    flow_name: str
+    deployment_id: str | None = None
+
+
+class Failure(Value):
+    """Why a run failed or crashed, from its logs and task runs; its texts are redacted."""
+
+    #: The failing task, where there is one.
+    task: str | None = None
+    #: The exception's type: ``ValueError``, ``httpx.ConnectError``.
+    exception: str | None = None
+    #: The end of the traceback, or of the error's log lines.
+    traceback: str = ""
+    #: Names the error whatever numbers, ids, addresses and paths are in it; empty where nothing is known.
+    error: str = ""
+    #: From the run's child down to the deepest failed run.
+    path: tuple[FailedChild, ...] = ()
+
+
+class OwnRuns(Value):
+    """The watchdog's own deployments and their runs, by which it is itself watched."""
+
+    deployments: tuple[Deployment, ...] = ()
+    #: Runs that ended in the observation's window, oldest first.
+    ended: tuple[FlowRun, ...] = ()
+    #: Runs that are active or overdue now.
+    active: tuple[FlowRun, ...] = ()
+
+
 class Observation(Value):
     """All that one check saw: what is active now, and what ended between ``since`` and ``at``."""
 
@@ -224,6 +351,22 @@ class Observation(Value):
     failed_children: Mapping[str, tuple[FlowRun, ...]] = Field(default_factory=dict)
     #: By deployment id, where asked: the newest success on the server, None when there is none.
     last_success: Mapping[str, FlowRun | None] = Field(default_factory=dict)
+    #: By the id of a failed or crashed run that stands for its deployment: why.
+    failures: Mapping[str, Failure] = Field(default_factory=dict)
+    #: By deployment key, where asked: its newest completed runs, newest first, to learn how long they take.
+    samples: Mapping[str, tuple[FlowRun, ...]] = Field(default_factory=dict)
+    #: By deployment key, where its freshness is in doubt: the fires since its last success.
+    missed: Mapping[str, Missed] = Field(default_factory=dict)
+    #: Deployments that should have runs scheduled ahead and have none, by id: their own newest due time before now.
+    nothing_ahead: Mapping[str, AwareDatetime] = Field(default_factory=dict)
+    #: SCHEDULED runs that are due in the time ahead and may not be able to start, soonest first.
+    upcoming: tuple[FlowRun, ...] = ()
+    #: By work pool, where a backlog stands.
+    backlogs: Mapping[str, Backlog] = Field(default_factory=dict)
+    #: Tag and global limits that are full.
+    limits: tuple[ConcurrencyLimit, ...] = ()
+    vitals: Vitals = Vitals()
+    own: OwnRuns = OwnRuns()
     #: By flow id: names needed to speak of failed children.
     flow_names: Mapping[str, str] = Field(default_factory=dict)
     #: By id, None for one that is gone: remembered runs that stand for a failure, read again.
@@ -234,15 +377,6 @@ class Observation(Value):
 
 
 # --- what is remembered ----------------------------------------------------------------------------
-
-
-class FailedChild(Value):
-    """The subflow (or child run) that made its parent fail."""
-
-    id: str
-    name: str
-    flow_name: str
-    deployment_id: str | None = None
 
 
 #: So much is kept of a message, and shown of it: the rest is behind the link.
@@ -261,6 +395,8 @@ class EndedRun(Value):
     run_time: timedelta = timedelta(0)
     #: The failed child that failed it, if that is known.
     failed_child: FailedChild | None = None
+    #: Why it failed or crashed, if that was asked.
+    failure: Failure | None = None
 
 
 class Streak(Value):
@@ -282,6 +418,15 @@ class Streak(Value):
 MOST_STREAK_IDS = 100
 
 
+class RunTimes(Value):
+    """How long a deployment's completed runs took: a bounded sample, the same however history was cut into windows."""
+
+    #: The newest completed runs, newest first: end (seconds since the epoch), run time in seconds.
+    recent: tuple[tuple[int, float], ...] = ()
+    #: By month (``2026-06``): a random few of its runs, as (rank, run time in seconds); those of lowest rank are kept.
+    months: Mapping[str, tuple[tuple[int, float], ...]] = Field(default_factory=dict)
+
+
 class Record(Value):
     """What later checks need of one deployment's runs that will not be read again.
 
@@ -294,6 +439,11 @@ class Record(Value):
     streak: Streak | None = None
     #: The whole history on the server was searched for a success older than the ledger.
     success_searched: bool = False
+    run_times: RunTimes = RunTimes()
+    #: The history on the server was searched for run times older than the ledger.
+    run_times_searched: bool = False
+    #: Since when it has been paused, or all its schedules inactive, as far as is known.
+    inactive_since: AwareDatetime | None = None
     #: The deployment's schedules when it was last seen (``Deployment.schedule``); None before it was.
     schedule: str | None = None
     #: Since when it has had them, as far as is known: fires before that are nobody's fault.
@@ -328,12 +478,22 @@ class Cause(Value):
     kind: CauseKind
     name: str
     reason: CauseReason
+    #: The runs that show it: who holds the slots, which run is still going. At most ten.
+    flow_run_ids: tuple[str, ...] = ()
+    #: How the failure came up: parent, child, task.
+    path: tuple[str, ...] = ()
+
+    @property
+    def what(self) -> tuple[CauseKind, str, CauseReason]:
+        """What is the same for all that have this cause."""
+        return (self.kind, self.name, self.reason)
 
 
 class Finding(Value):
     """How one subject stands now.
 
-    ``flow_run_ids`` holds at most 1,000 ids, ``flow_run_count`` how many runs there are. ``since`` is
+    Findings of severity info open no incident: they inform, or, where ``unknown``, say that there is too little to
+    judge by. ``flow_run_ids`` holds at most 1,000 ids, ``flow_run_count`` how many runs there are. ``since`` is
     when the condition began, not when it was noticed.
     """
 
@@ -350,6 +510,12 @@ class Finding(Value):
     expected: str
     since: AwareDatetime
     url: str | None = None
+    #: Who should look, where the policy says so.
+    owner: str | None = None
+    #: Whether the subject could not be judged.
+    unknown: bool = False
+    #: What the finding rests on, in lines: the end of a traceback, the holders of slots.
+    evidence: tuple[str, ...] = ()
     cause: Cause | None = None
     symptom_of: str | None = None
 

@@ -1,7 +1,8 @@
 """Which policy holds for which deployment, and where each value of it comes from.
 
-From weakest to strongest: the defaults, the file, the file's rules in their order, the environment
-(``WATCHDOG_LATE__AFTER=20m``), the flow's parameters. Each layer changes only what it names.
+From weakest to strongest: the defaults, the file, the file's rules in their order, the deployment's own tags
+(``watchdog:max-run-time=2h``), the environment (``WATCHDOG_LATE__AFTER=20m``), the flow's parameters. Each layer
+changes only what it names.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from monitoring.config import Config, Match, Policy, Section
 from monitoring.durations import format_duration
+from monitoring.policy_tags import is_policy_tag, read_tags
 
 #: Fields of the models that are no settings: they say for what settings hold.
 _NO_SETTINGS = frozenset({"match", "rules"})
@@ -105,7 +107,7 @@ class Policies:
         self._strong: dict[str, Setting] = {}
         for stronger_layer in stronger:
             self._strong.update(stronger_layer)
-        self._policies: dict[tuple[int, ...], Policy] = {}
+        self._policies: dict[tuple[tuple[int, ...], tuple[str, ...]], Policy] = {}
         #: Everything but the rules applied: what concerns the watchdog as a whole.
         self.config = Config.model_validate({**_nested(self.settings()), "rules": config.rules})
 
@@ -117,30 +119,38 @@ class Policies:
             tags: The deployment's tags.
             pool: Its work pool's name.
         """
-        matching = self._matching(name, tags, pool)
-        if matching not in self._policies:
-            settings = self._merged(matching)
-            self._policies[matching] = Policy.model_validate(
-                _nested({field: settings[field] for field in _POLICY_FIELDS})
-            )
-        return self._policies[matching]
+        key = (self._matching(name, tags, pool), tuple(filter(is_policy_tag, tags)))
+        if key not in self._policies:
+            settings = self._merged(*key)
+            self._policies[key] = Policy.model_validate(_nested({field: settings[field] for field in _POLICY_FIELDS}))
+        return self._policies[key]
+
+    def of_pool(self, pool: str) -> Policy:
+        """The policy of a work pool as such: of the rules, those that match by pool only.
+
+        Args:
+            pool: Its name.
+        """
+        return self.of("", (), pool)
 
     def settings(self) -> Layer:
-        """Every field's value and source, the rules left out."""
-        return self._merged(())
+        """Every field's value and source, rules and tags left out."""
+        return self._merged((), ())
 
     def explain(self, name: str, tags: tuple[str, ...] = (), pool: str | None = None) -> Layer:
         """Every field of one deployment's policy, with value and source. Arguments as for ``of``."""
-        settings = self._merged(self._matching(name, tags, pool))
+        settings = self._merged(self._matching(name, tags, pool), tags)
         return {field: settings[field] for field in _POLICY_FIELDS}
 
     def _matching(self, name: str, tags: tuple[str, ...], pool: str | None) -> tuple[int, ...]:
         return tuple(index for index, (matches, _) in enumerate(self._rules) if matches(name, tags, pool))
 
-    def _merged(self, matching: tuple[int, ...]) -> Layer:
+    def _merged(self, matching: tuple[int, ...], tags: tuple[str, ...]) -> Layer:
         merged = dict(self._weak)
         for index in matching:
             merged.update(self._rules[index][1])
+        for field, (value, tag) in read_tags(tags).values.items():
+            merged[field] = Setting(value, f"tag {tag}")
         merged.update(self._strong)
         return merged
 
@@ -151,7 +161,7 @@ def _matcher(match: Match) -> Callable[[str, tuple[str, ...], str | None], bool]
 
     def matches(name: str, tags: tuple[str, ...], pool: str | None) -> bool:
         return (
-            pattern.match(name) is not None
+            (match.deployment is None or pattern.match(name) is not None)
             and (match.tag is None or match.tag in tags)
             and (match.pool is None or match.pool == pool)
         )

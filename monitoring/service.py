@@ -57,7 +57,9 @@ def assess(
     """
     observation = reader.observe(now, ledger, policies)
     folded = fold(ledger, observation, overlap)
-    findings = still_known(correlate(run_checks(observation, folded, policies, now), folded), incidents or {})
+    findings = still_known(
+        correlate(run_checks(observation, folded, policies, now), observation, folded), incidents or {}
+    )
     report = health_report(observation, findings, known)
     return Assessment(observation=observation, ledger=folded, findings=findings, report=report)
 

@@ -26,7 +26,7 @@ class Watch:
 
     def check(self, seen: Observation, complete: bool = True) -> Moved:
         self.ledger = fold(self.ledger, seen, OVERLAP)
-        findings = correlate(run_checks(seen, self.ledger, self.policies, seen.at), self.ledger)
+        findings = correlate(run_checks(seen, self.ledger, self.policies, seen.at), seen, self.ledger)
         moved = advance(self.open, findings, seen, self.ledger, self.policies, complete)
         self.open = moved.open
         return moved

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
-from monitoring.checks import ended_badly, late, server, slow, stale, stuck, zombie
-from monitoring.model import Finding, Ledger, Observation
+from monitoring.checks import (
+    ahead,
+    concurrency,
+    ended_badly,
+    late,
+    paused,
+    server,
+    slow,
+    stale,
+    stuck,
+    unscheduled,
+    watchdog,
+    work_places,
+    zombie,
+)
+from monitoring.checks.findings import policy_of
+from monitoring.model import Deployment, Finding, Ledger, Observation, flow_key
 from monitoring.policy import Policies
 
 Check = Callable[[Observation, Ledger, Policies, datetime], Iterable[Finding]]
@@ -14,6 +29,10 @@ Check = Callable[[Observation, Ledger, Policies, datetime], Iterable[Finding]]
 #: All checks, in the order in which they run.
 CHECKS: tuple[Check, ...] = (
     server.check,
+    watchdog.check,
+    work_places.check_pools,
+    work_places.check_queues,
+    concurrency.check,
     ended_badly.check_failed,
     ended_badly.check_crashed,
     zombie.check,
@@ -21,11 +40,14 @@ CHECKS: tuple[Check, ...] = (
     late.check,
     slow.check,
     stale.check,
+    unscheduled.check,
+    ahead.check,
+    paused.check,
 )
 
 
 def run_checks(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> tuple[Finding, ...]:
-    """Run every check.
+    """Run every check. What the owners of a deployment have set of severity and owner is put into its findings.
 
     Args:
         observation: What was seen.
@@ -33,4 +55,23 @@ def run_checks(observation: Observation, ledger: Ledger, policies: Policies, now
         policies: The effective policy of each deployment.
         now: The moment that ages are measured against.
     """
-    return tuple(finding for check in CHECKS for finding in check(observation, ledger, policies, now))
+    found = (finding for check in CHECKS for finding in check(observation, ledger, policies, now))
+    return tuple(_as_owned(found, observation, policies))
+
+
+def _as_owned(findings: Iterable[Finding], observation: Observation, policies: Policies) -> Iterator[Finding]:
+    for finding in findings:
+        deployment = _deployment(finding, observation)
+        if deployment is None:
+            yield finding
+            continue
+        policy = policy_of(deployment, policies)
+        severity = policy.severity if policy.severity and finding.severity != "info" else finding.severity
+        if policy.watch:
+            yield finding.model_copy(update={"owner": policy.owner, "severity": severity})
+
+
+def _deployment(finding: Finding, observation: Observation) -> Deployment | None:
+    if finding.subject.kind == "deployment":
+        return observation.deployments.get(finding.subject.id)
+    return observation.deployments.get(flow_key(finding.subject.id)) if finding.subject.kind == "flow" else None

@@ -35,6 +35,8 @@ def deployment_finding(
     expected: str,
     since: datetime,
     cause: Cause | None = None,
+    evidence: Sequence[str] = (),
+    unknown: bool = False,
 ) -> Finding:
     """Put together a finding about one deployment (or flow).
 
@@ -58,6 +60,58 @@ def deployment_finding(
         since=since,
         url=flow_run_url(server.ui_url, run_ids[0]) if run_count == 1 else own_page(server.ui_url, deployment.id),
         cause=cause,
+        evidence=tuple(evidence),
+        unknown=unknown,
+    )
+
+
+def place_finding(
+    observation: Observation,
+    check: CheckName,
+    subject: Subject,
+    *,
+    severity: Severity,
+    summary: str,
+    observed: str,
+    expected: str,
+    since: datetime,
+    url: str | None,
+    run_ids: Sequence[str] = (),
+    run_count: int | None = None,
+    cause: Cause | None = None,
+    evidence: Sequence[str] = (),
+) -> Finding:
+    """Put together a finding about something that is no deployment: a work pool, a limit, the server.
+
+    Args:
+        observation: What was seen.
+        check: Which check finds it.
+        subject: What it is about; its id names the finding over time.
+        severity: How bad it is.
+        summary: One sentence; it begins with the subject's name and a colon.
+        observed: What was seen, with units.
+        expected: What should have been.
+        since: When it began.
+        url: Where to look.
+        run_ids: The runs that show it.
+        run_count: How many there are, if more than their ids.
+        cause: Why. Symptoms elsewhere that name the same cause are shown under this finding.
+        evidence: What it rests on, in lines.
+    """
+    return Finding(
+        fingerprint=fingerprint(observation.target, check, subject.kind, subject.id),
+        check=check,
+        severity=severity,
+        subject=subject,
+        flow_run_ids=tuple(run_ids[:MOST_RUN_IDS]),
+        flow_run_count=len(run_ids) if run_count is None else run_count,
+        summary=summary,
+        observed=observed,
+        expected=expected,
+        since=since,
+        url=url,
+        cause=cause,
+        evidence=tuple(evidence),
     )
 
 
@@ -70,7 +124,12 @@ def by_deployment(
         groups.setdefault(run.key, []).append(run)
     for key, group in groups.items():
         if deployment := observation.deployments.get(key):
-            yield deployment, policies.of(deployment.name, deployment.tags, deployment.work_pool), group
+            yield deployment, policy_of(deployment, policies), group
+
+
+def policy_of(deployment: Deployment, policies: Policies) -> Policy:
+    """The policy of a deployment."""
+    return policies.of(deployment.name, deployment.tags, deployment.work_pool)
 
 
 def runs_text(count: int) -> str:

@@ -77,6 +77,7 @@ def _unknown(observation: Observation, deployment: Deployment, policy: Stale, si
         observed="no success in what the server still has",
         expected=_expected(policy, since),
         since=deployment.created,
+        unknown=True,
     )
 
 

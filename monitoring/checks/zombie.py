@@ -81,4 +81,5 @@ def _unknown(
         observed=f"{mute[0].name}: RUNNING for {spoken(now - mute[0].state_timestamp)}, no heartbeat in what is kept",
         expected=f"a heartbeat every {spoken(policy.default_interval)} (Prefect 3.6.22 or newer sends them)",
         since=mute[0].state_timestamp,
+        unknown=True,
     )

@@ -9,7 +9,7 @@ from monitoring.render import words
 from monitoring.report import HealthReport
 
 #: Raised when a field goes or changes its meaning. A new field is a new schema too: readers may validate strictly.
-SCHEMA = 1
+SCHEMA = 2
 
 
 def check_json(report: HealthReport) -> dict[str, Any]:
@@ -43,6 +43,9 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "expected": finding.expected,
         "since": words.stamp(finding.since),
         "url": finding.url,
-        "cause": finding.cause.model_dump() if finding.cause else None,
+        "owner": finding.owner,
+        "unknown": finding.unknown,
+        "evidence": list(finding.evidence),
+        "cause": finding.cause.model_dump(mode="json") if finding.cause else None,
         "symptom_of": finding.symptom_of,
     }

@@ -10,6 +10,9 @@ from monitoring.report import HealthReport, Totals
 #: The checks in the order in which they are shown, with what a heading calls them.
 CHECKS: dict[CheckName, str] = {
     "server": "Server",
+    "work-pool": "Work pools that do not work",
+    "work-queue": "Work queues that do not work",
+    "concurrency": "Concurrency limits that hold runs up",
     "failed": "Failed",
     "crashed": "Crashed",
     "zombie": "Zombies: running, and no heartbeats",
@@ -17,6 +20,10 @@ CHECKS: dict[CheckName, str] = {
     "stuck": "Stuck",
     "slow": "Slow",
     "stale": "Stale: no recent success",
+    "unscheduled": "Unscheduled: active, and nothing scheduled ahead",
+    "ahead": "Ahead: due soon, and cannot start",
+    "watchdog": "The watchdog itself",
+    "paused": "Paused for long",
 }
 
 STATUS: dict[Status, str] = {"ok": "OK", "warning": "Warning", "critical": "Critical", "unknown": "Unknown"}
@@ -47,7 +54,7 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 def subject(finding: Finding) -> str:
     """Name what a finding is about; a deployment's name speaks for itself, everything else says its kind."""
     kind, name = finding.subject.kind, finding.subject.name
-    return name if kind == "deployment" else f"{kind} {name}"
+    return name if kind == "deployment" else f"{kind.replace('-', ' ')} {name}"
 
 
 def said(finding: Finding) -> str:
@@ -67,8 +74,15 @@ def heads(report: HealthReport) -> tuple[Finding, ...]:
 
 
 def infos(report: HealthReport) -> tuple[Finding, ...]:
+    """What is worth knowing and no problem: findings of severity info that are known, and no symptoms."""
+    known = {finding.fingerprint for finding in report.findings}
+    rows = (finding for finding in report.findings if finding.severity == "info" and not finding.unknown)
+    return tuple(finding for finding in rows if finding.symptom_of not in known)
+
+
+def unknowns(report: HealthReport) -> tuple[Finding, ...]:
     """What could not be judged, one subject each."""
-    return tuple(finding for finding in report.findings if finding.severity == "info")
+    return tuple(finding for finding in report.findings if finding.severity == "info" and finding.unknown)
 
 
 def symptoms(report: HealthReport) -> dict[str, tuple[Finding, ...]]:

@@ -105,7 +105,7 @@ def policies(**settings: Any) -> Policies:
 def found(seen: Observation, ledger: Ledger | None = None, **settings: Any) -> tuple[Finding, ...]:
     """What the checks find in one observation, correlated."""
     folded = fold(ledger or Ledger(), seen, OVERLAP)
-    return correlate(run_checks(seen, folded, policies(**settings), seen.at), folded)
+    return correlate(run_checks(seen, folded, policies(**settings), seen.at), seen, folded)
 
 
 def names(findings: Iterable[Finding]) -> list[tuple[str, str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from types import NoneType, UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
@@ -13,7 +13,14 @@ from pydantic.fields import FieldInfo
 from monitoring.config import Config, Rule, Section
 from monitoring.policy import written
 
-_KINDS = {timedelta: "duration", bool: "true or false", int: "whole number", str: "text", tuple: "list of text"}
+_KINDS = {
+    timedelta: "duration",
+    bool: "true or false",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    tuple: "list of text",
+}
 
 
 class Row(NamedTuple):
@@ -47,6 +54,8 @@ def _kind(field: FieldInfo) -> str:
     if get_origin(annotation) in (Union, UnionType):
         nullable = NoneType in get_args(annotation)
         annotation = next(part for part in get_args(annotation) if part is not NoneType)
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(annotation)) + (" or null" if nullable else "")
     while get_origin(annotation) not in (None, tuple):
         annotation = get_args(annotation)[0]
     bounds = [f", at least {limit.ge}" for limit in field.metadata if isinstance(limit, Ge)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 from urllib.parse import quote
 
 from monitoring.adapters.prefect_server import rows
@@ -32,16 +33,25 @@ def flow_names(collection: Collection, flow_ids: Iterable[str]) -> dict[str, str
     return names
 
 
-def deployments(collection: Collection, own: frozenset[str]) -> tuple[dict[str, Deployment], dict[str, str]]:
-    """All deployments but the watchdog's own, by id; and the names of their flows, by id."""
+class Deployed(NamedTuple):
+    """What is deployed: deployments by id, flows' names by id, and active schedules by deployment id."""
+
+    deployments: dict[str, Deployment]
+    names: dict[str, str]
+    schedules: dict[str, list[Row]]
+
+
+def deployments(collection: Collection) -> Deployed:
+    """All deployments, the watchdog's own too, with the names of their flows and their active schedules."""
     # Not by name, which many share: in an order with ties, pages overlap and miss rows.
     found = collection.rows("deployments", "/deployments/filter", {"sort": "CREATED_DESC"})
-    theirs = [row for row in found if row.get("flow_id") not in own]
-    names = flow_names(collection, {row["flow_id"] for row in theirs if "flow_id" in row})
+    names = flow_names(collection, {row["flow_id"] for row in found if "flow_id" in row})
     # Without its flow's name a deployment cannot be named; the coverage says that names are missing.
-    named = [row for row in theirs if "flow_id" not in row or row["flow_id"] in names]
+    named = [row for row in found if "flow_id" not in row or row["flow_id"] in names]
     made = collection.values("deployments", named, lambda row: _deployment(collection, row, names))
-    return {deployment.id: deployment for deployment in made}, names
+    by_id = {deployment.id: deployment for deployment in made}
+    schedules = {row["id"]: rows.active_schedules(row) for row in named if row.get("id") in by_id}
+    return Deployed(by_id, names, schedules)
 
 
 def _deployment(collection: Collection, row: Row, names: Mapping[str, str]) -> Deployment:
@@ -75,8 +85,14 @@ def flows_without_deployment(
     }
 
 
-def work_pools(collection: Collection, waited_for: frozenset[str]) -> dict[str, WorkPool]:
+def work_pools(
+    collection: Collection,
+    active: Sequence[FlowRun],
+    overdue: Sequence[FlowRun],
+    deployments: Mapping[str, Deployment],
+) -> dict[str, WorkPool]:
     """All work pools by name; the workers of those that something waits for are counted."""
+    waited_for = {run.work_pool or deployments[run.key].work_pool for run in overdue if run.key in deployments}
     pools = collection.rows("work-pools", "/work_pools/filter", {})
     queues = collection.rows("work-queues", "/work_queues/filter", {})
     placed = list(collection.values("work-queues", queues, lambda row: (row["work_pool_name"], rows.work_queue(row))))

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from monitoring.adapters.prefect_server import places, runs
+from monitoring.adapters.prefect_server import failures, fires, limits, places, run_times, runs, vitals, waiting
 from monitoring.adapters.prefect_server.api import Api
 from monitoring.adapters.prefect_server.collection import Collection
 from monitoring.config import Config
 from monitoring.errors import BadAnswer, ServerProblem
-from monitoring.model import ALWAYS_ASKED, Ledger, Observation, Query, ServerState
+from monitoring.model import ALWAYS_ASKED, FlowRun, Ledger, Observation, OwnRuns, Query, ServerState
 from monitoring.policy import Policies
 from monitoring.report import Totals, unseen
 
@@ -65,15 +65,21 @@ class ServerReader:
             for name in ALWAYS_ASKED:
                 collection.note(name, "failed", "not asked: the watchdog's own flows are not known")
             return seen.model_copy(update={"coverage": collection.coverage})
-        active = runs.active(collection, own)
-        overdue = runs.overdue(collection, own)
-        ended = runs.ended(collection, since, own)
-        deployments, names = places.deployments(collection, own)
+        all_active, all_overdue = runs.active(collection), runs.overdue(collection)
+        all_ended = runs.ended(collection, since)
+        deployed = places.deployments(collection)
+        our_deployments = tuple(d for d in deployed.deployments.values() if d.flow_id in own)
+        deployments = {key: d for key, d in deployed.deployments.items() if d.flow_id not in own}
+        names = deployed.names
+        active, our_active = _split(all_active, own)
+        overdue, our_overdue = _split(all_overdue, own)
+        ended, our_ended = _split(all_ended, own)
         if target.runs_without_deployment:
             deployments |= places.flows_without_deployment(collection, [*active, *overdue, *ended], ledger, names)
         beats = runs.heartbeats(collection, active, deployments)
         active = runs.read_again(collection, active, beats, deployments)
-        children = runs.failed_children(collection, runs.newest_bad(ended))
+        bad = runs.newest_bad(ended)
+        children = runs.failed_children(collection, bad)
         names |= places.flow_names(collection, {c.flow_id for found in children.values() for c in found} - names.keys())
         successes = runs.last_successes(collection, deployments, ended, ledger)
         never = runs.never_succeeded(collection, deployments, successes, ended, ledger)
@@ -81,7 +87,7 @@ class ServerReader:
             # Runs of deployments that are gone keep their id, and nobody waits for them.
             active = [run for run in active if run.key in deployments]
             overdue = [run for run in overdue if run.key in deployments]
-        pools = {run.work_pool or deployments[run.key].work_pool for run in overdue if run.key in deployments}
+        pools = places.work_pools(collection, active, overdue, deployments)
         return seen.model_copy(
             update={
                 "deployments": deployments,
@@ -92,10 +98,19 @@ class ServerReader:
                 "heartbeats": beats,
                 "failed_children": children,
                 "read_again": runs.failed_again(collection, ledger),
+                "failures": failures.failures(collection, bad, children),
+                "samples": run_times.samples(collection, active, ended, deployments, ledger),
+                "missed": fires.missed(collection, deployments, deployed.schedules, ended, successes, ledger),
+                "nothing_ahead": fires.nothing_ahead(collection, deployments, deployed.schedules),
+                "upcoming": tuple(waiting.upcoming(collection, pools, deployments, active)),
+                "backlogs": waiting.backlogs(collection, pools, overdue),
+                "limits": limits.limits(collection, active),
+                "own": OwnRuns(deployments=our_deployments, ended=tuple(our_ended), active=(*our_active, *our_overdue)),
+                "vitals": vitals.vitals(collection, ended),
                 "flow_names": names,
                 "last_success": successes,
                 "history_since": runs.history_since(collection) if never else None,
-                "work_pools": places.work_pools(collection, frozenset(pool for pool in pools if pool)),
+                "work_pools": pools,
                 "coverage": collection.coverage,
             }
         )
@@ -143,3 +158,8 @@ class ServerReader:
             if problem.status == _NOT_FOUND:
                 return None
             raise
+
+
+def _split(found: Sequence[FlowRun], own: frozenset[str]) -> tuple[list[FlowRun], list[FlowRun]]:
+    """The users' runs, and the watchdog's own."""
+    return [run for run in found if run.flow_id not in own], [run for run in found if run.flow_id in own]

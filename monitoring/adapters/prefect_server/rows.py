@@ -94,6 +94,8 @@ def flow_run(row: Row, redact: Callable[[str], str]) -> FlowRun:
         start_time=row.get("start_time"),
         end_time=row.get("end_time"),
         auto_scheduled=bool(row.get("auto_scheduled")),
+        run_count=row.get("run_count") or 0,
+        pause_timeout=(state.get("state_details") or {}).get("pause_timeout"),
         total_run_time=row.get("total_run_time") or 0,
         work_pool=row.get("work_pool_name"),
         work_queue=row.get("work_queue_name"),
@@ -120,6 +122,7 @@ def deployment(row: Row, flow_name: str) -> Deployment:
     """Make a Deployment. Its own ``concurrency_limit`` is always null: the global limit has the number."""
     limit = row.get("global_concurrency_limit") or {}
     active_limit = limit.get("limit") if limit.get("active", True) else None
+    slots_taken = limit.get("active_slots") if active_limit is not None else None
     return Deployment(
         id=row["id"],
         name=f"{flow_name}/{row['name']}",
@@ -133,6 +136,7 @@ def deployment(row: Row, flow_name: str) -> Deployment:
         work_pool=row.get("work_pool_name"),
         work_queue=row.get("work_queue_name"),
         concurrency_limit=active_limit,
+        slots_taken=slots_taken,
     )
 
 

@@ -31,31 +31,29 @@ _FLOW_RUN = "prefect.flow-run."
 _WORKERS_START_EARLY = timedelta(minutes=1)
 
 
-def active(collection: Collection, own: frozenset[str]) -> list[FlowRun]:
+def active(collection: Collection) -> list[FlowRun]:
     """All runs in PENDING, RUNNING, CANCELLING and PAUSED, whenever they began."""
-    return _watched(collection, "active-runs", {"state": _type(*_ACTIVE)}, "ID_DESC", own)
+    return _watched(collection, "active-runs", {"state": _type(*_ACTIVE)}, "ID_DESC")
 
 
-def overdue(collection: Collection, own: frozenset[str]) -> list[FlowRun]:
+def overdue(collection: Collection) -> list[FlowRun]:
     """All runs in SCHEDULED that were due before now."""
     filters = {"state": _type("SCHEDULED"), "expected_start_time": {"before_": _text(collection.now)}}
-    return _watched(collection, "due-runs", filters, "ID_DESC", own)
+    return _watched(collection, "due-runs", filters, "ID_DESC")
 
 
-def ended(collection: Collection, since: datetime, own: frozenset[str]) -> list[FlowRun]:
+def ended(collection: Collection, since: datetime) -> list[FlowRun]:
     """All runs that ended between ``since`` and now, oldest first."""
     filters = {"end_time": {"after_": _text(since), "before_": _text(collection.now)}}
-    return sorted(_watched(collection, "ended-runs", filters, "END_TIME_DESC", own), key=end)
+    return sorted(_watched(collection, "ended-runs", filters, "END_TIME_DESC"), key=end)
 
 
-def _watched(
-    collection: Collection, name: str, filters: Mapping[str, Any], sort: str, own: frozenset[str]
-) -> list[FlowRun]:
+def _watched(collection: Collection, name: str, filters: Mapping[str, Any], sort: str) -> list[FlowRun]:
     if not collection.config.target.runs_without_deployment:
         filters = {**filters, "deployment_id": {"is_null_": False}}
     found = collection.runs(name, {"flow_runs": filters, "sort": sort})
     # A subflow in its parent's process is part of its parent; what it breaks is told there.
-    return [run for run in found if run.flow_id not in own and (run.deployment_id or run.parent_task_run_id is None)]
+    return [run for run in found if run.deployment_id or run.parent_task_run_id is None]
 
 
 def pending_since(
