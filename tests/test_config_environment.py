@@ -86,9 +86,9 @@ def test_beats_the_files_rules() -> None:
             "WATCHDOG_LATE__AFTER__X: unknown variable; did you mean WATCHDOG_LATE__AFTER?",
         ),
         (
-            "WATCHDOG_ZZZ",
+            "WATCHDOG_ZZZZZZZZ",
             "x",
-            "WATCHDOG_ZZZ: unknown variable; expected section and field, such as WATCHDOG_LATE__AFTER",
+            "WATCHDOG_ZZZZZZZZ: unknown variable; expected section and field, such as WATCHDOG_LATE__AFTER",
         ),
         ("WATCHDOG_RULES", "[]", "WATCHDOG_RULES: rules cannot be set in the environment; expected them in the file"),
         (

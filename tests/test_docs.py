@@ -16,7 +16,7 @@ from monitoring import cli
 from monitoring.adapters.prefect_server.artifacts import DIGEST, FINDINGS, HEALTH
 from monitoring.adapters.prefect_server.documents import SLUG
 from monitoring.adapters.prefect_server.lock import NAME as LOCK
-from monitoring.config import Policy
+from monitoring.config import Policy, Section
 from monitoring.model import ALWAYS_ASKED, CheckName, ResolutionReason
 
 ROOT = Path(__file__).parent.parent
@@ -109,8 +109,9 @@ def test_every_check_is_documented(check: str) -> None:
 
 
 def test_every_check_in_the_docs_exists() -> None:
-    assert set(re.findall(r"^\| \[`([a-z]+)`\]", PAGES["checks.md"], re.MULTILINE)) == set(get_args(CheckName))
-    assert set(Policy.model_fields) | {"server"} == set(get_args(CheckName))
+    assert set(re.findall(r"^\| \[`([a-z-]+)`\]", PAGES["checks.md"], re.MULTILINE)) == set(get_args(CheckName))
+    sections = {name for name, value in Policy() if isinstance(value, Section)} | {"server", "watchdog"}
+    assert {name.replace("_", "-") for name in sections} == set(get_args(CheckName))
 
 
 @pytest.mark.parametrize("word", [*ALWAYS_ASKED, *get_args(ResolutionReason), HEALTH, FINDINGS, DIGEST, SLUG, LOCK])

@@ -152,22 +152,40 @@ def test_values_are_written_as_in_the_file(value: Any, expected: str) -> None:
 POLICY_DEFAULTS = dict(leaves(Policy(), unset=True))
 
 
-def _values(default: Any) -> st.SearchStrategy[Any]:
+#: Fields that take one of a few words.
+_WORDS = {
+    "severity": ["info", "warning", "critical"],
+    "slow.severity": ["info", "warning", "critical"],
+    "expect": ["success", "failure"],
+    "owner": ["data", "platform"],
+}
+
+
+def _values(name: str, default: Any) -> st.SearchStrategy[Any]:
+    if name in _WORDS:
+        return st.sampled_from(_WORDS[name])
     if isinstance(default, bool):
         return st.booleans()
+    if name == "slow.min_samples":
+        return st.integers(5, 30)
+    if isinstance(default, float):
+        return st.floats(1, 20)
     if isinstance(default, int):
         return st.integers(2, 100)
     return st.integers(1, 10_000).map(lambda seconds: timedelta(seconds=seconds))
 
 
-changes = st.fixed_dictionaries({}, optional={name: _values(default) for name, default in POLICY_DEFAULTS.items()})
+changes = st.fixed_dictionaries({}, optional={name: _values(name, default) for name, default in POLICY_DEFAULTS.items()})
 
 
 def _built(model: type[Section], flat: dict[str, Any], **more: Any) -> Any:
     tree: dict[str, Any] = dict(more)
     for name, value in flat.items():
-        section, field = name.split(".")
-        tree.setdefault(section, {})[field] = value
+        section, dot, field = name.partition(".")
+        if dot:
+            tree.setdefault(section, {})[field] = value
+        else:
+            tree[name] = value
     return model.model_validate(tree)
 
 
