@@ -30,7 +30,7 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger
 
     Args:
         ledger: What was remembered before.
-        observation: What was seen now; its ended runs come oldest first.
+        observation: What was seen now; its ended runs may come in any order.
         overlap: How much of the window the next check will read again.
     """
     if observation.server.problem:
@@ -40,7 +40,7 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger
     for key, record in ledger.records.items():
         if record.streak and record.last_ended and record.last_ended.id in observation.read_again:
             records[key] = _corrected(record, observation.read_again[record.last_ended.id])
-    for run in observation.ended:
+    for run in sorted(observation.ended, key=lambda run: (_end(run), run.id)):
         if run.end_time and ledger.recent.get(run.id) != run.end_time:
             records[run.key] = _with_run(records.get(run.key, Record()), run, observation)
     for key, sampled in observation.samples.items():
@@ -72,7 +72,7 @@ def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
     ended = _ended(run, observation)
     if run.state_type == "COMPLETED":
         record = record.model_copy(update={"run_times": with_run_time(record.run_times, run)})
-    if record.last_ended and ended.ended < record.last_ended.ended:
+    if record.last_ended and (ended.ended, ended.id) < (record.last_ended.ended, record.last_ended.id):
         # It arrived late, behind a newer one that is already counted: it may still be the newest success.
         newest = record.last_success is None or record.last_success.ended < ended.ended
         late_success = run.state_type == "COMPLETED" and newest

@@ -45,7 +45,7 @@ def overdue(collection: Collection) -> list[FlowRun]:
 def ended(collection: Collection, since: datetime) -> list[FlowRun]:
     """All runs that ended between ``since`` and now, oldest first."""
     filters = {"end_time": {"after_": _text(since), "before_": _text(collection.now)}}
-    return sorted(_watched(collection, "ended-runs", filters, "END_TIME_DESC"), key=end)
+    return sorted(_watched(collection, "ended-runs", filters, "END_TIME_DESC"), key=lambda run: (end(run), run.id))
 
 
 def _watched(collection: Collection, name: str, filters: Mapping[str, Any], sort: str) -> list[FlowRun]:
