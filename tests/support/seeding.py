@@ -7,12 +7,13 @@ Prefect's API cannot set past times, so rows go straight into the database, SQLi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -58,6 +59,17 @@ class Pool:
     id: UUID
     queue_id: UUID
     queue_name: str = "default"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One of a deployment's schedules; it was made with the deployment, and never changed, unless that is said."""
+
+    schedule: SCHEDULE_TYPES
+    active: bool = True
+    max_scheduled_runs: int | None = None
+    created: datetime | None = None
+    updated: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +140,8 @@ class Run:
     run_time: timedelta | None = None
     created: datetime | None = None
     history: Sequence[State] | None = None
+    #: Columns as they are to stand in the database, whatever follows from the rest.
+    columns: Mapping[str, Any] = field(default_factory=dict)
     id: UUID = field(default_factory=uuid4)
 
 
@@ -138,6 +152,30 @@ class Seed:
         self.now = now or datetime.now(timezone.utc)
         self._url = database_url
         self._flows: dict[str, UUID] = {}
+        self._at_once: Callable[[Callable[[AsyncConnection], Awaitable[Any]]], Any] | None = None
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write everything of this block in one transaction, visible when it ends: quicker for many small things."""
+        with ThreadPoolExecutor(1) as executor:
+            loop = executor.submit(asyncio.new_event_loop).result()
+
+            def run(work: Awaitable[T]) -> T:
+                return executor.submit(loop.run_until_complete, work).result()
+
+            transaction = _transaction(self._url)
+            try:
+                connection = run(transaction.__aenter__())
+                self._at_once = lambda work: run(work(connection))
+                yield
+            except BaseException as error:
+                run(transaction.__aexit__(type(error), error, error.__traceback__))
+                raise
+            else:
+                run(transaction.__aexit__(None, None, None))
+            finally:
+                self._at_once = None
+                executor.submit(loop.close).result()
 
     def pool(
         self,
@@ -191,21 +229,29 @@ class Seed:
         schedule: SCHEDULE_TYPES | str | None = None,
         schedule_active: bool = True,
         max_scheduled_runs: int | None = None,
+        schedules: Sequence[Schedule] = (),
         pool: Pool | None = None,
         paused: bool = False,
         tags: Sequence[str] = (),
         concurrency_limit: int | None = None,
+        slots_taken: int = 0,
         collision: str = "ENQUEUE",
         description: str | None = None,
         created: datetime | None = None,
+        updated: datetime | None = None,
         status: str = "NOT_READY",
     ) -> Deployment:
         """Make a deployment, and its flow if there is none; a text as ``schedule`` is a cron line in UTC.
 
-        The server's scheduler makes runs for it within seconds if it is active.
+        It has that one schedule, or several ``schedules``. The server's scheduler makes runs for it within seconds if
+        it is active. Unless ``updated`` says otherwise, it and its schedules were changed just now.
         """
         flow, _, name = full_name.partition("/")
-        deployment = Deployment(full_name, uuid4(), self._flow_ids([flow])[flow], pool, schedule is not None)
+        if schedule is not None:
+            made = CronSchedule(cron=schedule, timezone="UTC") if isinstance(schedule, str) else schedule
+            schedules = [Schedule(made, schedule_active, max_scheduled_runs), *schedules]
+        deployment = Deployment(full_name, uuid4(), self._flow_ids([flow])[flow], pool, bool(schedules))
+        changed = {"updated": updated} if updated else {}
         limit_id = uuid4() if concurrency_limit is not None else None
         row = {
             "id": deployment.id,
@@ -220,23 +266,28 @@ class Seed:
             "work_queue_name": pool and pool.queue_name,
             "concurrency_limit_id": limit_id,
             "concurrency_options": {"collision_strategy": collision} if limit_id else None,
+            **changed,
         }
         limit = {"id": limit_id, "name": f"deployment:{deployment.id}", "limit": concurrency_limit, "active": True}
-        if isinstance(schedule, str):
-            schedule = CronSchedule(cron=schedule, timezone="UTC")
-        plan = {
-            "created": row["created"],
-            "deployment_id": deployment.id,
-            "schedule": schedule,
-            "active": schedule_active,
-        }
+        limit["active_slots"] = slots_taken
+        plans = [
+            {
+                "created": plan.created or row["created"],
+                "deployment_id": deployment.id,
+                "schedule": plan.schedule,
+                "active": plan.active,
+                "max_scheduled_runs": plan.max_scheduled_runs,
+                **({"updated": plan.updated} if plan.updated else changed),
+            }
+            for plan in schedules
+        ]
 
         async def write(db: AsyncConnection) -> None:
             if limit_id:
                 await db.execute(sa.insert(orm.ConcurrencyLimitV2), [limit])
             await db.execute(sa.insert(orm.Deployment), [row])
-            if schedule is not None:
-                await db.execute(sa.insert(orm.DeploymentSchedule), [plan | {"max_scheduled_runs": max_scheduled_runs}])
+            for plan in plans:
+                await db.execute(sa.insert(orm.DeploymentSchedule), [plan])
 
         self._write(write)
         return deployment
@@ -255,6 +306,69 @@ class Seed:
             self._write(lambda db, batch=batch, flows=flows: self._write_runs(db, batch, flows))  # type: ignore[misc]
             count += len(batch)
         return count
+
+    def logs(self, run: Run, lines: Iterable[tuple[datetime, int, str]], logger: str = "prefect.flow_runs") -> None:
+        """Write a run's log: when, the level as Python's logging numbers it, the text."""
+        self._insert(
+            orm.Log,
+            [
+                {"name": logger, "level": level, "flow_run_id": run.id, "message": text, "timestamp": at}
+                for at, level, text in lines
+            ],
+        )
+
+    def task_run(
+        self,
+        run: Run,
+        name: str,
+        *,
+        state: str = "COMPLETED",
+        at: datetime,
+        started: datetime | None = None,
+        message: str | None = None,
+        tags: Sequence[str] = (),
+    ) -> UUID:
+        """Write a task run of a flow run, in a state since ``at``; return its id."""
+        task = uuid4()
+        current = State(state, at, message)
+        over = current.kind in _TERMINAL
+        row = {
+            "id": task,
+            "flow_run_id": run.id,
+            "name": f"{name}-{task.hex[:3]}",
+            "task_key": name,
+            "dynamic_key": task.hex[:3],
+            "tags": list(tags),
+            "state_type": current.kind,
+            "state_name": current.title,
+            "state_timestamp": at,
+            "expected_start_time": started or at,
+            "start_time": started or (at if over or current.kind is StateType.RUNNING else None),
+            "end_time": at if over else None,
+            "run_count": int(over or current.kind is StateType.RUNNING),
+        }
+        state_row = {"id": uuid4(), "task_run_id": task, "type": current.kind, "name": current.title, "timestamp": at}
+        state_row |= {"message": message, "state_details": StateDetails(flow_run_id=run.id, task_run_id=task)}
+
+        async def write(db: AsyncConnection) -> None:
+            await db.execute(sa.insert(orm.TaskRun), [row])
+            await db.execute(sa.insert(orm.TaskRunState), [state_row])
+            has_state = sa.update(orm.TaskRun).where(orm.TaskRun.id == task)
+            await db.execute(has_state.values(state_id=state_row["id"]))
+
+        self._write(write)
+        return task
+
+    def tag_limit(self, tag: str, limit: int, holders: Sequence[UUID] = ()) -> None:
+        """Limit the task runs with a tag; ``holders`` are the task runs that hold slots."""
+        row = {"tag": tag, "concurrency_limit": limit, "active_slots": [str(holder) for holder in holders]}
+        self._insert(orm.ConcurrencyLimit, [row])
+
+    def global_limit(self, name: str, limit: int, *, taken: int = 0, active: bool = True) -> UUID:
+        """Make a global concurrency limit, so many of its slots taken; return its id."""
+        row = {"id": uuid4(), "name": name, "limit": limit, "active_slots": taken, "active": active}
+        self._insert(orm.ConcurrencyLimitV2, [row])
+        return UUID(str(row["id"]))
 
     def heartbeats(self, run: Run, times: Iterable[datetime]) -> None:
         """Write the events by which a running flow says that it lives."""
@@ -369,18 +483,26 @@ class Seed:
 
     def _write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Do the work in one transaction, in an event loop of its own: the caller may be inside of another."""
-        wait = {"timeout": 60} if self._url.startswith("sqlite") else {}
+        if self._at_once:
+            return cast(T, self._at_once(work))
 
         async def transaction() -> T:
-            engine = create_async_engine(self._url, poolclass=NullPool, connect_args=wait)
-            try:
-                async with engine.begin() as connection:
-                    return await work(connection)
-            finally:
-                await engine.dispose()
+            async with _transaction(self._url) as connection:
+                return await work(connection)
 
         with ThreadPoolExecutor(1) as executor:
             return executor.submit(lambda: asyncio.run(transaction())).result()
+
+
+@asynccontextmanager
+async def _transaction(url: str) -> AsyncIterator[AsyncConnection]:
+    wait = {"timeout": 60} if url.startswith("sqlite") else {}
+    engine = create_async_engine(url, poolclass=NullPool, connect_args=wait)
+    try:
+        async with engine.begin() as connection:
+            yield connection
+    finally:
+        await engine.dispose()
 
 
 _RESOURCE_KEYS = {"prefect.resource.id", "prefect.resource.role"}
@@ -441,6 +563,7 @@ def _rows(run: Run, flows: Mapping[str, UUID], now: datetime) -> tuple[Row, list
         "end_time": ended,
         "run_count": run.run_count if run.run_count is not None else int(began),
         "total_run_time": run.run_time or (ended - started if ended and started else timedelta(0)),
+        **run.columns,
     }
     states = [
         {
