@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import reduce
 
 from monitoring.baselines import with_run as with_run_time
 from monitoring.model import (
@@ -44,7 +45,7 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger
         if run.end_time and ledger.recent.get(run.id) != run.end_time:
             records[run.key] = _with_run(records.get(run.key, Record()), run, observation)
     for key, sampled in observation.samples.items():
-        records[key] = _with_samples(records.get(key, Record()), sampled, ledger.recent)
+        records[key] = _with_samples(records.get(key, Record()), sampled)
     for key, success in observation.last_success.items():
         records[key] = _with_search(records.get(key, Record()), success)
     for key, deployment in observation.deployments.items():
@@ -93,12 +94,9 @@ def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
     return record.model_copy(update={"last_ended": ended, "streak": longer})
 
 
-def _with_samples(record: Record, sampled: tuple[FlowRun, ...], recent: Mapping[str, datetime]) -> Record:
-    """Learn run times from runs that ended before the ledger began."""
-    run_times = record.run_times
-    for run in sampled:
-        if run.id not in recent:
-            run_times = with_run_time(run_times, run)
+def _with_samples(record: Record, sampled: tuple[FlowRun, ...]) -> Record:
+    """Learn run times from runs that ended before the ledger began; what is known of them already counts once."""
+    run_times = reduce(with_run_time, sampled, record.run_times)
     return record.model_copy(update={"run_times": run_times, "run_times_searched": True})
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, get_args
 
 from monitoring.adapters.prefect_server.collection import Collection
-from monitoring.model import Deployment, FlowRun, Ledger
+from monitoring.baselines import MOST_RECENT
+from monitoring.checks.slow import run_time
+from monitoring.model import Deployment, FlowRun, Ledger, Record, StateType
+
+_NOT_COMPLETED = [state for state in get_args(StateType) if state != "COMPLETED"]
+_MOST_SEARCHES = 200
 
 
 def samples(
@@ -15,5 +23,51 @@ def samples(
     deployments: Mapping[str, Deployment],
     ledger: Ledger,
 ) -> dict[str, tuple[FlowRun, ...]]:
-    """The newest completed runs of deployments whose run times are in question and not known yet, newest first."""
-    return {}
+    """The newest completed runs of deployments whose run times are in question and not known yet, newest first.
+
+    One request a deployment, once: the ledger remembers that it was made. Where more deployments are in question than
+    one check may ask for, the next checks ask for the others.
+    """
+    completed = Counter(run.key for run in ended if run.state_type == "COMPLETED")
+    wanted = []
+    for key, took in _longest(active, ended, ledger, collection.now).items():
+        record = ledger.records.get(key, Record())
+        if key not in deployments or record.run_times_searched:
+            continue
+        policy = collection.policy(deployments[key]).slow
+        learns = policy.enabled and policy.baseline and policy.limit is None
+        if learns and took > policy.floor and len(record.run_times.recent) + completed[key] < policy.min_samples:
+            wanted.append(key)
+    found = {}
+    for key in wanted[:_MOST_SEARCHES]:
+        answer = collection.first_runs("baseline-runs", _newest_completed(deployments[key], collection.now))
+        if answer is not None:
+            found[key] = tuple(answer)
+    if len(wanted) > _MOST_SEARCHES:
+        collection.note("baseline-runs", "partial", f"searched for {_MOST_SEARCHES} of {len(wanted)} deployments")
+    return found
+
+
+def _longest(
+    active: Sequence[FlowRun], ended: Sequence[FlowRun], ledger: Ledger, now: datetime
+) -> dict[str, timedelta]:
+    """By key, the longest run time of those runs that a baseline may judge: the latest ended run, and all RUNNING."""
+    none = timedelta(0)
+    last = {key: record.last_ended for key, record in ledger.records.items() if record.last_ended}
+    judged = {key: run.run_time if run.state_type == "COMPLETED" else none for key, run in last.items()}
+    newest = {run.key: run for run in ended if run.state_type != "CANCELLED"}
+    judged |= {key: run.total_run_time if run.state_type == "COMPLETED" else none for key, run in newest.items()}
+    for run in active:
+        if run.state_type == "RUNNING":
+            judged[run.key] = max(judged.get(run.key, none), run_time(run, now))
+    return judged
+
+
+def _newest_completed(deployment: Deployment, now: datetime) -> dict[str, Any]:
+    # Asked for as what they are not: for COMPLETED itself, SQLite reads every success there is.
+    filters = {"state": {"type": {"not_any_": _NOT_COMPLETED}}, "end_time": {"before_": now.isoformat()}}
+    body = {"sort": "END_TIME_DESC", "limit": MOST_RECENT}
+    if deployment.kind == "deployment":
+        return {**body, "flow_runs": {**filters, "deployment_id": {"any_": [deployment.id]}}}
+    nobodys = {"deployment_id": {"is_null_": True}, "parent_task_run_id": {"is_null_": True}}
+    return {**body, "flow_runs": {**filters, **nobodys}, "flows": {"id": {"any_": [deployment.id]}}}
