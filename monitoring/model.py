@@ -106,6 +106,8 @@ class FlowRun(Value):
     total_run_time: timedelta = timedelta(0)
     work_pool: str | None = None
     work_queue: str | None = None
+    #: It awaits its retry in its own process: no worker will take it (prefect/server/database/sql/).
+    retries_in_process: bool = False
 
     @property
     def key(self) -> str:
@@ -161,6 +163,8 @@ class WorkQueue(Value):
     name: str
     paused: bool = False
     concurrency_limit: int | None = None
+    #: PENDING and RUNNING runs in it, as the server counts them; None without a limit, or from an older server.
+    slots_taken: int | None = None
 
 
 class WorkPool(Value):
@@ -171,6 +175,8 @@ class WorkPool(Value):
     type: str
     paused: bool = False
     concurrency_limit: int | None = None
+    #: As for a queue.
+    slots_taken: int | None = None
     queues: tuple[WorkQueue, ...] = ()
     #: How many workers sent a heartbeat within three of their own intervals.
     live_workers: int | None = None
@@ -361,6 +367,8 @@ class Observation(Value):
     nothing_ahead: Mapping[str, AwareDatetime] = Field(default_factory=dict)
     #: SCHEDULED runs that are due in the time ahead and may not be able to start, soonest first.
     upcoming: tuple[FlowRun, ...] = ()
+    #: Work pools (``pool``), queues (``pool/queue``) and deployments where more is due than was read.
+    upcoming_cut: frozenset[str] = frozenset()
     #: By work pool, where a backlog stands.
     backlogs: Mapping[str, Backlog] = Field(default_factory=dict)
     #: Tag and global limits that are full.

@@ -99,6 +99,7 @@ def flow_run(row: Row, redact: Callable[[str], str]) -> FlowRun:
         total_run_time=row.get("total_run_time") or 0,
         work_pool=row.get("work_pool_name"),
         work_queue=row.get("work_queue_name"),
+        retries_in_process=(row.get("empirical_policy") or {}).get("retry_type") == "in_process",
     )
 
 
@@ -147,6 +148,7 @@ def work_queue(row: Row) -> WorkQueue:
         name=row["name"],
         paused=bool(row.get("is_paused")),
         concurrency_limit=row.get("concurrency_limit"),
+        slots_taken=row.get("active_slots"),
     )
 
 
@@ -158,6 +160,7 @@ def work_pool(row: Row, queues: Sequence[WorkQueue], live_workers: int | None) -
         type=row["type"],
         paused=bool(row.get("is_paused")),
         concurrency_limit=row.get("concurrency_limit"),
+        slots_taken=row.get("active_slots"),
         queues=tuple(queues),
         live_workers=live_workers,
     )
