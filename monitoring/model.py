@@ -144,8 +144,12 @@ class Deployment(Value):
     concurrency_limit: int | None = None
     #: Slots of the deployment's own limit that are taken, as the server counts them; None without a limit.
     slots_taken: int | None = None
+    #: When it or one of its schedules was last changed, however little; None where that is not known.
+    changed: AwareDatetime | None = None
     #: When its active schedules fire next, where that was asked; None where they never do.
     next_due: AwareDatetime | None = None
+    #: By when a scheduler that lives has planned that fire, where it was asked whether it has.
+    planned_by: AwareDatetime | None = None
     #: The newest due times of its active schedules that are past the policy's grace, ascending; as many
     #: as the policy lets pass, or fewer where the deployment is younger than that.
     due: tuple[AwareDatetime, ...] = ()

@@ -1,14 +1,71 @@
-"""unscheduled."""
+"""unscheduled: an active deployment has no run scheduled ahead, so that nothing will ever be late.
+
+The server's scheduler keeps runs ahead of every active schedule (three, and an hour of them, unless it is set
+otherwise: prefect/server/services/scheduler.py). Where it does not, it is dead, or fails at this deployment.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
 
-from monitoring.model import Finding, Ledger, Observation
+from monitoring.checks.findings import deployment_finding, policy_of
+from monitoring.durations import spoken
+from monitoring.model import Cause, Deployment, Finding, Ledger, Observation
 from monitoring.policy import Policies
+
+#: One deployment without runs ahead may be the scheduler's trouble with that deployment alone.
+_FEWEST = 2
 
 
 def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
-    """To come."""
-    return ()
+    """Find deployments that should have runs scheduled ahead and have none."""
+    dead = scheduler_is_dead(observation)
+    cause = Cause(kind="scheduler", name=observation.target, reason="not-scheduling") if dead else None
+    for key, last_due in observation.nothing_ahead.items():
+        deployment = observation.deployments.get(key)
+        if deployment is None or not (policy := policy_of(deployment, policies).unscheduled).enabled:
+            continue
+        yield deployment_finding(
+            observation,
+            "unscheduled",
+            deployment,
+            severity="warning",
+            run_ids=[],
+            run_count=0,
+            summary=f"{deployment.name}: no run is scheduled ahead, though its schedule is active",
+            observed=_observed(deployment),
+            expected=f"runs planned ahead by the server's scheduler, {spoken(policy.after)} after a change at the latest",
+            since=_since(observation, ledger, deployment, last_due),
+            cause=cause,
+        )
+
+
+def scheduler_is_dead(observation: Observation) -> bool:
+    """Whether nothing shows that the server's scheduler lives, and at least two deployments that it does not.
+
+    A scheduler that has died leaves behind what it had planned: deployments that fire often have nothing ahead soon,
+    those that fire seldom still have. So it may live only if it has planned something later than what is missing.
+    """
+    empty = {key: d for key in observation.nothing_ahead if (d := observation.deployments.get(key))}
+    if len(empty) < _FEWEST:
+        return False
+    missing_since = min(d.planned_by or observation.nothing_ahead[key] for key, d in empty.items())
+    others = (d for key, d in observation.deployments.items() if d.scheduled and key not in empty)
+    return all(other.planned_by is not None and other.planned_by <= missing_since for other in others)
+
+
+def _observed(deployment: Deployment) -> str:
+    due = f", though it is due at {deployment.next_due:%Y-%m-%d %H:%M} UTC" if deployment.next_due else ""
+    return f"nothing scheduled ahead{due}"
+
+
+def _since(observation: Observation, ledger: Ledger, deployment: Deployment, last_due: datetime) -> datetime:
+    """When the last run that is known of began to matter; its newest fire moves on with each that is missed."""
+    record = ledger.records.get(deployment.id)
+    known = [run.expected_start_time or run.created for run in observation.active if run.deployment_id == deployment.id]
+    if record and record.last_ended:
+        known.append(record.last_ended.ended)
+    if not known:
+        return last_due
+    return min(last_due, max(*known, deployment.scheduled_since or deployment.created))
