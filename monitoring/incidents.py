@@ -93,7 +93,7 @@ def _kept(finding: Finding) -> Finding:
 
 def _updated(incident: Incident, finding: Finding) -> Incident:
     """The incident as it stands now; the same while nothing but the clock has moved, so that nothing is saved."""
-    words = {"summary", "observed", "expected"}
+    words = {"summary", "observed", "expected", "evidence"}
     if finding.model_dump(exclude=words) == incident.finding.model_dump(exclude=words):
         return incident
     return incident.model_copy(update={"finding": finding})

@@ -168,3 +168,18 @@ def test_whatever_happens_each_incident_opens_once_and_ends_once(events: list[tu
     last = next((state for state, _ in reversed(events) if state), None)
     if last in ("FAILED", "CRASHED"):
         assert f"prod/{last.lower()}/deployment/etl/nightly" in running
+
+
+def test_an_incident_of_a_deployment_that_its_owners_take_out_of_the_watch_ends_as_disabled() -> None:
+    watch = Watch()
+    watch.check(observation(run("FAILED")))
+    off = observation(run("FAILED"), deployments=[deployment(tags=("watchdog:off",))])
+
+    assert [(move.to, move.reason) for move in watch.check(off).transitions] == [("resolved", "disabled")]
+
+
+def test_owners_say_who_looks_and_how_bad_it_is() -> None:
+    tags = ("watchdog:owner=data", "watchdog:severity=critical")
+    (moved,) = Watch().check(observation(run("FAILED"), deployments=[deployment(tags=tags)])).transitions
+
+    assert (moved.incident.finding.owner, moved.incident.finding.severity) == ("data", "critical")
