@@ -134,6 +134,8 @@ def test_the_digest_counts_how_runs_ended(prefect_server: Server, world: Seed, t
         pytest.param(["chekc"], "chekc", id="command"),
         pytest.param(["check", "--jsn"], "--jsn", id="option"),
         pytest.param(["check", "--window", "soon"], "--window: 'soon'", id="window"),
+        pytest.param(["check", "--at", "2026-03-10T02:00:00"], "expected a time with its zone", id="no-zone"),
+        pytest.param(["check", "--at", "yesterday"], "--at: 'yesterday'", id="no-time"),
         pytest.param(["check", "--config", "missing.yaml"], "missing.yaml: cannot be read", id="no-file"),
         pytest.param(["check", "--config", "wrong.yaml"], "wrong.yaml:2", id="unknown-key"),
         pytest.param(["check", "--config", "."], ".: cannot be read", id="a-folder"),
