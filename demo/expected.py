@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 
 
 class Finding(NamedTuple):
-    """One finding about one deployment, as far as the demo can foresee it."""
+    """One finding, as far as the demo can foresee it; its subject says its kind, as in ``work-pool etl``."""
 
     check: str
     severity: str
-    deployment: str | None
+    subject: str
     cause: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Finding:
         """Take what can be foreseen from a row of the artifact ``watchdog-findings``."""
-        return cls(row["check"], row["severity"], row["deployment"], row["cause"])
+        return cls(row["check"], row["severity"], row["subject"], row["cause"])
 
 
 class Comparison(NamedTuple):
@@ -37,9 +37,9 @@ class Comparison(NamedTuple):
     def verdict(self) -> str:
         """One sentence on how it went."""
         if self.is_right:
-            return f"All {len(self.found)} planted faults were reported, and nothing else."
+            return f"All {len(self.found)} expected findings were reported, and nothing else."
         planted, extra = len(self.found) + len(self.missed), len(self.extra)
-        return f"Missed {len(self.missed)} of {planted} planted faults; reported beyond them: {extra}."
+        return f"Missed {len(self.missed)} of {planted} expected findings; reported beyond them: {extra}."
 
 
 def compare(expected: Iterable[Finding], reported: Iterable[Finding]) -> Comparison:

@@ -106,20 +106,29 @@ def is_left_alone(stage: Stage, workload: Workload) -> Steps:
 
 @dataclass(frozen=True)
 class Story:
-    """A workload, what happens to it, and the one finding that it leads to; without a check, there is none."""
+    """A workload, what happens to it, and the finding that it leads to; without a check, there is none.
+
+    Where that is a symptom, ``head`` is the finding about what it comes from, with the same cause.
+    """
 
     workload: Workload
     tell: Teller
     check: str | None = None
     severity: str = "warning"
     cause: str | None = None
+    head: Finding | None = None
 
     @property
-    def finding(self) -> Finding | None:
+    def findings(self) -> tuple[Finding, ...]:
         """What the watchdog must say about this workload, and nothing else."""
-        return Finding(self.check, self.severity, self.workload.name, self.cause) if self.check else None
+        if self.check is None:
+            return ()
+        own = Finding(self.check, self.severity, f"deployment {self.workload.name}", self.cause)
+        return (own, self.head) if self.head else (own,)
 
 
+DESERTED = "work-pool deserted: no-live-worker"
+FULL = "deployment waits-for-a-slot/demo: limit-reached"
 NO_SUCCESS_FOR_DAYS = Workload("no-success-for-days", hourly=True)
 
 STORIES = (
@@ -131,13 +140,15 @@ STORIES = (
         Workload("waits-for-a-worker", pool="deserted"),
         is_not_fetched,
         "late",
-        cause="work-pool deserted: no-live-worker",
+        cause=DESERTED,
+        head=Finding("work-pool", "critical", "work-pool deserted", DESERTED),
     ),
     Story(
         Workload("waits-for-a-slot", concurrency_limit=1),
         waits_for_another,
         "late",
-        cause="deployment waits-for-a-slot/demo: limit-reached",
+        cause=FULL,
+        head=Finding("concurrency", "warning", "deployment waits-for-a-slot/demo", FULL),
     ),
     Story(NO_SUCCESS_FOR_DAYS, has_a_past, "stale", "critical"),
     Story(Workload("fails"), ends("FAILED"), "failed"),

@@ -79,7 +79,7 @@ def _watch(stage: Stage, progress: Progress) -> Comparison:
     progress.say("Now its digest")
     progress.tell(stage.refresh, {"the digest": _report(stage)}, {"the digest": "completed"})
     rows = json.loads(stage.artifact("watchdog-findings"))
-    return compare([story.finding for story in STORIES if story.finding], map(Finding.from_row, rows))
+    return compare([finding for story in STORIES for finding in story.findings], map(Finding.from_row, rows))
 
 
 def _look(stage: Stage) -> Steps:
@@ -115,13 +115,11 @@ def _show(stage: Stage, console: Console) -> None:
 def _judge(comparison: Comparison, console: Console) -> None:
     console.rule("What was planted and what was reported")
     table = Table(box=None)
-    for heading in ("", "check", "severity", "deployment", "cause"):
+    for heading in ("", "check", "severity", "subject", "cause"):
         table.add_column(heading)
     marks = (("reported", "green"), ("MISSED", "bold red"), ("NOT PLANTED", "bold red"))
     for findings, (mark, style) in zip(comparison, marks, strict=True):
         for finding in findings:
-            table.add_row(
-                mark, finding.check, finding.severity, finding.deployment or "-", finding.cause or "-", style=style
-            )
+            table.add_row(mark, finding.check, finding.severity, finding.subject, finding.cause or "-", style=style)
     console.print(table)
     console.print(comparison.verdict, style="bold green" if comparison.is_right else "bold red")

@@ -38,6 +38,8 @@ def test_the_stories_wait_as_long_as_the_configuration_says() -> None:
     limit = timedelta(seconds=LIMIT_SECONDS)
     assert {policy(story).slow.limit for story in stories("slow")} == {limit}
     assert {policy(story).late.after for story in stories("late")} == {limit}
+    assert {policy(story).work_pool.after for story in stories("late")} == {limit}
+    assert {policy(story).concurrency.after for story in stories("late")} == {limit}
     assert {policy(story).stuck.pending_after for story in stories("stuck")} == {limit}
     assert {policy(story).zombie.missed_heartbeats for story in stories("zombie")} == {MISSED_HEARTBEATS}
 
