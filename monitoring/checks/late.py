@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from monitoring.causes import waiting_cause
+from monitoring.causes import Causes
 from monitoring.checks.findings import by_deployment, deployment_finding, runs_text
 from monitoring.durations import spoken
 from monitoring.model import Finding, FlowRun, Ledger, Observation
@@ -21,6 +21,7 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
     scheduled = [run for run in observation.active if run.state_type == "SCHEDULED"]
     due = {run.id: moment for run in scheduled if (moment := due_time(observation, run))}
     waiting = [run for run in scheduled if run.id in due]
+    causes = Causes(observation)
     for deployment, policy, runs in by_deployment(observation, policies, waiting):
         late = [run for run in runs if now - due[run.id] > policy.late.after]
         if not policy.late.enabled or not late:
@@ -39,7 +40,7 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
             observed=f"{oldest.name}: due for {spoken(lateness)}, still {oldest.state_name}",
             expected=f"started within {spoken(policy.late.after)} of the due time",
             since=due[oldest.id],
-            cause=waiting_cause(observation, deployment, late),
+            cause=causes.waiting(deployment, late),
         )
 
 

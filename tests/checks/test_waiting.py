@@ -80,7 +80,12 @@ QUEUE = WorkQueue(id="q", name="default")
         (pool(live_workers=None), None, 0, None),
         (pool(live_workers=0), None, 0, ("work-pool", "etl-pool", "no-live-worker")),
         (pool(paused=True, live_workers=0), None, 0, ("work-pool", "etl-pool", "paused")),
-        (pool(queues=(QUEUE.model_copy(update={"paused": True}),)), None, 0, ("work-queue", "default", "paused")),
+        (
+            pool(queues=(QUEUE.model_copy(update={"paused": True}),)),
+            None,
+            0,
+            ("work-queue", "etl-pool/default", "paused"),
+        ),
         (pool(), 2, 1, None),
         (pool(), 2, 2, ("deployment", "etl/nightly", "limit-reached")),
         (pool(), 0, 0, ("deployment", "etl/nightly", "limit-reached")),
@@ -90,7 +95,7 @@ QUEUE = WorkQueue(id="q", name="default")
             pool(queues=(QUEUE.model_copy(update={"concurrency_limit": 1}),)),
             None,
             1,
-            ("work-queue", "default", "limit-reached"),
+            ("work-queue", "etl-pool/default", "limit-reached"),
         ),
     ],
 )
