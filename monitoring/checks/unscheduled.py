@@ -11,7 +11,7 @@ from datetime import datetime
 
 from monitoring.checks.findings import deployment_finding, policy_of
 from monitoring.durations import spoken
-from monitoring.model import Cause, Deployment, Finding, Ledger, Observation
+from monitoring.model import Cause, Deployment, Finding, Ledger, Observation, Record
 from monitoring.policy import Policies
 
 #: One deployment without runs ahead may be the scheduler's trouble with that deployment alone.
@@ -22,6 +22,10 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
     """Find deployments that should have runs scheduled ahead and have none."""
     dead = scheduler_is_dead(observation)
     cause = Cause(kind="scheduler", name=observation.target, reason="not-scheduling") if dead else None
+    newest_due: dict[str, datetime] = {}
+    for run in observation.active:
+        due = run.expected_start_time or run.created
+        newest_due[run.key] = max(due, newest_due.get(run.key, due))
     for key, last_due in observation.nothing_ahead.items():
         deployment = observation.deployments.get(key)
         if deployment is None or not (policy := policy_of(deployment, policies).unscheduled).enabled:
@@ -35,8 +39,8 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
             run_count=0,
             summary=f"{deployment.name}: no run is scheduled ahead, though its schedule is active",
             observed=_observed(deployment),
-            expected=f"runs planned ahead by the server's scheduler, {spoken(policy.after)} after a change at the latest",
-            since=_since(observation, ledger, deployment, last_due),
+            expected=f"runs scheduled ahead, {spoken(policy.after)} after a change of the deployment at the latest",
+            since=_since(deployment, last_due, newest_due.get(key), ledger.records.get(key)),
             cause=cause,
         )
 
@@ -60,12 +64,8 @@ def _observed(deployment: Deployment) -> str:
     return f"nothing scheduled ahead{due}"
 
 
-def _since(observation: Observation, ledger: Ledger, deployment: Deployment, last_due: datetime) -> datetime:
-    """When the last run that is known of began to matter; its newest fire moves on with each that is missed."""
-    record = ledger.records.get(deployment.id)
-    known = [run.expected_start_time or run.created for run in observation.active if run.deployment_id == deployment.id]
-    if record and record.last_ended:
-        known.append(record.last_ended.ended)
-    if not known:
-        return last_due
-    return min(last_due, max(*known, deployment.scheduled_since or deployment.created))
+def _since(deployment: Deployment, last_due: datetime, newest: datetime | None, record: Record | None) -> datetime:
+    """Since when runs are missing: its own newest fire moves on with each that is missed, the last run does not."""
+    ended = record.last_ended.ended if record and record.last_ended else None
+    known = [moment for moment in (newest, ended) if moment]
+    return min(last_due, max(*known, deployment.scheduled_since or deployment.created)) if known else last_due

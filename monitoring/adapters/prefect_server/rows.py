@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
 from monitoring.errors import BadAnswer
 from monitoring.model import Deployment, FlowRun, Value, WorkPool, WorkQueue
@@ -18,6 +18,7 @@ T = TypeVar("T")
 #: A worker is live while its last heartbeat is younger than this many of its own intervals.
 MISSED_HEARTBEATS = 3
 _DEFAULT_WORKER_INTERVAL = 30.0
+_MOMENT = TypeAdapter(AwareDatetime)
 
 
 class WorkerRow(Value):
@@ -41,6 +42,12 @@ class EventCount(Value):
     count: int = Field(ge=1)
     start_time: AwareDatetime
     end_time: AwareDatetime
+
+
+class EventRow(Value):
+    """An event."""
+
+    occurred: AwareDatetime
 
 
 class StateRow(Value):
@@ -119,6 +126,22 @@ def _schedule_name(row: Row) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16] if texts else ""
 
 
+def _inactive_since(row: Row) -> datetime | None:
+    """Since when, at the least, nothing has run by itself: what was changed later may have been paused before.
+
+    A worker that asks for work leaves ``updated`` alone (prefect/server/models/deployments.py, mark_deployments_ready).
+    """
+    schedules = row.get("schedules") or ()
+    shown = [_newest_change(row)] if row.get("paused") else []
+    if schedules and not any(entry.get("active") for entry in schedules):
+        shown.append(_newest_change(*schedules))
+    return min((moment for moment in shown if moment), default=None)
+
+
+def _newest_change(*found: Row) -> datetime | None:
+    return max((_MOMENT.validate_python(row["updated"]) for row in found if row.get("updated")), default=None)
+
+
 def deployment(row: Row, flow_name: str) -> Deployment:
     """Make a Deployment. Its own ``concurrency_limit`` is always null: the global limit has the number."""
     limit = row.get("global_concurrency_limit") or {}
@@ -133,7 +156,9 @@ def deployment(row: Row, flow_name: str) -> Deployment:
         created=row["created"],
         paused=bool(row.get("paused")),
         schedule=_schedule_name(row),
-        scheduled_since=max((entry["created"] for entry in _active(row)), default=None),
+        scheduled_since=max((_MOMENT.validate_python(entry["created"]) for entry in _active(row)), default=None),
+        inactive_since=_inactive_since(row),
+        changed=_newest_change(row, *_active(row)),
         work_pool=row.get("work_pool_name"),
         work_queue=row.get("work_queue_name"),
         concurrency_limit=active_limit,
