@@ -16,6 +16,7 @@ from monitoring.model import Cause, CauseKind, Deployment, FlowRun, Observation,
 
 #: A cause names at most so many of the runs that show it.
 MOST_HOLDERS = 10
+_WAITING = ("SCHEDULED", "PENDING")
 
 
 def full_name(pool: WorkPool, queue: WorkQueue) -> str:
@@ -94,14 +95,14 @@ class Causes:
 
         Args:
             deployment: Whose runs wait.
-            runs: SCHEDULED or PENDING runs of it, those that count most first.
+            runs: Runs of it, those that count most first.
         """
         causes = [self.of_run(deployment, run) for run in runs]
         most = Counter(causes).most_common(1)
         return most[0][0] if most else None
 
     def of_run(self, deployment: Deployment, run: FlowRun) -> Cause | None:
-        """Why a SCHEDULED run does not start, or why a PENDING one does not get on.
+        """Why a SCHEDULED run does not start, or why a PENDING one does not get on; None for any other.
 
         Args:
             deployment: Whose run it is.
@@ -109,7 +110,7 @@ class Causes:
         """
         pool = self._observation.work_pools.get(run.work_pool or deployment.work_pool or "")
         queue = self._queues.get((pool.name, run.work_queue or deployment.work_queue or "")) if pool else None
-        if run.retries_in_process:
+        if run.retries_in_process or run.state_type not in _WAITING:
             return None
         if run.state_type == "PENDING":
             # It was taken already: a pause comes too late for it, and it holds its slots.
@@ -139,7 +140,7 @@ class Causes:
             return Cause(kind="schedule", name=deployment.name, reason="paused")
         if deployment.id in self._observation.nothing_ahead:
             return Cause(kind="scheduler", name=self._observation.target, reason="not-scheduling")
-        waiting = [run for run in active if run.state_type in ("SCHEDULED", "PENDING")]
+        waiting = [run for run in active if run.state_type in _WAITING]
         return self.waiting(deployment, sorted(waiting, key=_planned))
 
     def _previous(self, deployment: Deployment, active: Iterable[FlowRun]) -> FlowRun | None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from monitoring.causes import Causes
 from monitoring.checks.findings import by_deployment, deployment_finding, runs_text
 from monitoring.config import Stuck
 from monitoring.durations import spoken
@@ -15,6 +16,7 @@ from monitoring.policy import Policies
 
 def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
     """Find deployments with runs that are too long in one of these states."""
+    causes = Causes(observation)
     for deployment, policy, runs in by_deployment(observation, policies, observation.active):
         limits = _limits(policy.stuck)
         stuck = [
@@ -37,6 +39,7 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
             observed=f"{oldest.name}: {oldest.state_name} for {spoken(now - _since(observation, oldest))}",
             expected=f"at most {spoken(limits[oldest.state_type])} in {oldest.state_type.capitalize()}",
             since=_since(observation, oldest),
+            cause=causes.waiting(deployment, stuck),
         )
 
 
