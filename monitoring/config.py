@@ -127,7 +127,7 @@ class Slow(Section):
     severity: Severity = Field("info", description="Severity of a run beyond its baseline.")
     min_samples: Count = Field(10, ge=5, le=30, description="Completed runs that a baseline needs.")
     deviations: float = Field(
-        6.0,
+        3.0,
         ge=1,
         le=20,
         description="How many robust standard deviations (of the logarithm) above the median a run may take.",
