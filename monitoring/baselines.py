@@ -27,6 +27,11 @@ _FEWEST_FOR_DRIFT = 5
 _DRIFT = 1.5
 #: Makes of a MAD what the standard deviation would be, were the logarithms normally distributed.
 _DEVIATION = 1.4826
+#: What two of the runs took is nothing unusual, nor is a fifth more. It spares what happens every week, or to one run in
+#: ten; median and MAD see nothing of that (docs/baselines.md).
+_SEEN_BEFORE = 2
+_LEEWAY = 1.2
+#: Seconds; run times are kept to a tenth, and have a logarithm.
 _SHORTEST = 0.1
 
 
@@ -82,7 +87,7 @@ def baseline(known: RunTimes, policy: Slow) -> Baseline | None:
     """Learn what is usual; None where fewer than ``min_samples`` runs are known.
 
     A run is slow when it takes longer than all of these: the median and so many robust standard deviations of the
-    logarithm, the median times ``min_ratio``, and the median and ``floor``.
+    logarithm, the median times ``min_ratio``, the median and ``floor``, and a fifth more than the second longest run.
 
     Args:
         known: The deployment's completed runs, without the run that is judged.
@@ -94,7 +99,7 @@ def baseline(known: RunTimes, policy: Slow) -> Baseline | None:
 
 
 def learned(run_times: Sequence[float], policy: Slow) -> Baseline:
-    """Learn what is usual from run times in seconds, each more than 0; at least one.
+    """Learn what is usual from run times in seconds, each more than 0; at least two.
 
     Args:
         run_times: Run times, in any order.
@@ -106,6 +111,7 @@ def learned(run_times: Sequence[float], policy: Slow) -> Baseline:
         usual * math.exp(policy.deviations * deviation),
         usual * policy.min_ratio,
         usual + policy.floor.total_seconds(),
+        sorted(run_times)[-_SEEN_BEFORE] * _LEEWAY,
     )
     # What is far beyond all reason would not fit a calendar.
     limit = min(limit, LONGEST.total_seconds())
