@@ -139,6 +139,8 @@ class Run:
     run_count: int | None = None
     run_time: timedelta | None = None
     created: datetime | None = None
+    #: When a paused run gives up by itself.
+    pause_timeout: datetime | None = None
     history: Sequence[State] | None = None
     #: Columns as they are to stand in the database, whatever follows from the rest.
     columns: Mapping[str, Any] = field(default_factory=dict)
@@ -291,6 +293,21 @@ class Seed:
 
         self._write(write)
         return deployment
+
+    def flow(self, name: str) -> UUID:
+        """Make a flow, if there is none of that name; return its id."""
+        return self._flow_ids([name])[name]
+
+    def lose_flow(self, deployment: Deployment) -> None:
+        """Point a deployment at a flow that is not there, which no server does and a broken restore may."""
+
+        async def write(db: AsyncConnection) -> None:
+            if not self._url.startswith("sqlite"):
+                await db.execute(sa.text("SET LOCAL session_replication_role = replica"))
+            lost = sa.update(orm.Deployment).where(orm.Deployment.id == deployment.id)
+            await db.execute(lost.values(flow_id=uuid4(), updated=orm.Deployment.updated))
+
+        self._write(write)
 
     def run(self, deployment: Deployment | None = None, state: str = "COMPLETED", **fields: Any) -> Run:
         """Write one `Run`; ``fields`` are its fields."""
@@ -576,7 +593,9 @@ def _rows(run: Run, flows: Mapping[str, UUID], now: datetime) -> tuple[Row, list
             "timestamp": state.at,
             "message": state.message,
             "state_details": StateDetails(
-                flow_run_id=run.id, scheduled_time=next_due or due if state.kind is StateType.SCHEDULED else None
+                flow_run_id=run.id,
+                scheduled_time=next_due or due if state.kind is StateType.SCHEDULED else None,
+                pause_timeout=run.pause_timeout if state.kind is StateType.PAUSED else None,
             ),
         }
         for state in (*history, current)

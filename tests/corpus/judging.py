@@ -1,0 +1,183 @@
+"""Judges a described server through the real API, and says how far that is from what was to be found."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from werkzeug import Response
+
+from monitoring.model import Finding, Ledger
+from tests.corpus.bench import Bench
+from tests.corpus.loading import load
+from tests.corpus.scenario import Expected, Scenario, World, moment
+from tests.support.looking import Looked, look
+from tests.support.relay import Asked, relayed
+
+#: A finding is known by its check and its subject's name.
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found on one server, against what was to be found: each key with how it differs, nothing where right."""
+
+    scenario: Scenario
+    right: tuple[Key, ...]
+    missed: Mapping[Key, str]
+    false: Mapping[Key, str]
+    #: What else is not as it should be: the coverage.
+    besides: tuple[str, ...]
+
+    @property
+    def deviations(self) -> list[str]:
+        """All that differs, in words."""
+        said = [f"missed {check} of {name}{how}" for (check, name), how in self.missed.items()]
+        said += [f"false {check} of {name}{how}" for (check, name), how in self.false.items()]
+        return [*said, *self.besides]
+
+
+@dataclass
+class Tally:
+    """How right one check is, over scenarios."""
+
+    scenarios: int = 0
+    planted: int = 0
+    found: int = 0
+    missed: int = 0
+    false: int = 0
+
+    @property
+    def precision(self) -> float | None:
+        """Of what was found, how much is right."""
+        return self.found / (self.found + self.false) if self.found + self.false else None
+
+    @property
+    def recall(self) -> float | None:
+        """Of what was planted, how much was found right."""
+        return self.found / self.planted if self.planted else None
+
+
+def prepare(place: Bench, scenario: Scenario, background: World) -> None:
+    """Empty the server, and load a scenario."""
+    place.empty()
+    if scenario.background:
+        load(background, scenario.now, place.database_url)
+    load(scenario, scenario.now, place.database_url)
+
+
+def judge(place: Bench, scenario: Scenario, config: Mapping[str, Any] | None = None) -> Verdict:
+    """Look at a server that was prepared, as often as the scenario says, and compare.
+
+    Args:
+        place: The server.
+        scenario: What is on it.
+        config: The configuration, if another than the scenario's.
+    """
+    settings = scenario.config if config is None else config
+    with _network(place, scenario) as address:
+        ledger: Ledger | None = None
+        for earlier in scenario.looks:
+            before = look(moment(earlier, scenario.now), ledger=ledger, at=address, **settings)
+            ledger = before.assessment.ledger
+        return compare(scenario, look(scenario.now, ledger=ledger, at=address, **settings))
+
+
+def compare(scenario: Scenario, looked: Looked) -> Verdict:
+    """Hold what was found against what was to be found; each finding is right or wrong as a whole."""
+    findings = looked.assessment.report.findings
+    by_fingerprint = {finding.fingerprint: finding for finding in findings}
+    found: dict[Key, list[Finding]] = {}
+    for finding in findings:
+        found.setdefault((finding.check, finding.subject.name), []).append(finding)
+    right: list[Key] = []
+    missed: dict[Key, str] = {}
+    false: dict[Key, str] = {}
+    for expected in scenario.expect:
+        key: Key = (expected.check, expected.subject)
+        candidates = found.get(key)
+        if not candidates:
+            missed[key] = ""
+            continue
+        finding = candidates.pop(0)
+        if wrong := list(_differences(scenario, expected, finding, by_fingerprint)):
+            missed[key] = f" as it is: {'; '.join(wrong)}"
+            false[key] = " as it was found"
+        else:
+            right.append(key)
+    for key, rest in found.items():
+        for finding in rest:
+            false[key] = f" ({finding.severity}): {finding.summary}; observed {finding.observed}"
+    besides = []
+    if looked.missing != dict(scenario.missing):
+        details = {query.name: query.detail for query in looked.assessment.report.coverage.missing}
+        besides.append(f"not answered whole: {details}, expected {dict(scenario.missing)}")
+    return Verdict(scenario, tuple(right), missed, false, tuple(besides))
+
+
+def _differences(
+    scenario: Scenario, expected: Expected, finding: Finding, by_fingerprint: Mapping[str, Finding]
+) -> Iterator[str]:
+    head = by_fingerprint.get(finding.symptom_of or "")
+    cause = finding.cause
+    pairs: dict[str, tuple[Any, Any]] = {
+        "severity": (expected.severity, finding.severity),
+        "unknown": (expected.unknown, finding.unknown),
+        "cause": (
+            expected.cause and (expected.cause.kind, expected.cause.name, expected.cause.reason),
+            cause and cause.what,
+        ),
+        "symptom of": (expected.symptom_of, head and f"{head.check} {head.subject.name}"),
+        "owner": (expected.owner, finding.owner),
+        "path": (expected.path, cause.path if cause else ()),
+    }
+    if expected.runs is not None:
+        pairs["runs"] = (expected.runs, finding.flow_run_count)
+    if expected.since is not None:
+        pairs["since"] = (moment(expected.since, scenario.now), finding.since)
+    for name, (wanted, got) in pairs.items():
+        if wanted != got:
+            yield f"{name} is {got}, not {wanted}"
+    text = "\n".join((finding.summary, finding.observed, finding.expected, *finding.evidence))
+    yield from (f"it does not say {said!r}: {text!r}" for said in expected.says if said not in text)
+    if len(set(finding.flow_run_ids)) != len(finding.flow_run_ids):
+        yield "a run is named twice"
+
+
+@contextmanager
+def _network(place: Bench, scenario: Scenario) -> Iterator[str]:
+    """Put between us and the server what the scenario has there; return the address to ask."""
+    network = scenario.network
+    if network == type(network)():
+        yield place.server.api_url
+        return
+
+    def answer(asked: Asked) -> Response | None:
+        if asked.path in network.failing:
+            return Response(json.dumps({"detail": "as the scenario says"}), 500, content_type="application/json")
+        time.sleep(network.delay.total_seconds())
+        return None
+
+    with relayed(place.server.ui_url) as relay:
+        relay.answer = answer
+        yield relay.url
+
+
+def tallies(verdicts: Iterable[Verdict]) -> dict[str, Tally]:
+    """Count how right each check is."""
+    counted: dict[str, Tally] = {}
+    for verdict in verdicts:
+        for check in verdict.scenario.concerns:
+            counted.setdefault(check, Tally()).scenarios += 1
+        for name, keys in (("found", verdict.right), ("missed", verdict.missed), ("false", verdict.false)):
+            for check, count in Counter(check for check, _ in keys).items():
+                tally = counted.setdefault(check, Tally())
+                setattr(tally, name, getattr(tally, name) + count)
+        for expected in verdict.scenario.expect:
+            counted[expected.check].planted += 1
+    return counted
