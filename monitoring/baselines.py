@@ -27,8 +27,8 @@ _FEWEST_FOR_DRIFT = 5
 _DRIFT = 1.5
 #: Makes of a MAD what the standard deviation would be, were the logarithms normally distributed.
 _DEVIATION = 1.4826
-#: What two of the runs took is nothing unusual, nor is a fifth more. It spares what happens every week, or to one run in
-#: ten; median and MAD see nothing of that (docs/baselines.md).
+#: What two of the runs took is nothing unusual, nor is a fifth more. That spares what happens every week, or to one
+#: run in ten, of which median and MAD see nothing (docs/baselines.md).
 _SEEN_BEFORE = 2
 _LEEWAY = 1.2
 #: Seconds; run times are kept to a tenth, and have a logarithm.
