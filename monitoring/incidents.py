@@ -26,21 +26,27 @@ class Moved(Value):
 
 
 def still_known(findings: Iterable[Finding], incidents: Mapping[str, Incident]) -> tuple[Finding, ...]:
-    """Give findings that could not be judged the severity that they had while they could be.
+    """Give findings what their open incidents know of them and this check cannot.
 
-    A zombie's last heartbeat is forgotten by the server after a week, and a success by retention: what was a
-    problem then is none the less one now.
+    What could not be judged keeps the severity that it had while it could be: a zombie's last heartbeat is forgotten by
+    the server after a week, and a success by retention. What only shows now, such as a slow server, began when it was
+    first seen.
 
     Args:
         findings: What was found, correlated.
         incidents: The open incidents by fingerprint.
     """
-    return tuple(
-        finding.model_copy(update={"severity": known.finding.severity, "since": known.finding.since})
-        if finding.unknown and (known := incidents.get(finding.fingerprint))
-        else finding
-        for finding in findings
-    )
+    return tuple(_still(finding, incidents.get(finding.fingerprint)) for finding in findings)
+
+
+def _still(finding: Finding, known: Incident | None) -> Finding:
+    if known is None:
+        return finding
+    if finding.unknown:
+        return finding.model_copy(update={"severity": known.finding.severity, "since": known.finding.since})
+    if finding.check in ("server", "watchdog"):
+        return finding.model_copy(update={"since": min(finding.since, known.finding.since)})
+    return finding
 
 
 def advance(
@@ -106,11 +112,14 @@ def _why_resolved(
     if finding.subject.kind not in ("deployment", "flow"):
         return "cleared"
     key = finding.subject.id if finding.subject.kind == "deployment" else flow_key(finding.subject.id)
+    if any(own.id == key for own in observation.own.deployments):
+        return "cleared"
     deployment = observation.deployments.get(key)
     if deployment is None:
         return "deleted"
     policy = policies.of(deployment.name, deployment.tags, deployment.work_pool)
-    section = getattr(policy, finding.check.replace("-", "_"), None)
+    of = policies.config if finding.check == "watchdog" else policy
+    section = getattr(of, finding.check.replace("-", "_"), None)
     if not policy.watch or (section and not section.enabled):
         return "disabled"
     if finding.check not in ("failed", "crashed", "stale"):

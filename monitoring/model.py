@@ -286,8 +286,14 @@ class Vitals(Value):
     answers: int = 0
     #: The server's clock less ours.
     clock_offset: timedelta | None = None
-    #: The newest event on the server at all.
+    #: The newest event of the last day or so; None where there is none, or nobody asked.
     newest_event: AwareDatetime | None = None
+    #: A run that ended after it, and so long ago that its own events should be there.
+    unheard: FlowRun | None = None
+
+
+#: How much later than what it tells of an event may lie, by the server's times, when all is well.
+EVENTS_DELAY = timedelta(minutes=1)
 
 
 class Missed(Value):
@@ -329,8 +335,9 @@ class Failure(Value):
 class OwnRuns(Value):
     """The watchdog's own deployments and their runs, by which it is itself watched."""
 
+    #: Their due times are those by which the watchdog's own lateness is judged, and not by the policy's grace.
     deployments: tuple[Deployment, ...] = ()
-    #: Runs that ended in the observation's window, oldest first.
+    #: The newest ended runs of each deployment, oldest end first.
     ended: tuple[FlowRun, ...] = ()
     #: Runs that are active or overdue now.
     active: tuple[FlowRun, ...] = ()

@@ -64,12 +64,24 @@ def read_tags(tags: tuple[str, ...]) -> TagPolicy:
             wrong.append(TagProblem(tag, str(error)))
             continue
         if field in values and values[field][0] != value:
-            wrong.append(TagProblem(tag, f"contradicts {quoted(values[field][1])}; neither counts"))
+            wrong.append(TagProblem(tag, f"contradicts {shown(values[field][1])}; neither counts"))
             values[field] = (_CONTRADICTED, values[field][1])
             continue
         values[field] = (value, tag)
     kept = {field: found for field, found in values.items() if found[0] is not _CONTRADICTED}
     return TagPolicy(kept, tuple(wrong))
+
+
+def shown(tag: str) -> str:
+    """Quote a tag on one line, shortened; of one that looks like a secret at most the key.
+
+    Args:
+        tag: A tag, whoever wrote it.
+    """
+    if not secret_like(tag):
+        return quoted(tag)
+    key = tag.partition("=")[0]
+    return f"{PREFIX}... (not shown)" if secret_like(key) else f"{quoted(key + '=...')} (value not shown)"
 
 
 def _read(tag: str) -> tuple[str, Any]:

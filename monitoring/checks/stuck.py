@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from monitoring.causes import Causes
 from monitoring.checks.findings import by_deployment, deployment_finding, runs_text
@@ -14,18 +15,26 @@ from monitoring.model import Finding, FlowRun, Ledger, Observation
 from monitoring.policy import Policies
 
 
+class _Stay(NamedTuple):
+    """A run that is stuck: since when, in words, and what should have been."""
+
+    run: FlowRun
+    since: datetime
+    observed: str
+    expected: str
+
+
 def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
     """Find deployments with runs that are too long in one of these states."""
     causes = Causes(observation)
     for deployment, policy, runs in by_deployment(observation, policies, observation.active):
-        limits = _limits(policy.stuck)
-        stuck = [
-            run for run in runs if run.state_type in limits and now - _since(observation, run) > limits[run.state_type]
-        ]
-        if not policy.stuck.enabled or not stuck:
+        if not policy.stuck.enabled:
             continue
-        stuck.sort(key=lambda run: _since(observation, run))
-        oldest = stuck[0]
+        stays = [stay for run in runs if (stay := _stay(observation, run, policy.stuck, now))]
+        if not stays:
+            continue
+        stays.sort(key=lambda stay: (stay.since, stay.run.id))
+        oldest, stuck = stays[0], [stay.run for stay in stays]
         states = Counter(run.state_name for run in stuck)
         listed = ", ".join(f"{count:,} {name}" for name, count in states.most_common())
         yield deployment_finding(
@@ -36,16 +45,25 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
             run_ids=[run.id for run in stuck],
             run_count=len(stuck),
             summary=f"{deployment.name}: {runs_text(len(stuck))} stuck ({listed})",
-            observed=f"{oldest.name}: {oldest.state_name} for {spoken(now - _since(observation, oldest))}",
-            expected=f"at most {spoken(limits[oldest.state_type])} in {oldest.state_type.capitalize()}",
-            since=_since(observation, oldest),
+            observed=f"{oldest.run.name}: {oldest.run.state_name} {oldest.observed}",
+            expected=oldest.expected,
+            since=oldest.since,
             cause=causes.waiting(deployment, stuck),
         )
 
 
+def _stay(observation: Observation, run: FlowRun, policy: Stuck, now: datetime) -> _Stay | None:
+    since = observation.pending_since.get(run.id, run.state_timestamp)
+    limit = _limits(policy).get(run.state_type)
+    if run.state_type == "PAUSED" and run.pause_timeout and now - run.pause_timeout > policy.timeout_grace:
+        # The server fails such runs within seconds (prefect/server/services/pause_expirations.py), unless it is told
+        # not to, or that part of it is dead.
+        passed = f"for {spoken(now - since)}, its own time-out passed {spoken(now - run.pause_timeout)} ago"
+        return _Stay(run, run.pause_timeout, passed, f"resumed or failed within {spoken(policy.timeout_grace)} of it")
+    if limit is None or now - since <= limit:
+        return None
+    return _Stay(run, since, f"for {spoken(now - since)}", f"at most {spoken(limit)} in {run.state_type.capitalize()}")
+
+
 def _limits(policy: Stuck) -> dict[str, timedelta]:
     return {"PENDING": policy.pending_after, "CANCELLING": policy.cancelling_after, "PAUSED": policy.paused_after}
-
-
-def _since(observation: Observation, run: FlowRun) -> datetime:
-    return observation.pending_since.get(run.id, run.state_timestamp)

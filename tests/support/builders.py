@@ -27,6 +27,8 @@ from monitoring.policy import Policies
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 OVERLAP = timedelta(minutes=10)
 UI = "http://ui.example"
+#: History that tests write has no events, and runs that the server had no time to mark as late.
+WRITTEN_HISTORY = {"late_marking": "36500d", "events_missing": "36500d"}
 _NAMES: dict[StateType, str] = {"SCHEDULED": "Scheduled", "CRASHED": "Crashed"}
 
 
@@ -98,8 +100,9 @@ def observation(
 
 
 def policies(**settings: Any) -> Policies:
-    """Policies of a configuration that changes these settings."""
-    return Policies(Config.model_validate(settings))
+    """Policies of a configuration that changes these settings; the server is expected to hold written history."""
+    server = {**WRITTEN_HISTORY, **settings.pop("server", {})}
+    return Policies(Config.model_validate({**settings, "server": server}))
 
 
 def found(seen: Observation, ledger: Ledger | None = None, **settings: Any) -> tuple[Finding, ...]:

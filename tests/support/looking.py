@@ -14,11 +14,10 @@ from typing import Any
 
 from monitoring.adapters.prefect_server.api import Traffic, open_api
 from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
-from monitoring.config import Config
 from monitoring.model import Coverage, Finding, Ledger
-from monitoring.policy import Policies
 from monitoring.redact import Redactor
 from monitoring.service import Assessment, assess
+from tests.support.builders import policies as expecting
 
 #: Findings by check and the subject's name.
 Found = dict[tuple[str, str], Finding]
@@ -59,9 +58,9 @@ def look(now: datetime, *, ledger: Ledger | None = None, at: str | None = None, 
         now: The moment of the check.
         ledger: What is remembered.
         at: An API address to use instead.
-        config: The configuration's sections.
+        config: The configuration's sections; the server is expected to hold written history.
     """
-    policies = Policies(Config.model_validate(config))
+    policies = expecting(**config)
     settings = policies.config
     with open_api(settings.server, at) as api:
         reader = ServerReader(api, settings, Redactor(settings.redact.patterns).redact)

@@ -11,8 +11,9 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal, NamedTuple
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -38,6 +39,13 @@ def _raise_if_busy(response: httpx.Response) -> None:
         raise _Busy(response)
 
 
+class Answer(NamedTuple):
+    """What an answer shows of the server: how long it took, and its clock less ours where it says; in seconds."""
+
+    seconds: float
+    clock_offset: float | None
+
+
 @dataclass
 class Traffic:
     """What an Api has cost the server so far: requests sent, bytes of answers, seconds waited for them."""
@@ -45,6 +53,7 @@ class Traffic:
     requests: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    answers: list[Answer] = field(default_factory=list)
 
 
 class Api:
@@ -148,10 +157,12 @@ class Api:
         )
 
     def _send(self, method: Any, path: Any, arguments: dict[str, Any]) -> Any:
-        started = time.monotonic()
+        started, asked_at = time.monotonic(), time.time()
         self.traffic.requests += 1
         try:
             response = self._client.request(method, path, **arguments)
+            seconds = time.monotonic() - started
+            self.traffic.answers.append(Answer(seconds, _clock_offset(response, asked_at + seconds / 2)))
             self.traffic.bytes += len(response.content)
             return response.json() if response.content else None
         except ValueError:
@@ -159,6 +170,15 @@ class Api:
             raise BadAnswer(f"{self.url} answers {method} {path} with something that is not JSON: {_NO_API}") from None
         finally:
             self.traffic.seconds += time.monotonic() - started
+
+
+def _clock_offset(response: httpx.Response, our_time: float) -> float | None:
+    """How far the server's clock is ahead of ours, in seconds; None where the answer has no readable date."""
+    try:
+        # The header has whole seconds, so the server's time was half a second later on the average.
+        return parsedate_to_datetime(response.headers.get("Date", "")).timestamp() + 0.5 - our_time
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _shown(address: str) -> str:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from monitoring.adapters.prefect_server import failures, fires, limits, places, run_times, runs, vitals, waiting
+from monitoring.adapters.prefect_server import failures, fires, limits, own, places, run_times, runs, vitals, waiting
 from monitoring.adapters.prefect_server.api import Api
 from monitoring.adapters.prefect_server.collection import Collection
 from monitoring.config import Config
 from monitoring.errors import BadAnswer, ServerProblem
-from monitoring.model import ALWAYS_ASKED, FlowRun, Ledger, Observation, OwnRuns, Query, ServerState
+from monitoring.model import ALWAYS_ASKED, FlowRun, Ledger, Observation, Query, ServerState
 from monitoring.policy import Policies
 from monitoring.report import Totals, unseen
 
@@ -59,7 +59,7 @@ class ServerReader:
         if server.problem:
             return seen
 
-        own = places.own_flows(collection)
+        ours = places.own_flows(collection)
         if not collection.coverage.has("flows"):
             # Without their ids, our own runs cannot be told from the user's.
             for name in ALWAYS_ASKED:
@@ -68,12 +68,12 @@ class ServerReader:
         all_active, all_overdue = runs.active(collection), runs.overdue(collection)
         all_ended = runs.ended(collection, since)
         deployed = places.deployments(collection)
-        our_deployments = tuple(d for d in deployed.deployments.values() if d.flow_id in own)
-        deployments = {key: d for key, d in deployed.deployments.items() if d.flow_id not in own}
+        our_deployments = tuple(d for d in deployed.deployments.values() if d.flow_id in ours)
+        deployments = {key: d for key, d in deployed.deployments.items() if d.flow_id not in ours}
         names = deployed.names
-        active, our_active = _split(all_active, own)
-        overdue, our_overdue = _split(all_overdue, own)
-        ended, our_ended = _split(all_ended, own)
+        active, our_active = _split(all_active, ours)
+        overdue, our_overdue = _split(all_overdue, ours)
+        ended, _ = _split(all_ended, ours)
         if target.runs_without_deployment:
             deployments |= places.flows_without_deployment(collection, [*active, *overdue, *ended], ledger, names)
         beats = runs.heartbeats(collection, active, deployments)
@@ -105,8 +105,8 @@ class ServerReader:
                 "upcoming": tuple(waiting.upcoming(collection, pools, deployments, active)),
                 "backlogs": waiting.backlogs(collection, pools, overdue),
                 "limits": limits.limits(collection, active),
-                "own": OwnRuns(deployments=our_deployments, ended=tuple(our_ended), active=(*our_active, *our_overdue)),
-                "vitals": vitals.vitals(collection, ended),
+                "own": own.own_runs(collection, our_deployments, deployed.schedules, (*our_active, *our_overdue)),
+                "vitals": vitals.vitals(collection),
                 "flow_names": names,
                 "last_success": successes,
                 "history_since": runs.history_since(collection) if never else None,
