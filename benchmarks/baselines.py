@@ -26,7 +26,7 @@ RUNS = 150
 ONE_IN = 30
 FACTORS = (1.5, 2.0, 3.0, 5.0)
 HANGS = math.inf
-#: Between these, in seconds, lies what a deployment's runs usually take; ``Slow.floor`` spares much shorter ones anyway.
+#: Between these, in seconds, lies what a deployment's runs usually take; ``Slow.floor`` spares much shorter ones.
 SHORTEST, LONGEST = 10 * 60, 2 * 60 * 60
 
 Rule = Callable[[Sequence[float]], float]
