@@ -20,5 +20,20 @@ def flow_url(ui_url: str | None, flow_id: str) -> str | None:
     return _page(ui_url, "flows/flow", flow_id)
 
 
+def work_pool_url(ui_url: str | None, name: str) -> str | None:
+    """The page of a work pool, which goes by its name; None without a UI."""
+    return _page(ui_url, "work-pools/work-pool", name)
+
+
+def work_queue_url(ui_url: str | None, pool: str, queue: str) -> str | None:
+    """The page of a work queue, by names; None without a UI.
+
+    It is below its pool's in both of Prefect's UIs; the address by id, which ``UI_URL_FORMATS`` has, only the old one
+    knows.
+    """
+    page = work_pool_url(ui_url, pool)
+    return f"{page}/queue/{quote(queue, safe='')}" if page else None
+
+
 def _page(ui_url: str | None, kind: str, name: str) -> str | None:
     return f"{ui_url.rstrip('/')}/{kind}/{quote(name, safe='')}" if ui_url else None

@@ -1,19 +1,203 @@
-"""work-pool and work-queue."""
+"""work-pool and work-queue: work is due at a place where nothing starts it.
+
+What the runs wait for is what `late` says of them: one finding for the pool or the queue, with all that waits there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
+from typing import NamedTuple
 
-from monitoring.model import Finding, Ledger, Observation
+from monitoring.causes import Causes, full_name
+from monitoring.checks.findings import by_deployment, place_finding, runs_text
+from monitoring.checks.late import due_time
+from monitoring.config import WorkPoolPlace
+from monitoring.durations import spoken
+from monitoring.links import work_pool_url, work_queue_url
+from monitoring.model import (
+    Backlog,
+    Cause,
+    CauseKind,
+    Finding,
+    FlowRun,
+    Ledger,
+    Observation,
+    Severity,
+    Subject,
+    WorkPool,
+)
 from monitoring.policy import Policies
+
+#: A finding names at most so many of the deployments whose runs wait.
+_MOST_NAMED = 5
+
+
+class _Waiting(NamedTuple):
+    """A run that is due and has not started."""
+
+    run: FlowRun
+    due: datetime
+    deployment: str
+    cause: Cause | None
+
+
+#: What waits by the place that holds it up; what nothing explains by the pool in which it waits. Longest wait first.
+_Places = Mapping[tuple[CauseKind | None, str], Sequence[_Waiting]]
 
 
 def check_pools(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
-    """To come."""
-    return ()
+    """Find work pools where work is due and no worker lives, which are paused, or where work piles up."""
+    places = _places(observation, policies, now)
+    for pool in observation.work_pools.values():
+        policy = policies.of_pool(pool.name).work_pool
+        held_up = places.get(("work-pool", pool.name), ())
+        unexplained = places.get((None, pool.name), ())
+        if policy.enabled and held_up and now - held_up[0].due > policy.after:
+            yield _held_up(observation, pool, held_up, policy, now)
+        elif policy.enabled and not held_up and _grows(observation.backlogs.get(pool.name), unexplained, policy, now):
+            yield _growing(observation, pool, observation.backlogs[pool.name], unexplained, policy, now)
 
 
 def check_queues(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
-    """To come."""
-    return ()
+    """Find work queues that are paused and where work is due."""
+    places = _places(observation, policies, now)
+    for pool in observation.work_pools.values():
+        policy = policies.of_pool(pool.name).work_queue
+        for queue in pool.queues:
+            name = full_name(pool, queue)
+            held_up = places.get(("work-queue", name), ())
+            if not policy.enabled or not held_up or now - held_up[0].due <= policy.after:
+                continue
+            yield place_finding(
+                observation,
+                "work-queue",
+                Subject(kind="work-queue", id=queue.id, name=name),
+                severity="warning",
+                summary=f"{name}: paused, and {_wait(held_up)}",
+                observed=f"paused; {_wait(held_up)}, the oldest for {spoken(now - held_up[0].due)}",
+                expected=f"due work starts within {spoken(policy.after)}",
+                since=held_up[0].due,
+                url=work_queue_url(observation.server.ui_url, pool.name, queue.name),
+                run_ids=[one.run.id for one in held_up],
+                cause=held_up[0].cause,
+                evidence=_whose(held_up),
+            )
+
+
+def _held_up(
+    observation: Observation, pool: WorkPool, waiting: Sequence[_Waiting], policy: WorkPoolPlace, now: datetime
+) -> Finding:
+    first = waiting[0].due
+    if pool.paused:
+        what = seen = "paused"
+    elif pool.last_heartbeat:
+        what = "no live worker"
+        seen = f"last heartbeat of any worker {_moment(pool.last_heartbeat)}, {spoken(now - pool.last_heartbeat)} ago"
+        first = max(first, pool.last_heartbeat)
+    else:
+        what, seen = "no live worker", "no worker was ever there"
+    return _finding(
+        observation,
+        pool,
+        waiting,
+        severity="warning" if pool.paused else "critical",
+        summary=f"{pool.name}: {what}, and {_wait(waiting)}",
+        observed=f"{seen}; {_wait(waiting)}, the oldest for {spoken(now - waiting[0].due)}",
+        expected=f"due work starts within {spoken(policy.after)}",
+        since=first,
+    )
+
+
+def _grows(backlog: Backlog | None, waiting: Sequence[_Waiting], policy: WorkPoolPlace, now: datetime) -> bool:
+    """Whether runs pile up that nothing else explains."""
+    if backlog is None or len(waiting) < policy.growing_min or now - backlog.samples[0][0] < policy.growing_for:
+        return False
+    counts = [count for _, count in backlog.samples]
+    grown = all(before < after for before, after in pairwise(counts))
+    return grown and counts[-1] >= policy.growing_min
+
+
+def _growing(
+    observation: Observation,
+    pool: WorkPool,
+    backlog: Backlog,
+    waiting: Sequence[_Waiting],
+    policy: WorkPoolPlace,
+    now: datetime,
+) -> Finding:
+    counts = [count for _, count in backlog.samples]
+    grown_for = spoken(now - backlog.samples[0][0])
+    workers = "" if pool.live_workers is None else f"; live workers: {pool.live_workers:,}"
+    return _finding(
+        observation,
+        pool,
+        waiting,
+        severity="warning",
+        summary=f"{pool.name}: the backlog has grown for {grown_for}, from {counts[0]:,} to {runs_text(counts[-1])}",
+        observed=f"runs waiting, over {grown_for}: {', '.join(f'{count:,}' for count in counts)}{workers}",
+        expected=f"a backlog that does not grow for {spoken(policy.growing_for)}",
+        since=waiting[0].due,
+    )
+
+
+def _finding(
+    observation: Observation,
+    pool: WorkPool,
+    waiting: Sequence[_Waiting],
+    *,
+    severity: Severity,
+    summary: str,
+    observed: str,
+    expected: str,
+    since: datetime,
+) -> Finding:
+    return place_finding(
+        observation,
+        "work-pool",
+        Subject(kind="work-pool", id=pool.id, name=pool.name),
+        severity=severity,
+        summary=summary,
+        observed=observed,
+        expected=expected,
+        since=since,
+        url=work_pool_url(observation.server.ui_url, pool.name),
+        run_ids=[one.run.id for one in waiting],
+        cause=waiting[0].cause,
+        evidence=_whose(waiting),
+    )
+
+
+def _places(observation: Observation, policies: Policies, now: datetime) -> _Places:
+    """Sort the runs of watched deployments that wait by what they wait for.
+
+    What waits for a slot of a full limit is left out: another check tells of limits.
+    """
+    causes = Causes(observation)
+    places: dict[tuple[CauseKind | None, str], list[_Waiting]] = {}
+    scheduled = (run for run in observation.active if run.state_type == "SCHEDULED" and not run.retries_in_process)
+    for deployment, policy, runs in by_deployment(observation, policies, scheduled):
+        for run in runs if policy.watch else ():
+            due = due_time(observation, run)
+            cause = causes.of_run(deployment, run)
+            if due is None or due >= now or (cause and cause.reason == "limit-reached"):
+                continue
+            place = (cause.kind, cause.name) if cause else (None, run.work_pool or deployment.work_pool or "")
+            places.setdefault(place, []).append(_Waiting(run, due, deployment.name, cause))
+    return {place: sorted(waiting, key=lambda one: one.due) for place, waiting in places.items()}
+
+
+def _wait(waiting: Sequence[_Waiting]) -> str:
+    return "1 run waits" if len(waiting) == 1 else f"{len(waiting):,} runs wait"
+
+
+def _whose(waiting: Iterable[_Waiting]) -> list[str]:
+    """The deployments of which most runs wait."""
+    counts = Counter(one.deployment for one in waiting)
+    return [f"{name}: {runs_text(count)}" for name, count in counts.most_common(_MOST_NAMED)]
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"

@@ -11,11 +11,13 @@ from monitoring.adapters.prefect_server import rows
 from monitoring.adapters.prefect_server.collection import Collection, chunks
 from monitoring.adapters.prefect_server.rows import Row
 from monitoring.adapters.prefect_server.schedules import newest_due
-from monitoring.model import OWN_FLOWS, Deployment, FlowRun, Ledger, WorkPool, flow_key
+from monitoring.model import OWN_FLOWS, Deployment, FlowRun, Ledger, WorkPool, WorkQueue, flow_key
 
 #: Pools of these types have no workers that could be counted; the older agents send no heartbeats.
 _WITHOUT_WORKERS = ("prefect-agent",)
 _WITHOUT_WORKERS_SUFFIXES = (":push", ":managed")
+#: Besides the pools that something waits for, the workers of so many are counted: a request each.
+_MOST_POOLS_AHEAD = 200
 
 
 def own_flows(collection: Collection) -> frozenset[str]:
@@ -91,27 +93,34 @@ def work_pools(
     overdue: Sequence[FlowRun],
     deployments: Mapping[str, Deployment],
 ) -> dict[str, WorkPool]:
-    """All work pools by name; the workers of those that something waits for are counted."""
-    waited_for = {run.work_pool or deployments[run.key].work_pool for run in overdue if run.key in deployments}
+    """All work pools by name. Workers are counted where something waits, and where deployments may have work ahead."""
     pools = collection.rows("work-pools", "/work_pools/filter", {})
-    queues = collection.rows("work-queues", "/work_queues/filter", {})
-    placed = list(collection.values("work-queues", queues, lambda row: (row["work_pool_name"], rows.work_queue(row))))
+    queues: dict[str, list[WorkQueue]] = {}
+    rows_of_queues = collection.rows("work-queues", "/work_queues/filter", {})
+    named = collection.values("work-queues", rows_of_queues, lambda row: (row["work_pool_name"], rows.work_queue(row)))
+    for pool_name, queue in named:
+        queues.setdefault(pool_name, []).append(queue)
+    waiting = [*overdue, *(run for run in active if run.state_type == "PENDING")]
+    pools_waited_for = (run.work_pool or deployments[run.key].work_pool for run in waiting if run.key in deployments)
+    waited_for = set(filter(None, pools_waited_for))
+    used = {deployment.work_pool for deployment in deployments.values() if deployment.work_pool}
+    asked = waited_for | set(sorted(used - waited_for)[:_MOST_POOLS_AHEAD])
     found = {}
     for row in pools:
-        mine = [queue for pool_name, queue in placed if pool_name == row.get("name")]
-        live = _live_workers(collection, row) if row.get("name") in waited_for else None
-        for pool in collection.values("work-pools", [row], partial(rows.work_pool, queues=mine, live_workers=live)):
+        name = row.get("name")
+        workers = _workers(collection, row) if name in asked else None
+        make = partial(rows.work_pool, queues=queues.get(str(name), ()), workers=workers, now=collection.now)
+        for pool in collection.values("work-pools", [row], make):
             found[pool.name] = pool
     return found
 
 
-def _live_workers(collection: Collection, pool: Row) -> int | None:
+def _workers(collection: Collection, pool: Row) -> list[rows.WorkerRow] | None:
+    """The workers of a pool; None where it has none by its nature, or where they are not all known."""
     kind = str(pool.get("type"))
     if kind in _WITHOUT_WORKERS or kind.endswith(_WITHOUT_WORKERS_SUFFIXES):
         return None
     path = f"/work_pools/{quote(str(pool['name']), safe='')}/workers/filter"
     found = collection.rows("workers", path, {})
-    if not collection.coverage.has("workers"):
-        return None
     workers = list(collection.values("workers", found, rows.WorkerRow.model_validate))
-    return sum(worker.live(collection.now) for worker in workers)
+    return workers if collection.coverage.has("workers") else None

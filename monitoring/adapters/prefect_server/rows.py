@@ -177,8 +177,9 @@ def work_queue(row: Row) -> WorkQueue:
     )
 
 
-def work_pool(row: Row, queues: Sequence[WorkQueue], live_workers: int | None) -> WorkPool:
-    """Make a WorkPool of its row, its queues and what is known of its workers."""
+def work_pool(row: Row, queues: Sequence[WorkQueue], workers: Sequence[WorkerRow] | None, now: datetime) -> WorkPool:
+    """Make a WorkPool of its row, its queues and its workers, None where those are not known."""
+    beats = [worker.last_heartbeat_time for worker in workers or () if worker.last_heartbeat_time]
     return WorkPool(
         id=row["id"],
         name=row["name"],
@@ -187,5 +188,6 @@ def work_pool(row: Row, queues: Sequence[WorkQueue], live_workers: int | None) -
         concurrency_limit=row.get("concurrency_limit"),
         slots_taken=row.get("active_slots"),
         queues=tuple(queues),
-        live_workers=live_workers,
+        live_workers=None if workers is None else sum(worker.live(now) for worker in workers),
+        last_heartbeat=max(beats, default=None),
     )
