@@ -35,5 +35,10 @@ def work_queue_url(ui_url: str | None, pool: str, queue: str) -> str | None:
     return f"{page}/queue/{quote(queue, safe='')}" if page else None
 
 
+def concurrency_limits_url(ui_url: str | None) -> str | None:
+    """The page of all tag and global concurrency limits; None without a UI."""
+    return f"{ui_url.rstrip('/')}/concurrency-limits" if ui_url else None
+
+
 def _page(ui_url: str | None, kind: str, name: str) -> str | None:
     return f"{ui_url.rstrip('/')}/{kind}/{quote(name, safe='')}" if ui_url else None

@@ -202,8 +202,13 @@ class Holder(Value):
 
     flow_run_id: str
     name: str
-    #: Whether it still runs; a slot of a run that has ended is lost until somebody frees it.
+    #: The name of its state: ``Running``.
+    state_name: str = ""
+    #: When it began; of one that has ended, when it did.
+    since: AwareDatetime | None = None
+    #: A slot of a run that has ended is lost until somebody frees it.
     ended: bool = False
+    slots: int = 1
 
 
 class ConcurrencyLimit(Value):
@@ -216,6 +221,8 @@ class ConcurrencyLimit(Value):
     taken: int
     #: Who holds its slots, as far as the server shows it.
     holders: tuple[Holder, ...] = ()
+    #: Whether others than these may hold slots.
+    more_holders: bool = False
     #: RUNNING flow runs that wait for a slot, by run id: since when. Waiters of a global limit show nowhere.
     waiting: Mapping[str, AwareDatetime] = Field(default_factory=dict)
 
@@ -318,13 +325,15 @@ class FailedChild(Value):
 
 
 class Failure(Value):
-    """Why a run failed or crashed, from its logs and task runs; its texts are redacted."""
+    """Why a run failed or crashed, from its message, logs and task runs; its texts are redacted."""
 
     #: The failing task, where there is one.
     task: str | None = None
     #: The exception's type: ``ValueError``, ``httpx.ConnectError``.
     exception: str | None = None
-    #: The end of the traceback, or of the error's log lines.
+    #: The error in one line: ``ValueError: no rows``; the deepest failed run's.
+    reason: str = ""
+    #: The end of the traceback, or of the error's log lines; empty where there are none, or nobody asked.
     traceback: str = ""
     #: Names the error whatever numbers, ids, addresses and paths are in it; empty where nothing is known.
     error: str = ""
@@ -412,9 +421,7 @@ class EndedRun(Value):
     message: str = ""
     ended: AwareDatetime
     run_time: timedelta = timedelta(0)
-    #: The failed child that failed it, if that is known.
-    failed_child: FailedChild | None = None
-    #: Why it failed or crashed, if that was asked.
+    #: Why it failed or crashed, if it did.
     failure: Failure | None = None
 
 
