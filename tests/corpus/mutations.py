@@ -1,0 +1,138 @@
+"""The corpus put to the test: a check turned off, or a threshold moved by one step, must make a scenario fail.
+
+A server is loaded once, and judged under each configuration that it could tell from its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from monitoring.config import Config, Policy, Server, Watchdog
+from monitoring.policy import leaves, written
+from tests.corpus.bench import Bench
+from tests.corpus.judging import judge, prepare
+from tests.corpus.scenario import Scenario, World
+
+#: Settings that are no thresholds, and why no step of theirs is looked for.
+NO_THRESHOLDS = {
+    "owner": "a name that is shown",
+    "server.timeout": "how the API is asked, not what is found",
+    "server.attempts": "how the API is asked, not what is found",
+    "server.retry_budget": "how the API is asked, not what is found",
+    "server.page_size": "how the API is asked, not what is found",
+}
+_OTHERS = {"info": "warning", "warning": "critical", "critical": "info", "success": "failure", "failure": "success"}
+_SECOND = timedelta(seconds=1)
+#: Steps of numbers that are no whole ones.
+_STEPS = {"slow.deviations": 0.1, "slow.min_ratio": 0.01}
+
+
+@dataclass(frozen=True, order=True)
+class Mutation:
+    """A change of one setting by one step: ``up``, ``down``, or to the ``other`` value."""
+
+    field: str
+    step: str
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.step}"
+
+    @property
+    def check(self) -> str:
+        """The check whose setting it is; empty for what concerns them all."""
+        section, dot, _ = self.field.partition(".")
+        return section.replace("_", "-") if dot else ""
+
+    def of(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The configuration with this step taken; None where there is nothing to move."""
+        value = _value(Config.model_validate(config), self.field)
+        if value is None and self.field == "severity":
+            value = "critical"
+        moved = _moved(self, value)
+        if moved is None:
+            return None
+        changed: dict[str, Any] = deepcopy(dict(config))
+        *sections, name = self.field.split(".")
+        branch = changed
+        for section in sections:
+            branch = branch.setdefault(section, {})
+        branch[name] = written(moved) if isinstance(moved, timedelta) else moved
+        try:
+            Config.model_validate(changed)
+        except ValidationError:
+            return None
+        return changed
+
+
+def mutations() -> list[Mutation]:
+    """Every step of every setting that decides what is found."""
+    sections = [("", Policy()), ("watchdog.", Watchdog()), ("server.", Server())]
+    fields = {name: value for prefix, section in sections for name, value in leaves(section, unset=True, prefix=prefix)}
+    return [
+        Mutation(name, step)
+        for name, value in fields.items()
+        if name not in NO_THRESHOLDS
+        for step in (("other",) if isinstance(value, (bool, str)) or name == "severity" else ("up", "down"))
+    ]
+
+
+def survivors(place: Bench, scenarios: Iterable[Scenario], background: World) -> list[Mutation]:
+    """The mutations that no scenario notices.
+
+    Args:
+        place: A real server.
+        scenarios: Described servers, each of which is right as it stands.
+        background: What is on all of them.
+    """
+    known = list(scenarios)
+    alive = {mutation for mutation in mutations() if any(mutation.of(scenario.config) for scenario in known)}
+    for aims in (_aimed, _concerned):
+        for scenario in known:
+            candidates = sorted(mutation for mutation in alive if aims(mutation, scenario))
+            if candidates:
+                prepare(place, scenario, background)
+                alive.difference_update(_noticed(place, scenario, candidates))
+    return sorted(alive)
+
+
+def _noticed(place: Bench, scenario: Scenario, candidates: Iterable[Mutation]) -> Iterator[Mutation]:
+    for mutation in candidates:
+        config = mutation.of(scenario.config)
+        if config is not None and judge(place, scenario, config).deviations:
+            yield mutation
+
+
+def _aimed(mutation: Mutation, scenario: Scenario) -> bool:
+    """Whether a scenario was made for the setting."""
+    return mutation.field in scenario.thresholds
+
+
+def _concerned(mutation: Mutation, scenario: Scenario) -> bool:
+    """Whether a scenario may tell."""
+    return mutation.check in scenario.concerns if mutation.check else bool(scenario.expect)
+
+
+def _value(section: Any, field: str) -> Any:
+    for name in field.split("."):
+        section = getattr(section, name)
+    return section
+
+
+def _moved(mutation: Mutation, value: Any) -> Any:
+    sign = -1 if mutation.step == "down" else 1
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return _OTHERS.get(value)
+    if isinstance(value, timedelta):
+        moved = value + sign * _SECOND
+        return moved if moved > timedelta(0) else None
+    if isinstance(value, float):
+        return round(value + sign * _STEPS[mutation.field], 6)
+    return None if value is None else value + sign
