@@ -102,6 +102,10 @@ class Collection:
     def _first(self, path: str, body: Mapping[str, Any]) -> Sequence[Row]:
         return rows.rows_of(self.api.post(path, body), path)
 
+    def count(self, name: str, body: Mapping[str, Any]) -> int | None:
+        """Count a filter's flow runs; None without an answer."""
+        return self.ask(name, None, count_runs, self.api, body)
+
     def _flow_run(self, row: Row) -> FlowRun:
         return rows.flow_run(row, self.redact)
 
@@ -116,6 +120,18 @@ class Collection:
     def policy(self, deployment: Deployment) -> Policy:
         """The policy of a deployment."""
         return self.policies.of(deployment.name, deployment.tags, deployment.work_pool)
+
+
+def count_runs(api: Api, body: Mapping[str, Any]) -> int:
+    """Count a filter's flow runs.
+
+    Raises:
+        ServerProblem: The server does not say.
+    """
+    answer = api.post("/flow_runs/count", body)
+    if not isinstance(answer, int):
+        raise BadAnswer("the server answers /flow_runs/count with something that is no number")
+    return answer
 
 
 def chunks(values: Sequence[T], size: int = CHUNK) -> Iterable[Sequence[T]]:

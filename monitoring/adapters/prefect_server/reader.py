@@ -78,8 +78,8 @@ class ServerReader:
             deployments |= places.flows_without_deployment(collection, [*active, *overdue, *ended], ledger, names)
         beats = runs.heartbeats(collection, active, deployments)
         active = runs.read_again(collection, active, beats, deployments)
-        bad = runs.newest_bad(ended)
-        children = runs.failed_children(collection, bad)
+        bad = failures.unread(ended, deployments, ledger)
+        children = failures.failed_children(collection, bad)
         names |= places.flow_names(collection, {c.flow_id for found in children.values() for c in found} - names.keys())
         successes = runs.last_successes(collection, deployments, ended, ledger)
         never = runs.never_succeeded(collection, deployments, successes, ended, ledger)
@@ -88,6 +88,7 @@ class ServerReader:
             active = [run for run in active if run.key in deployments]
             overdue = [run for run in overdue if run.key in deployments]
         pools = places.work_pools(collection, active, overdue, deployments)
+        upcoming = waiting.upcoming(collection, pools, deployments, active)
         return seen.model_copy(
             update={
                 "deployments": deployments,
@@ -102,7 +103,8 @@ class ServerReader:
                 "samples": run_times.samples(collection, active, ended, deployments, ledger),
                 "missed": fires.missed(collection, deployments, deployed.schedules, ended, successes, ledger),
                 "nothing_ahead": fires.nothing_ahead(collection, deployments, deployed.schedules),
-                "upcoming": tuple(waiting.upcoming(collection, pools, deployments, active)),
+                "upcoming": upcoming.runs,
+                "upcoming_cut": upcoming.cut,
                 "backlogs": waiting.backlogs(collection, pools, overdue),
                 "limits": limits.limits(collection, active),
                 "own": own.own_runs(collection, our_deployments, deployed.schedules, (*our_active, *our_overdue)),

@@ -13,10 +13,9 @@ from itertools import takewhile
 from typing import Any
 
 from monitoring.adapters.prefect_server import rows
-from monitoring.adapters.prefect_server.collection import Collection, chunks
+from monitoring.adapters.prefect_server.collection import Collection, chunks, count_runs
 from monitoring.checks.stale import success_due_since
 from monitoring.checks.zombie import is_silent
-from monitoring.errors import BadAnswer
 from monitoring.model import OWN_FLOWS, Deployment, FlowRun, Heartbeats, Ledger
 from monitoring.report import Totals
 
@@ -190,33 +189,6 @@ def read_again(
     return [run for run in fresh if run and run.state_type in _ACTIVE]
 
 
-def failed_children(collection: Collection, parents: Sequence[FlowRun]) -> dict[str, tuple[FlowRun, ...]]:
-    """The failed and crashed runs that runs have started, by the parent's id, oldest end first."""
-    children: dict[str, list[FlowRun]] = {}
-    for chunk in chunks(parents):
-        filters = {"parent_flow_run_id": {"any_": [run.id for run in chunk]}, "state": _type("FAILED", "CRASHED")}
-        found = sorted(collection.runs("child-runs", {"flow_runs": filters}), key=end)
-        parent_of = _parents(collection, sorted({run.parent_task_run_id for run in found if run.parent_task_run_id}))
-        for run in found:
-            if parent := parent_of.get(run.parent_task_run_id or ""):
-                children.setdefault(parent, []).append(run)
-    return {parent: tuple(runs) for parent, runs in children.items()}
-
-
-def _parents(collection: Collection, task_run_ids: Sequence[str]) -> dict[str, str]:
-    parents: dict[str, str] = {}
-    for chunk in chunks(task_run_ids):
-        found = collection.rows("child-runs", "/task_runs/filter", {"task_runs": {"id": {"any_": chunk}}})
-        parents |= collection.values("child-runs", found, lambda row: (row["id"], row["flow_run_id"]))
-    return parents
-
-
-def newest_bad(ended_runs: Iterable[FlowRun]) -> list[FlowRun]:
-    """The runs that stand for their deployment now, where those failed or crashed; runs come oldest end first."""
-    newest = {run.key: run for run in ended_runs if run.state_type != "CANCELLED"}
-    return [run for run in newest.values() if run.state_type in ("FAILED", "CRASHED")]
-
-
 def failed_again(collection: Collection, ledger: Ledger) -> dict[str, FlowRun | None]:
     """Read the remembered runs again that stand for a failure: somebody may have run, marked or deleted them since.
 
@@ -310,18 +282,11 @@ def totals(collection: Collection, start: datetime, before: datetime) -> Totals:
     def count(*state_types: str) -> int:
         state = {"state": _type(*state_types)} if state_types else {}
         bodies = [{"flow_runs": {"end_time": window, **state, **some}} for some in whose]
-        return sum(_count(collection, body) - _count(collection, {**body, **ours}) for body in bodies)
+        return sum(count_runs(collection.api, body) - count_runs(collection.api, {**body, **ours}) for body in bodies)
 
     failed, crashed, cancelled = count("FAILED"), count("CRASHED"), count("CANCELLED")
     completed = count() - failed - crashed - cancelled
     return Totals(start=start, end=before, completed=completed, failed=failed, crashed=crashed, cancelled=cancelled)
-
-
-def _count(collection: Collection, body: Mapping[str, Any]) -> int:
-    answer = collection.api.post("/flow_runs/count", body)
-    if not isinstance(answer, int):
-        raise BadAnswer("the server answers /flow_runs/count with something that is no number")
-    return answer
 
 
 def end(run: FlowRun) -> datetime:
