@@ -22,7 +22,7 @@ from monitoring.report import Totals
 _ACTIVE = ("PENDING", "RUNNING", "CANCELLING", "PAUSED")
 _NOT_COMPLETED = ["SCHEDULED", *_ACTIVE, "FAILED", "CRASHED", "CANCELLED"]
 _MOST_HISTORIES = 200
-_MOST_SEARCHES = 500
+MOST_SEARCHES = 500
 _HEARTBEAT_HISTORY = timedelta(days=7)
 _HEARTBEAT_CHUNK = 1_000
 _FLOW_RUN = "prefect.flow-run."
@@ -41,9 +41,9 @@ def overdue(collection: Collection) -> list[FlowRun]:
     return _watched(collection, "due-runs", filters, "ID_DESC")
 
 
-def ended(collection: Collection, since: datetime) -> list[FlowRun]:
-    """All runs that ended between ``since`` and now, oldest first."""
-    filters = {"end_time": {"after_": _text(since), "before_": _text(collection.now)}}
+def ended(collection: Collection, since: datetime, until: datetime | None = None) -> list[FlowRun]:
+    """All runs that ended between ``since`` and ``until``, by default now, oldest first."""
+    filters = {"end_time": {"after_": _text(since), "before_": _text(until or collection.now)}}
     return sorted(_watched(collection, "ended-runs", filters, "END_TIME_DESC"), key=lambda run: (end(run), run.id))
 
 
@@ -220,20 +220,24 @@ def last_successes(
         if not known and policy.enabled and success_due_since(deployment, policy, collection.now):
             wanted.append(deployment)
     found: dict[str, FlowRun | None] = {}
-    for deployment in wanted[:_MOST_SEARCHES]:
-        filters = {
-            "deployment_id": {"any_": [deployment.id]},
-            # Asked for as what it is not: for COMPLETED itself, SQLite reads every success there is (6 s of a million).
-            "state": {"type": {"not_any_": _NOT_COMPLETED}},
-            "end_time": {"before_": _text(collection.now)},
-        }
-        body = {"flow_runs": filters, "sort": "END_TIME_DESC", "limit": 1}
-        answer = collection.first_runs("last-success", body)
+    for deployment in wanted[:MOST_SEARCHES]:
+        answer = newest_success(collection, deployment, collection.now)
         if answer is not None:
             found[deployment.id] = answer[0] if answer else None
-    if len(wanted) > _MOST_SEARCHES:
-        collection.note("last-success", "partial", f"searched for {_MOST_SEARCHES} of {len(wanted)} deployments")
+    if len(wanted) > MOST_SEARCHES:
+        collection.note("last-success", "partial", f"searched for {MOST_SEARCHES} of {len(wanted)} deployments")
     return found
+
+
+def newest_success(collection: Collection, deployment: Deployment, before: datetime) -> list[FlowRun] | None:
+    """The newest success of a deployment that ended before a moment, if there is any; None without an answer."""
+    filters = {
+        "deployment_id": {"any_": [deployment.id]},
+        # Asked for as what it is not: for COMPLETED itself, SQLite reads every success there is (6 s of a million).
+        "state": {"type": {"not_any_": _NOT_COMPLETED}},
+        "end_time": {"before_": _text(before)},
+    }
+    return collection.first_runs("last-success", {"flow_runs": filters, "sort": "END_TIME_DESC", "limit": 1})
 
 
 def never_succeeded(
