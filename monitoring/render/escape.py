@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
 
 from markupsafe import Markup
@@ -25,6 +26,8 @@ _MARKDOWN = re.compile(r"[\\`*_\[\]<>|~&$]")
 _LINE_START = re.compile(r"#{1,6}(?:\s|$)|[+-](?:\s|$)|[-:=](?=[-:=\s]|$)|\d{1,9}(?=[.)](?:\s|$))")
 #: What GitHub's Markdown links without being asked: addresses, ``www.`` and mail addresses.
 _AUTOLINK = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)", re.IGNORECASE)
+_BACKTICKS = re.compile(r"`+")
+_MOST_INDENT = 12
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 #: Invisible, without width, and no part of an address: it ends what would become a link.
 WORD_JOINER = "\u2060"
@@ -73,6 +76,24 @@ def markdown(text: str, limit: int = LIMIT) -> Markup:
         at = start.end() if start[0][0].isdigit() else 0
         escaped = f"{escaped[:at]}\\{escaped[at:]}"
     return Markup(escaped)
+
+
+def markdown_lines(lines: Iterable[str], limit: int = LIMIT) -> Markup:
+    """Put lines into a fenced block of Markdown, in which nothing is read as its language; indented as they were.
+
+    Args:
+        lines: Anything.
+        limit: The most characters of each line.
+    """
+    shown = [indented(line, limit) for line in lines]
+    longest = max((len(run) for line in shown for run in _BACKTICKS.findall(line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return Markup("\n".join([f"{fence}text", *shown, fence]))
+
+
+def indented(line: str, limit: int = LIMIT) -> str:
+    """Make one line of visible characters, and leave the spaces before it, as in a traceback."""
+    return " " * min(len(line) - len(line.lstrip(" ")), _MOST_INDENT) + clean(line, limit)
 
 
 def address(url: str | None) -> str | None:

@@ -14,7 +14,7 @@ import monitoring
 from monitoring.links import flow_run_url
 from monitoring.model import Cause, Finding
 from monitoring.render import words
-from monitoring.render.escape import markdown, markdown_link
+from monitoring.render.escape import markdown, markdown_lines, markdown_link
 from monitoring.report import DigestReport, HealthReport
 
 #: A page with thousands of rows is read by nobody, and drawn by few browsers.
@@ -23,6 +23,10 @@ MOST_ROWS = 50
 MOST_SYMPTOMS = 10
 #: Runs of one finding that are linked to.
 LINKED_RUNS = 3
+#: Findings of a group whose evidence is shown, and how much of it: pages, and not megabytes.
+MOST_WHYS = 10
+MOST_LINES = 10
+MOST_LINE = 200
 
 
 class Row(NamedTuple):
@@ -34,17 +38,19 @@ class Row(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Rows under one heading, and how many findings there are beyond them."""
+    """Rows under one heading, and how many findings there are beyond them; and those of the rows with evidence."""
 
     title: str
     total: int
     rows: Sequence[Row]
     more: int
+    whys: Sequence[Finding]
+    more_whys: int
 
 
 def health(report: HealthReport) -> str:
     """Render how the server stands now."""
-    return _render("health.md.jinja", report=report, groups=_by_check(report), infos=_group("", words.infos(report)))
+    return _render("health.md.jinja", report=report, groups=_by_check(report), **_no_problems(report))
 
 
 def digest(report: DigestReport) -> str:
@@ -57,7 +63,7 @@ def digest(report: DigestReport) -> str:
         report=report.health,
         digest=report,
         groups=[group for group in groups if group.total],
-        infos=_group("", words.infos(report.health)),
+        **_no_problems(report.health),
         periods=[
             ("Yesterday", report.yesterday),
             ("The day before", report.day_before),
@@ -66,6 +72,10 @@ def digest(report: DigestReport) -> str:
         resolved=report.resolved[:MOST_ROWS],
         more_resolved=len(report.resolved[MOST_ROWS:]),
     )
+
+
+def _no_problems(report: HealthReport) -> dict[str, Group]:
+    return {"infos": _group("", words.infos(report)), "unknowns": _group("", words.unknowns(report))}
 
 
 def _by_check(report: HealthReport) -> list[Group]:
@@ -86,7 +96,8 @@ def _group(title: str, findings: Sequence[Finding], symptoms: dict[str, tuple[Fi
         shown = under[:MOST_SYMPTOMS]
         rows.append(Row(finding, shown, len(under) - len(shown)))
         lines += 1 + len(shown)
-    return Group(title, len(findings), rows, len(findings) - len(rows))
+    whys = [row.finding for row in rows if row.finding.evidence]
+    return Group(title, len(findings), rows, len(findings) - len(rows), whys[:MOST_WHYS], len(whys[MOST_WHYS:]))
 
 
 def _render(template: str, **values: Any) -> str:
@@ -101,7 +112,14 @@ def _escape(value: object) -> Markup:
 
 
 def _subject(finding: Finding) -> Markup:
-    return markdown_link(words.subject(finding), finding.url, limit=120)
+    link = markdown_link(words.subject(finding), finding.url, limit=120)
+    return Markup(f"{link} ({markdown(words.owned(finding))})") if finding.owner else link
+
+
+def _evidence(lines: Sequence[str]) -> Markup:
+    more = len(lines) - MOST_LINES
+    kept = [*lines[: MOST_LINES - 1], f"and {words.counted(more + 1, 'more line')}"] if more > 0 else lines
+    return markdown_lines(kept, MOST_LINE)
 
 
 def _runs(finding: Finding, report: HealthReport) -> Markup:
@@ -135,6 +153,7 @@ _ENVIRONMENT.filters |= {
     "said": words.said,
     "runs": _runs,
     "cause": _cause,
+    "evidence": _evidence,
     "moment": words.moment,
     "counted": words.counted,
     "success": words.success,

@@ -23,6 +23,9 @@ _PART = 700
 #: Findings that a person reads in a chat; the rest is in the artifact.
 _MOST_LINES = 15
 _MOST_SYMPTOMS = 3
+#: Lines of evidence of one finding, and characters of each; the rest is in the artifact, too.
+_MOST_EVIDENCE = 2
+_EVIDENCE = 120
 _HEADER = 150
 
 
@@ -98,7 +101,9 @@ def _line(finding: Finding, symptoms: Sequence[Finding]) -> str:
     link = slack_link(words.subject(finding), finding.url, limit=100)
     line = f"{words.SEVERITY_SIGN[finding.severity]} {link}: {slack(words.said(finding), 200)}"
     line += f" ({finding.severity}, since {words.moment(finding.since)}"
+    line += f"; {slack(words.owned(finding), 100)}" if finding.owner else ""
     line += f"; cause: {slack(words.cause(finding.cause), 120)})" if finding.cause else ")"
+    line += "".join(f"\n      {slack(why, _EVIDENCE)}" for why in finding.evidence[:_MOST_EVIDENCE])
     if symptoms:
         names = [f"{other.check} {slack(words.subject(other), 60)}" for other in symptoms[:_MOST_SYMPTOMS]]
         more = len(symptoms) - len(names)
@@ -113,7 +118,15 @@ def _unseen(health: HealthReport) -> Iterable[dict[str, Any]]:
         yield _section(_packed(f"*What could not be seen* ({len(missing):,})", lines, _PART))
     infos = words.infos(health)
     if infos:
-        names = f"{words.counted(len(infos), 'subject')} could not be judged; the health artifact names them."
+        lines = [
+            f"• {slack_link(words.subject(f), f.url, limit=80)}: {slack(words.said(f), 150)}"
+            + (f" ({slack(words.owned(f), 100)})" if f.owner else "")
+            for f in infos
+        ]
+        yield _section(_packed(f"*For information* ({len(lines):,})", lines, _PART))
+    unknowns = words.unknowns(health)
+    if unknowns:
+        names = f"{words.counted(len(unknowns), 'subject')} could not be judged; the health artifact names them."
         yield {"type": "context", "elements": [_mrkdwn(slack(names))]}
 
 

@@ -29,6 +29,7 @@ def _row(finding: Finding) -> Row:
         "check": finding.check,
         "subject": clean(f"{finding.subject.kind} {finding.subject.name}"),
         "deployment": clean(finding.deployment) if finding.deployment else None,
+        "owner": clean(finding.owner) if finding.owner else None,
         "since": words.moment(finding.since),
         "observed": clean(finding.observed),
         "expected": clean(finding.expected),

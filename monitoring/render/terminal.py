@@ -14,7 +14,7 @@ from rich.text import Text
 
 from monitoring.model import Finding, Severity, Status
 from monitoring.render import words
-from monitoring.render.escape import address, clean
+from monitoring.render.escape import address, clean, indented
 from monitoring.render.slack import SlackMessage
 from monitoring.report import HealthReport
 
@@ -22,6 +22,8 @@ from monitoring.report import HealthReport
 PIPE_WIDTH = 160
 #: Findings shown; `--json` has them all.
 MOST_ROWS = 200
+#: Lines of evidence shown of one finding.
+MOST_LINES = 10
 
 _LINK = re.compile(r"<(?P<url>https?://[^|>]+)\|(?P<name>[^>]*)>")
 _BOLD = re.compile(r"\*(?P<text>[^*]+)\*")
@@ -46,7 +48,7 @@ def health(report: HealthReport) -> RenderableType:
     """Render how the server stands now: status, a table of findings, their addresses, and what was not seen."""
     parts: list[RenderableType] = [_status(report, words.moment(report.at))]
     if report.findings:
-        parts += [_table(report.findings), *_links(report.findings)]
+        parts += [_table(report.findings), *_links(report.findings), *_whys(report.findings)]
     parts += _unseen(report)
     if not report.server.problem:
         parts.append(Text(f"Looked at: {words.seen(report)}"))
@@ -107,9 +109,11 @@ def _table(findings: Sequence[Finding]) -> Table:
     for finding in findings[:MOST_ROWS]:
         symptom = finding.symptom_of in known
         table.add_row(
-            Text("  symptom" if symptom else finding.severity, style="dim" if symptom else _COLOURS[finding.severity]),
+            Text(
+                "  symptom" if symptom else _severity(finding), style="dim" if symptom else _COLOURS[finding.severity]
+            ),
             Text(finding.check),
-            _link(words.subject(finding), finding.url),
+            Text.assemble(_link(words.subject(finding), finding.url), _owner(finding)),
             Text(clean(words.said(finding))),
             Text(words.moment(finding.since)),
             Text(clean(words.cause(finding.cause)) if finding.cause else ""),
@@ -124,6 +128,27 @@ def _links(findings: Sequence[Finding]) -> list[Text]:
     more = len(findings) - MOST_ROWS
     if more > 0:
         lines.append(Text(f"and {words.counted(more, 'more finding')}: see --json"))
+    return lines
+
+
+def _severity(finding: Finding) -> str:
+    """What stands for a severity: what could not be judged is no information either."""
+    return "unknown" if finding.unknown and finding.severity == "info" else finding.severity
+
+
+def _owner(finding: Finding) -> str:
+    return f" ({clean(words.owned(finding))})" if finding.owner else ""
+
+
+def _whys(findings: Sequence[Finding]) -> list[Text]:
+    """What the findings rest on, each under its subject."""
+    lines: list[Text] = []
+    for finding in findings[:MOST_ROWS]:
+        if finding.evidence:
+            lines.append(Text(f"Why {finding.check} {clean(words.subject(finding), 80)}:"))
+            lines += [Text(f"    {indented(line)}", overflow="fold") for line in finding.evidence[:MOST_LINES]]
+            more = len(finding.evidence) - MOST_LINES
+            lines += [Text(f"    and {words.counted(more, 'more line')}: see --json")] if more > 0 else []
     return lines
 
 

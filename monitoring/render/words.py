@@ -54,7 +54,14 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 def subject(finding: Finding) -> str:
     """Name what a finding is about; a deployment's name speaks for itself, everything else says its kind."""
     kind, name = finding.subject.kind, finding.subject.name
+    if kind == "scheduler":
+        return f"scheduler of {name}"
     return name if kind == "deployment" else f"{kind.replace('-', ' ')} {name}"
+
+
+def owned(finding: Finding) -> str:
+    """Say who should look; empty where nobody is named."""
+    return f"owner: {finding.owner}" if finding.owner else ""
 
 
 def said(finding: Finding) -> str:
@@ -63,21 +70,25 @@ def said(finding: Finding) -> str:
 
 
 def cause(why: Cause) -> str:
-    """Write a cause in one string: ``work-pool etl: no-live-worker``."""
-    return f"{why.kind} {why.name}: {why.reason}"
+    """Write a cause in one string: ``work-pool etl: no-live-worker``; with the path that a failure took, if known."""
+    path = f" ({' > '.join(why.path)})" if why.path else ""
+    return f"{why.kind} {why.name}: {why.reason}{path}"
 
 
 def heads(report: HealthReport) -> tuple[Finding, ...]:
     """The problems: findings that are no symptoms of another one in the report, and not merely informational."""
-    problems = _problems(report)
-    return tuple(finding for finding in problems.values() if finding.symptom_of not in problems)
+    roots = _roots(report)
+    return tuple(f for f in report.findings if f.severity != "info" and roots[f.fingerprint] is f)
 
 
 def infos(report: HealthReport) -> tuple[Finding, ...]:
-    """What is worth knowing and no problem: findings of severity info that are known, and no symptoms."""
-    known = {finding.fingerprint for finding in report.findings}
-    rows = (finding for finding in report.findings if finding.severity == "info" and not finding.unknown)
-    return tuple(finding for finding in rows if finding.symptom_of not in known)
+    """What is worth knowing and no problem, and no symptom of one."""
+    roots = _roots(report)
+    return tuple(
+        finding
+        for finding in report.findings
+        if finding.severity == "info" and not finding.unknown and roots[finding.fingerprint].severity == "info"
+    )
 
 
 def unknowns(report: HealthReport) -> tuple[Finding, ...]:
@@ -87,20 +98,28 @@ def unknowns(report: HealthReport) -> tuple[Finding, ...]:
 
 def symptoms(report: HealthReport) -> dict[str, tuple[Finding, ...]]:
     """The symptoms by the fingerprint of the problem that they come from, however many steps away it is."""
-    problems = _problems(report)
+    roots = _roots(report)
     found: dict[str, list[Finding]] = {}
-    for finding in problems.values():
-        head, seen = finding, {finding.fingerprint}
-        while head.symptom_of in problems and head.symptom_of not in seen:
-            head = problems[head.symptom_of]
-            seen.add(head.fingerprint)
-        if head is not finding:
-            found.setdefault(head.fingerprint, []).append(finding)
+    for finding in report.findings:
+        root = roots[finding.fingerprint]
+        if root is not finding and root.severity != "info" and not (finding.severity == "info" and finding.unknown):
+            found.setdefault(root.fingerprint, []).append(finding)
     return {head: tuple(rows) for head, rows in found.items()}
 
 
-def _problems(report: HealthReport) -> dict[str, Finding]:
-    return {finding.fingerprint: finding for finding in report.findings if finding.severity != "info"}
+def _roots(report: HealthReport) -> dict[str, Finding]:
+    """By fingerprint the finding at the end of the chain of causes. A problem never comes from what is none."""
+    everything = {finding.fingerprint: finding for finding in report.findings}
+    problems = {key: finding for key, finding in everything.items() if finding.severity != "info"}
+    roots = {}
+    for finding in report.findings:
+        causes = everything if finding.severity == "info" else problems
+        root, seen = finding, {finding.fingerprint}
+        while (cause := causes.get(root.symptom_of or "")) and cause.fingerprint not in seen:
+            root = cause
+            seen.add(cause.fingerprint)
+        roots[finding.fingerprint] = root
+    return roots
 
 
 def headline(report: HealthReport) -> str:

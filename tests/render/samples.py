@@ -43,6 +43,9 @@ def finding(
     runs: int = 1,
     cause: Cause | None = None,
     symptom_of: str | None = None,
+    owner: str | None = None,
+    unknown: bool = False,
+    evidence: tuple[str, ...] = (),
 ) -> Finding:
     """Make a finding about a deployment."""
     return Finding(
@@ -61,6 +64,9 @@ def finding(
         url=f"{UI}/deployments/deployment/{quote(name, safe='')}",
         cause=cause,
         symptom_of=symptom_of,
+        owner=owner,
+        unknown=unknown,
+        evidence=evidence,
     )
 
 
@@ -96,7 +102,14 @@ def bad() -> HealthReport:
         observed="3 runs in a row failed; the last: ValueError: no rows in orders_2026_03_09",
         expected="the latest ended run completes",
         runs=3,
-        cause=Cause(kind="flow-run", name="load-orders", reason="failed"),
+        cause=Cause(kind="flow-run", name="load-orders", reason="failed", path=("etl/nightly", "load-orders", "read")),
+        owner="data",
+        evidence=(
+            "Traceback (most recent call last):",
+            '  File "etl.py", line 12, in read',
+            '    raise ValueError(f"no rows in {table}")',
+            "ValueError: no rows in orders_2026_03_09",
+        ),
     )
     pool = Cause(kind="work-pool", name="k8s", reason="no-live-worker")
     late = finding(
@@ -125,10 +138,51 @@ def bad() -> HealthReport:
         ),
         late,
         finding("late", "reports/hourly", observed="1 run due for 20 min", cause=pool, symptom_of=late.fingerprint),
-        finding("crashed", f"ml/{HOSTILE}", summary=f"crashed in {HOSTILE}", observed="1 run crashed"),
+        finding(
+            "crashed",
+            f"ml/{HOSTILE}",
+            summary=f"crashed in {HOSTILE}",
+            observed="1 run crashed",
+            owner=HOSTILE,
+            evidence=("````", f"~~~ {HOSTILE} </details>", "\x1b[2Jgone"),
+        ),
         finding("stale", "crm/sync", severity="critical", observed="last success 2 d ago", expected="one within 2 h"),
         finding("slow", "ml/train", observed="running for 5 h", expected="at most 2 h"),
-        finding("zombie", "ml/score", severity="info", summary="never sent a heartbeat: dead or alive is unknown"),
+        scheduler_finding(),
+        finding(
+            "slow",
+            "crm/export",
+            severity="info",
+            summary="its latest run took 9 min, usually 4 min",
+            observed="9 min",
+            owner="sales",
+            evidence=("median 4 min in January, 9 min in February",),
+        ),
+        finding("paused", "old/import", severity="info", summary="paused for 20 d", observed="paused", runs=0),
+        finding(
+            "zombie",
+            "ml/score",
+            severity="info",
+            summary="never sent a heartbeat: dead or alive is unknown",
+            unknown=True,
+        ),
+    )
+
+
+def scheduler_finding() -> Finding:
+    """What is found when nothing is scheduled any more."""
+    return Finding(
+        fingerprint=fingerprint("prod", "server", "scheduler", "prod"),
+        check="server",
+        severity="critical",
+        subject=Subject(kind="scheduler", id="prod", name="prod"),
+        summary="prod: its scheduler makes no runs, 12 deployments will not run",
+        observed="12 deployments with active schedules and nothing scheduled ahead",
+        expected="runs scheduled ahead for every active schedule, by the server's own service",
+        since=NOW - timedelta(minutes=40),
+        url=UI,
+        cause=Cause(kind="scheduler", name="prod", reason="not-scheduling"),
+        evidence=("Only the server's log says why: look there for errors of its scheduler.",),
     )
 
 
@@ -206,10 +260,19 @@ def unknown_digest(health: HealthReport) -> DigestReport:
 def crowd(number: int) -> HealthReport:
     """Make a report of many findings, every second one a symptom, with long and hostile names and messages."""
     heads = [
-        finding(check, f"flow-{n}/{HOSTILE}", severity="critical", summary="&<>" * 200, observed="x" * 5_000)
+        finding(
+            check,
+            f"flow-{n}/{HOSTILE}",
+            severity="critical",
+            summary="&<>" * 200,
+            observed="x" * 5_000,
+            owner="&" * 80,
+            evidence=("&`" * 5_000,) * 30,
+        )
         for n in range(number // 2)
         for check in (CHECKS[n % len(CHECKS)],)
     ]
     under = [finding("stale", f"sub-{n}/x", symptom_of=heads[n % 7].fingerprint) for n in range(number // 2)]
+    under += [finding("paused", f"idle-{n}/{HOSTILE}", severity="info", owner="&" * 80) for n in range(100)]
     missing = tuple(Query(name=f"query-{n}", outcome="failed", detail="&" * 500) for n in range(100))
     return report(*heads, *under, coverage=Coverage(queries=missing))

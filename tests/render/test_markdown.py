@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from markdown_it import MarkdownIt
 
-from monitoring.model import Finding
+from monitoring.model import Cause, Finding
 from monitoring.render import markdown
 from monitoring.report import DigestReport
 from tests.render import samples
@@ -64,9 +64,52 @@ def test_thousands_of_findings_stay_readable_and_are_counted() -> None:
 
 
 def test_what_could_not_be_judged_does_not_look_like_a_problem() -> None:
-    text = markdown.health(samples.report(samples.finding("zombie", "ml/score", severity="info")))
+    text = markdown.health(samples.report(samples.finding("zombie", "ml/score", severity="info", unknown=True)))
     assert "🟢 **OK**: Nothing is wrong." in text
     assert text.index("Could not be judged") < text.index("ml/score")
+
+
+def test_what_is_worth_knowing_does_not_look_like_a_problem() -> None:
+    text = markdown.health(samples.report(samples.finding("paused", "old/import", severity="info")))
+    assert "🟢 **OK**: Nothing is wrong." in text
+    assert text.index("For information") < text.index("old/import")
+    assert "Could not be judged" not in text
+
+
+def test_information_that_a_problem_explains_stands_under_it() -> None:
+    cause = samples.finding("failed", "a/cause")
+    known = samples.finding("slow", "a/slower", severity="info", symptom_of=cause.fingerprint)
+    text = markdown.health(samples.report(cause, known))
+    assert text.index("↳ symptom") < text.index("a/slower")
+    assert "For information" not in text
+
+
+def test_who_should_look_is_named() -> None:
+    finding = samples.finding("failed", "a/b", owner="data")
+    for text in (markdown.health(samples.report(finding)), markdown.digest(samples.digest(samples.report(finding)))):
+        assert "(owner: data) |" in text
+
+
+def test_evidence_is_shown_as_it_is_and_cannot_end_its_block() -> None:
+    lines = ("  File x", "```", "</code></pre>", samples.HOSTILE)
+    text = markdown.health(samples.report(samples.finding("failed", "a/b", evidence=lines)))
+    (block,) = [token.content for token in GITHUB.parse(text) if token.type == "fence"]
+    assert block.splitlines() == list(lines)
+
+
+@pytest.mark.parametrize(("number", "said"), [(10, "line 9"), (11, "and 2 more lines")])
+def test_evidence_is_bounded_and_the_rest_is_counted(number: int, said: str) -> None:
+    lines = tuple(f"line {n}" for n in range(number))
+    text = markdown.health(samples.report(samples.finding("failed", "a/b", evidence=lines)))
+    (block,) = [token.content for token in GITHUB.parse(text) if token.type == "fence"]
+    assert block.splitlines()[-1] == said
+    assert len(block.splitlines()) == markdown.MOST_LINES
+
+
+def test_the_way_that_a_failure_took_is_shown() -> None:
+    cause = Cause(kind="flow-run", name="load", reason="failed", path=("a/b", "load", "read"))
+    text = markdown.health(samples.report(samples.finding("failed", "a/b", cause=cause)))
+    assert "flow-run load: failed (a/b \\> load \\> read)" in text
 
 
 def test_a_symptom_of_a_symptom_is_shown_under_the_first_cause() -> None:

@@ -39,4 +39,4 @@ def test_a_terminal_gets_links_and_no_control_characters_of_others() -> None:
 def test_many_findings_are_bounded_and_counted() -> None:
     stream = io.StringIO()
     terminal.console(stream).print(terminal.health(samples.crowd(1_000)))
-    assert "and 800 more findings: see --json" in stream.getvalue()
+    assert "and 900 more findings: see --json" in stream.getvalue()
