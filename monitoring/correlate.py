@@ -11,6 +11,7 @@ from monitoring.model import CauseKind, CauseReason, CheckName, Finding, Ledger,
 _HEADS: frozenset[CheckName] = frozenset({"work-pool", "work-queue", "concurrency", "server"})
 #: What waits, or does not come, for a cause that lies elsewhere.
 _WAITING: frozenset[CheckName] = frozenset({"late", "stuck", "slow", "stale", "unscheduled", "ahead"})
+_ENDED_BADLY: tuple[CheckName, ...] = ("failed", "crashed")
 #: A deployment that is stale while one of these holds is stale because of it; the first that holds explains it.
 _EXPLAIN_STALE: tuple[CheckName, ...] = ("zombie", "stuck", "late", "crashed", "failed")
 
@@ -52,7 +53,7 @@ def _explained(
         cause = next((f for check in _EXPLAIN_STALE if (f := by_subject.get((finding.subject.id, check)))), None)
         if cause and finding.cause is None:
             finding = finding.model_copy(update={"cause": cause.cause})
-    elif finding.check in ("failed", "crashed"):
+    elif finding.check in _ENDED_BADLY:
         cause = _failed_child(finding, by_subject, ledger)
     if finding.check in _WAITING and cause is None and finding.cause:
         cause = by_cause.get(finding.cause.what)
@@ -62,9 +63,9 @@ def _explained(
 def _failed_child(
     finding: Finding, by_subject: Mapping[tuple[str, CheckName], Finding], ledger: Ledger
 ) -> Finding | None:
-    """The finding about the deployment that the failed child is a run of, if there is one."""
-    record = ledger.records.get(finding.subject.id)
-    child = record.last_ended.failed_child if record and record.last_ended else None
-    if child is None or child.deployment_id is None or child.deployment_id == finding.subject.id:
-        return None
-    return by_subject.get((child.deployment_id, "failed")) or by_subject.get((child.deployment_id, "crashed"))
+    """The finding about the deployment that the deepest failed run below is a run of, or one on the way there."""
+    record = ledger.records.get(finding.subject.key)
+    failure = record.last_ended.failure if record and record.last_ended else None
+    below = [child.deployment_id for child in reversed(failure.path) if child.deployment_id] if failure else []
+    found = (by_subject.get((key, check)) for key in below for check in _ENDED_BADLY)
+    return next((child for child in found if child and child.subject.id != finding.subject.id), None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import reduce
 
 from monitoring.baselines import with_run as with_run_time
+from monitoring.error_names import failure_of, one_line
+from monitoring.failure_paths import failing_path
 from monitoring.model import (
     MOST_MESSAGE,
     MOST_STREAK_IDS,
@@ -21,7 +22,8 @@ from monitoring.model import (
     Streak,
 )
 
-_RETURNED_STATES = re.compile(r"^\d+/\d+ states failed\.?$")
+#: So much is kept of the names on a failure's path.
+_MOST_NAME = 100
 
 
 def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger:
@@ -44,6 +46,8 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger
     for run in sorted(observation.ended, key=lambda run: (_end(run), run.id)):
         if run.end_time and ledger.recent.get(run.id) != run.end_time:
             records[run.key] = _with_run(records.get(run.key, Record()), run, observation)
+        elif run.id in observation.failures and run.key in records:
+            records[run.key] = _with_reason(records[run.key], run, observation)
     for key, sampled in observation.samples.items():
         records[key] = _with_samples(records.get(key, Record()), sampled)
     for key, success in observation.last_success.items():
@@ -92,6 +96,13 @@ def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
         }
     )
     return record.model_copy(update={"last_ended": ended, "streak": longer})
+
+
+def _with_reason(record: Record, run: FlowRun, observation: Observation) -> Record:
+    """Note why a run failed that was counted before: its logs may arrive after its end."""
+    if record.last_ended is None or record.last_ended.id != run.id:
+        return record
+    return record.model_copy(update={"last_ended": _ended(run, observation)})
 
 
 def _with_samples(record: Record, sampled: tuple[FlowRun, ...]) -> Record:
@@ -147,13 +158,23 @@ def _first_seen_schedule(deployment: Deployment, observation: Observation) -> da
 
 
 def _ended(run: FlowRun, observation: Observation) -> EndedRun:
-    plain = _plain(run).model_copy(update={"failure": observation.failures.get(run.id)})
-    child = failing_child(run, observation.failed_children.get(run.id, ()))
-    if child is None:
-        return plain
-    name = observation.flow_names.get(child.flow_id, child.name)
-    blamed = FailedChild(id=child.id, name=child.name, flow_name=name, deployment_id=child.deployment_id)
-    return plain.model_copy(update={"failed_child": blamed})
+    """What is kept of a run, and why it ended badly if it did."""
+    ended = _plain(run)
+    if run.state_type not in ("FAILED", "CRASHED"):
+        return ended
+    path = failing_path(run, observation.failed_children)
+    # Where nobody asked for more, its own message, or that of the run that failed it, has to do.
+    failure = observation.failures.get(run.id) or failure_of((path[-1] if path else run).message)
+    below = tuple(
+        FailedChild(
+            id=child.id,
+            name=one_line(child.name, _MOST_NAME),
+            flow_name=one_line(observation.flow_names.get(child.flow_id, child.name), _MOST_NAME),
+            deployment_id=child.deployment_id,
+        )
+        for child in path
+    )
+    return ended.model_copy(update={"failure": failure.model_copy(update={"path": below})})
 
 
 def _plain(run: FlowRun) -> EndedRun:
@@ -166,29 +187,6 @@ def _plain(run: FlowRun) -> EndedRun:
         ended=run.end_time or run.state_timestamp,
         run_time=run.total_run_time,
     )
-
-
-def failing_child(parent: FlowRun, children: tuple[FlowRun, ...]) -> FlowRun | None:
-    """Name the child that made its parent fail, where the parent's own message shows it.
-
-    A subflow's exception goes through its parent, which then ends with the same message; that of a run of
-    another deployment is told in a ``FailedRun: ...``; a parent that returns its children's states ends with
-    ``1/2 states failed.``. A parent that caught the child's
-    exception and failed of something else has another message, and no child is named.
-
-    Args:
-        parent: A run that failed or crashed.
-        children: Its failed or crashed children, oldest end first.
-    """
-    before = [child for child in children if parent.end_time is None or _end(child) <= parent.end_time]
-    same = [child for child in before if child.message and _tells_of(parent.message, child.message)]
-    if same:
-        return same[-1]
-    return before[-1] if before and _RETURNED_STATES.match(parent.message) else None
-
-
-def _tells_of(message: str, of: str) -> bool:
-    return message == of or message.endswith(f": {of}")
 
 
 def _end(run: FlowRun) -> datetime:

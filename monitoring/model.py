@@ -203,9 +203,9 @@ class Holder(Value):
     flow_run_id: str
     name: str
     #: The name of its state: ``Running``.
-    state_name: str = ""
+    state_name: str
     #: When it began; of one that has ended, when it did.
-    since: AwareDatetime | None = None
+    since: AwareDatetime
     #: A slot of a run that has ended is lost until somebody frees it.
     ended: bool = False
     slots: int = 1
@@ -496,6 +496,11 @@ class Subject(Value):
     kind: SubjectKind
     id: str
     name: str
+
+    @property
+    def key(self) -> str:
+        """The key under which the runs of a deployment or a flow are watched."""
+        return flow_key(self.id) if self.kind == "flow" else self.id
 
 
 class Cause(Value):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.ledger import failing_child, fold
+from monitoring.failure_paths import failing_child
+from monitoring.ledger import fold
 from monitoring.model import FlowRun, Ledger, StateType
 from tests.support.builders import NOW, OVERLAP, complete, deployment, hours, minutes, observation, run
 
@@ -137,8 +138,8 @@ def test_the_blamed_child_is_remembered_by_its_flow() -> None:
     last = fold(Ledger(), seen, OVERLAP).records["etl/nightly"].last_ended
 
     assert last is not None
-    assert last.failed_child is not None
-    assert (last.failed_child.flow_name, last.failed_child.name) == ("load-table", "name of child")
+    assert last.failure is not None
+    assert [(child.flow_name, child.name) for child in last.failure.path] == [("load-table", "name of child")]
 
 
 def test_a_search_is_remembered_even_when_it_found_nothing() -> None:

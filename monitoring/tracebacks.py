@@ -1,0 +1,88 @@
+"""Finds the end of a traceback in a log line: where it was raised, in whose code, and what was raised."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_HEAD = "Traceback (most recent call last):"
+#: Lines of the exception's own text, frames, and characters a line and altogether.
+_MOST_SAID = 3
+_MOST_FRAMES = 3
+_MOST_LINE = 160
+_MOST = 1_000
+#: The margin and the rules that Python draws around the parts of an exception group.
+_MARGIN = re.compile(r"^ *\| ?")
+_RULE = re.compile(r"^ *\+-+[-+ \d.]*$")
+_POINTER = re.compile(r"^[\s^~]+$")
+_OF_PREFECT = re.compile(r"""^  File "[^"]*site-packages[/\\]prefect[/\\]""")
+_OF_LIBRARY = re.compile(r"""^  File "(?:<frozen|[^"]*(?:site-packages|[/\\]lib[/\\]python3))""")
+_TYPE = re.compile(r"([A-Za-z_][\w.]{0,199})(?::|$)")
+
+
+def last_traceback(text: str) -> str:
+    """The last traceback in a log line, from its first word to the end of the line's text; empty where there is none.
+
+    What is to be redacted is cut off here and nowhere within: half a secret is not known by its form any more.
+    """
+    start = text.rfind(_HEAD)
+    return text[start:] if start >= 0 else ""
+
+
+def tells_of(text: str, exception: str) -> bool:
+    """Whether a log line has a traceback that ends in, or groups, an exception of this type.
+
+    Args:
+        text: The log line, as it came.
+        exception: The exception's type, with its module or without.
+    """
+    name = re.escape(exception.rpartition(".")[2])
+    return _HEAD in text and re.search(rf"^[ |+-]*(?:[\w.]*\.)?{name}(?::|\(| *$)", text, re.MULTILINE) is not None
+
+
+def traceback_end(traceback: str) -> str:
+    """The end of a traceback: the frames that matter, without Prefect's own, and what was raised; at most ten lines.
+
+    Args:
+        traceback: The traceback, redacted.
+    """
+    frames, said = _parts(traceback)
+    kept = _that_matter(frames)
+    lines = [*(line for frame in kept for line in frame), *said]
+    while kept and sum(len(line) + 1 for line in lines) > _MOST:
+        lines, kept = lines[len(kept[0]) :], kept[1:]
+    return "\n".join(lines)[:_MOST]
+
+
+def raised(traceback: str) -> str | None:
+    """The type of the exception that a traceback ends in, with its module; None where it is cut off."""
+    _, said = _parts(traceback)
+    named = _TYPE.match(said[0]) if said else None
+    return named[1] if named else None
+
+
+def _parts(traceback: str) -> tuple[list[tuple[str, ...]], list[str]]:
+    """The frames, each with its line of code, and the first lines of what was raised."""
+    lines = [_MARGIN.sub("", line) for line in traceback.splitlines()[1:] if not _RULE.match(line)]
+    frames: list[tuple[str, ...]] = []
+    for number, line in enumerate(lines):
+        if line.startswith('  File "'):
+            frames.append((_cut(line),))
+        elif not line.startswith(" ") and line:
+            said = [_cut(rest) for rest in lines[number:] if rest.strip()]
+            return frames, said[:_MOST_SAID]
+        elif frames and len(frames[-1]) == 1 and line.startswith("    ") and not _POINTER.match(line):
+            frames[-1] = (*frames[-1], _cut(line))
+    return frames, []
+
+
+def _that_matter(frames: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The last frames, the last of the user's own code among them."""
+    outside = [frame for frame in frames if not _OF_PREFECT.match(frame[0])] or list(frames)
+    last = outside[-_MOST_FRAMES:]
+    own = [frame for frame in outside if not _OF_LIBRARY.match(frame[0])]
+    return last if not own or own[-1] in last else [own[-1], *last[1:]]
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _MOST_LINE else line[: _MOST_LINE - 1] + "…"
