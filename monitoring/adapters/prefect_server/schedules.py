@@ -1,4 +1,4 @@
-"""When a deployment was due, by Prefect's own schedule arithmetic.
+"""When a deployment was due and will be, by Prefect's own schedule arithmetic.
 
 Other cron libraries disagree with it at the change to summer time, so the server's own classes are
 used (prefect/server/schemas/schedules.py, ``get_dates``).
@@ -8,24 +8,97 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any
 
 from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError, model_validator
 
-_SCHEDULE: TypeAdapter[CronSchedule | IntervalSchedule | RRuleSchedule] = TypeAdapter(
-    IntervalSchedule | CronSchedule | RRuleSchedule
-)
-# Spans to look back over, shortest first: `get_dates` counts forward from a start and gives up after 1,000
-# candidates, so the newest dates before a moment are found by starting just far enough before it.
+Rows = Iterable[Mapping[str, Any]]
+
+# `get_dates` gives up after so many candidates.
 _MOST_CANDIDATES = 1_000
-_LOOK_BACK = tuple(timedelta(minutes=m) for m in (10, 120, 1_440, 11_520, 46_080, 207_360, 1_054_080))
+# Spans to look back over, shortest first: `get_dates` counts forward from a start, so the newest dates before a
+# moment are found by starting just far enough before it. The longest holds two 29ths of February.
+_LOOK_BACK = tuple(timedelta(hours=hours) for hours in (2, 8 * 24, 144 * 24, 3_000 * 24))
+_A_MOMENT = timedelta(microseconds=1)
+_A_DAY = 86_400
+# RRULE frequencies by dateutil's numbers: DAILY, HOURLY, MINUTELY and SECONDLY, and the seconds of their steps.
+_STEPS = {3: _A_DAY, 4: 3_600, 5: 60, 6: 1}
+_MOST_STEPS = 250_000
+# How many days a month has at the most, where that is not 31.
+_SHORT_MONTHS = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
 
 
-def newest_due(schedules: Iterable[Mapping[str, Any]], *, until: datetime, count: int) -> tuple[datetime, ...]:
+class _Cron(CronSchedule):
+    """A cron line, without Prefect's own look through all of the machine's time zones (6 ms) at each."""
+
+    @model_validator(mode="after")
+    def validate_timezone(self) -> _Cron:
+        """Trust the server: an unknown time zone shows when dates are asked for."""
+        return self
+
+
+class _Interval(IntervalSchedule):
+    """An interval, likewise."""
+
+    @model_validator(mode="after")
+    def validate_timezone(self) -> _Interval:
+        """Trust the server; without a time zone, Prefect takes an offset for UTC."""
+        return self if self.timezone else self.model_copy(update={"timezone": "UTC"})
+
+
+class _BoundedRRule(RRuleSchedule):
+    """An RRULE schedule that is read no further than it is asked for.
+
+    dateutil walks a rule from its very beginning, often years ago, and one that never fires up to the year 9999.
+    """
+
+    since: datetime
+    until: datetime
+
+    def to_rrule(self) -> Any:
+        """Prefect's rule, cut at ``until``, and begun later where that changes none of the dates after ``since``.
+
+        Raises:
+            OverflowError: There would be too many steps to walk, or there never is a date.
+        """
+        rule: Any = super().to_rrule()
+        if hasattr(rule, "_dtstart"):
+            return self._bounded(rule)
+        rule._rrule = [self._bounded(part) for part in rule._rrule]
+        rule._exrule = [self._bounded(part) for part in rule._exrule]
+        return rule
+
+    def _bounded(self, rule: Any) -> Any:
+        begin = rule._dtstart
+        end = self.until.astimezone(begin.tzinfo)
+        step = _STEPS.get(rule._freq, _A_DAY) * rule._interval
+        if not _has_dates(rule) or (rule._bysetpos and step < _A_DAY):
+            raise OverflowError("a rule whose first date would be looked for until the year 9999")
+        if rule._freq in _STEPS and rule._count is None:
+            # Whole days of whole steps leave the dates as they are. A counted rule has to be counted from its start.
+            stride = math.lcm(step, _A_DAY)
+            spare = self.since.astimezone(begin.tzinfo) - begin - timedelta(days=1)
+            begin += timedelta(seconds=stride * max(0, int(spare.total_seconds() // stride)))
+        if min((end - begin).total_seconds() / step, rule._count or math.inf) > _MOST_STEPS:
+            raise OverflowError("a rule with too many dates since its beginning")
+        if rule._count is not None:
+            return rule
+        return rule.replace(dtstart=begin, until=min(end, rule._until) if rule._until else end)
+
+
+def _has_dates(rule: Any) -> bool:
+    """Whether a rule is for days that there are, and not for 30 February."""
+    if not rule._bymonth or not rule._bymonthday:
+        return True
+    return any(day <= _SHORT_MONTHS.get(month, 31) for month in rule._bymonth for day in rule._bymonthday)
+
+
+def newest_due(schedules: Rows, *, until: datetime, count: int) -> tuple[datetime, ...]:
     """Return the newest due times of schedules taken together, ascending.
 
     Many deployments share a few schedules, so what was computed for one is remembered.
@@ -38,33 +111,83 @@ def newest_due(schedules: Iterable[Mapping[str, Any]], *, until: datetime, count
     Raises:
         ValueError: A schedule that this version of Prefect cannot read.
     """
-    due = {date for row in schedules for date in _newest(json.dumps(row, sort_keys=True), until, count)}
+    due = {date for row in schedules for date in _newest(_text(row), until, count)}
     return tuple(sorted(due))[-count:]
 
 
-@lru_cache(maxsize=4096)
-def _newest(text: str, until: datetime, count: int) -> tuple[datetime, ...]:
+def due_between(schedules: Rows, *, after: datetime, until: datetime, most: int) -> tuple[datetime, ...]:
+    """Return the first due times of schedules taken together in a span of time, ascending.
+
+    Args:
+        schedules: As for ``newest_due``.
+        after: All due times are later.
+        until: No due time is later.
+        most: How many are wanted at most, up to 1,000.
+
+    Raises:
+        ValueError: A schedule that this version of Prefect cannot read.
+    """
+    due = {date for row in schedules for date in _first(_text(row), after, until, most)}
+    return tuple(sorted(due))[:most]
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, sort_keys=True)
+
+
+@lru_cache(maxsize=8192)
+def _read(text: str) -> _Cron | _Interval | RRuleSchedule:
     given = {key: value for key, value in json.loads(text).items() if value is not None}
+    kind = _Cron if "cron" in given else RRuleSchedule if "rrule" in given else _Interval
     try:
-        schedule = _SCHEDULE.validate_python(given)
+        return kind.model_validate(given)
     except ValidationError as error:
         raise ValueError(f"a schedule that Prefect's arithmetic does not read: {error.errors()[0]['msg']}") from None
-    dates: list[datetime] = []
-    for span in _LOOK_BACK:
-        dates = _between(schedule, until - span, until)
+
+
+@lru_cache(maxsize=8192)
+def _newest(text: str, until: datetime, count: int) -> tuple[datetime, ...]:
+    schedule = _read(text)
+    dates: tuple[datetime, ...] = ()
+    for span in _look_back(schedule, count):
+        dates = _all_between(schedule, until - span, until)
         if len(dates) >= count:
             break
-    return tuple(dates[-count:])
+    return dates[-count:]
 
 
-def _between(
-    schedule: CronSchedule | IntervalSchedule | RRuleSchedule, start: datetime, end: datetime
-) -> list[datetime]:
+def _look_back(schedule: _Cron | _Interval | RRuleSchedule, count: int) -> Sequence[timedelta]:
+    # From Python 3.13 on, an interval may be of another type, that knows months.
+    if isinstance(schedule, IntervalSchedule) and isinstance(schedule.interval, timedelta):
+        return (min(_LOOK_BACK[-1], min(_LOOK_BACK[-1], schedule.interval) * (count + 1)),)
+    return _LOOK_BACK
+
+
+def _all_between(schedule: _Cron | _Interval | RRuleSchedule, start: datetime, until: datetime) -> tuple[datetime, ...]:
     dates: list[datetime] = []
-    while start <= end:
-        batch = asyncio.run(schedule.get_dates(n=_MOST_CANDIDATES, start=start, end=end))
-        dates += [datetime.fromtimestamp(date.timestamp(), timezone.utc) for date in batch]
+    while start <= until:
+        batch = _dates(schedule, start, until, _MOST_CANDIDATES)
+        dates += batch
         if len(batch) < _MOST_CANDIDATES:
             break
-        start = dates[-1] + timedelta(seconds=1)
-    return [date for date in dates if date <= end]
+        start = batch[-1] + _A_MOMENT
+    return tuple(dates)
+
+
+@lru_cache(maxsize=8192)
+def _first(text: str, after: datetime, until: datetime, most: int) -> tuple[datetime, ...]:
+    return tuple(_dates(_read(text), after + _A_MOMENT, until, most)) if after < until else ()
+
+
+def _dates(schedule: _Cron | _Interval | RRuleSchedule, start: datetime, until: datetime, count: int) -> list[datetime]:
+    """Ask Prefect; a schedule that it cannot go on with (30 February) has no more dates for its scheduler either."""
+    if isinstance(schedule, RRuleSchedule):
+        schedule = _BoundedRRule.model_construct(
+            rrule=schedule.rrule, timezone=schedule.timezone, since=start, until=until
+        )
+    try:
+        dates = asyncio.run(schedule.get_dates(n=count, start=start, end=until))
+    except (ValueError, OverflowError, TypeError, LookupError):
+        return []
+    found = (datetime.fromtimestamp(date.timestamp(), timezone.utc) for date in dates)
+    return [date for date in found if start <= date <= until]
