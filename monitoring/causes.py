@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from monitoring.model import Cause, CauseKind, Deployment, FlowRun, Observation, WorkPool, WorkQueue, flow_key
 
@@ -22,6 +23,14 @@ _WAITING = ("SCHEDULED", "PENDING")
 def full_name(pool: WorkPool, queue: WorkQueue) -> str:
     """Name a work queue: its own name is unique only within its pool."""
     return f"{pool.name}/{queue.name}"
+
+
+class Full(NamedTuple):
+    """A limit of which no slot is left, its holders, and the cause of what waits for one."""
+
+    limit: int
+    holders: Sequence[FlowRun]
+    cause: Cause
 
 
 class Slots:
@@ -36,39 +45,41 @@ class Slots:
         """Sort the holders by where their slots are, once for all that is asked later."""
         self._whole = whole
         self._holders: dict[tuple[CauseKind, str], list[FlowRun]] = {}
+        self._known: dict[tuple[CauseKind, str], Full | None] = {}
         for run in active:
             for place in _held_by(run):
                 self._holders.setdefault(place, []).append(run)
 
-    def of_deployment(self, deployment: Deployment) -> Sequence[FlowRun]:
-        """The runs that hold slots of a deployment."""
-        return self._holders.get(("deployment", deployment.id), ())
+    def of_deployment(self, deployment: Deployment) -> Full | None:
+        """The limit of a deployment, if it has one and that is full."""
+        return self._full("deployment", deployment.name, deployment.id, deployment)
 
-    def of_pool(self, pool: WorkPool) -> Sequence[FlowRun]:
-        """The runs that hold slots of a work pool."""
-        return self._holders.get(("work-pool", pool.name), ())
+    def of_pool(self, pool: WorkPool) -> Full | None:
+        """The limit of a work pool, if it has one and that is full."""
+        return self._full("work-pool", pool.name, pool.name, pool)
 
-    def of_queue(self, pool: WorkPool, queue: WorkQueue) -> Sequence[FlowRun]:
-        """The runs that hold slots of a work queue."""
-        return self._holders.get(("work-queue", full_name(pool, queue)), ())
+    def of_queue(self, pool: WorkPool, queue: WorkQueue) -> Full | None:
+        """The limit of a work queue, if it has one and that is full."""
+        name = full_name(pool, queue)
+        return self._full("work-queue", name, name, queue)
 
-    def deployment_full(self, deployment: Deployment) -> bool:
-        """Whether a deployment has a limit, and no slot is left."""
-        return self._full(deployment.concurrency_limit, deployment.slots_taken, self.of_deployment(deployment))
+    def _full(self, kind: CauseKind, name: str, key: str, place: Deployment | WorkPool | WorkQueue) -> Full | None:
+        place_key = (kind, key)
+        if place_key not in self._known:
+            self._known[place_key] = self._judged(kind, name, place, self._holders.get(place_key, ()))
+        return self._known[place_key]
 
-    def pool_full(self, pool: WorkPool) -> bool:
-        """Whether a work pool has a limit, and no slot is left."""
-        return self._full(pool.concurrency_limit, pool.slots_taken, self.of_pool(pool))
-
-    def queue_full(self, pool: WorkPool, queue: WorkQueue) -> bool:
-        """Whether a work queue has a limit, and no slot is left."""
-        return self._full(queue.concurrency_limit, queue.slots_taken, self.of_queue(pool, queue))
-
-    def _full(self, limit: int | None, taken: int | None, holders: Sequence[FlowRun]) -> bool:
+    def _judged(
+        self, kind: CauseKind, name: str, place: Deployment | WorkPool | WorkQueue, holders: Sequence[FlowRun]
+    ) -> Full | None:
+        limit, taken = place.concurrency_limit, place.slots_taken
         if limit is None:
-            return False
+            return None
         # The server counts slots too that no run holds any more, and an older one does not say how many are taken.
-        return (taken is not None and taken >= limit) or (self._whole and len(holders) >= limit)
+        if (taken is None or taken < limit) and not (self._whole and len(holders) >= limit):
+            return None
+        longest = tuple(run.id for run in sorted(holders, key=_began)[:MOST_HOLDERS])
+        return Full(limit, holders, Cause(kind=kind, name=name, reason="limit-reached", flow_run_ids=longest))
 
 
 class Causes:
@@ -108,19 +119,35 @@ class Causes:
             deployment: Whose run it is.
             run: The run. Its own work pool and queue count before its deployment's.
         """
-        pool = self._observation.work_pools.get(run.work_pool or deployment.work_pool or "")
-        queue = self._queues.get((pool.name, run.work_queue or deployment.work_queue or "")) if pool else None
         if run.retries_in_process or run.state_type not in _WAITING:
             return None
         if run.state_type == "PENDING":
             # It was taken already: a pause comes too late for it, and it holds its slots.
-            return self._no_worker(pool)
-        held_up = self._paused(pool, queue) or self._no_worker(pool)
-        if held_up:
-            return held_up
+            return _no_worker(self._place(deployment, run)[0])
+        full = self.full(deployment, run)
+        return self.closed(deployment, run) or (full[0].cause if full else None)
+
+    def closed(self, deployment: Deployment, run: FlowRun) -> Cause | None:
+        """Why nothing starts at all where a run waits: a pause, or no live worker. Arguments as for ``of_run``."""
+        pool, queue = self._place(deployment, run)
+        if pool and pool.paused:
+            return Cause(kind="work-pool", name=pool.name, reason="paused")
+        if pool and queue and queue.paused:
+            return Cause(kind="work-queue", name=full_name(pool, queue), reason="paused")
+        return _no_worker(pool)
+
+    def full(self, deployment: Deployment, run: FlowRun) -> list[Full]:
+        """The full limits that a run must pass, first the one that holds it up now. Arguments as for ``of_run``."""
+        pool, queue = self._place(deployment, run)
+        limits = [
+            self.slots.of_queue(pool, queue) if pool and queue else None,
+            self.slots.of_pool(pool) if pool else None,
+            self.slots.of_deployment(deployment),
+        ]
         if run.state_name == "AwaitingConcurrencySlot":
-            return self._deployment_full(deployment) or self._place_full(pool, queue)
-        return self._place_full(pool, queue) or self._deployment_full(deployment)
+            # A worker had taken it before its deployment's limit refused it.
+            limits.reverse()
+        return [limit for limit in limits if limit]
 
     def stale(self, deployment: Deployment) -> Cause | None:
         """Why a deployment does not succeed: what keeps its runs from being made, from starting, or from ending.
@@ -150,46 +177,19 @@ class Causes:
             running = [run for run in running if _began(run) < deployment.due[-1]]
         return min(running, key=_began, default=None)
 
-    def _paused(self, pool: WorkPool | None, queue: WorkQueue | None) -> Cause | None:
-        if pool and pool.paused:
-            return Cause(kind="work-pool", name=pool.name, reason="paused")
-        if pool and queue and queue.paused:
-            return Cause(kind="work-queue", name=full_name(pool, queue), reason="paused")
-        return None
-
-    def _no_worker(self, pool: WorkPool | None) -> Cause | None:
-        if pool and pool.live_workers == 0:
-            return Cause(kind="work-pool", name=pool.name, reason="no-live-worker")
-        return None
-
-    def _place_full(self, pool: WorkPool | None, queue: WorkQueue | None) -> Cause | None:
-        if pool and queue and self.slots.queue_full(pool, queue):
-            return limit_cause("work-queue", full_name(pool, queue), self.slots.of_queue(pool, queue))
-        if pool and self.slots.pool_full(pool):
-            return limit_cause("work-pool", pool.name, self.slots.of_pool(pool))
-        return None
-
-    def _deployment_full(self, deployment: Deployment) -> Cause | None:
-        if self.slots.deployment_full(deployment):
-            return limit_cause("deployment", deployment.name, self.slots.of_deployment(deployment))
-        return None
-
-
-def limit_cause(kind: CauseKind, name: str, holders: Iterable[FlowRun]) -> Cause:
-    """The cause of what waits for a slot of a full limit.
-
-    Args:
-        kind: What the limit is of.
-        name: The name of that.
-        holders: Who holds its slots; those that have had them longest are named.
-    """
-    longest = sorted(holders, key=_began)[:MOST_HOLDERS]
-    return Cause(kind=kind, name=name, reason="limit-reached", flow_run_ids=tuple(run.id for run in longest))
+    def _place(self, deployment: Deployment, run: FlowRun) -> tuple[WorkPool | None, WorkQueue | None]:
+        pool = self._observation.work_pools.get(run.work_pool or deployment.work_pool or "")
+        queue = self._queues.get((pool.name, run.work_queue or deployment.work_queue or "")) if pool else None
+        return pool, queue
 
 
 def stale_cause(observation: Observation, deployment: Deployment) -> Cause | None:
     """Why a deployment does not succeed. For many deployments, make ``Causes`` once and ask them."""
     return Causes(observation).stale(deployment)
+
+
+def _no_worker(pool: WorkPool | None) -> Cause | None:
+    return Cause(kind="work-pool", name=pool.name, reason="no-live-worker") if pool and pool.live_workers == 0 else None
 
 
 def _held_by(run: FlowRun) -> Iterator[tuple[CauseKind, str]]:

@@ -1,14 +1,133 @@
-"""ahead."""
+"""ahead: work that is due soon will not be able to start, as things are now.
+
+At a place that is paused or has no live worker that is all work. At a full limit it is what would be late: what comes
+due while as many runs as the limit allows are expected to hold its slots, by how long such runs usually take.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timezone
+from typing import NamedTuple
 
-from monitoring.model import Finding, Ledger, Observation
+from monitoring.baselines import typical
+from monitoring.causes import Causes, Full, full_name
+from monitoring.checks.findings import by_deployment, place_finding, runs_text, whose_runs
+from monitoring.checks.work_places import last_heartbeat
+from monitoring.durations import spoken
+from monitoring.links import deployment_url, work_pool_url, work_queue_url
+from monitoring.model import Cause, Deployment, Finding, FlowRun, Ledger, Observation, Record, Subject
 from monitoring.policy import Policies
+
+_FOR_EVER = datetime.max.replace(tzinfo=timezone.utc)
+
+
+class _Due(NamedTuple):
+    """A run that is due soon, and what will hold it up: its place is closed, or a limit full until a time."""
+
+    run: FlowRun
+    at: datetime
+    deployment: Deployment
+    cause: Cause
+    limit: Full | None = None
+    until: datetime | None = None
 
 
 def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
-    """To come."""
-    return ()
+    """Find places where work is due soon that will not be able to start."""
+    places: dict[tuple[str, str], list[_Due]] = {}
+    for due in _held_up(observation, ledger, policies, now):
+        places.setdefault((due.cause.kind, due.cause.name), []).append(due)
+    for held_up in places.values():
+        yield _finding(observation, sorted(held_up, key=lambda due: (due.at, due.run.id)), now)
+
+
+def _held_up(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterator[_Due]:
+    causes = Causes(observation)
+    for deployment, policy, runs in by_deployment(observation, policies, observation.upcoming):
+        for run in runs if policy.watch and policy.ahead.enabled else ():
+            at = run.expected_start_time
+            if at is None or not now < at <= now + policy.ahead.within:
+                continue
+            if closed := causes.closed(deployment, run):
+                yield _Due(run, at, deployment, closed)
+                continue
+            for limit in causes.full(deployment, run):
+                until = _full_until(limit, ledger)
+                if until and until - policy.late.after > at:
+                    yield _Due(run, at, deployment, limit.cause, limit, until)
+                    break
+
+
+def _full_until(limit: Full, ledger: Ledger) -> datetime | None:
+    """Until when a limit is expected to be full; None where its holders do not tell."""
+    if limit.limit < 1:
+        return _FOR_EVER
+    ends = sorted(filter(None, (_expected_end(run, ledger) for run in limit.holders)), reverse=True)
+    return ends[limit.limit - 1] if len(ends) >= limit.limit else None
+
+
+def _expected_end(run: FlowRun, ledger: Ledger) -> datetime | None:
+    usual = typical(ledger.records.get(run.key, Record()).run_times)
+    # What it took before, in attempts or until a pause, is part of what it usually takes.
+    return run.state_timestamp + usual - run.total_run_time if usual and run.state_type == "RUNNING" else None
+
+
+def _finding(observation: Observation, held_up: Sequence[_Due], now: datetime) -> Finding:
+    first = held_up[0]
+    subject, url = _subject(observation, first)
+    what, seen, since = _trouble(observation, first, now)
+    cut = not observation.upcoming_cut.isdisjoint({subject.name, _pool_name(first)})
+    count = f"{'at least ' if cut else ''}{runs_text(len(held_up))} {'is' if len(held_up) == 1 else 'are'} due"
+    when = f"at {first.at:%H:%M} UTC" if first.at == held_up[-1].at else f"from {first.at:%H:%M} UTC on"
+    finding = place_finding(
+        observation,
+        "ahead",
+        subject,
+        severity="warning",
+        summary=f"{subject.name}: {count} {when}, in {spoken(first.at - now)}, and {what}",
+        observed=f"{seen}; {count}, the first at {_text(first.at)}",
+        expected=f"able to start at {_text(first.at)}",
+        since=since,
+        url=url,
+        run_ids=[due.run.id for due in held_up],
+        cause=first.cause,
+        evidence=whose_runs(due.deployment.name for due in held_up),
+    )
+    if subject.kind != "deployment":
+        return finding
+    return finding.model_copy(update={"flow": first.deployment.flow_name, "deployment": first.deployment.name})
+
+
+def _subject(observation: Observation, due: _Due) -> tuple[Subject, str | None]:
+    """The place, and its page."""
+    ui_url, deployment = observation.server.ui_url, due.deployment
+    pool = observation.work_pools.get(_pool_name(due))
+    if pool is None or due.cause.kind == "deployment":
+        return Subject(kind="deployment", id=deployment.id, name=deployment.name), deployment_url(ui_url, deployment.id)
+    if due.cause.kind == "work-pool":
+        return Subject(kind="work-pool", id=pool.id, name=pool.name), work_pool_url(ui_url, pool.name)
+    queue = next(queue for queue in pool.queues if full_name(pool, queue) == due.cause.name)
+    return Subject(kind="work-queue", id=queue.id, name=due.cause.name), work_queue_url(ui_url, pool.name, queue.name)
+
+
+def _trouble(observation: Observation, due: _Due, now: datetime) -> tuple[str, str, datetime]:
+    """What will hold a run up, of the place in a sentence; what was seen of it; and since when both hold."""
+    planned = due.run.created
+    if due.limit and due.until:
+        filled = max((run.state_timestamp for run in due.limit.holders), default=planned)
+        what = f"its limit of {due.limit.limit:,} will still be full"
+        holders = f", and what holds it is expected to run until {_text(due.until)}" if due.until < _FOR_EVER else ""
+        return what, f"limit of {due.limit.limit:,} full{holders}", max(planned, filled)
+    pool = observation.work_pools[_pool_name(due)]
+    if due.cause.reason == "paused":
+        return "it is paused", "paused", planned
+    return "it has no live worker", last_heartbeat(pool, now), max(planned, pool.last_heartbeat or planned)
+
+
+def _pool_name(due: _Due) -> str:
+    return due.run.work_pool or due.deployment.work_pool or ""
+
+
+def _text(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -5,14 +5,13 @@ What the runs wait for is what `late` says of them: one finding for the pool or 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
 
 from monitoring.causes import Causes, full_name
-from monitoring.checks.findings import by_deployment, place_finding, runs_text
+from monitoring.checks.findings import by_deployment, place_finding, runs_text, whose_runs
 from monitoring.checks.late import due_time
 from monitoring.config import WorkPoolPlace
 from monitoring.durations import spoken
@@ -30,9 +29,6 @@ from monitoring.model import (
     WorkPool,
 )
 from monitoring.policy import Policies
-
-#: A finding names at most so many of the deployments whose runs wait.
-_MOST_NAMED = 5
 
 
 class _Waiting(NamedTuple):
@@ -83,7 +79,7 @@ def check_queues(observation: Observation, ledger: Ledger, policies: Policies, n
                 url=work_queue_url(observation.server.ui_url, pool.name, queue.name),
                 run_ids=[one.run.id for one in held_up],
                 cause=held_up[0].cause,
-                evidence=_whose(held_up),
+                evidence=whose_runs(one.deployment for one in held_up),
             )
 
 
@@ -93,12 +89,9 @@ def _held_up(
     first = waiting[0].due
     if pool.paused:
         what = seen = "paused"
-    elif pool.last_heartbeat:
-        what = "no live worker"
-        seen = f"last heartbeat of any worker {_moment(pool.last_heartbeat)}, {spoken(now - pool.last_heartbeat)} ago"
-        first = max(first, pool.last_heartbeat)
     else:
-        what, seen = "no live worker", "no worker was ever there"
+        what, seen = "no live worker", last_heartbeat(pool, now)
+        first = max(first, pool.last_heartbeat or first)
     return _finding(
         observation,
         pool,
@@ -166,7 +159,7 @@ def _finding(
         url=work_pool_url(observation.server.ui_url, pool.name),
         run_ids=[one.run.id for one in waiting],
         cause=waiting[0].cause,
-        evidence=_whose(waiting),
+        evidence=whose_runs(one.deployment for one in waiting),
     )
 
 
@@ -189,15 +182,20 @@ def _places(observation: Observation, policies: Policies, now: datetime) -> _Pla
     return {place: sorted(waiting, key=lambda one: one.due) for place, waiting in places.items()}
 
 
+def last_heartbeat(pool: WorkPool, now: datetime) -> str:
+    """Say when any worker of a pool was last heard of.
+
+    Args:
+        pool: A work pool whose workers were counted.
+        now: The moment of the check.
+    """
+    last = pool.last_heartbeat
+    return (
+        f"last heartbeat of a worker {last:%Y-%m-%d %H:%M} UTC, {spoken(now - last)} ago"
+        if last
+        else "no worker was ever there"
+    )
+
+
 def _wait(waiting: Sequence[_Waiting]) -> str:
     return "1 run waits" if len(waiting) == 1 else f"{len(waiting):,} runs wait"
-
-
-def _whose(waiting: Iterable[_Waiting]) -> list[str]:
-    """The deployments of which most runs wait."""
-    counts = Counter(one.deployment for one in waiting)
-    return [f"{name}: {runs_text(count)}" for name, count in counts.most_common(_MOST_NAMED)]
-
-
-def _moment(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"
