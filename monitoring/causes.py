@@ -78,8 +78,7 @@ class Slots:
         # The server counts slots too that no run holds any more, and an older one does not say how many are taken.
         if (taken is None or taken < limit) and not (self._whole and len(holders) >= limit):
             return None
-        longest = tuple(run.id for run in sorted(holders, key=_began)[:MOST_HOLDERS])
-        return Full(limit, holders, Cause(kind=kind, name=name, reason="limit-reached", flow_run_ids=longest))
+        return Full(limit, holders, limit_cause(kind, name, holders))
 
 
 class Causes:
@@ -181,6 +180,18 @@ class Causes:
         pool = self._observation.work_pools.get(run.work_pool or deployment.work_pool or "")
         queue = self._queues.get((pool.name, run.work_queue or deployment.work_queue or "")) if pool else None
         return pool, queue
+
+
+def limit_cause(kind: CauseKind, name: str, holders: Iterable[FlowRun]) -> Cause:
+    """The cause of what waits for a slot of a full limit.
+
+    Args:
+        kind: What the limit is of.
+        name: The name of that.
+        holders: Who holds its slots; those that have done so longest are named.
+    """
+    longest = sorted(holders, key=_began)[:MOST_HOLDERS]
+    return Cause(kind=kind, name=name, reason="limit-reached", flow_run_ids=tuple(run.id for run in longest))
 
 
 def stale_cause(observation: Observation, deployment: Deployment) -> Cause | None:
