@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, get_args
 
 from monitoring.adapters.prefect_server.collection import Collection
@@ -26,11 +27,12 @@ def samples(
     """The newest completed runs of deployments whose run times are in question and not known yet, newest first.
 
     One request a deployment, once: the ledger remembers that it was made. Where more deployments are in question than
-    one check may ask for, the next checks ask for the others.
+    one check may ask for, it asks for those with the longest run times, and the next ones for the others.
     """
     completed = Counter(run.key for run in ended if run.state_type == "COMPLETED")
     wanted = []
-    for key, took in _longest(active, ended, ledger, collection.now).items():
+    judged = _judged(active, ended, ledger, collection.now)
+    for key, took in sorted(judged.items(), key=itemgetter(1), reverse=True):
         record = ledger.records.get(key, Record())
         if key not in deployments or record.run_times_searched:
             continue
@@ -48,10 +50,8 @@ def samples(
     return found
 
 
-def _longest(
-    active: Sequence[FlowRun], ended: Sequence[FlowRun], ledger: Ledger, now: datetime
-) -> dict[str, timedelta]:
-    """By key, the longest run time of those runs that a baseline may judge: the latest ended run, and all RUNNING."""
+def _judged(active: Sequence[FlowRun], ended: Sequence[FlowRun], ledger: Ledger, now: datetime) -> dict[str, timedelta]:
+    """By key, the longest of the run times that a baseline would judge: of the latest ended run, and of all RUNNING."""
     none = timedelta(0)
     last = {key: record.last_ended for key, record in ledger.records.items() if record.last_ended}
     judged = {key: run.run_time if run.state_type == "COMPLETED" else none for key, run in last.items()}

@@ -1,4 +1,4 @@
-"""zombie and slow: runs that read RUNNING."""
+"""zombie: runs that read RUNNING."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from demo.stack import Server
 from tests.support.looking import by_name, look
 from tests.support.relay import Asked, relayed
-from tests.support.seeding import HOUR, MINUTE, SECOND, Deployment, Run, Seed
+from tests.support.seeding import HOUR, MINUTE, SECOND, Run, Seed
 
 pytestmark = pytest.mark.integration
 
@@ -88,43 +88,3 @@ def test_a_run_that_ended_while_it_was_looked_at_is_no_zombie(prefect_server: Se
         seen = look(now, at=relay.url)
     assert set(seen.found) == {("zombie", "zombie/dead")}
     assert seen.missing == {}
-
-
-def test_slow_counts_time_in_running_and_yields_to_zombie(prefect_server: Server, world: Seed) -> None:
-    now = world.now
-    limit = 30 * MINUTE
-
-    def running(name: str, took: timedelta, **fields: Any) -> None:
-        run = world.run(world.deployment(f"slow/{name}"), "RUNNING", started=now - took, **fields)
-        world.heartbeats(run, (now - MINUTE - n * BEAT for n in range(3)))
-
-    running("running-not-yet", limit)
-    running("running", limit + SECOND)
-    # Two hours since it started, of which 29 minutes were work.
-    waited: dict[str, Any] = {"since": now - 10 * MINUTE, "run_count": 2}
-    running("retried-not-yet", 2 * HOUR, run_time=20 * MINUTE, **waited)
-    running("retried", 2 * HOUR, run_time=20 * MINUTE + SECOND, **waited)
-
-    def ended(name: str, took: timedelta, **fields: Any) -> Deployment:
-        deployment = world.deployment(f"slow/{name}")
-        end = now - HOUR
-        world.run(deployment, ended=end, started=end - took, **fields)
-        return deployment
-
-    ended("ended-not-yet", limit)
-    ended("ended", limit + SECOND)
-    ended("ended-waited", 3 * HOUR, run_time=limit)
-    again = ended("ended-quicker-since", HOUR)
-    world.run(again, ended=now - MINUTE, started=now - 2 * MINUTE)
-    forgiven = world.deployment("slow/forgiven")
-    world.run(forgiven, started=now - 26 * HOUR, ended=now - 24 * HOUR)
-
-    zombie = world.run(world.deployment("slow/zombie"), "RUNNING", started=now - 2 * HOUR)
-    world.heartbeats(zombie, (now - HOUR - n * BEAT for n in range(3)))
-
-    found = look(now, target={"window": "30h"}, slow={"limit": "30m"}).found
-    assert by_name(found, "slow") == dict.fromkeys(("running", "retried", "ended"), "warning")
-    assert by_name(found, "zombie") == {"zombie": "critical"}
-    assert len(found) == 4
-    assert look(now).status == "critical", "without a limit nothing is slow, and the zombie stays"
-    assert by_name(look(now).found, "slow") == {}
