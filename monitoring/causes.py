@@ -50,35 +50,45 @@ class Slots:
             for place in _held_by(run):
                 self._holders.setdefault(place, []).append(run)
 
-    def of_deployment(self, deployment: Deployment) -> Full | None:
+    def of_deployment(self, deployment: Deployment) -> Sequence[FlowRun]:
+        """The runs that hold slots of a deployment."""
+        return self._holders.get(("deployment", deployment.id), ())
+
+    def of_pool(self, pool: WorkPool) -> Sequence[FlowRun]:
+        """The runs that hold slots of a work pool."""
+        return self._holders.get(("work-pool", pool.name), ())
+
+    def of_queue(self, pool: WorkPool, queue: WorkQueue) -> Sequence[FlowRun]:
+        """The runs that hold slots of a work queue."""
+        return self._holders.get(("work-queue", full_name(pool, queue)), ())
+
+    def full_deployment(self, deployment: Deployment) -> Full | None:
         """The limit of a deployment, if it has one and that is full."""
-        return self._full("deployment", deployment.name, deployment.id, deployment)
+        return self._full("deployment", deployment.name, deployment, self.of_deployment(deployment))
 
-    def of_pool(self, pool: WorkPool) -> Full | None:
+    def full_pool(self, pool: WorkPool) -> Full | None:
         """The limit of a work pool, if it has one and that is full."""
-        return self._full("work-pool", pool.name, pool.name, pool)
+        return self._full("work-pool", pool.name, pool, self.of_pool(pool))
 
-    def of_queue(self, pool: WorkPool, queue: WorkQueue) -> Full | None:
+    def full_queue(self, pool: WorkPool, queue: WorkQueue) -> Full | None:
         """The limit of a work queue, if it has one and that is full."""
-        name = full_name(pool, queue)
-        return self._full("work-queue", name, name, queue)
+        return self._full("work-queue", full_name(pool, queue), queue, self.of_queue(pool, queue))
 
-    def _full(self, kind: CauseKind, name: str, key: str, place: Deployment | WorkPool | WorkQueue) -> Full | None:
-        place_key = (kind, key)
-        if place_key not in self._known:
-            self._known[place_key] = self._judged(kind, name, place, self._holders.get(place_key, ()))
-        return self._known[place_key]
-
-    def _judged(
+    def _full(
         self, kind: CauseKind, name: str, place: Deployment | WorkPool | WorkQueue, holders: Sequence[FlowRun]
     ) -> Full | None:
-        limit, taken = place.concurrency_limit, place.slots_taken
-        if limit is None:
+        if place.concurrency_limit is None:
             return None
+        if (kind, place.id) not in self._known:
+            self._known[kind, place.id] = self._judged(kind, name, place.concurrency_limit, place.slots_taken, holders)
+        return self._known[kind, place.id]
+
+    def _judged(
+        self, kind: CauseKind, name: str, limit: int, taken: int | None, holders: Sequence[FlowRun]
+    ) -> Full | None:
         # The server counts slots too that no run holds any more, and an older one does not say how many are taken.
-        if (taken is None or taken < limit) and not (self._whole and len(holders) >= limit):
-            return None
-        return Full(limit, holders, limit_cause(kind, name, holders))
+        full = (taken is not None and taken >= limit) or (self._whole and len(holders) >= limit)
+        return Full(limit, holders, limit_cause(kind, name, holders)) if full else None
 
 
 class Causes:
@@ -139,9 +149,9 @@ class Causes:
         """The full limits that a run must pass, first the one that holds it up now. Arguments as for ``of_run``."""
         pool, queue = self._place(deployment, run)
         limits = [
-            self.slots.of_queue(pool, queue) if pool and queue else None,
-            self.slots.of_pool(pool) if pool else None,
-            self.slots.of_deployment(deployment),
+            self.slots.full_queue(pool, queue) if pool and queue else None,
+            self.slots.full_pool(pool) if pool else None,
+            self.slots.full_deployment(deployment),
         ]
         if run.state_name == "AwaitingConcurrencySlot":
             # A worker had taken it before its deployment's limit refused it.
