@@ -64,6 +64,7 @@ class HealthReport(Value):
                 str(finding.cause),
                 str(finding.symptom_of),
                 str(finding.url),
+                str(finding.owner),
             ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
