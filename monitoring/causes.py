@@ -50,38 +50,27 @@ class Slots:
             for place in _held_by(run):
                 self._holders.setdefault(place, []).append(run)
 
-    def of_deployment(self, deployment: Deployment) -> Sequence[FlowRun]:
-        """The runs that hold slots of a deployment."""
-        return self._holders.get(("deployment", deployment.id), ())
-
-    def of_pool(self, pool: WorkPool) -> Sequence[FlowRun]:
-        """The runs that hold slots of a work pool."""
-        return self._holders.get(("work-pool", pool.name), ())
-
-    def of_queue(self, pool: WorkPool, queue: WorkQueue) -> Sequence[FlowRun]:
-        """The runs that hold slots of a work queue."""
-        return self._holders.get(("work-queue", full_name(pool, queue)), ())
-
-    def full_deployment(self, deployment: Deployment) -> Full | None:
+    def of_deployment(self, deployment: Deployment) -> Full | None:
         """The limit of a deployment, if it has one and that is full."""
-        return self._full("deployment", deployment.name, deployment, self.of_deployment(deployment))
+        return self._full("deployment", deployment.name, deployment.id, deployment)
 
-    def full_pool(self, pool: WorkPool) -> Full | None:
+    def of_pool(self, pool: WorkPool) -> Full | None:
         """The limit of a work pool, if it has one and that is full."""
-        return self._full("work-pool", pool.name, pool, self.of_pool(pool))
+        return self._full("work-pool", pool.name, pool.name, pool)
 
-    def full_queue(self, pool: WorkPool, queue: WorkQueue) -> Full | None:
+    def of_queue(self, pool: WorkPool, queue: WorkQueue) -> Full | None:
         """The limit of a work queue, if it has one and that is full."""
-        return self._full("work-queue", full_name(pool, queue), queue, self.of_queue(pool, queue))
+        name = full_name(pool, queue)
+        return self._full("work-queue", name, name, queue)
 
-    def _full(
-        self, kind: CauseKind, name: str, place: Deployment | WorkPool | WorkQueue, holders: Sequence[FlowRun]
-    ) -> Full | None:
-        if place.concurrency_limit is None:
+    def _full(self, kind: CauseKind, name: str, key: str, place: Deployment | WorkPool | WorkQueue) -> Full | None:
+        limit, taken = place.concurrency_limit, place.slots_taken
+        if limit is None:
             return None
-        if (kind, place.id) not in self._known:
-            self._known[kind, place.id] = self._judged(kind, name, place.concurrency_limit, place.slots_taken, holders)
-        return self._known[kind, place.id]
+        if (kind, key) not in self._known:
+            holders = self._holders.get((kind, key), ())
+            self._known[kind, key] = self._judged(kind, name, limit, taken, holders)
+        return self._known[kind, key]
 
     def _judged(
         self, kind: CauseKind, name: str, limit: int, taken: int | None, holders: Sequence[FlowRun]
@@ -149,9 +138,9 @@ class Causes:
         """The full limits that a run must pass, first the one that holds it up now. Arguments as for ``of_run``."""
         pool, queue = self._place(deployment, run)
         limits = [
-            self.slots.full_queue(pool, queue) if pool and queue else None,
-            self.slots.full_pool(pool) if pool else None,
-            self.slots.full_deployment(deployment),
+            self.slots.of_queue(pool, queue) if pool and queue else None,
+            self.slots.of_pool(pool) if pool else None,
+            self.slots.of_deployment(deployment),
         ]
         if run.state_name == "AwaitingConcurrencySlot":
             # A worker had taken it before its deployment's limit refused it.

@@ -131,15 +131,15 @@ def _places(
             continue
         if deployment.work_pool:
             ahead[deployment.work_pool] = max(policy.ahead.within, ahead.get(deployment.work_pool, timedelta(0)))
-        if slots.full_deployment(deployment):
+        if slots.of_deployment(deployment):
             full.setdefault(policy.ahead.within, []).append(deployment)
     for name, within in sorted(ahead.items()):
         pool = pools.get(name)
-        if pool and (pool.paused or pool.live_workers == 0 or slots.full_pool(pool)):
+        if pool and (pool.paused or pool.live_workers == 0 or slots.of_pool(pool)):
             yield _Place([name], {}, {"work_pools": {"name": {"any_": [name]}}}, within)
             continue
         for queue in pool.queues if pool else ():
-            if pool and (queue.paused or slots.full_queue(pool, queue)):
+            if pool and (queue.paused or slots.of_queue(pool, queue)):
                 yield _Place([full_name(pool, queue)], {}, {"work_pool_queues": {"id": {"any_": [queue.id]}}}, within)
     for within, limited in full.items():
         for chunk in chunks(limited):
