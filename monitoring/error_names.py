@@ -34,6 +34,7 @@ _VARIABLE = re.compile(
     r"""
     (?<![\w.+-])[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s"'<>()\[\]{},;]*                     # https://..., s3://...
   | (?<=host=)(?:'[^'\n]*'|"[^"\n]*")                                                   # host='...'
+  | (?<![\w'"])(?:'(?:/|[A-Za-z]:\\)[^'\n]{1,500}'|"(?:/|[A-Za-z]:\\)[^"\n]{1,500}")       # '/data/My file.csv'
   | (?P<kind>\b(?i:flow\ run|task\ run|pod|job|container|worker|process|host)\ )        # a generated name
     (?:'[^'\n]{1,200}'|"[^"\n]{1,200}")
   | (?<![\w.+-])[\w.+-]{1,64}@[\w.-]{1,200}                                             # mail, git@host
