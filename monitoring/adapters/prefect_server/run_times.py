@@ -29,7 +29,8 @@ def samples(
     One request a deployment, once: the ledger remembers that it was made. Where more deployments are in question than
     one check may ask for, it asks for those with the longest run times, and the next ones for the others.
     """
-    completed = Counter(run.key for run in ended if run.state_type == "COMPLETED")
+    new = (run for run in ended if run.id not in ledger.recent)
+    completed = Counter(run.key for run in new if run.state_type == "COMPLETED")
     wanted = []
     judged = _judged(active, ended, ledger, collection.now)
     for key, took in sorted(judged.items(), key=itemgetter(1), reverse=True):

@@ -125,7 +125,7 @@ def test_what_is_usual_is_learned_at_the_first_look(prefect_server: Server, worl
 def test_history_is_searched_once_and_only_where_it_can_matter(prefect_server: Server, world: Seed) -> None:
     slow = practised(world, "slow")
     running(world, slow, HOUR)
-    running(world, practised(world, "short"), 5 * MINUTE)
+    running(world, practised(world, "short"), 4 * MINUTE)
     running(world, practised(world, "limited"), HOUR)
     never = world.deployment("learned/never-ran")
     running(world, never, HOUR)
