@@ -15,7 +15,7 @@ from monitoring.model import Finding, FlowRun, Ledger, Observation
 from monitoring.policy import Policies
 
 
-class _Stay(NamedTuple):
+class Stay(NamedTuple):
     """A run that is stuck: since when, in words, and what should have been."""
 
     run: FlowRun
@@ -30,7 +30,7 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
     for deployment, policy, runs in by_deployment(observation, policies, observation.active):
         if not policy.stuck.enabled:
             continue
-        stays = [stay for run in runs if (stay := _stay(observation, run, policy.stuck, now))]
+        stays = [stay for run in runs if (stay := too_long(observation, run, policy.stuck, now))]
         if not stays:
             continue
         stays.sort(key=lambda stay: (stay.since, stay.run.id))
@@ -52,17 +52,25 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
         )
 
 
-def _stay(observation: Observation, run: FlowRun, policy: Stuck, now: datetime) -> _Stay | None:
+def too_long(observation: Observation, run: FlowRun, policy: Stuck, now: datetime) -> Stay | None:
+    """How long a run has been in its state, if that is too long.
+
+    Args:
+        observation: What was seen.
+        run: The run.
+        policy: How long it may be.
+        now: The moment of the check.
+    """
     since = observation.pending_since.get(run.id, run.state_timestamp)
     limit = _limits(policy).get(run.state_type)
     if run.state_type == "PAUSED" and run.pause_timeout and now - run.pause_timeout > policy.timeout_grace:
         # The server fails such runs within seconds (prefect/server/services/pause_expirations.py), unless it is told
         # not to, or that part of it is dead.
         passed = f"for {spoken(now - since)}, its own time-out passed {spoken(now - run.pause_timeout)} ago"
-        return _Stay(run, run.pause_timeout, passed, f"resumed or failed within {spoken(policy.timeout_grace)} of it")
+        return Stay(run, run.pause_timeout, passed, f"resumed or failed within {spoken(policy.timeout_grace)} of it")
     if limit is None or now - since <= limit:
         return None
-    return _Stay(run, since, f"for {spoken(now - since)}", f"at most {spoken(limit)} in {run.state_type.capitalize()}")
+    return Stay(run, since, f"for {spoken(now - since)}", f"at most {spoken(limit)} in {run.state_type.capitalize()}")
 
 
 def _limits(policy: Stuck) -> dict[str, timedelta]:

@@ -1,13 +1,228 @@
-"""Tag and global concurrency limits that are full."""
+"""Tag and global concurrency limits that are full, with who holds their slots and who waits.
+
+Since Prefect 3.4 all limits are rows of ``/v2/concurrency_limits/filter``, a tag's by the name ``tag:<tag>`` and a
+deployment's by ``deployment:<id>``; how many slots are taken stands there. Who holds a tag's slots is a lease in the
+server's memory, which ``/concurrency_limits`` shows; after a restart the slots are still taken and the holders unknown
+(prefect/server/api/concurrency_limits.py). A server that has neither endpoint has no such limits.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from urllib.parse import quote
 
-from monitoring.adapters.prefect_server.collection import Collection
-from monitoring.model import ConcurrencyLimit, FlowRun
+from monitoring.adapters.prefect_server import limit_events, limit_tasks
+from monitoring.adapters.prefect_server.collection import Collection, chunks
+from monitoring.adapters.prefect_server.families import outermost
+from monitoring.adapters.prefect_server.paging import read_pages
+from monitoring.adapters.prefect_server.rows import Row
+from monitoring.adapters.prefect_server.runs import end
+from monitoring.causes import Slots
+from monitoring.errors import BadAnswer
+from monitoring.model import TERMINAL, ConcurrencyLimit, Deployment, FlowRun, Holder, Value
+
+_MOST_LIMITS = 50
+_NOT_FOUND = (404, 405)
+_TAG = "tag:"
+_OF_ITS_OWN = (_TAG, "deployment:")
+
+
+class _LimitRow(Value):
+    """A limit of any kind."""
+
+    id: str
+    name: str
+    limit: int
+    active_slots: int = 0
+    active: bool = True
+    #: Above zero, slots are given back by time: nobody holds them.
+    slot_decay_per_second: float = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody gets a slot."""
+        return self.active and self.active_slots >= self.limit > 0
+
+
+class _TagRow(Value):
+    """A tag's limit, with the task runs that hold its slots."""
+
+    id: str
+    tag: str
+    concurrency_limit: int
+    active_slots: tuple[str, ...] = ()
+
+
+class _Tag(NamedTuple):
+    """A full tag limit; ``holding`` are task runs."""
+
+    id: str
+    tag: str
+    limit: int
+    taken: int
+    holding: tuple[str, ...]
 
 
 def limits(collection: Collection, active: Sequence[FlowRun]) -> tuple[ConcurrencyLimit, ...]:
-    """The tag and global limits that are full, with who holds them and who waits."""
-    return ()
+    """The tag and global limits that are full, with who holds them and who waits.
+
+    Args:
+        collection: What to ask with.
+        active: The watched runs that are active: of others, nobody asks whether they wait.
+    """
+    if not collection.policies.config.concurrency.enabled:
+        return ()
+    of_all_kinds = list(collection.values("limits", _listed(collection, "/v2/concurrency_limits/filter"), _limit_row))
+    of_tags = list(collection.values("limits", _listed(collection, "/concurrency_limits/filter"), _tag_row))
+    tags = _full_tags(collection, of_all_kinds, of_tags)
+    others = [
+        row
+        for row in of_all_kinds
+        if row.full and not row.slot_decay_per_second and not row.name.startswith(_OF_ITS_OWN)
+    ]
+    if len(tags) + len(others) > _MOST_LIMITS:
+        detail = f"looked into {_MOST_LIMITS} of {len(tags) + len(others)} full limits"
+        collection.note("limits", "partial", detail)
+    tags = tags[:_MOST_LIMITS]
+    others = others[: _MOST_LIMITS - len(tags)]
+    known = {run.id: run for run in active}
+    return (
+        *(_of_tag(collection, limit, known) for limit in tags),
+        *(_of_code(collection, row, known) for row in others),
+    )
+
+
+def holders_again(
+    collection: Collection, deployments: Iterable[Deployment], active: Sequence[FlowRun]
+) -> list[FlowRun]:
+    """Read the runs again of deployments whose slots are taken, but by nobody who was seen.
+
+    Runs were read before the slots were counted: a holder may have begun in between.
+
+    Args:
+        collection: What to ask with.
+        deployments: The watched deployments.
+        active: The runs that were seen.
+
+    Returns:
+        Holders that were not seen before.
+    """
+    slots = Slots(active, whole=False)
+    doubtful = [
+        deployment.id
+        for deployment in deployments
+        if (full := slots.of_deployment(deployment)) and len(full.holders) < (deployment.slots_taken or 0)
+    ]
+    seen = {run.id for run in active}
+    fresh: list[FlowRun] = []
+    for chunk in chunks(doubtful):
+        state = {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}
+        body = {"flow_runs": {"deployment_id": {"any_": chunk}, "state": state}, "sort": "ID_DESC"}
+        fresh += (run for run in collection.runs("limit-holders", body) if run.id not in seen)
+    return fresh
+
+
+def _listed(collection: Collection, path: str) -> list[Row]:
+    """All rows of a list of limits; none where the server has no such list."""
+    return collection.ask("limits", [], _all, collection, path)
+
+
+def _all(collection: Collection, path: str) -> list[Row]:
+    try:
+        return [
+            row
+            for page in read_pages(collection.api, path, {}, page_size=collection.config.server.page_size)
+            for row in page
+        ]
+    except BadAnswer as problem:
+        if problem.status in _NOT_FOUND:
+            return []
+        raise
+
+
+def _limit_row(row: Row) -> _LimitRow:
+    return _LimitRow.model_validate(row)
+
+
+def _tag_row(row: Row) -> _TagRow:
+    return _TagRow.model_validate(row)
+
+
+def _full_tags(collection: Collection, of_all_kinds: Sequence[_LimitRow], of_tags: Sequence[_TagRow]) -> list[_Tag]:
+    counted = {row.name: row for row in of_all_kinds}
+    listed = {row.tag: row for row in of_tags}
+    full = [
+        _Tag(row.id, row.tag, row.concurrency_limit, len(row.active_slots), row.active_slots)
+        for row in of_tags
+        if f"{_TAG}{row.tag}" not in counted and len(row.active_slots) >= row.concurrency_limit > 0
+    ]
+    for name, row in counted.items():
+        if name.startswith(_TAG) and row.full:
+            tag = name.removeprefix(_TAG)
+            # The list of tags is cut out of that of all kinds, by name: behind many deployments it holds none.
+            holders = listed[tag].active_slots if tag in listed else _tag_holders(collection, tag)
+            full.append(_Tag(row.id, tag, row.limit, row.active_slots, holders))
+    return full
+
+
+def _tag_holders(collection: Collection, tag: str) -> tuple[str, ...]:
+    row = collection.ask("limit-holders", None, collection.api.get, f"/concurrency_limits/tag/{quote(tag, safe='')}")
+    found = list(collection.values("limit-holders", [row], _tag_row)) if row else []
+    return found[0].active_slots if found else ()
+
+
+def _of_tag(collection: Collection, limit: _Tag, active: Mapping[str, FlowRun]) -> ConcurrencyLimit:
+    tasks = limit_tasks.unfinished(collection, limit.tag)
+    holding = Counter(limit_tasks.holding(collection, limit.holding))
+    if holding.total() < limit.taken:
+        # Leases are gone with a restart of the server; tasks that run hold their slots all the same.
+        holding |= Counter(tasks.running)
+    runs = outermost(collection, {*holding, *tasks.waiting}, active)
+    waiting: dict[str, datetime] = {}
+    for flow_run_id, since in tasks.waiting.items():
+        run = runs.get(flow_run_id)
+        if run and run.id in active and run.state_type == "RUNNING":
+            waiting[run.id] = min(since, waiting.get(run.id, since))
+    return ConcurrencyLimit(
+        kind="tag",
+        id=limit.id,
+        name=limit.tag,
+        limit=limit.limit,
+        taken=limit.taken,
+        holders=_holders(holding, runs),
+        more_holders=holding.total() < limit.taken or not runs.keys() >= holding.keys(),
+        waiting=waiting,
+    )
+
+
+def _of_code(collection: Collection, row: _LimitRow, active: Mapping[str, FlowRun]) -> ConcurrencyLimit:
+    held = limit_events.held_slots(collection, row.id)
+    runs = outermost(collection, set(held.slots), active)
+    return ConcurrencyLimit(
+        kind="global-concurrency-limit",
+        id=row.id,
+        name=row.name,
+        limit=row.limit,
+        taken=row.active_slots,
+        holders=_holders(held.slots, runs),
+        more_holders=held.more or not runs.keys() >= held.slots.keys(),
+    )
+
+
+def _holders(slots: Counter[str], runs: Mapping[str, FlowRun]) -> tuple[Holder, ...]:
+    """Who holds slots; what a run holds that is part of another, that one does. Those that began first come first."""
+    of_runs: Counter[str] = Counter()
+    for flow_run_id, count in slots.items():
+        if flow_run_id in runs:
+            of_runs[runs[flow_run_id].id] += count
+    holders = [_holder(run, of_runs[run.id]) for run in {run.id: run for run in runs.values()}.values()]
+    return tuple(sorted((holder for holder in holders if holder.slots), key=lambda holder: holder.since))
+
+
+def _holder(run: FlowRun, slots: int) -> Holder:
+    ended = run.state_type in TERMINAL
+    since = end(run) if ended else run.start_time or run.state_timestamp
+    return Holder(flow_run_id=run.id, name=run.name, state_name=run.state_name, since=since, ended=ended, slots=slots)
