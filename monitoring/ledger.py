@@ -112,8 +112,11 @@ def _with_samples(record: Record, sampled: tuple[FlowRun, ...]) -> Record:
 
 
 def _with_search(record: Record, success: FlowRun | None) -> Record:
-    found = record.last_success or (_plain(success) if success else None)
-    return record.model_copy(update={"last_success": found, "success_searched": True})
+    found = _plain(success) if success else None
+    if found and found.state_type != "COMPLETED":
+        # Where failures are expected, one is searched for as well.
+        return record.model_copy(update={"last_ended": record.last_ended or found, "success_searched": True})
+    return record.model_copy(update={"last_success": record.last_success or found, "success_searched": True})
 
 
 def _corrected(record: Record, run: FlowRun | None) -> Record:

@@ -59,7 +59,7 @@ def read_history(
     """
     collection = Collection(api, config, redact, now, configurations[0])
     own = places.own_flows(collection)
-    deployed = places.deployments(collection)
+    deployed = places.deployments(collection, Ledger())
     active = [*runs.active(collection), *runs.overdue(collection)]
     _insist(collection, "flows", "deployments", "active-runs", "due-runs")
     by_key: dict[str, list[PastRun]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote
@@ -11,7 +12,8 @@ from monitoring.adapters.prefect_server import rows
 from monitoring.adapters.prefect_server.collection import Collection, chunks
 from monitoring.adapters.prefect_server.rows import Row
 from monitoring.adapters.prefect_server.schedules import newest_due
-from monitoring.model import OWN_FLOWS, Deployment, FlowRun, Ledger, WorkPool, WorkQueue, flow_key
+from monitoring.baselines import typical
+from monitoring.model import OWN_FLOWS, Deployment, FlowRun, Ledger, Record, WorkPool, WorkQueue, flow_key
 
 #: Pools of these types have no workers that could be counted; the older agents send no heartbeats.
 _WITHOUT_WORKERS = ("prefect-agent",)
@@ -43,27 +45,29 @@ class Deployed(NamedTuple):
     schedules: dict[str, list[Row]]
 
 
-def deployments(collection: Collection) -> Deployed:
+def deployments(collection: Collection, ledger: Ledger) -> Deployed:
     """All deployments, the watchdog's own too, with the names of their flows and their active schedules."""
     # Not by name, which many share: in an order with ties, pages overlap and miss rows.
     found = collection.rows("deployments", "/deployments/filter", {"sort": "CREATED_DESC"})
     names = flow_names(collection, {row["flow_id"] for row in found if "flow_id" in row})
     # Without its flow's name a deployment cannot be named; the coverage says that names are missing.
     named = [row for row in found if "flow_id" not in row or row["flow_id"] in names]
-    made = collection.values("deployments", named, lambda row: _deployment(collection, row, names))
+    made = collection.values("deployments", named, lambda row: _deployment(collection, row, names, ledger))
     by_id = {deployment.id: deployment for deployment in made}
     schedules = {row["id"]: rows.active_schedules(row) for row in named if row.get("id") in by_id}
     return Deployed(by_id, names, schedules)
 
 
-def _deployment(collection: Collection, row: Row, names: Mapping[str, str]) -> Deployment:
+def _deployment(collection: Collection, row: Row, names: Mapping[str, str], ledger: Ledger) -> Deployment:
     bare = rows.deployment(row, names[row["flow_id"]])
     stale = collection.policy(bare).stale
     if not bare.scheduled or not stale.enabled or stale.within:
         return bare
     schedules = rows.active_schedules(row)
+    # A run has until its usual end, and the grace on top, to succeed.
+    usual = typical(ledger.records.get(bare.id, Record()).run_times) or timedelta(0)
     try:
-        due = newest_due(schedules, until=collection.now - stale.grace, count=stale.missed_fires)
+        due = newest_due(schedules, until=collection.now - usual - stale.grace, count=stale.missed_fires)
     except ValueError as problem:
         collection.note("schedules", "partial", f"{bare.name}: {problem}")
         return bare

@@ -67,7 +67,7 @@ class ServerReader:
             return seen.model_copy(update={"coverage": collection.coverage})
         all_active, all_overdue = runs.active(collection), runs.overdue(collection)
         all_ended = runs.ended(collection, since)
-        deployed = places.deployments(collection)
+        deployed = places.deployments(collection, ledger)
         our_deployments = tuple(d for d in deployed.deployments.values() if d.flow_id in ours)
         deployments = {key: d for key, d in deployed.deployments.items() if d.flow_id not in ours}
         names = deployed.names
@@ -87,11 +87,13 @@ class ServerReader:
             # Runs of deployments that are gone keep their id, and nobody waits for them.
             active = [run for run in active if run.key in deployments]
             overdue = [run for run in overdue if run.key in deployments]
+        active += limits.holders_again(collection, deployments.values(), [*active, *overdue])
         pools = places.work_pools(collection, active, overdue, deployments)
+        ahead = fires.ahead(collection, deployments, deployed.schedules)
         upcoming = waiting.upcoming(collection, pools, deployments, active)
         return seen.model_copy(
             update={
-                "deployments": deployments,
+                "deployments": ahead.deployments,
                 "active": (*active, *overdue),
                 "ended": tuple(ended),
                 "pending_since": runs.pending_since(collection, active, deployments),
@@ -102,7 +104,7 @@ class ServerReader:
                 "failures": failures.failures(collection, bad, children),
                 "samples": run_times.samples(collection, active, ended, deployments, ledger),
                 "missed": fires.missed(collection, deployments, deployed.schedules, ended, successes, ledger),
-                "nothing_ahead": fires.nothing_ahead(collection, deployments, deployed.schedules),
+                "nothing_ahead": ahead.nothing,
                 "upcoming": upcoming.runs,
                 "upcoming_cut": upcoming.cut,
                 "backlogs": waiting.backlogs(collection, pools, overdue),

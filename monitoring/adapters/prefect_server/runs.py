@@ -14,13 +14,13 @@ from typing import Any
 
 from monitoring.adapters.prefect_server import rows
 from monitoring.adapters.prefect_server.collection import Collection, chunks, count_runs
-from monitoring.checks.stale import success_due_since
+from monitoring.checks.stale import fresh_states, success_due_since
 from monitoring.checks.zombie import is_silent
 from monitoring.model import OWN_FLOWS, Deployment, FlowRun, Heartbeats, Ledger
 from monitoring.report import Totals
 
 _ACTIVE = ("PENDING", "RUNNING", "CANCELLING", "PAUSED")
-_NOT_COMPLETED = ["SCHEDULED", *_ACTIVE, "FAILED", "CRASHED", "CANCELLED"]
+_STATES = ("SCHEDULED", *_ACTIVE, "COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _MOST_HISTORIES = 200
 MOST_SEARCHES = 500
 _HEARTBEAT_HISTORY = timedelta(days=7)
@@ -230,11 +230,15 @@ def last_successes(
 
 
 def newest_success(collection: Collection, deployment: Deployment, before: datetime) -> list[FlowRun] | None:
-    """The newest success of a deployment that ended before a moment, if there is any; None without an answer."""
+    """The newest success of a deployment that ended before a moment, if there is any; None without an answer.
+
+    Where failures are expected, a failed run is one.
+    """
+    fresh = fresh_states(collection.policy(deployment).expect)
     filters = {
         "deployment_id": {"any_": [deployment.id]},
         # Asked for as what it is not: for COMPLETED itself, SQLite reads every success there is (6 s of a million).
-        "state": {"type": {"not_any_": _NOT_COMPLETED}},
+        "state": {"type": {"not_any_": [state for state in _STATES if state not in fresh]}},
         "end_time": {"before_": _text(before)},
     }
     return collection.first_runs("last-success", {"flow_runs": filters, "sort": "END_TIME_DESC", "limit": 1})
