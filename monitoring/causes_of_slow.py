@@ -6,27 +6,11 @@ those nothing is said.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 from monitoring.causes import MOST_HOLDERS
-from monitoring.model import Cause, ConcurrencyLimit, Observation
-
-
-def limit_cause(observation: Observation, run_ids: Collection[str]) -> Cause | None:
-    """The tag limit that runs wait for, if there is one; of several, that at which they have waited longest.
-
-    Args:
-        observation: What was seen.
-        run_ids: The runs that take long.
-    """
-    waits = [
-        (since, limit.name, limit)
-        for limit in observation.limits
-        for run_id, since in held_up(limit).items()
-        if run_id in run_ids
-    ]
-    return slots_cause(min(waits, key=lambda wait: wait[:2])[2]) if waits else None
+from monitoring.model import Cause, ConcurrencyLimit
 
 
 def held_up(limit: ConcurrencyLimit) -> Mapping[str, datetime]:

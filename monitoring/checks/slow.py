@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from monitoring.baselines import Baseline, baseline, drift, without_run
+from monitoring.causes_of_slow import held_up, slots_cause
 from monitoring.checks.findings import deployment_finding, policy_of, runs_text
 from monitoring.config import Slow
 from monitoring.durations import spoken
@@ -130,7 +131,7 @@ def _finding(
 def _cause(observation: Observation, slow: Sequence[_SlowRun], now: datetime) -> Cause | None:
     """The full tag limit at which the runs wait, if without that wait none of them were slow."""
     for full in observation.limits:
-        waits = {run_id: now - since for run_id, since in full.waiting.items()}
+        waits = {run_id: now - since for run_id, since in held_up(full).items()}
         if all(run.id in waits and run.took - waits[run.id] <= run.bound.limit for run in slow):
-            return Cause(kind=full.kind, name=full.name, reason="limit-reached")
+            return slots_cause(full)
     return None
