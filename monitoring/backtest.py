@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
-from monitoring.checks import run_checks
+from monitoring.checks import Check, ended_badly, late, run_checks, slow, stale
 from monitoring.checks.findings import policy_of
 from monitoring.correlate import correlate
 from monitoring.deciding import decided_by
@@ -49,7 +49,15 @@ EVERY = timedelta(minutes=5)
 #: A check that remembers nothing begins with the runs of the window before it: so does a replay.
 WARM_UP = timedelta(days=1)
 
-#: The checks that history cannot show, and why.
+#: The checks that history can show.
+REPLAYED: tuple[Check, ...] = (
+    ended_badly.check_failed,
+    ended_badly.check_crashed,
+    late.check,
+    slow.check,
+    stale.check,
+)
+#: The others, and why it cannot.
 NOT_REPLAYED: Mapping[CheckName, str] = {
     "stuck": "how long a run was Pending, Cancelling or Paused is in its state history: one request a run",
     "zombie": "heartbeats are events, which the server keeps for 7 days at most",
@@ -381,6 +389,8 @@ class _Life:
         self._deployment = deployment
         self._policies = policies
         self._moments = moments
+        # Where nothing waits, runs or is wrong, the clock alone makes nothing wrong but the age of the last success.
+        self._clock_runs = policy_of(deployment, policies).stale.within is not None
         self._active: dict[str, PastRun] = {}
         self._ledger = Ledger()
         self._open: Mapping[str, Incident] = {}
@@ -402,7 +412,7 @@ class _Life:
             now = self._judged(observation)
             self._move(observation, now)
             last = following - 1
-            if last > step:
+            if last > step and (self._active or _in_sight(now) or self._clock_runs):
                 for observation, findings in self._changes(step, now, last, self._judged(self._observe(last))):
                     self._move(observation, findings)
         still = [self._replayed(incident) for incident in self._open.values()]
@@ -485,8 +495,7 @@ def judged(observation: Observation, ledger: Ledger, policies: Policies) -> tupl
         ledger: What was remembered then, the observation folded in.
         policies: The configuration.
     """
-    found = run_checks(observation, ledger, policies, observation.at)
-    return correlate((one for one in found if one.check not in NOT_REPLAYED), observation, ledger)
+    return correlate(run_checks(observation, ledger, policies, observation.at, REPLAYED), observation, ledger)
 
 
 def _moments(history: History) -> tuple[datetime, ...]:

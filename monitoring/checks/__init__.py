@@ -46,16 +46,19 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def run_checks(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> tuple[Finding, ...]:
-    """Run every check. What the owners of a deployment have set of severity and owner is put into its findings.
+def run_checks(
+    observation: Observation, ledger: Ledger, policies: Policies, now: datetime, checks: Iterable[Check] = CHECKS
+) -> tuple[Finding, ...]:
+    """Run the checks. What the owners of a deployment have set of severity and owner is put into its findings.
 
     Args:
         observation: What was seen.
         ledger: What is remembered, with the observation folded in.
         policies: The effective policy of each deployment.
         now: The moment that ages are measured against.
+        checks: Which ones; all of them where nothing else is said.
     """
-    found = (finding for check in CHECKS for finding in check(observation, ledger, policies, now))
+    found = (finding for check in checks for finding in check(observation, ledger, policies, now))
     return tuple(_as_owned(found, observation, policies))
 
 
