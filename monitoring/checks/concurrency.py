@@ -158,12 +158,12 @@ def _lost(
 
 
 def _lost_lines(deployment: Deployment, lost: _Lost, live: int) -> Iterator[str]:
-    held = "1 slot is held by no live run" if lost.slots == 1 else f"{lost.slots:,} slots are held by no live run"
-    yield f"{held} since {lost.since:%Y-%m-%d %H:%M} UTC: a server that is stopped does not give them back later"
+    held = "1 slot is" if lost.slots == 1 else f"{lost.slots:,} slots are"
+    yield f"{held} held by no live run since {lost.since:%Y-%m-%d %H:%M} UTC: did the server restart in between?"
     if lost.refused:
         first = lost.refused[0].end_time or lost.refused[0].state_timestamp
         yield f"{runs_text(len(lost.refused))} cancelled since {first:%Y-%m-%d %H:%M} UTC: {_REFUSED}"
-    yield f"to free it: prefect global-concurrency-limit update deployment:{deployment.id} --active-slots {live}"
+    yield f"to free what is lost: prefect global-concurrency-limit update deployment:{deployment.id} --active-slots {live}"
 
 
 def _places(
@@ -224,7 +224,7 @@ def _tag(
     if limit.more_holders and unknown > 0:
         evidence.append(f"slots of which the server does not know who holds them: {unknown:,}")
     if any(holder.ended for holder in limit.holders) or unknown > 0:
-        evidence.append(f"to free all slots: prefect concurrency-limit reset {quote(limit.name)}")
+        evidence.append(f"to free all its slots: prefect concurrency-limit reset {quote(limit.name)}")
     waits = "1 running run waits" if len(waiting) == 1 else f"{len(waiting):,} running runs wait"
     return place_finding(
         observation,
@@ -272,7 +272,7 @@ def _global(
         url=concurrency_limits_url(observation.server.ui_url),
         run_ids=[holder.flow_run_id for holder in gone],
         cause=slots_cause(limit),
-        evidence=[*words.lines(gone), "who waits for it, Prefect does not show", f"to free them: {free}"],
+        evidence=[*words.lines(gone), "who waits for it, Prefect does not show", f"to free what is lost: {free}"],
     )
 
 
