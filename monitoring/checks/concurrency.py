@@ -163,7 +163,7 @@ def _lost_lines(deployment: Deployment, lost: _Lost, live: int) -> Iterator[str]
     if lost.refused:
         first = lost.refused[0].end_time or lost.refused[0].state_timestamp
         yield f"{runs_text(len(lost.refused))} cancelled since {first:%Y-%m-%d %H:%M} UTC: {_REFUSED}"
-    yield f"to free what is lost: prefect global-concurrency-limit update deployment:{deployment.id} --active-slots {live}"
+    yield f"to free what is lost: {_to_free(f'deployment:{deployment.id}', live)}"
 
 
 def _places(
@@ -259,7 +259,7 @@ def _global(
     lost = min(limit.taken - live, sum(holder.slots for holder in gone))
     if limit.more_holders or lost <= 0:
         return None
-    free = f"prefect global-concurrency-limit update {quote(limit.name)} --active-slots {limit.taken - lost}"
+    free = _to_free(limit.name, limit.taken - lost)
     return place_finding(
         observation,
         "concurrency",
@@ -274,6 +274,10 @@ def _global(
         cause=slots_cause(limit),
         evidence=[*words.lines(gone), "who waits for it, Prefect does not show", f"to free what is lost: {free}"],
     )
+
+
+def _to_free(name: str, live: int) -> str:
+    return f"prefect global-concurrency-limit update {quote(name)} --active-slots {live}"
 
 
 def _what(limit: int, lost: _Lost | None = None) -> str:

@@ -344,8 +344,9 @@ class Seed:
         started: datetime | None = None,
         message: str | None = None,
         tags: Sequence[str] = (),
+        after: Sequence[UUID] = (),
     ) -> UUID:
-        """Write a task run of a flow run, in a state since ``at``; return its id."""
+        """Write a task run of a flow run, in a state since ``at``; return its id. It depends on the task runs ``after``."""
         task = uuid4()
         current = State(state, at, message)
         over = current.kind in _TERMINAL
@@ -356,6 +357,7 @@ class Seed:
             "task_key": name,
             "dynamic_key": task.hex[:3],
             "tags": list(tags),
+            "task_inputs": {"wait_for": [{"input_type": "task_run", "id": str(other)} for other in after]},
             "state_type": current.kind,
             "state_name": current.title,
             "state_timestamp": at,
