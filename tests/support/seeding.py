@@ -346,7 +346,7 @@ class Seed:
         tags: Sequence[str] = (),
         after: Sequence[UUID] = (),
     ) -> UUID:
-        """Write a task run of a flow run, in a state since ``at``; return its id. It depends on the task runs ``after``."""
+        """Write a task run of a flow run, in a state since ``at``, that waited for others; return its id."""
         task = uuid4()
         current = State(state, at, message)
         over = current.kind in _TERMINAL
