@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from demo.stack import Server
-from monitoring.model import Cause
+from monitoring.model import Cause, CauseKind
 from tests.support.looking import by_name, look
 from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Run, Seed, State
 
@@ -19,6 +19,10 @@ def a_live_pool(seed: Seed, name: str = "alive", **fields: Any) -> Any:
     pool = seed.pool(name, **fields)
     seed.worker(pool)
     return pool
+
+
+def full_limit(kind: CauseKind, name: str, holders: tuple[str, ...]) -> Cause:
+    return Cause(kind=kind, name=name, reason="limit-reached", flow_run_ids=holders)
 
 
 def test_late_for_every_waiting_state_at_both_thresholds(prefect_server: Server, world: Seed) -> None:
@@ -100,9 +104,10 @@ def test_runs_wait_for_a_reason_or_for_none_that_shows(prefect_server: Server, w
         world.run(deployment, "Late", due=now - HOUR)
         return deployment
 
-    def busy(deployment: Deployment) -> None:
+    def busy(deployment: Deployment) -> tuple[str]:
         running = world.run(deployment, "RUNNING", started=now - MINUTE)
         world.heartbeats(running, [now - SECOND])
+        return (str(running.id),)
 
     plant("nobody", world.pool("nobody"))
     dead = world.pool("dead")
@@ -119,28 +124,47 @@ def test_runs_wait_for_a_reason_or_for_none_that_shows(prefect_server: Server, w
     alive = a_live_pool(world)
     plant("paused-queue", world.queue(alive, "slow-lane", paused=True))
     full = world.queue(alive, "full-lane", concurrency_limit=1)
-    busy(plant("full-queue", full))
-    busy(plant("full-deployment", alive, concurrency_limit=1))
+    in_queue = busy(plant("full-queue", full))
+    of_deployment = busy(plant("full-deployment", alive, concurrency_limit=1))
     plant("free-slot", alive, concurrency_limit=1)
-    busy(plant("full-pool", a_live_pool(world, "full-pool", concurrency_limit=1)))
+    in_pool = busy(plant("full-pool", a_live_pool(world, "full-pool", concurrency_limit=1)))
     for kind in ("ecs:push", "prefect:managed", "prefect-agent"):
         plant(kind.replace(":", "-"), world.pool(f"of-{kind.replace(':', '-')}", type=kind))
     plant("no-pool", None)
 
-    found = look(now).found
+    found = {key: finding for key, finding in look(now).found.items() if key[0] == "late"}
     causes = {name.partition("/")[2]: finding.cause for (_, name), finding in found.items()}
     none = dict.fromkeys(("barely", "unhurried", "free-slot", "ecs-push", "prefect-managed", "prefect-agent"))
     assert causes == {
         "nobody": Cause(kind="work-pool", name="nobody", reason="no-live-worker"),
         "dead": Cause(kind="work-pool", name="dead", reason="no-live-worker"),
         "paused-pool": Cause(kind="work-pool", name="paused-pool", reason="paused"),
-        "paused-queue": Cause(kind="work-queue", name="slow-lane", reason="paused"),
-        "full-queue": Cause(kind="work-queue", name="full-lane", reason="limit-reached"),
-        "full-deployment": Cause(kind="deployment", name="wait/full-deployment", reason="limit-reached"),
-        "full-pool": Cause(kind="work-pool", name="full-pool", reason="limit-reached"),
+        "paused-queue": Cause(kind="work-queue", name="alive/slow-lane", reason="paused"),
+        "full-queue": full_limit("work-queue", "alive/full-lane", in_queue),
+        "full-deployment": full_limit("deployment", "wait/full-deployment", of_deployment),
+        "full-pool": full_limit("work-pool", "full-pool", in_pool),
         "no-pool": None,
         **none,
     }
+    # What holds them up is told once, and they are told under it.
+    assert {name.partition("/")[2] for (_, name), finding in found.items() if not finding.symptom_of} == {
+        "no-pool",
+        *none,
+    }
+
+
+def test_no_worker_is_missed_by_a_run_that_retries_in_its_own_process(prefect_server: Server, seed: Seed) -> None:
+    """Prefect's own retry, made through the API: no worker is ever given such a run."""
+    deployment = seed.deployment("retry/in-process", pool=seed.pool("dead"))
+    policy = {"retries": 1, "retry_delay": 1}
+    body = {"empirical_policy": policy, "state": {"type": "RUNNING"}}
+    run = prefect_server.request("POST", f"/deployments/{deployment.id}/create_flow_run", body)
+    prefect_server.request("POST", f"/flow_runs/{run['id']}/set_state", {"state": {"type": "FAILED"}})
+
+    found = look(seed.now + HOUR).found
+    assert set(found) == {("late", "retry/in-process")}
+    assert "still AwaitingRetry" in found["late", "retry/in-process"].observed
+    assert found["late", "retry/in-process"].cause is None
 
 
 def test_stuck_in_each_state_at_its_threshold(prefect_server: Server, world: Seed) -> None:
