@@ -1,0 +1,228 @@
+"""ahead: work that is due soon and will not be able to start."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from monitoring.model import Cause, Deployment, Finding, FlowRun, Ledger, Record, RunTimes, WorkPool, WorkQueue
+from tests.support.builders import NOW, UI, complete, deployment, found, hours, minutes, names, observation, run
+
+SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+PLACE: dict[str, Any] = {"work_pool": "etl", "work_queue": "default"}
+
+
+def pool(**fields: Any) -> WorkPool:
+    queue = WorkQueue(id="queue-id", name="default", **fields.pop("queue", {}))
+    values = {"id": "pool-id", "name": "etl", "type": "process", "live_workers": 1, "queues": (queue,)}
+    return WorkPool.model_validate({**values, **fields})
+
+
+def due(*ahead: timedelta, of: str = "etl/nightly", **fields: Any) -> list[FlowRun]:
+    """Runs that are due so far ahead."""
+    return [
+        run(
+            "SCHEDULED",
+            f"{of} {n}",
+            of=of,
+            expected_start_time=NOW + one,
+            created=NOW - hours(5),
+            **{**PLACE, **fields},
+        )
+        for n, one in enumerate(ahead)
+    ]
+
+
+def look(
+    place: WorkPool, upcoming: list[FlowRun], *active: FlowRun, ledger: Ledger | None = None, **fields: Any
+) -> tuple[Finding, ...]:
+    settings = fields.pop("settings", {})
+    here = observation(*active, work_pools={"etl": place}, upcoming=tuple(upcoming), **fields)
+    return found(here, ledger, **settings)
+
+
+@pytest.mark.parametrize(
+    ("place", "subject", "what"),
+    [
+        (pool(live_workers=0), "etl", "it has no live worker"),
+        (pool(paused=True), "etl", "it is paused"),
+        (pool(queue={"paused": True}), "etl/default", "it is paused"),
+        (pool(), None, ""),
+        (pool(live_workers=None), None, ""),
+        # Full now, and nobody knows for how long.
+        (pool(concurrency_limit=1, slots_taken=1), None, ""),
+    ],
+)
+def test_work_that_is_due_where_nothing_will_start_it(place: WorkPool, subject: str | None, what: str) -> None:
+    findings = look(place, due(hours(2), hours(2)))
+
+    assert names(findings) == ([("ahead", subject, "warning")] if subject else [])
+    for finding in findings:
+        assert finding.summary == f"{subject}: 2 runs are due at 14:00 UTC, in 2 h, and {what}"
+        assert finding.flow_run_count == 2
+        assert finding.evidence == ("etl/nightly: 2 runs",)
+
+
+@pytest.mark.parametrize(("ahead", "fires"), [(hours(12), True), (hours(12) + SECOND, False), (SECOND, True)])
+def test_it_looks_so_far_ahead(ahead: timedelta, fires: bool) -> None:
+    assert bool(look(pool(live_workers=0), due(ahead))) is fires
+
+
+def test_it_says_when_the_first_is_due() -> None:
+    (finding,) = look(pool(live_workers=0), due(hours(9), hours(3), hours(5)))
+
+    assert finding.summary == "etl: 3 runs are due from 15:00 UTC on, in 3 h, and it has no live worker"
+    assert finding.observed == "no worker was ever there; 3 runs are due, the first at 2026-11-23 15:00 UTC"
+    assert finding.expected == "able to start at 2026-11-23 15:00 UTC"
+    assert finding.url == f"{UI}/work-pools/work-pool/etl"
+
+
+def test_of_more_than_was_read_it_says_at_least() -> None:
+    for cut in ({"etl"}, {"etl/default"}):
+        (finding,) = look(pool(queue={"paused": True}), due(hours(1), hours(1)), upcoming_cut=cut)
+        assert finding.summary == "etl/default: at least 2 runs are due at 13:00 UTC, in 1 h, and it is paused"
+
+
+def test_one_place_is_one_finding_whosever_runs_it_holds_up() -> None:
+    upcoming = [*due(hours(1), hours(2), of="etl/a"), *due(hours(3), of="etl/b")]
+    findings = look(pool(live_workers=0), upcoming, deployments=[deployment("etl/a"), deployment("etl/b")])
+
+    assert [finding.flow_run_count for finding in findings] == [3]
+    assert findings[0].evidence == ("etl/a: 2 runs", "etl/b: 1 run")
+
+
+def test_what_is_late_there_already_says_it_with_it() -> None:
+    late = run("SCHEDULED", "late", next_scheduled_start_time=NOW - hours(1), **PLACE)
+    findings = {finding.check: finding for finding in look(pool(live_workers=0), due(hours(1)), late)}
+
+    assert set(findings) == {"work-pool", "late", "ahead"}
+    assert findings["ahead"].symptom_of == findings["work-pool"].fingerprint
+
+
+@pytest.mark.parametrize(
+    ("last_heartbeat", "since"),
+    [(None, NOW - hours(5)), (NOW - hours(6), NOW - hours(5)), (NOW - hours(4), NOW - hours(4))],
+)
+def test_it_holds_since_the_work_is_planned_and_the_worker_gone(last_heartbeat: Any, since: datetime) -> None:
+    (finding,) = look(pool(live_workers=0, last_heartbeat=last_heartbeat), due(hours(1)))
+
+    assert finding.since == since
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ahead": {"enabled": False}},
+        {"ahead": {"within": "1h59m"}},
+        {"rules": [{"match": {"deployment": "etl/*"}, "watch": False}]},
+        {"rules": [{"match": {"deployment": "etl/*"}, "ahead": {"enabled": False}}]},
+    ],
+)
+def test_work_that_its_owners_do_not_ask_about_does_not_count(settings: dict[str, Any]) -> None:
+    assert look(pool(live_workers=0), due(hours(2)), settings=settings) == ()
+
+
+def usually(*lengths: timedelta, of: str = "etl/nightly") -> Ledger:
+    """What is remembered of a deployment whose runs took so long."""
+    times = tuple((n, length.total_seconds()) for n, length in enumerate(lengths))
+    return Ledger(records={of: Record(run_times=RunTimes(recent=times), schedule="daily")})
+
+
+def holder(run_id: str = "holder", *, began: timedelta = HOUR, **fields: Any) -> FlowRun:
+    return run("RUNNING", run_id, since=NOW - began, **{**PLACE, **fields})
+
+
+def limited(limit: int, of: str) -> dict[str, Any]:
+    """A limit of the pool, the queue or the deployment."""
+    where: dict[str, Any] = {"place": pool(), "deployments": [deployment()]}
+    if of == "pool":
+        where["place"] = pool(concurrency_limit=limit)
+    elif of == "queue":
+        where["place"] = pool(queue={"concurrency_limit": limit})
+    else:
+        where["deployments"] = [deployment(concurrency_limit=limit)]
+    return where
+
+
+def held(limit: dict[str, Any], upcoming: list[FlowRun], holders: list[FlowRun], ledger: Ledger) -> tuple[Finding, ...]:
+    """What is said ahead; that runs without heartbeats cannot be judged is not asked here."""
+    findings = look(
+        limit["place"], upcoming, *holders, ledger=ledger, deployments=limit["deployments"], coverage=complete()
+    )
+    return tuple(finding for finding in findings if finding.check == "ahead")
+
+
+@pytest.mark.parametrize(
+    ("of", "cause"),
+    [
+        ("pool", ("work-pool", "etl", "limit-reached")),
+        ("queue", ("work-queue", "etl/default", "limit-reached")),
+        ("deployment", ("deployment", "etl/nightly", "limit-reached")),
+    ],
+)
+@pytest.mark.parametrize(
+    # It began an hour ago and takes three: what comes due in 1 h 45 min can start a quarter of an hour later.
+    ("ahead", "fires"),
+    [(hours(1), True), (minutes(105) - SECOND, True), (minutes(105), False), (hours(2), False)],
+)
+def test_a_limit_that_what_runs_will_still_fill(
+    of: str, cause: tuple[str, str, str], ahead: timedelta, fires: bool
+) -> None:
+    findings = held(limited(1, of), due(ahead), [holder()], usually(hours(3)))
+
+    assert bool(findings) is fires
+    for finding in findings:
+        assert finding.cause
+        assert finding.cause.what == cause
+        assert finding.cause.flow_run_ids == ("holder",)
+        assert finding.since == NOW - hours(1)
+        assert "its limit of 1 will still be full" in finding.summary
+        assert "expected to run until 2026-11-23 14:00 UTC" in finding.observed
+
+
+@pytest.mark.parametrize(
+    ("limit", "holders", "ledger", "fires"),
+    [
+        (2, [holder("a"), holder("b")], usually(hours(3)), True),
+        (2, [holder("a"), holder("b"), holder("c")], usually(hours(3)), True),
+        # A slot becomes free before, or is.
+        (2, [holder("a"), holder("b", began=hours(2))], usually(hours(3)), False),
+        (3, [holder("a"), holder("b")], usually(hours(3)), False),
+        # It should have ended by now: nobody knows when it will.
+        (1, [holder(began=hours(4))], usually(hours(3)), False),
+        (1, [holder()], usually(), False),
+        (1, [holder(state_type="CANCELLING")], usually(hours(3)), False),
+        # It had run for 2 h 30 min before it paused, and needs half an hour more.
+        (1, [holder(began=minutes(5), total_run_time=minutes(150))], usually(hours(3)), False),
+        (1, [holder(began=minutes(5), total_run_time=minutes(60))], usually(hours(3)), True),
+        (0, [], usually(hours(3)), True),
+    ],
+)
+def test_a_limit_is_full_while_as_many_runs_go_on_as_it_allows(
+    limit: int, holders: list[FlowRun], ledger: Ledger, fires: bool
+) -> None:
+    assert bool(held(limited(limit, "deployment"), due(hours(1)), holders, ledger)) is fires
+
+
+def test_of_two_full_limits_the_one_is_named_that_stays_full() -> None:
+    here: list[Deployment] = [deployment(concurrency_limit=1), deployment("etl/other")]
+    short = holder("short", of="etl/other")
+    findings = look(
+        pool(concurrency_limit=2),
+        due(hours(1)),
+        holder(),
+        short,
+        ledger=usually(hours(3)),
+        deployments=here,
+        coverage=complete(),
+    )
+
+    (finding,) = [finding for finding in findings if finding.check == "ahead"]
+    assert finding.cause == Cause(
+        kind="deployment", name="etl/nightly", reason="limit-reached", flow_run_ids=("holder",)
+    )
+    assert (finding.flow, finding.deployment) == ("etl", "etl/nightly")
+    assert finding.url == f"{UI}/deployments/deployment/etl%2Fnightly"
