@@ -97,6 +97,6 @@ def _head(check: CheckName, error: str, members: Sequence[_Member], observation:
         url=flow_run_url(observation.server.ui_url, newest.flow_run_ids[0]),
         run_ids=run_ids,
         run_count=sum(finding.flow_run_count for finding in findings),
-        evidence=newest.evidence,
+        evidence=members[-1].failure.traceback.splitlines(),
     )
     return head.model_copy(update={"owner": owners.pop() if len(owners) == 1 else None})

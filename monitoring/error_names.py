@@ -45,11 +45,11 @@ _VARIABLE = re.compile(
   | (?<![A-Za-z0-9])0[xX][0-9a-fA-F]+(?![A-Za-z0-9])                                    # addresses in memory
   | (?<!\d)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?                    # moments
     (?:Z\b|[ ]UTC\b|[+-]\d\d:?\d\d(?!\d))?)?(?!\d)
-  | (?<![\w:.])(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?![\w:])                      # IPv6, times of day
+  | (?<![\w:.])(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?!\w|:\w)                    # IPv6, times of day
   | (?<![\w.-])(?:localhost|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+):\d{2,5}(?!\w)          # host:port
   | (?<![\w.-])(?:[A-Za-z0-9_-]+\.)+(?:com|net|org|io|dev|cloud|local|internal|lan|corp|svc|example)(?![\w-]|\.\w)
   | (?<![\w.])\d+(?:[.,_]\d+)*(?:[eE][+-]?\d+)?(?![A-Za-z0-9])                          # numbers
-  | (?<![A-Za-z0-9])[A-Za-z]*\d[A-Za-z0-9]*                                             # words with digits in them
+  | (?P<word>(?<![A-Za-z0-9])[A-Za-z]*\d[A-Za-z0-9]*)                                    # words with digits in them
     """,
     re.VERBOSE,
 )
@@ -116,8 +116,8 @@ def one_line(text: str, most: int) -> str:
 def _mark(match: re.Match[str]) -> str:
     if match["kind"]:
         return match["kind"] + VARIES
-    word = match[0]
-    # `v2` and `utf8` are words, `x2k4p` and `7d9f8b6c5` are not; what is no word at all varies as a whole.
-    if not word.isalnum() or _HEX.fullmatch(word) or len(_TURN.findall(word)) > 1:
+    word = match["word"]
+    # `v2` and `utf8` are words, `x2k4p` and `7d9f8b6c5` are not.
+    if word is None or _HEX.fullmatch(word) or len(_TURN.findall(word)) > 1:
         return VARIES
     return _DIGITS.sub(VARIES, word)

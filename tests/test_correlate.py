@@ -18,7 +18,29 @@ def test_a_parent_is_a_symptom_of_the_child_deployment_that_failed_it() -> None:
     assert by_name["etl/child"].symptom_of is None
     why = by_name["etl/parent"].cause
     assert why is not None
-    assert (why.kind, why.name, why.reason) == ("flow-run", "name of child", "failed")
+    assert why.what == ("flow-run", "name of child", "failed")
+
+
+def test_a_parent_is_a_symptom_of_the_deepest_deployment_that_has_a_finding() -> None:
+    said = "ValueError: no rows"
+    ids = ("top", "middle", "deep", "subflow")
+    runs = [run("FAILED", n, of=f"etl/{n}", message=said, since=NOW - minutes(m)) for m, n in enumerate(ids[:3], 1)]
+    subflow = run("FAILED", "subflow", of=None, flow_id="s", message=said, since=NOW - minutes(9))
+    children = {above: (below,) for above, below in zip(ids, [*runs[1:], subflow], strict=False)}
+    deployments = [deployment(f"etl/{name}") for name in ids[:3]]
+
+    seen = observation(*runs, deployments=deployments, failed_children=children)
+    by_name = {finding.deployment: finding for finding in found(seen)}
+    assert by_name["etl/top"].symptom_of == by_name["etl/deep"].fingerprint
+    assert by_name["etl/middle"].symptom_of == by_name["etl/deep"].fingerprint
+    assert by_name["etl/deep"].symptom_of is None
+    assert [finding.cause.name for finding in by_name.values() if finding.cause] == ["name of subflow"] * 3
+
+    # What is tolerated there is told of the one above.
+    rules = [{"match": {"deployment": "etl/deep"}, "failed": {"tolerate": 1}}]
+    by_name = {finding.deployment: finding for finding in found(seen, rules=rules)}
+    assert by_name["etl/top"].symptom_of == by_name["etl/middle"].fingerprint
+    assert by_name["etl/middle"].symptom_of is None
 
 
 def test_a_child_whose_parent_completed_is_no_finding_of_the_parent() -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from monitoring.error_names import failure_of
 from monitoring.ledger import fold
-from monitoring.model import Ledger, StateType
+from monitoring.model import Cause, Failure, Ledger, StateType
 from tests.support.builders import NOW, OVERLAP, deployment, found, hours, minutes, names, observation, run
 
 
@@ -55,9 +56,10 @@ def test_a_streak_says_how_long_since_when_and_which_runs() -> None:
 
 
 def test_one_failure_links_to_its_run_and_shows_the_message() -> None:
-    (finding,) = found(observation(run("FAILED", "the-run", message="boom", state_name="TimedOut")))
+    (finding,) = found(observation(run("FAILED", "the-run", message="boom")))
 
-    assert finding.observed == "TimedOut: boom"
+    assert finding.observed == "Failed: boom"
+    assert finding.summary == "etl/nightly: the last run failed: boom"
     assert finding.url == "http://ui.example/runs/flow-run/the-run"
 
 
@@ -101,3 +103,134 @@ def test_runs_of_a_flow_without_deployment_are_told_by_flow() -> None:
     assert (finding.subject.kind, finding.subject.name, finding.deployment) == ("flow", "adhoc", None)
     assert finding.fingerprint == "prod/failed/flow/f"
     assert found(observation(alone)) == ()
+
+
+SAID = "Flow run encountered an exception: ValueError: no rows"
+TRACEBACK = '  File "/app/etl.py", line 9, in load\n    raise ValueError("no rows")\nValueError: no rows'
+
+
+def read(**fields: Any) -> Failure:
+    """What was read of a run's failure."""
+    return failure_of(SAID).model_copy(update={"traceback": TRACEBACK, **fields})
+
+
+def test_the_reason_is_said_with_the_task_and_the_end_of_the_traceback() -> None:
+    seen = observation(run("FAILED", message=SAID), failures={"run": read(task="load-orders")})
+    (finding,) = found(seen)
+
+    assert finding.summary == "etl/nightly: the last run failed in task load-orders: ValueError: no rows"
+    assert finding.observed == f"Failed in task load-orders: {SAID}"
+    assert finding.evidence == tuple(TRACEBACK.splitlines())
+    assert finding.cause is None
+
+
+def test_of_several_the_latest_gives_the_reason() -> None:
+    runs = [r.model_copy(update={"message": SAID}) for r in ended("CRASHED", "FAILED")]
+    (finding,) = found(observation(*runs, failures={"run-2": read(task="load-orders")}))
+
+    assert finding.summary == (
+        "etl/nightly: the last 2 runs failed (1 failed, 1 crashed), the latest in task load-orders: ValueError: no rows"
+    )
+
+
+def test_a_run_that_timed_out_is_not_said_to_have_failed() -> None:
+    late = "Flow run exceeded timeout of 60.0 second(s)"
+    (one,) = found(observation(run("FAILED", state_name="TimedOut", message=late)))
+    two = [r.model_copy(update={"state_name": "TimedOut"}) for r in ended("FAILED", "FAILED")]
+    (several,) = found(observation(*two))
+
+    assert (one.check, one.summary) == ("failed", f"etl/nightly: the last run timed out: {late}")
+    assert one.observed == f"TimedOut: {late}"
+    assert several.summary == "etl/nightly: the last 2 runs failed, the latest timed out"
+
+
+def test_without_its_logs_a_failure_says_what_its_message_does() -> None:
+    (finding,) = found(observation(run("FAILED", message=SAID)))
+
+    assert finding.summary == "etl/nightly: the last run failed: ValueError: no rows"
+    assert finding.evidence == ()
+
+
+def test_logs_that_come_after_the_end_of_the_run_are_still_read_into_the_finding() -> None:
+    failed = run("FAILED", message=SAID, since=NOW - minutes(1))
+    before = fold(Ledger(), observation(failed), OVERLAP)
+    later = observation(failed, at=NOW + minutes(1), failures={"run": read(task="load-orders")})
+    (finding,) = found(later, before)
+
+    assert finding.evidence == tuple(TRACEBACK.splitlines())
+    assert finding.flow_run_count == 1
+
+
+def test_what_was_read_once_is_remembered() -> None:
+    failed = run("FAILED", message=SAID)
+    ledger = fold(Ledger(), observation(failed, failures={"run": read(task="load-orders")}), OVERLAP)
+    (finding,) = found(observation(at=NOW + timedelta(days=3)), ledger)
+
+    assert "in task load-orders: ValueError: no rows" in finding.summary
+
+
+def test_the_deepest_run_is_the_cause_with_the_way_to_it() -> None:
+    top = run("FAILED", "top", message=f"Flow run encountered an exception: FailedRun: {SAID}")
+    middle = run("FAILED", "middle", of=None, flow_id="m", message=SAID, since=NOW - hours(2), parent_task_run_id="1")
+    deep = run("FAILED", "deep", of=None, flow_id="d", message=SAID, since=NOW - hours(3), parent_task_run_id="2")
+    seen = observation(
+        top,
+        failed_children={"top": (middle,), "middle": (deep,)},
+        failures={"top": read(task="load-orders")},
+        flow_names={"m": "middle-flow", "d": "deep-flow"},
+    )
+    (finding,) = found(seen)
+
+    assert finding.cause == Cause(
+        kind="flow-run",
+        name="name of deep",
+        reason="failed",
+        path=("etl", "middle-flow", "deep-flow", "load-orders"),
+        flow_run_ids=("deep",),
+    )
+    assert finding.summary == (
+        "etl/nightly: the last run failed, as its subflow deep-flow (name of deep) did in task load-orders: "
+        "ValueError: no rows"
+    )
+    assert finding.evidence[0] == "etl > middle-flow > deep-flow > load-orders"
+
+
+@pytest.mark.parametrize("check", ["failed", "crashed"])
+@pytest.mark.parametrize(("count", "expected"), [(1, 0), (2, 0), (3, 1), (4, 1)])
+def test_so_many_in_a_row_are_tolerated(check: str, count: int, expected: int) -> None:
+    state: StateType = "FAILED" if check == "failed" else "CRASHED"
+    settings: dict[str, Any] = {check: {"tolerate": 2}}
+    findings = found(observation(*ended(*[state] * count)), **settings)
+
+    assert [finding.check for finding in findings] == [check] * expected
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        (["FAILED"], []),
+        (["FAILED"] * 5, []),
+        (["CRASHED"], [("crashed", "warning", 1)]),
+        # What failed as it should does not make the row of crashes longer.
+        (["FAILED", "FAILED", "CRASHED"], [("crashed", "warning", 1)]),
+        (["CRASHED", "CRASHED", "CRASHED"], [("crashed", "critical", 3)]),
+        (["CRASHED", "FAILED"], []),
+    ],
+)
+def test_a_deployment_may_be_there_to_fail(states: list[StateType], expected: list[tuple[str, str, int]]) -> None:
+    findings = found(observation(*ended(*states)), expect="failure")
+
+    assert [(finding.check, finding.severity, finding.flow_run_count) for finding in findings] == expected
+    assert all(finding.since == NOW - minutes(10) for finding in findings if finding.flow_run_count == 1)
+
+
+def test_what_is_kept_and_shown_of_a_long_message_is_short() -> None:
+    long = "Flow run encountered an exception: ValueError: " + "no rows, " * 6_000
+    seen = observation(run("FAILED", message=long), failures={"run": read(reason="r" * 200, traceback="t" * 1_000)})
+    (finding,) = found(seen)
+    kept = fold(Ledger(), seen, OVERLAP).records["etl/nightly"].last_ended
+
+    assert len(finding.summary) < 200
+    assert len(finding.observed) < 600
+    assert kept is not None
+    assert len(kept.model_dump_json()) < 2_500
