@@ -183,6 +183,14 @@ def observations(draw: st.DrawFn) -> Observation:
             samples=tuple((NOW - age * MINUTE, n) for age, n in zip((30, 20, 10, 0), counts, strict=True))
         )
     )
+    holder = st.builds(
+        Holder,
+        flow_run_id=st.just("h"),
+        name=TEXT,
+        ended=st.booleans(),
+        state_name=st.sampled_from(["", "Running", "Completed"]),
+        since=PAST,
+    )
     limit = st.builds(
         ConcurrencyLimit,
         kind=st.sampled_from(["tag", "global-concurrency-limit"]),
@@ -190,7 +198,7 @@ def observations(draw: st.DrawFn) -> Observation:
         name=TEXT,
         limit=st.integers(0, 2),
         taken=st.integers(0, 3),
-        holders=st.lists(st.builds(Holder, flow_run_id=st.just("h"), name=TEXT, ended=st.booleans()), max_size=2),
+        holders=st.lists(holder, max_size=2),
         waiting=st.just({run_id: draw(PAST) for run_id in running}),
     )
     ours = [deployment("watchdog-check/check", due=tuple(sorted(draw(st.lists(PAST, max_size=3)))))]
