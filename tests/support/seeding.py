@@ -40,6 +40,7 @@ _TYPES = {
     "Resuming": StateType.SCHEDULED,
     "Submitting": StateType.PENDING,
     "InfrastructurePending": StateType.PENDING,
+    "NotReady": StateType.PENDING,
     "Retrying": StateType.RUNNING,
     "Suspended": StateType.PAUSED,
     "TimedOut": StateType.FAILED,
