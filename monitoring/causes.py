@@ -193,11 +193,6 @@ def limit_cause(kind: CauseKind, name: str, holders: Iterable[FlowRun]) -> Cause
     return Cause(kind=kind, name=name, reason="limit-reached", flow_run_ids=tuple(run.id for run in longest))
 
 
-def stale_cause(observation: Observation, deployment: Deployment) -> Cause | None:
-    """Why a deployment does not succeed. For many deployments, make ``Causes`` once and ask them."""
-    return Causes(observation).stale(deployment)
-
-
 def _no_worker(pool: WorkPool | None) -> Cause | None:
     return Cause(kind="work-pool", name=pool.name, reason="no-live-worker") if pool and pool.live_workers == 0 else None
 
