@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from unittest.mock import patch
 
 from werkzeug import Response
+from werkzeug.http import http_date
+from werkzeug.serving import WSGIRequestHandler
 
-from monitoring.model import Finding, Ledger
+from monitoring.adapters.prefect_server import api
+from monitoring.adapters.prefect_server.api import open_api
+from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
+from monitoring.config import Config
+from monitoring.model import Coverage, Finding, Ledger
+from monitoring.policy import Policies
+from monitoring.redact import Redactor
+from monitoring.service import Assessment, assess
 from tests.corpus.bench import Bench
 from tests.corpus.loading import load
-from tests.corpus.scenario import Expected, Scenario, World, moment
-from tests.support.looking import Looked, look
+from tests.corpus.scenario import Expected, Network, Scenario, World, moment
 from tests.support.relay import Asked, relayed
 
 #: A finding is known by its check and its subject's name.
@@ -80,17 +89,31 @@ def judge(place: Bench, scenario: Scenario, config: Mapping[str, Any] | None = N
         config: The configuration, if another than the scenario's.
     """
     settings = scenario.config if config is None else config
+    ledger: Ledger | None = None
+    for earlier in scenario.looks:
+        ledger = look(moment(earlier, scenario.now), ledger, place.server.api_url, settings).ledger
     with _network(place, scenario) as address:
-        ledger: Ledger | None = None
-        for earlier in scenario.looks:
-            before = look(moment(earlier, scenario.now), ledger=ledger, at=address, **settings)
-            ledger = before.assessment.ledger
-        return compare(scenario, look(scenario.now, ledger=ledger, at=address, **settings))
+        return compare(scenario, look(scenario.now, ledger, address, settings))
 
 
-def compare(scenario: Scenario, looked: Looked) -> Verdict:
+def look(now: datetime, ledger: Ledger | None, address: str, config: Mapping[str, Any]) -> Assessment:
+    """Assess a server as the watchdog does, with all its defaults.
+
+    Args:
+        now: The moment.
+        ledger: What is remembered.
+        address: The API.
+        config: What is configured.
+    """
+    policies = Policies(Config.model_validate(config))
+    with open_api(policies.config.server, address) as opened:
+        reader = ServerReader(opened, policies.config, Redactor(policies.config.redact.patterns).redact)
+        return assess(reader, ledger or Ledger(), policies, now, OVERLAP, Coverage())
+
+
+def compare(scenario: Scenario, assessment: Assessment) -> Verdict:
     """Hold what was found against what was to be found; each finding is right or wrong as a whole."""
-    findings = looked.assessment.report.findings
+    findings = assessment.report.findings
     by_fingerprint = {finding.fingerprint: finding for finding in findings}
     found: dict[Key, list[Finding]] = {}
     for finding in findings:
@@ -113,10 +136,11 @@ def compare(scenario: Scenario, looked: Looked) -> Verdict:
     for key, rest in found.items():
         for finding in rest:
             false[key] = f" ({finding.severity}): {finding.summary}; observed {finding.observed}"
+    missing = assessment.report.coverage.missing
     besides = []
-    if looked.missing != dict(scenario.missing):
-        details = {query.name: query.detail for query in looked.assessment.report.coverage.missing}
-        besides.append(f"not answered whole: {details}, expected {dict(scenario.missing)}")
+    if {query.name: query.outcome for query in missing} != scenario.missing:
+        details = {query.name: (query.outcome, query.detail) for query in missing}
+        besides.append(f"not answered whole: {details}, expected {scenario.missing}")
     return Verdict(scenario, tuple(right), missed, false, tuple(besides))
 
 
@@ -149,21 +173,44 @@ def _differences(
         yield "a run is named twice"
 
 
+@dataclass
+class _Clock:
+    """Stands in for the ``time`` module where answers are timed: it moves only when a scenario says so."""
+
+    moment: float
+    passed: float = 0.0
+
+    def time(self) -> float:
+        return self.moment
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    def sleep(self, seconds: float) -> None:
+        self.passed += seconds
+
+
 @contextmanager
 def _network(place: Bench, scenario: Scenario) -> Iterator[str]:
     """Put between us and the server what the scenario has there; return the address to ask."""
     network = scenario.network
-    if network == type(network)():
+    if network == Network():
         yield place.server.api_url
         return
+    clock = _Clock(scenario.now.timestamp())
 
     def answer(asked: Asked) -> Response | None:
+        clock.sleep(network.delay.total_seconds())
         if asked.path in network.failing:
             return Response(json.dumps({"detail": "as the scenario says"}), 500, content_type="application/json")
-        time.sleep(network.delay.total_seconds())
         return None
 
-    with relayed(place.server.ui_url) as relay:
+    date = http_date(moment(network.clock, scenario.now))
+    with (
+        patch.object(WSGIRequestHandler, "date_time_string", lambda *_: date),
+        patch.object(api, "time", clock),
+        relayed(place.server.ui_url) as relay,
+    ):
         relay.answer = answer
         yield relay.url
 

@@ -97,7 +97,7 @@ class _Loader:
         self._deployments[name] = made
         if not deployment.paused:
             active = [schedule.schedule for schedule in schedules if schedule.active]
-            self._seed.many(_scheduled(made, active, self._now, deployment.ahead))
+            self._seed.many(_scheduled(made, active, self._now, created, deployment.ahead))
 
     def _schedule(self, schedule: scenario.Schedule, created: datetime, touched: datetime) -> seeding.Schedule:
         return seeding.Schedule(
@@ -214,12 +214,14 @@ def _arithmetic(schedule: scenario.Schedule, now: datetime) -> SCHEDULE_TYPES:
 
 
 def _scheduled(
-    deployment: seeding.Deployment, schedules: Iterable[SCHEDULE_TYPES], now: datetime, count: int
+    deployment: seeding.Deployment, schedules: Iterable[SCHEDULE_TYPES], now: datetime, created: datetime, count: int
 ) -> Iterator[seeding.Run]:
-    """The runs that the server's scheduler would have made ahead."""
+    """The runs that the server's scheduler would have made ahead: one for each that was due, so many fires later."""
     for schedule in schedules:
-        dates = asyncio.run(schedule.get_dates(n=count, start=now)) if count else []
-        for due in dates:
-            at = datetime.fromtimestamp(due.timestamp(), timezone.utc)
-            if at > now:
-                yield seeding.Run(deployment=deployment, state="SCHEDULED", due=at, created=now - timedelta(hours=1))
+        dates = asyncio.run(schedule.get_dates(n=count + 1, start=now)) if count else []
+        fires = [datetime.fromtimestamp(date.timestamp(), timezone.utc) for date in dates]
+        ahead = [fire for fire in fires if fire > now][:count]
+        step = ahead[1] - ahead[0] if len(ahead) > 1 else timedelta(hours=1)
+        for due in ahead:
+            made = max(created, min(now, due - count * step))
+            yield seeding.Run(deployment=deployment, state="SCHEDULED", due=due, created=made)

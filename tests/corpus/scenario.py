@@ -271,12 +271,12 @@ class World(Part):
 
 
 class Network(Part):
-    """What is between the watchdog and the server."""
+    """What is between the watchdog and the server, when it looks for the last time."""
 
-    #: Every answer takes this much longer.
+    #: Every answer takes this long.
     delay: Duration = timedelta(0)
-    #: The server's clock is ahead of ours by this; before, if negative.
-    clock: When | None = None
+    #: What the server's clock shows.
+    clock: When = timedelta(0)
     #: Paths that the server answers with an error.
     failing: tuple[str, ...] = ()
 
