@@ -18,7 +18,7 @@ from monitoring.failure_paths import MOST_LEVELS, FailedTask, failing_child, fai
 from monitoring.model import Deployment, Failure, FlowRun, Ledger
 from monitoring.tracebacks import last_traceback, raised, tells_of, traceback_end
 
-#: Failures of which more than the message is read, a check; the next check reads on.
+#: Failures of which more than the message is read, a check.
 _MOST_READ = 100
 _MOST_LOGS = 10
 _MOST_TASKS = 50
