@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup lock lint test test-all demo clean
+.PHONY: help setup lock lint test test-all corpus demo clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ test: $(STAMP) ## The tests that need only Python
 
 test-all: $(STAMP) ## All tests: real Prefect servers, workers, PostgreSQL, a browser, the Slack emulator
 	@$(BIN)/pytest $(ARGS)
+
+corpus: $(STAMP) ## How right each check is on labelled servers; ARGS="--database postgresql"
+	@$(BIN)/python -m tests.corpus $(ARGS)
 
 demo: $(STAMP) ## A local Prefect server with planted faults, watched; ARGS=--once stops by itself
 	@$(BIN)/python -m demo $(ARGS)
