@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
+from monitoring.baselines import typical
 from monitoring.checks import Check, ended_badly, late, run_checks, slow, stale
 from monitoring.checks.findings import policy_of
 from monitoring.correlate import correlate
@@ -37,6 +38,7 @@ from monitoring.model import (
     Ledger,
     Observation,
     Query,
+    Record,
     ServerState,
     Severity,
     StateType,
@@ -337,6 +339,7 @@ def compare(first: Replay, second: Replay) -> Difference:
 def observation_at(
     history: History,
     deployments: Mapping[str, tuple[Deployment, Iterable[PastRun]]],
+    ledger: Ledger,
     at: datetime,
     since: datetime,
     ended: Iterable[PastRun],
@@ -347,6 +350,7 @@ def observation_at(
     Args:
         history: What is known of the past.
         deployments: By key: the deployment, and its runs that wait or run at that moment.
+        ledger: What was remembered before.
         at: The moment.
         since: The moment of the check before.
         ended: The runs that ended in between, oldest first.
@@ -360,7 +364,7 @@ def observation_at(
         server=history.server,
         coverage=_COMPLETE,
         deployments={
-            key: _deployment(deployment, history.fires.get(key, ()), at, policies)
+            key: _deployment(deployment, history.fires.get(key, ()), ledger.records.get(key), at, policies)
             for key, (deployment, _) in deployments.items()
         },
         active=tuple(active),
@@ -371,11 +375,17 @@ def observation_at(
     )
 
 
-def _deployment(deployment: Deployment, fires: Sequence[datetime], at: datetime, policies: Policies) -> Deployment:
+def _deployment(
+    deployment: Deployment, fires: Sequence[datetime], record: Record | None, at: datetime, policies: Policies
+) -> Deployment:
+    """The deployment with the due times that mattered then, as the reader gives it."""
     policy = policy_of(deployment, policies).stale
-    past = bisect_right(fires, at - policy.grace)
-    due = tuple(fires[max(0, past - policy.missed_fires) : past]) if policy.within is None else ()
-    return deployment.model_copy(update={"due": due, "slots_taken": None})
+    due: Sequence[datetime] = ()
+    if policy.within is None:
+        usual = (typical(record.run_times) if record else None) or timedelta(0)
+        past = bisect_right(fires, at - usual - policy.grace)
+        due = fires[max(0, past - policy.missed_fires) : past]
+    return deployment.model_copy(update={"due": tuple(due), "slots_taken": None})
 
 
 class _Life:
@@ -389,8 +399,11 @@ class _Life:
         self._deployment = deployment
         self._policies = policies
         self._moments = moments
+        stale_policy = policy_of(deployment, policies).stale
         # Where nothing waits, runs or is wrong, the clock alone makes nothing wrong but the age of the last success.
-        self._clock_runs = policy_of(deployment, policies).stale.within is not None
+        self._ages = stale_policy.enabled and (stale_policy.within is not None or bool(history.fires.get(key)))
+        # The usual run time counts from the check after a run has ended on, and with it what is due.
+        self._looks_twice = stale_policy.grace < EVERY
         self._active: dict[str, PastRun] = {}
         self._ledger = Ledger()
         self._open: Mapping[str, Incident] = {}
@@ -412,7 +425,7 @@ class _Life:
             now = self._judged(observation)
             self._move(observation, now)
             last = following - 1
-            if last > step and (self._active or _in_sight(now) or self._clock_runs):
+            if last > step and (self._active or _in_sight(now) or self._ages):
                 for observation, findings in self._changes(step, now, last, self._judged(self._observe(last))):
                     self._move(observation, findings)
         still = [self._replayed(incident) for incident in self._open.values()]
@@ -428,18 +441,11 @@ class _Life:
             seen = self._step(run.seen_from) if run.seen_from else None
             if over is not None:
                 ends[over].append(run)
-                steps.add(over)
+                steps.update([over, min(over + 1, len(self._moments) - 1)] if self._looks_twice else [over])
             if seen is not None and (over is None or seen < over):
                 appears[seen].append(run)
                 steps.add(seen)
                 steps.update(step for step in [self._step(run.began) if run.began else None] if step is not None)
-        policy = policy_of(self._deployment, self._policies).stale
-        if policy.enabled and policy.within is None:
-            steps.update(
-                step
-                for fire in self._history.fires.get(self._key, ())
-                if (step := self._step(fire + policy.grace)) is not None
-            )
         return appears, ends, sorted(steps)
 
     def _step(self, moment: datetime) -> int | None:
@@ -450,7 +456,7 @@ class _Life:
     def _observe(self, step: int, ended: Sequence[PastRun] = ()) -> Observation:
         since = self._moments[step - 1] if step else self._moments[0] - WARM_UP
         mine = {self._key: (self._deployment, self._active.values())}
-        return observation_at(self._history, mine, self._moments[step], since, ended, self._policies)
+        return observation_at(self._history, mine, self._ledger, self._moments[step], since, ended, self._policies)
 
     def _judged(self, observation: Observation) -> tuple[Finding, ...]:
         return judged(observation, self._ledger, self._policies)

@@ -7,7 +7,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from monitoring import __version__
-from monitoring.cli import check, config, digest
+from monitoring.cli import backtest, check, config, digest
 from monitoring.cli.terminal import UNABLE
 
 app = App(
@@ -17,6 +17,7 @@ app = App(
 )
 app.command(check.check)
 app.command(digest.digest)
+app.command(backtest.backtest)
 app.command(config.app)
 
 

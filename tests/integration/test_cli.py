@@ -98,11 +98,17 @@ def test_the_command_line_only_reads(prefect_server: Server, world: Seed, tmp_pa
     world.run(world.deployment("etl/nightly"), "FAILED", ended=world.now - HOUR)
     world.run(world.deployment("late/nobody", pool=world.pool("nobody")), "Late", due=world.now - HOUR)
     before = contents(prefect_server)
-    commands = (["check"], ["check", "--json"], ["digest"], ["config", "show", "etl/nightly"])
+    commands = (
+        ["check"],
+        ["check", "--json"],
+        ["digest"],
+        ["config", "show", "etl/nightly"],
+        ["backtest", "--days", "2"],
+    )
     with relayed(prefect_server.ui_url) as relay:
         env = prefect_env(tmp_path, relay.url)
         statuses = [watchdog(*words, env=env, cwd=tmp_path).status for words in commands]
-    assert statuses == [1, 1, 0, 0]
+    assert statuses == [1, 1, 0, 0, 0]
     assert len(relay.asked) > 30
     other = [(asked.method, asked.path) for asked in relay.asked if asked.method != "GET"]
     assert [(method, path) for method, path in other if method != "POST" or not READS.fullmatch(path)] == []

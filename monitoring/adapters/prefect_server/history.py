@@ -70,9 +70,14 @@ def read_history(
     deployments = {key: one for key, one in deployed.deployments.items() if one.flow_id not in own}
     if config.target.runs_without_deployment:
         deployments |= places.flows_without_deployment(collection, loose, Ledger(), deployed.names)
-    fires, unread = _fires(deployments, deployed.schedules, configurations, since, now)
+    fires, unread = _fires(deployments, deployed.schedules, by_key, configurations, since, now)
     successes, unasked = _last_successes(collection, deployments, by_key, fires, configurations, since)
-    oldest = runs.history_since(collection) if None in successes.values() else None
+    oldest = runs.history_since(collection)
+    if oldest and oldest > since:
+        gaps = (
+            *gaps,
+            f"the server has no success from before {oldest:%Y-%m-%d %H:%M} UTC: earlier days show too little",
+        )
     return History(
         target=config.target.name,
         server=ServerState(api_url=api.url, ui_url=api.ui_url),
@@ -150,6 +155,7 @@ def _ended(
 def _fires(
     deployments: Mapping[str, Deployment],
     schedules: Mapping[str, Sequence[Row]],
+    by_key: Mapping[str, Sequence[PastRun]],
     configurations: Sequence[Policies],
     since: datetime,
     until: datetime,
@@ -162,9 +168,10 @@ def _fires(
         judged = [policy for policy in stale if policy.enabled and policy.within is None]
         if not judged or not rows:
             continue
+        longest = max((run.run_time for run in by_key.get(key, ())), default=timedelta(0))
         try:
             before = (
-                newest_due(rows, until=since - policy.grace, count=policy.missed_fires)[:1] or (since,)
+                newest_due(rows, until=since - longest - policy.grace, count=policy.missed_fires)[:1] or (since,)
                 for policy in judged
             )
             found[key] = _all_due(rows, min(first for (first,) in before) - _A_MOMENT, until)

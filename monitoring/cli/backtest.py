@@ -1,0 +1,81 @@
+"""``watchdog backtest``: what the configuration would have told in the last days, and what another would have."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from monitoring.adapters.config_source import load_policies
+from monitoring.adapters.prefect_server.api import open_api
+from monitoring.adapters.prefect_server.history import Told, read_history
+from monitoring.adapters.prefect_server.pushed import pushed_reader
+from monitoring.backtest import History, Replay, compare, replay
+from monitoring.cli.looking import Target
+from monitoring.cli.terminal import told
+from monitoring.policy import Policies
+from monitoring.redact import Redactor
+from monitoring.render import terminal
+from monitoring.render.backtest import backtest as rendered
+
+_MOST_DAYS = 90
+
+
+@told
+def backtest(
+    *,
+    days: Annotated[int, Parameter(validator=Number(gte=1, lte=_MOST_DAYS), help="How many days back, 1 to 90.")] = 14,
+    config: Annotated[
+        str | None, Parameter(help="Another configuration file: says what it would have made differently.")
+    ] = None,
+    target: Target = None,
+) -> int:
+    """Replay the server's own history as checks: what would have been opened and resolved, when, and by which rule.
+
+    The configuration is the one that every check here finds. Only what history shows is replayed; the rest is named.
+    """
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    first = load_policies(read_pushed=pushed_reader(target))
+    other = load_policies(config, read_pushed=pushed_reader(target)) if config else None
+    settings = first.config
+    with _progress() as progress:
+        with open_api(settings.server, target) as api:
+            task = progress.add_task("Reading", total=None)
+
+            def read(so_far: Told) -> None:
+                progress.update(
+                    task, completed=so_far.days, total=so_far.of, description=f"Reading: {so_far.runs:,} runs"
+                )
+
+            both = [first, other] if other else [first]
+            patterns = tuple(pattern for one in both for pattern in one.config.redact.patterns)
+            history = read_history(api, settings, Redactor(patterns).redact, both, now, days, read)
+        replays = [_replayed(history, one, progress) for one in both]
+    apart = compare(*replays) if len(replays) > 1 else None
+    zone = ZoneInfo(settings.digest.time_zone)
+    terminal.console(sys.stdout).print(rendered(history, replays[0], zone, replays[1] if apart else None, apart))
+    return 0
+
+
+def _replayed(history: History, policies: Policies, progress: Progress) -> Replay:
+    task = progress.add_task("Replaying", total=len(history.deployments))
+    return replay(history, policies, lambda done: progress.update(task, completed=done))
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show progress on stderr where somebody is looking; what is printed stays clean."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        yield progress
