@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median, stdev
 
-from monitoring.baselines import MOST_RECENT, baseline
+from monitoring.baselines import SAMPLE, baseline
 from monitoring.config import Slow
 from monitoring.model import RunTimes
 
@@ -154,13 +154,13 @@ def judged(pattern: str) -> dict[str, Score]:
         before: list[float] = []
         for run in range(RUNS):
             seconds = usual * PATTERNS[pattern](chance, run)
-            judge = len(before) >= MOST_RECENT
+            judge = len(before) >= SAMPLE
             factor = chance.choice((*FACTORS, HANGS)) if judge and chance.randrange(ONE_IN) == 0 else 1
             took = seconds if factor == HANGS else seconds * factor
             for rule, score in scores.items() if judge else ():
                 score.add(factor, took, RULES[rule](before))
             if factor != HANGS:
-                before = [*before, took][-MOST_RECENT:]
+                before = [*before, took][-SAMPLE:]
     return scores
 
 

@@ -16,8 +16,10 @@ from monitoring.config import Slow
 from monitoring.durations import LONGEST, spoken
 from monitoring.model import EndedRun, FlowRun, RunTimes, Value
 
-#: How many of the newest runs are remembered. ``Slow.min_samples`` cannot ask for more.
-MOST_RECENT = 30
+#: A run is judged by so many that came before it. ``Slow.min_samples`` cannot ask for more.
+SAMPLE = 30
+#: How many of the newest runs are remembered: the one that is judged may be among them.
+MOST_RECENT = SAMPLE + 1
 #: How many months are remembered, and how many runs of each: enough for a median that drift can be read from.
 MOST_MONTHS = 4
 MOST_OF_A_MONTH = 7
@@ -95,7 +97,7 @@ def baseline(known: RunTimes, policy: Slow) -> Baseline | None:
     """
     if len(known.recent) < policy.min_samples:
         return None
-    return learned([seconds for _, seconds in known.recent], policy)
+    return learned([seconds for _, seconds in known.recent[:SAMPLE]], policy)
 
 
 def learned(run_times: Sequence[float], policy: Slow) -> Baseline:

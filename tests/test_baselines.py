@@ -86,7 +86,7 @@ def test_it_survives_being_saved() -> None:
 def test_it_is_bounded() -> None:
     known = learned_from(every_day(*[minutes(10)] * 400))
 
-    assert len(known.recent) == 30
+    assert len(known.recent) == 31
     assert known.recent[0][0] == int(NOW.timestamp())
     assert {month: len(drawn) for month, drawn in known.months.items()} == {
         "2026-08": 7,

@@ -169,6 +169,15 @@ def test_a_run_is_not_judged_by_itself() -> None:
     assert names(found(observation(slow), longest)) == [("slow", "etl/nightly", "info")]
 
 
+def test_a_run_that_has_ended_is_judged_by_as_many_as_one_that_runs() -> None:
+    slow = run("COMPLETED", total_run_time=hours(1), start_time=NOW - hours(5))
+    known = history(*[minutes(10)] * 40)
+
+    for seen in (observation(slow), observation(running(hours(1)), heartbeats=ALIVE)):
+        (finding,) = found(seen, known, slow={"min_samples": 30})
+        assert finding.expected == "at most 20 min of run time: 10 min is the median of 30 runs"
+
+
 def test_an_ended_run_stays_slow_until_another_ends() -> None:
     slow = run("COMPLETED", "slow", total_run_time=hours(1), start_time=NOW - hours(5), since=NOW - minutes(5))
     quick = run("COMPLETED", "quick", total_run_time=minutes(9), start_time=NOW, since=NOW + hours(20))

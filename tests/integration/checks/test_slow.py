@@ -133,7 +133,7 @@ def test_history_is_searched_once_and_only_where_it_can_matter(prefect_server: S
     rules = [NOT_THE_NOISE, {"match": {"deployment": "learned/limited"}, "slow": {"limit": "2h"}}]
 
     def searched(asked: Sequence[Asked]) -> list[str]:
-        newest = [each.body for each in asked if each.path == "/flow_runs/filter" and each.body.get("limit") == 30]
+        newest = [each.body for each in asked if each.path == "/flow_runs/filter" and each.body.get("limit") == 31]
         return [deployment for body in newest for deployment in body["flow_runs"]["deployment_id"]["any_"]]
 
     with relayed(prefect_server.ui_url) as relay:
