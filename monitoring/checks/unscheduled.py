@@ -56,7 +56,7 @@ def scheduler_is_dead(observation: Observation) -> bool:
         return False
     missing_since = min(d.planned_by or observation.nothing_ahead[key] for key, d in empty.items())
     others = (d for key, d in observation.deployments.items() if d.scheduled and key not in empty)
-    return all(other.planned_by is not None and other.planned_by <= missing_since for other in others)
+    return all(other.planned_by is not None and other.planned_by < missing_since for other in others)
 
 
 def _observed(deployment: Deployment) -> str:

@@ -5,7 +5,18 @@ from datetime import datetime, timedelta
 import pytest
 
 from monitoring.ledger import fold
-from monitoring.model import Deployment, Finding, FlowRun, Ledger, Observation
+from monitoring.model import (
+    Deployment,
+    EndedRun,
+    Finding,
+    FlowRun,
+    Ledger,
+    Missed,
+    Observation,
+    Record,
+    RunTimes,
+    StateType,
+)
 from tests.support.builders import NOW, OVERLAP, deployment, found, hours, minutes, names, observation, run
 
 DUE = (NOW - hours(2), NOW - hours(1))
@@ -146,3 +157,112 @@ def test_a_cancelled_run_explains_nothing() -> None:
     findings = found(observation(success(NOW - hours(9)), run("CANCELLED"), deployments=[deployment(due=DUE)]))
 
     assert [(finding.check, finding.symptom_of) for finding in findings] == [("stale", None)]
+
+
+@pytest.mark.parametrize(
+    ("missed", "told"),
+    [
+        (Missed(first=DUE[0], count=1), "first missed fire 2026-11-23 10:00 UTC, 1 fire since then"),
+        (Missed(first=DUE[0], count=999), "first missed fire 2026-11-23 10:00 UTC, 999 fires since then"),
+        (Missed(first=DUE[0], count=1_000), "first missed fire 2026-11-23 10:00 UTC, at least 1,000 fires since then"),
+    ],
+)
+def test_it_says_which_fire_was_missed_first_and_how_many(missed: Missed, told: str) -> None:
+    seen = observation(success(NOW - hours(9)), deployments=[deployment(due=DUE)], missed={"etl/nightly": missed})
+    (finding,) = found(seen)
+
+    assert finding.observed == f"last success 2026-11-23 03:00 UTC, 9 h ago; {told}"
+    assert "2 fires of its schedule have passed, its usual run time and 30 min of grace" in finding.expected
+
+
+@pytest.mark.parametrize(
+    ("state", "expect", "stale"),
+    [
+        ("FAILED", "success", True),
+        ("FAILED", "failure", False),
+        ("COMPLETED", "failure", False),
+        ("CRASHED", "failure", True),
+        ("CANCELLED", "failure", True),
+    ],
+)
+def test_a_failure_that_is_expected_is_fresh(state: StateType, expect: str, stale: bool) -> None:
+    runs = [success(NOW - hours(9)), run(state, "newest", since=NOW - minutes(10))]
+    findings = found(observation(*runs, deployments=[deployment(due=DUE)]), expect=expect)
+
+    assert any(finding.check == "stale" for finding in findings) is stale
+
+
+def test_an_old_expected_failure_is_stale_and_found_by_search() -> None:
+    old = run("FAILED", "old", since=NOW - timedelta(days=3))
+    seen = observation(deployments=[deployment(due=DUE)], last_success={"etl/nightly": old})
+    (finding,) = (finding for finding in found(seen, expect="failure") if finding.check == "stale")
+
+    assert finding.summary == "etl/nightly: no success or expected failure for 3 d"
+    assert finding.flow_run_ids == ("old",)
+
+
+def test_it_says_why() -> None:
+    running = run("RUNNING", "long", since=NOW - hours(5))
+    seen = observation(success(NOW - hours(9)), running, deployments=[deployment(due=DUE)])
+    (finding,) = (finding for finding in found(seen) if finding.check == "stale")
+
+    assert finding.cause is not None
+    assert (finding.cause.reason, finding.cause.flow_run_ids) == ("previous-run-running", ("long",))
+
+
+DAY = timedelta(days=1)
+
+
+def daily(last: datetime, *, runs: int = 10, **record: object) -> Ledger:
+    """A ledger in which a deployment succeeded daily, the last time then."""
+    ends = tuple((int((last - n * DAY).timestamp()), 60.0) for n in range(runs))
+    newest = EndedRun(id="newest", name="newest", state_type="COMPLETED", state_name="Completed", ended=last)
+    known = Record.model_validate(
+        {"last_success": newest, "last_ended": newest, "run_times": RunTimes(recent=ends), "schedule": "", **record}
+    )
+    return Ledger(records={"etl/nightly": known})
+
+
+@pytest.mark.parametrize(
+    ("silence", "told"),
+    [(3 * DAY - SECOND, False), (3 * DAY, False), (3 * DAY + SECOND, True), (9 * DAY, True), (9 * DAY + SECOND, False)],
+)
+def test_a_deployment_without_schedules_is_expected_to_keep_its_rhythm_as_long_as_it_had_it(
+    silence: timedelta, told: bool
+) -> None:
+    findings = found(observation(deployments=[deployment(scheduled=False)]), daily(NOW - silence))
+
+    assert names(findings) == ([("stale", "etl/nightly", "info")] if told else [])
+    assert not any(finding.unknown for finding in findings)
+
+
+def test_a_rhythm_says_what_was_usual() -> None:
+    (finding,) = found(observation(deployments=[deployment(scheduled=False)]), daily(NOW - 4 * DAY))
+
+    assert finding.summary == "etl/nightly: no success for 4 d, usually one every 1 d"
+    assert finding.observed == "last success 2026-11-19 12:00 UTC, 4 d ago"
+    assert finding.expected == "one within 3 d, as its last 10 came, though it has no active schedule"
+    assert finding.since == NOW - 4 * DAY
+
+
+@pytest.mark.parametrize(
+    ("fields", "record", "settings"),
+    [
+        pytest.param({"scheduled": True}, {"schedule": "daily"}, {}, id="it has schedules"),
+        pytest.param({"paused": True, "inactive_since": NOW}, {}, {}, id="it is paused"),
+        pytest.param({"inactive_since": NOW - DAY}, {}, {}, id="its schedules are inactive"),
+        pytest.param({}, {"scheduled_since": NOW - 4 * DAY}, {}, id="its schedules were taken away"),
+        pytest.param({}, {}, {"rhythm": False}, id="turned off"),
+        pytest.param({}, {}, {"within": "30d"}, id="a window is given"),
+    ],
+)
+def test_no_rhythm_is_expected_where_something_else_says_when_it_runs(
+    fields: dict[str, object], record: dict[str, object], settings: dict[str, object]
+) -> None:
+    seen = observation(deployments=[deployment(**{"scheduled": False, **fields})])
+
+    assert found(seen, daily(NOW - 4 * DAY, **record), stale=settings) == ()
+
+
+def test_few_runs_are_no_rhythm() -> None:
+    assert found(observation(deployments=[deployment(scheduled=False)]), daily(NOW - 4 * DAY, runs=8)) == ()

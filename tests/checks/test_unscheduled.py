@@ -65,8 +65,8 @@ HOURLY = (planned("a/hourly", hours(3)), planned("b/hourly", hours(2)))
     [
         pytest.param([], True, id="all that there are"),
         pytest.param([planned("c/weekly", timedelta(days=9))], True, id="planned before it died"),
-        pytest.param([planned("c/same", hours(3))], True, id="planned just then"),
-        pytest.param([planned("c/hourly", hours(3) - minutes(1))], False, id="planned since"),
+        pytest.param([planned("c/same", hours(3))], False, id="planned just then"),
+        pytest.param([planned("c/hourly", hours(2))], False, id="planned since"),
         pytest.param([planned("c/unknown", None)], False, id="nobody knows when"),
         pytest.param([planned("c/by-hand", None, scheduled=False)], True, id="nothing is planned for it"),
     ],

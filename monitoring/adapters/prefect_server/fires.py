@@ -147,7 +147,7 @@ def ahead(
         for one in reversed(asked):
             if one.id not in empty:
                 plans[one.id] = planned(one)
-                if (by := plans[one.id].planned_by) and by > missing_since:
+                if (by := plans[one.id].planned_by) and by >= missing_since:
                     break
     return Ahead(nothing, {**deployments, **plans})
 

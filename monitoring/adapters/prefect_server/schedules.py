@@ -163,31 +163,33 @@ def _look_back(schedule: _Cron | _Interval | RRuleSchedule, count: int) -> Seque
     return _LOOK_BACK
 
 
-def _all_between(schedule: _Cron | _Interval | RRuleSchedule, start: datetime, until: datetime) -> tuple[datetime, ...]:
+def _all_between(schedule: _Cron | _Interval | RRuleSchedule, after: datetime, until: datetime) -> tuple[datetime, ...]:
     dates: list[datetime] = []
-    while start <= until:
-        batch = _dates(schedule, start, until, _MOST_CANDIDATES)
+    while True:
+        batch = _dates(schedule, after, until, _MOST_CANDIDATES)
         dates += batch
         if len(batch) < _MOST_CANDIDATES:
-            break
-        start = batch[-1] + _A_MOMENT
-    return tuple(dates)
+            return tuple(dates)
+        after = batch[-1]
 
 
 @lru_cache(maxsize=8192)
 def _first(text: str, after: datetime, until: datetime, most: int) -> tuple[datetime, ...]:
-    return tuple(_dates(_read(text), after + _A_MOMENT, until, most)) if after < until else ()
+    return tuple(_dates(_read(text), after, until, most))
 
 
-def _dates(schedule: _Cron | _Interval | RRuleSchedule, start: datetime, until: datetime, count: int) -> list[datetime]:
+def _dates(schedule: _Cron | _Interval | RRuleSchedule, after: datetime, until: datetime, count: int) -> list[datetime]:
     """Ask Prefect; a schedule that it cannot go on with (30 February) has no more dates for its scheduler either."""
+    # Cron lines and rules fire on whole seconds, and Prefect's rounding of a start between two is odd.
+    start = after + _A_MOMENT if isinstance(schedule, _Interval) else after.replace(microsecond=0)
     if isinstance(schedule, RRuleSchedule):
         schedule = _BoundedRRule.model_construct(
             rrule=schedule.rrule, timezone=schedule.timezone, since=start, until=until
         )
     try:
-        dates = asyncio.run(schedule.get_dates(n=count, start=start, end=until))
+        # Where the clocks change, Prefect may begin with a date before the start.
+        dates = asyncio.run(schedule.get_dates(n=count + 2, start=start, end=until))
     except (ValueError, OverflowError, TypeError, LookupError):
         return []
     found = (datetime.fromtimestamp(date.timestamp(), timezone.utc) for date in dates)
-    return [date for date in found if start <= date <= until]
+    return [date for date in found if after < date <= until][:count]
