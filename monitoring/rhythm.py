@@ -30,11 +30,13 @@ class Rhythm(NamedTuple):
         gap: The usual time from one run to the next.
         longest: How long nothing may come before it is out of rhythm.
         lasted: How long it was kept, as far as is known. After as long a silence, it is over.
+        runs: How many runs it was learned from.
     """
 
     gap: timedelta
     longest: timedelta
     lasted: timedelta
+    runs: int
 
 
 def learned(ends: Iterable[int]) -> Rhythm | None:
@@ -57,4 +59,5 @@ def learned(ends: Iterable[int]) -> Rhythm | None:
         gap=timedelta(seconds=usual),
         longest=max(longest, _SHORTEST),
         lasted=timedelta(seconds=moments[-1] - moments[0]),
+        runs=len(moments),
     )

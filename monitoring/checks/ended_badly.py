@@ -43,7 +43,7 @@ def _check(
         section: EndedBadly = getattr(policy, name)
         if not section.enabled or deployment.paused or expired(deployment, last, section, now):
             continue
-        if (count := _unwanted(name, streak, policy)) > section.tolerate:
+        if (count := unwanted(name, streak, policy)) > section.tolerate:
             yield _finding(name, observation, deployment, last, streak, count, section)
 
 
@@ -52,7 +52,7 @@ def expired(deployment: Deployment, last: EndedRun, policy: EndedBadly, now: dat
     return not deployment.scheduled and now - last.ended >= policy.expire_after
 
 
-def _unwanted(name: Literal["failed", "crashed"], streak: Streak, policy: Policy) -> int:
+def unwanted(name: Literal["failed", "crashed"], streak: Streak, policy: Policy) -> int:
     """How many runs in a row ended as they should not; a deployment may be there to fail, and never to crash."""
     if policy.expect == "success":
         return streak.length

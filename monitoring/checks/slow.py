@@ -86,14 +86,15 @@ def _ended(deployment: Deployment, record: Record, policy: Slow, now: datetime) 
     A baseline is of completed runs and judges completed ones; a given limit holds however a run ended.
     """
     last = record.last_ended
-    if last is None or _forgiven(deployment, last.ended, policy, now):
+    if last is None or forgiven(deployment, last.ended, policy, now):
         return
     may = bound(without_run(record.run_times, last), policy)
     if may and last.run_time > may.limit and (may.usual is None or last.state_type == "COMPLETED"):
         yield _SlowRun(last.id, last.name, last.run_time, may, last.ended)
 
 
-def _forgiven(deployment: Deployment, ended: datetime, policy: Slow, now: datetime) -> bool:
+def forgiven(deployment: Deployment, ended: datetime, policy: Slow, now: datetime) -> bool:
+    """Whether a slow run that has ended is forgiven: nothing will run by itself to show that it is over."""
     return deployment.paused or (not deployment.scheduled and now - ended >= policy.expire_after)
 
 

@@ -127,12 +127,7 @@ def _unknown(observation: Observation, deployment: Deployment, policy: Policy, s
 def _out_of_rhythm(
     observation: Observation, deployment: Deployment, record: Record, now: datetime
 ) -> Iterable[Finding]:
-    if deployment.kind != "deployment" or deployment.scheduled or deployment.inactive_since:
-        return
-    # Where it had schedules until then, those made the rhythm.
-    began = record.scheduled_since.timestamp() if record.scheduled_since else 0
-    ends = [end for end, _ in record.run_times.recent if end >= began]
-    beat = rhythm.learned(ends)
+    beat = rhythm_of(deployment, record)
     last = record.last_success
     if beat is None or last is None or not beat.longest < now - last.ended <= beat.lasted:
         return
@@ -145,9 +140,18 @@ def _out_of_rhythm(
         run_count=0,
         summary=f"{deployment.name}: no success for {spoken(now - last.ended)}, usually one every {spoken(beat.gap)}",
         observed=f"last success {_at(last.ended)}, {spoken(now - last.ended)} ago",
-        expected=f"one within {spoken(beat.longest)}, as its last {len(ends)} came, though it has no active schedule",
+        expected=f"one within {spoken(beat.longest)}, as its last {beat.runs} came, though it has no active schedule",
         since=last.ended,
     )
+
+
+def rhythm_of(deployment: Deployment, record: Record) -> rhythm.Rhythm | None:
+    """The rhythm in which a deployment without schedules ran; None where it has none, or schedules."""
+    if deployment.kind != "deployment" or deployment.scheduled or deployment.inactive_since:
+        return None
+    # Where it had schedules until then, those made the rhythm.
+    began = record.scheduled_since.timestamp() if record.scheduled_since else 0
+    return rhythm.learned(end for end, _ in record.run_times.recent if end >= began)
 
 
 def _wanted(policy: Policy) -> str:

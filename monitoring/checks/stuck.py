@@ -62,7 +62,7 @@ def too_long(observation: Observation, run: FlowRun, policy: Stuck, now: datetim
         now: The moment of the check.
     """
     since = observation.pending_since.get(run.id, run.state_timestamp)
-    limit = _limits(policy).get(run.state_type)
+    limit = limits(policy).get(run.state_type)
     if run.state_type == "PAUSED" and run.pause_timeout and now - run.pause_timeout > policy.timeout_grace:
         # The server fails such runs within seconds (prefect/server/services/pause_expirations.py), unless it is told
         # not to, or that part of it is dead.
@@ -73,5 +73,6 @@ def too_long(observation: Observation, run: FlowRun, policy: Stuck, now: datetim
     return Stay(run, since, f"for {spoken(now - since)}", f"at most {spoken(limit)} in {run.state_type.capitalize()}")
 
 
-def _limits(policy: Stuck) -> dict[str, timedelta]:
+def limits(policy: Stuck) -> dict[str, timedelta]:
+    """How long a run may be in a state, by its type."""
     return {"PENDING": policy.pending_after, "CANCELLING": policy.cancelling_after, "PAUSED": policy.paused_after}

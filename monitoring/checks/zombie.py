@@ -25,7 +25,7 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
             continue
         beats = observation.heartbeats
         dead = [run for run in runs if run.id in beats and is_silent(run, beats[run.id], zombie, now)]
-        mute = [run for run in runs if run.id not in beats and now - run.state_timestamp > _allowance(None, zombie)]
+        mute = [run for run in runs if run.id not in beats and now - run.state_timestamp > allowance(None, zombie)]
         if dead:
             yield _finding(observation, deployment, dead, zombie, now)
         elif mute and observation.coverage.has("heartbeats"):
@@ -38,10 +38,11 @@ def is_silent(run: FlowRun, beats: Heartbeats, policy: Zombie, now: datetime) ->
     Silence counts from the last beat, or from when the run last went to RUNNING if that is later: it
     sends none while it waits for a retry.
     """
-    return now - max(beats.last, run.state_timestamp) > _allowance(beats, policy)
+    return now - max(beats.last, run.state_timestamp) > allowance(beats, policy)
 
 
-def _allowance(beats: Heartbeats | None, policy: Zombie) -> timedelta:
+def allowance(beats: Heartbeats | None, policy: Zombie) -> timedelta:
+    """How long a RUNNING run may send no heartbeat."""
     interval = beats.interval(policy.default_interval) if beats else policy.default_interval
     return policy.missed_heartbeats * interval
 
