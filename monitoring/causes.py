@@ -166,14 +166,16 @@ class Causes:
         if deployment.id in self._observation.nothing_ahead:
             return Cause(kind="scheduler", name=self._observation.target, reason="not-scheduling")
         waiting = [run for run in active if run.state_type in _WAITING]
-        return self.waiting(deployment, sorted(waiting, key=_planned))
+        return self.waiting(
+            deployment, sorted(waiting, key=lambda run: (run.expected_start_time or run.created, run.id))
+        )
 
     def _previous(self, deployment: Deployment, active: Iterable[FlowRun]) -> FlowRun | None:
         """The oldest run that is still going and began before the newest fire that passed."""
         running = [run for run in active if run.state_type == "RUNNING" and run.start_time]
         if deployment.due:
             running = [run for run in running if _began(run) < deployment.due[-1]]
-        return min(running, key=_began, default=None)
+        return min(running, key=lambda run: (_began(run), run.id), default=None)
 
     def _place(self, deployment: Deployment, run: FlowRun) -> tuple[WorkPool | None, WorkQueue | None]:
         pool = self._observation.work_pools.get(run.work_pool or deployment.work_pool or "")
@@ -189,7 +191,7 @@ def limit_cause(kind: CauseKind, name: str, holders: Iterable[FlowRun]) -> Cause
         name: The name of that.
         holders: Who holds its slots; those that have done so longest are named.
     """
-    longest = sorted(holders, key=_began)[:MOST_HOLDERS]
+    longest = sorted(holders, key=lambda run: (_began(run), run.id))[:MOST_HOLDERS]
     return Cause(kind=kind, name=name, reason="limit-reached", flow_run_ids=tuple(run.id for run in longest))
 
 
@@ -209,7 +211,3 @@ def _held_by(run: FlowRun) -> Iterator[tuple[CauseKind, str]]:
 
 def _began(run: FlowRun) -> datetime:
     return run.start_time or run.state_timestamp
-
-
-def _planned(run: FlowRun) -> datetime:
-    return run.expected_start_time or run.created

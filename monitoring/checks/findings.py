@@ -139,7 +139,8 @@ def whose_runs(deployments: Iterable[str]) -> list[str]:
     Args:
         deployments: The name of each run's deployment.
     """
-    return [f"{name}: {runs_text(count)}" for name, count in Counter(deployments).most_common(5)]
+    most = sorted(Counter(deployments).items(), key=lambda item: (-item[1], item[0]))[:5]
+    return [f"{name}: {runs_text(count)}" for name, count in most]
 
 
 def runs_text(count: int) -> str:

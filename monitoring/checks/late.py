@@ -26,7 +26,7 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
         late = [run for run in runs if now - due[run.id] > policy.late.after]
         if not policy.late.enabled or not late:
             continue
-        late.sort(key=lambda run: due[run.id])
+        late.sort(key=lambda run: (due[run.id], run.id))
         oldest = late[0]
         lateness = now - due[oldest.id]
         yield deployment_finding(

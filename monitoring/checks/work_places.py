@@ -179,7 +179,7 @@ def _places(observation: Observation, policies: Policies, now: datetime) -> _Pla
                 continue
             place = (cause.kind, cause.name) if cause else (None, run.work_pool or deployment.work_pool or "")
             places.setdefault(place, []).append(_Waiting(run, due, deployment.name, cause))
-    return {place: sorted(waiting, key=lambda one: one.due) for place, waiting in places.items()}
+    return {place: sorted(waiting, key=lambda one: (one.due, one.run.id)) for place, waiting in places.items()}
 
 
 def last_heartbeat(pool: WorkPool, now: datetime) -> str:

@@ -35,7 +35,8 @@ def test_awkward_names_are_found_and_told_apart(prefect_server: Server, world: S
         world.run(deployment, "FAILED", ended=world.now - HOUR, name=f"run|{name}")
         world.run(deployment, "Late", due=world.now - HOUR)
     found = look(world.now).found
-    assert set(found) == {(check, name) for check in ("failed", "late") for name in names}
+    expected = {(check, name) for check in ("failed", "late") for name in names}
+    assert set(found) == expected | {("work-pool", "pool with 🔥 and spaces")}
     assert {finding.cause.name for (check, _), finding in found.items() if check == "late" and finding.cause} == {
         pool.name
     }
