@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -213,7 +214,7 @@ def test_it_says_why() -> None:
 DAY = timedelta(days=1)
 
 
-def daily(last: datetime, *, runs: int = 10, **record: object) -> Ledger:
+def daily(last: datetime, *, runs: int = 10, **record: Any) -> Ledger:
     """A ledger in which a deployment succeeded daily, the last time then."""
     ends = tuple((int((last - n * DAY).timestamp()), 60.0) for n in range(runs))
     newest = EndedRun(id="newest", name="newest", state_type="COMPLETED", state_name="Completed", ended=last)
@@ -257,7 +258,7 @@ def test_a_rhythm_says_what_was_usual() -> None:
     ],
 )
 def test_no_rhythm_is_expected_where_something_else_says_when_it_runs(
-    fields: dict[str, object], record: dict[str, object], settings: dict[str, object]
+    fields: dict[str, Any], record: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     seen = observation(deployments=[deployment(**{"scheduled": False, **fields})])
 

@@ -13,7 +13,7 @@ from monitoring.adapters.prefect_server.collection import CHUNK, Collection, chu
 from monitoring.adapters.prefect_server.rows import Row
 from monitoring.adapters.prefect_server.schedules import due_between, newest_due
 from monitoring.checks.stale import fresh_states, last_fresh, success_due_since
-from monitoring.errors import BadAnswer
+from monitoring.errors import BadAnswer, CredentialsRefused
 from monitoring.model import MOST_MISSED, Deployment, FlowRun, Ledger, Missed, Record
 
 #: Missed fires are counted for so many deployments: a thousand dates of a cron line take a tenth of a second.
@@ -187,7 +187,7 @@ def _count_having_runs(collection: Collection, ids: Sequence[str]) -> int:
 
 
 def _planning(collection: Collection) -> Planning:
-    """How the server's scheduler plans; Prefect's defaults where the server does not say."""
+    """How the server's scheduler plans; Prefect's defaults where the server does not say, or not to everybody."""
     try:
         said = collection.api.get("/admin/settings")["server"]["services"]["scheduler"]
         return Planning(
@@ -195,7 +195,7 @@ def _planning(collection: Collection) -> Planning:
             min_ahead=_SPAN.validate_python(said["min_scheduled_time"]),
             horizon=_SPAN.validate_python(said["max_scheduled_time"]),
         )
-    except (BadAnswer, LookupError, TypeError, ValueError):
+    except (BadAnswer, CredentialsRefused, LookupError, TypeError, ValueError):
         return Planning()
 
 
