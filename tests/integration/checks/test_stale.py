@@ -12,7 +12,7 @@ from demo.stack import Server
 from monitoring.model import Cause
 from tests.support.looking import by_name, look
 from tests.support.noise import NOISE_MAY_BE_STALE
-from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Run, Seed
+from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Run, Schedule, Seed
 
 pytestmark = pytest.mark.integration
 
@@ -148,3 +148,72 @@ def test_stale_is_a_symptom_of_whatever_keeps_the_deployment_from_succeeding(
         assert stale.symptom_of == found[check, f"stale/{check}"].fingerprint
     assert found["stale", "stale/late"].cause == Cause(kind="work-pool", name="nobody", reason="no-live-worker")
     assert found["stale", "stale/mute"].symptom_of is None, "what cannot be judged explains nothing"
+
+
+def test_it_says_which_fire_was_missed_first_and_how_many_since(prefect_server: Server, world: Seed) -> None:
+    now = world.now
+    newest = (now - 40 * MINUTE).replace(microsecond=0)
+    hourly = IntervalSchedule(interval=HOUR, anchor_date=newest)
+    daily = IntervalSchedule(interval=DAY, anchor_date=newest - 30 * MINUTE)
+    old: dict[str, Any] = {"created": now - 50 * DAY, "updated": now}
+
+    for name, success in (("last-night", newest - 9 * HOUR - MINUTE), ("long-ago", newest - 60 * DAY)):
+        deployment = world.deployment(
+            f"missed/{name}", schedules=[Schedule(hourly), Schedule(daily), Schedule(daily, active=False)], **old
+        )
+        world.run(deployment, ended=success)
+    never = world.deployment("missed/never", schedule=hourly, **(old | {"created": newest - 5 * HOUR - MINUTE}))
+    assert never.scheduled
+
+    found = look(now).found
+    night = found["stale", "missed/last-night"].observed
+    # Ten fires of the hourly schedule, and one of the daily one.
+    assert night.endswith(f"first missed fire {newest - 9 * HOUR:%Y-%m-%d %H:%M} UTC, 11 fires since then")
+    assert found["stale", "missed/long-ago"].observed.endswith("at least 1,000 fires since then")
+    assert f"{newest - 5 * HOUR:%Y-%m-%d %H:%M} UTC, 6 fires since" in found["stale", "missed/never"].observed
+
+
+def test_the_usual_run_time_is_granted_before_the_grace(prefect_server: Server, world: Seed) -> None:
+    """The newest fire that counts is 90 min ago: an hour of run time, and half an hour of grace."""
+    now = world.now
+    allowed = HOUR + 30 * MINUTE
+    for name, newest in (("not-yet", now - allowed + MINUTE), ("stale", now - allowed)):
+        schedule = IntervalSchedule(interval=12 * HOUR, anchor_date=newest)
+        deployment = world.deployment(f"long/{name}", schedule=schedule, created=now - 50 * DAY)
+        # The last success was an hour before the older fire; the runs before it took an hour each.
+        ends = [newest - 13 * HOUR - n * 12 * HOUR for n in range(4)]
+        world.many(Run(deployment=deployment, started=end - HOUR, ended=end) for end in ends)
+
+    learned = look(now - 2 * MINUTE, target={"window": "5d"}).assessment.ledger
+    stale = {"missed_fires": 2, "grace": "30m"}
+    assert by_name(look(now, ledger=learned, stale=stale).found, "stale") == {"stale": "critical"}
+
+
+def test_a_failure_that_is_expected_is_fresh_in_the_window_and_before(prefect_server: Server, world: Seed) -> None:
+    now = world.now
+    tags = ["watchdog:expect=failure", "watchdog:fresh-within=5d"]
+    for name, state, ago in (
+        ("in-the-window", "FAILED", HOUR),
+        ("before-it", "FAILED", 3 * DAY),
+        ("completed", "COMPLETED", 3 * DAY),
+        ("too-old", "FAILED", 6 * DAY),
+        ("crashed-before", "CRASHED", 3 * DAY),
+    ):
+        world.run(world.deployment(f"expected/{name}", tags=tags, created=now - 50 * DAY), state, ended=now - ago)
+
+    seen = look(now)
+    assert by_name(seen.found, "stale") == {"too-old": "critical", "crashed-before": "critical"}
+    # What the search found is remembered.
+    again = look(now + MINUTE, ledger=seen.assessment.ledger)
+    assert by_name(again.found, "stale") == {"too-old": "critical", "crashed-before": "critical"}
+
+
+def test_a_rhythm_without_schedules_is_expected_to_go_on(prefect_server: Server, world: Seed) -> None:
+    now = world.now
+    # Run times are asked for where runs may be slow; what ends in the window is learned from.
+    for name, silence in (("goes-on", 5 * HOUR), ("stopped", 7 * HOUR)):
+        by_event = world.deployment(f"rhythm/{name}")
+        world.many(Run(deployment=by_event, ended=now - silence - n * 2 * HOUR) for n in range(9))
+    findings = look(now, target={"window": "2d"}).found
+    assert by_name(findings, "stale") == {"stopped": "info"}
+    assert not findings["stale", "rhythm/stopped"].unknown
