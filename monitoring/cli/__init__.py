@@ -7,7 +7,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from monitoring import __version__
-from monitoring.cli import backtest, check, config, digest
+from monitoring.cli import backtest, check, config, digest, explain
 from monitoring.cli.terminal import UNABLE
 
 app = App(
@@ -18,6 +18,7 @@ app = App(
 app.command(check.check)
 app.command(digest.digest)
 app.command(backtest.backtest)
+app.command(explain.explain)
 app.command(config.app)
 
 

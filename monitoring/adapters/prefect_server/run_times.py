@@ -44,7 +44,7 @@ def samples(
             wanted.append(key)
     found = {}
     for key in wanted[:_MOST_SEARCHES]:
-        answer = collection.first_runs("baseline-runs", _newest_completed(deployments[key], collection.now))
+        answer = collection.first_runs("baseline-runs", newest_completed(deployments[key], collection.now))
         if answer is not None:
             found[key] = tuple(answer)
     return found
@@ -63,9 +63,10 @@ def _judged(active: Sequence[FlowRun], ended: Sequence[FlowRun], ledger: Ledger,
     return judged
 
 
-def _newest_completed(deployment: Deployment, now: datetime) -> dict[str, Any]:
+def newest_completed(deployment: Deployment, before: datetime) -> dict[str, Any]:
+    """What to ask for: the newest completed runs that ended before a moment, as many as are remembered."""
     # Asked for as what they are not: for COMPLETED itself, SQLite reads every success there is.
-    filters = {"state": {"type": {"not_any_": _NOT_COMPLETED}}, "end_time": {"before_": now.isoformat()}}
+    filters = {"state": {"type": {"not_any_": _NOT_COMPLETED}}, "end_time": {"before_": before.isoformat()}}
     body = {"sort": "END_TIME_DESC", "limit": MOST_RECENT}
     if deployment.kind == "deployment":
         return {**body, "flow_runs": {**filters, "deployment_id": {"any_": [deployment.id]}}}

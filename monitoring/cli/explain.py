@@ -1,0 +1,83 @@
+"""``watchdog explain``: why the checks say of one deployment what they say, and what a failed run did differently."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timezone
+
+from monitoring.adapters.config_source import load_policies
+from monitoring.adapters.prefect_server import one
+from monitoring.adapters.prefect_server.api import open_api
+from monitoring.adapters.prefect_server.collection import Collection
+from monitoring.adapters.prefect_server.pushed import pushed_reader
+from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
+from monitoring.checks import run_checks
+from monitoring.cli.looking import ConfigPath, Target
+from monitoring.cli.terminal import told
+from monitoring.correlate import correlate
+from monitoring.errors import BadAnswer, WatchdogError
+from monitoring.explain import explain as explained
+from monitoring.ledger import fold
+from monitoring.model import Deployment, Ledger, Observation
+from monitoring.redact import Redactor
+from monitoring.render import explain as render
+from monitoring.render import terminal
+
+
+@told
+def explain(name: str, /, *, config: ConfigPath = None, target: Target = None) -> int:
+    """Say what each check sees of a deployment, by which limits, and why it finds something or does not.
+
+    Args:
+        name: FLOW/DEPLOYMENT, or the id of a flow run. For a run that failed or crashed, also what differs from the
+            last good one: parameters, versions, where it ran, and its tasks.
+    """
+    now = datetime.now(timezone.utc)
+    policies = load_policies(config, read_pushed=pushed_reader(target))
+    redact = Redactor(policies.config.redact.patterns).redact
+    with open_api(policies.config.server, target) as api:
+        found = one.find(api, name)
+        observation = ServerReader(api, policies.config, redact).observe(now, Ledger(), policies)
+        deployment = _watched(observation, found.key, name)
+        closely = Collection(api, policies.config, redact, now, policies)
+        if found.key not in observation.samples:
+            samples = {**observation.samples, found.key: one.samples(closely, deployment)}
+            observation = observation.model_copy(update={"samples": samples})
+        bad = one.details(closely, found.run_id) if found.run_id else None
+        is_bad = bad is not None and bad.run.state_type in ("FAILED", "CRASHED")
+        good = one.last_good(closely, deployment, bad.run) if bad and is_bad else None
+    ledger = fold(Ledger(), observation, OVERLAP)
+    findings = correlate(run_checks(observation, ledger, policies, now), observation, ledger)
+    console = terminal.console(sys.stdout)
+    missing = (*observation.coverage.missing, *closely.coverage.missing)
+    explanation = explained(observation, ledger, policies, findings, found.key)
+    console.print(
+        render.explanation(explanation, observation.server.ui_url, missing, plain=not _draws(console.encoding))
+    )
+    if bad:
+        console.print(render.run(bad, good))
+    return 0
+
+
+def _watched(observation: Observation, key: str, name: str) -> Deployment:
+    """The deployment (or flow) that is meant.
+
+    Raises:
+        WatchdogError: The watchdog does not look at it, or could not see it.
+    """
+    if observation.server.problem:
+        raise BadAnswer(observation.server.problem)
+    deployment = observation.deployments.get(key)
+    if deployment is None:
+        for query in observation.coverage.missing:
+            if query.name in ("flows", "deployments"):
+                raise BadAnswer(f"{name}: not seen: {query.detail}")
+        raise WatchdogError(
+            f"{name}: not watched: it is the watchdog's own, its deployment is gone, or it has none and "
+            "target.runs_without_deployment is false"
+        )
+    return deployment
+
+
+def _draws(encoding: str) -> bool:
+    return encoding.lower().startswith("utf")
