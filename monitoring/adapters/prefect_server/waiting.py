@@ -1,7 +1,8 @@
 """What waits, and what will: backlogs of work pools, and runs due soon that may not be able to start.
 
 Only places that are in trouble are asked about: a server makes runs for weeks ahead, and most of them are nobody's
-concern.
+concern. Each query names types of state and bounds ``start_time``, which is the due time of a run that never started:
+SQLite has an index of the two, and without it reads every run of a work pool (1.4 s of a million).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 from monitoring.adapters.prefect_server.collection import Collection, chunks
 from monitoring.causes import Slots, full_name
-from monitoring.model import Backlog, Deployment, FlowRun, WorkPool
+from monitoring.model import TERMINAL, Backlog, Deployment, FlowRun, WorkPool
 
 #: A run that waits for less is about to be taken.
 _TAKEN_WITHIN = timedelta(minutes=1)
@@ -21,6 +22,7 @@ _LONGEST_WAIT = timedelta(days=1)
 #: Into so many steps the time is cut in which a backlog must have grown.
 _STEPS = 3
 _MOST_BACKLOGS = 50
+_STARTED = ["PENDING", "RUNNING", "CANCELLING", "PAUSED", *sorted(TERMINAL)]
 _MOST_PLACES = 200
 #: So many runs are read in all; of places with more than are left of these, a page of the soonest.
 _MOST_UPCOMING = 1_000
@@ -65,10 +67,10 @@ def _due_by(due: Sequence[datetime], moment: datetime) -> int:
 
 
 def _started_since(pool: str, moment: datetime) -> dict[str, Any]:
-    """Runs that were due at a moment and started later: this filter takes a run's due time until it has started."""
+    """Runs that were due at a moment and started later."""
     due = {"after_": _text(moment - _LONGEST_WAIT), "before_": _text(moment - _TAKEN_WITHIN)}
-    runs = {"start_time": {"after_": _text(moment)}, "expected_start_time": due}
-    return {"flow_runs": runs, "work_pools": {"name": {"any_": [pool]}}}
+    started = {"state": {"type": {"any_": _STARTED}}, "start_time": {"after_": _text(moment)}}
+    return {"flow_runs": {**started, "expected_start_time": due}, "work_pools": {"name": {"any_": [pool]}}}
 
 
 class Upcoming(NamedTuple):
@@ -105,7 +107,7 @@ def upcoming(
     cut: set[str] = set()
     for place in places[:_MOST_PLACES]:
         due = {"after_": _text(collection.now), "before_": _text(collection.now + place.within)}
-        scheduled = {"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": due}
+        scheduled = {"state": {"type": {"any_": ["SCHEDULED"]}}, "start_time": due}
         body = {**place.others, "flow_runs": {**place.flow_runs, **scheduled}}
         count = collection.count("upcoming-runs", body) or 0
         if count > _MOST_UPCOMING - len(found):
