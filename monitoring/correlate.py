@@ -13,7 +13,7 @@ _HEADS: frozenset[CheckName] = frozenset({"work-pool", "work-queue", "concurrenc
 _WAITING: frozenset[CheckName] = frozenset({"late", "stuck", "slow", "stale", "unscheduled", "ahead"})
 _ENDED_BADLY: tuple[CheckName, ...] = ("failed", "crashed")
 #: A deployment that is stale while one of these holds is stale because of it; the first that holds explains it.
-_EXPLAIN_STALE: tuple[CheckName, ...] = ("zombie", "stuck", "late", "crashed", "failed")
+_EXPLAIN_STALE: tuple[CheckName, ...] = ("zombie", "stuck", "late", "crashed", "failed", "unscheduled")
 
 
 def correlate(findings: Iterable[Finding], observation: Observation, ledger: Ledger) -> tuple[Finding, ...]:

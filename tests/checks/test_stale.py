@@ -267,3 +267,13 @@ def test_no_rhythm_is_expected_where_something_else_says_when_it_runs(
 
 def test_few_runs_are_no_rhythm() -> None:
     assert found(observation(deployments=[deployment(scheduled=False)]), daily(NOW - 4 * DAY, runs=8)) == ()
+
+
+def test_what_nothing_is_scheduled_for_is_stale_because_of_that() -> None:
+    seen = observation(
+        success(NOW - hours(9)), deployments=[deployment(due=DUE)], nothing_ahead={"etl/nightly": DUE[-1]}
+    )
+    by_check = {finding.check: finding for finding in found(seen)}
+
+    assert set(by_check) == {"stale", "unscheduled"}
+    assert by_check["stale"].symptom_of == by_check["unscheduled"].fingerprint
