@@ -113,7 +113,7 @@ def test_rows_that_leave_between_two_pages_hide_no_others(prefect_server: Server
     stay = {str(run.id) for run in runs} - set(gone)
 
     def leave(asked: Asked, _: object) -> None:
-        if pages_of([asked], "SCHEDULED") and asked.body["offset"] == 0 and gone:
+        if pages_of([asked], "SCHEDULED") and asked.body.get("offset") == 0 and gone:
             forget(prefect_server, gone)
             gone.clear()
 
