@@ -25,7 +25,8 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "monitoring" / "render" / "chec
 #: What may be asked by POST: the API's own way to filter and to count.
 READS = re.compile(
     r"/(flows|flow_runs|task_runs|deployments|work_pools|work_queues|block_documents)/(filter|count)"
-    r"|/work_pools/[^/]+/workers/filter|/events/count-by/resource"
+    r"|/work_pools/[^/]+/workers/filter|/events/(filter|count-by/resource)|/logs/filter"
+    r"|(/v2)?/concurrency_limits/filter"
 )
 #: Tables into which the server's own services write while a test looks on.
 ALIVE = ("flow_run", "flow_run_state", "events", "event_resources", "deployment", "work_pool", "work_queue", "worker")
@@ -95,7 +96,7 @@ def test_the_window_and_the_target_can_be_given(prefect_server: Server, world: S
 
 
 def test_the_command_line_only_reads(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
-    world.run(world.deployment("etl/nightly"), "FAILED", ended=world.now - HOUR)
+    failed = world.run(world.deployment("etl/nightly"), "FAILED", ended=world.now - HOUR)
     world.run(world.deployment("late/nobody", pool=world.pool("nobody")), "Late", due=world.now - HOUR)
     before = contents(prefect_server)
     commands = (
@@ -104,11 +105,14 @@ def test_the_command_line_only_reads(prefect_server: Server, world: Seed, tmp_pa
         ["digest"],
         ["config", "show", "etl/nightly"],
         ["backtest", "--days", "2"],
+        ["explain", "etl/nightly"],
+        ["explain", str(failed.id)],
     )
     with relayed(prefect_server.ui_url) as relay:
         env = prefect_env(tmp_path, relay.url)
         statuses = [watchdog(*words, env=env, cwd=tmp_path).status for words in commands]
-    assert statuses == [1, 1, 0, 0, 0]
+    # The pool that nobody works for is critical.
+    assert statuses == [2, 2, 0, 0, 0, 0, 0]
     assert len(relay.asked) > 30
     other = [(asked.method, asked.path) for asked in relay.asked if asked.method != "GET"]
     assert [(method, path) for method, path in other if method != "POST" or not READS.fullmatch(path)] == []

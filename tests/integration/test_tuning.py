@@ -67,7 +67,6 @@ def test_the_past_is_replayed(prefect_server: Server, world: Seed, tmp_path: Pat
     assert said.stdout.startswith("Backtest of prefect: ")
     [failed] = lines(said, "UTC", "UTC", "3 h", "warning", "failed", "etl/nightly")
     assert "failed.tolerate 0" in failed
-    assert "(default)" in failed
     [late] = lines(said, "UTC", "UTC", "45 min", "warning", "late", "late/once")
     assert "late.after 15m" in late
     # The noise has a past as well: it failed 50 hours ago, and had no success before that.
@@ -129,3 +128,118 @@ def test_many_runs_of_many_days(prefect_server: Server, world: Seed, tmp_path: P
     assert "defaults: 1 alert, 0.2 a day" in said.stdout
     assert "busy" not in said.stdout
     assert lines(said, "2,4", "runs of")
+
+
+# --- explain -----------------------------------------------------------------------------------------
+
+
+def section(said: Said, check: str) -> str:
+    """What was said of one check."""
+    return next(part for part in said.stdout.split("\n\n") if part.lstrip().startswith(f"{check}: "))
+
+
+def test_every_check_says_what_it_saw_and_by_which_limits(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
+    (tmp_path / "watchdog.yaml").write_text("late:\n  after: 2h\n")
+    deployment = world.deployment("etl/nightly", tags=["watchdog:max-run-time=90s", "watchdog:owner=data"])
+    world.many(
+        Run(deployment=deployment, started=world.now - n * HOUR, ended=world.now - n * HOUR + n * MINUTE)
+        for n in range(2, 14)
+    )
+    world.run(deployment, "Late", due=world.now - HOUR)
+    said = run(prefect_server, tmp_path, "explain", "etl/nightly")
+
+    assert (said.status, said.stderr) == (0, "")
+    assert said.stdout.startswith("etl/nightly (")
+    assert "/deployments/deployment/" in said.stdout
+    assert "late: nothing found: 2 h are allowed" in section(said, "late")
+    assert "due for 1 h" in section(said, "late")
+    assert "late.after 2h (watchdog.yaml line 2)" in section(said, "late")
+    assert section(said, "slow").startswith("slow: found")
+    assert "slow.limit 90s" in section(said, "slow") or "slow.limit 1m30s" in section(said, "slow")
+    assert "(tag watchdog:max-run-time=90s)" in section(said, "slow")
+    assert "Owner: data." in section(said, "slow")
+    assert "failed: nothing found: the last ended run has not failed" in said.stdout
+    assert "Run times of its newest 12 completed runs:" in said.stdout
+    assert "median" in said.stdout
+    assert "█" in said.stdout
+
+
+def test_a_plot_without_unicode(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
+    deployment = world.deployment("etl/nightly")
+    world.many(Run(deployment=deployment, ended=world.now - n * HOUR) for n in range(1, 14))
+    env = prefect_env(tmp_path, prefect_server.api_url, {"PYTHONIOENCODING": "ascii"})
+    said = watchdog("explain", "etl/nightly", env=env, cwd=tmp_path)
+
+    assert (said.status, said.stderr) == (0, "")
+    assert said.stdout.isascii()
+    assert re.search(r"#{10,} +13 runs  <- median 1 min", said.stdout)
+
+
+def test_a_failed_run_beside_the_last_good_one(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
+    deployment = world.deployment("etl/nightly")
+    ended = world.now - 3 * HOUR
+    good = world.run(
+        deployment,
+        started=ended - HOUR,
+        ended=ended,
+        parameters={"day": "2026-01-01", "password": "hunter2", "same": [1, 2]},
+        columns={"deployment_version": "v1", "infrastructure_pid": "host-a:77", "work_queue_name": "default"},
+    )
+    for name in ("extract", "load", "report"):
+        world.task_run(good, name, at=ended, started=ended - MINUTE)
+    bad = world.run(
+        deployment,
+        "FAILED",
+        started=world.now - 2 * HOUR,
+        ended=world.now - HOUR,
+        message="ValueError: token=abc123",
+        parameters={"day": "2026-01-02", "password": "hunter3", "same": [1, 2]},
+        columns={"deployment_version": "v2", "infrastructure_pid": "host-a:78"},
+    )
+    world.task_run(bad, "extract", at=world.now - HOUR, started=world.now - 2 * HOUR)
+    world.task_run(bad, "load", state="FAILED", at=world.now - HOUR, started=world.now - HOUR - MINUTE)
+    for one, worker in ((good, "left"), (bad, "right")):
+        resource = {"prefect.resource.id": f"prefect.worker.process.{worker}", "prefect.resource.name": worker}
+        related = [{"prefect.resource.id": f"prefect.flow-run.{one.id}", "prefect.resource.role": "flow-run"}]
+        world.events("prefect.worker.submitted-flow-run", resource, [one.ended or world.now], related=related)
+    said = run(prefect_server, tmp_path, "explain", str(bad.id))
+
+    assert (said.status, said.stderr) == (0, "")
+    assert section(said, "failed").startswith("failed: found")
+    text = said.stdout.partition("Compared with the last good run")[2]
+    assert re.search(r'parameter day +"2026-01-02" +"2026-01-01"', text)
+    assert re.search(r'parameter password +"REDACTED" \(another value\) +"REDACTED"', text)
+    assert re.search(r"deployment version +v2 +v1", text)
+    assert re.search(r"worker +right +left", text)
+    assert re.search(r"task extract +Completed in 1 h +Completed in 1 min", text)
+    assert re.search(r"task load +Failed in 1 min +Completed in 1 min", text)
+    assert re.search(r"task report +not reached +Completed in 1 min", text)
+    assert "same" not in text
+    assert "infrastructure" not in text
+    assert "hunter" not in said.text
+    assert "abc123" not in said.text
+
+
+def test_a_run_that_is_well_is_compared_with_none(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
+    done = world.run(world.deployment("etl/nightly"), ended=world.now - HOUR)
+    first = world.run(world.deployment("etl/first"), "CRASHED", ended=world.now - HOUR)
+
+    assert "It has not failed" in run(prefect_server, tmp_path, "explain", str(done.id)).stdout
+    assert "No run of it completed before" in run(prefect_server, tmp_path, "explain", str(first.id)).stdout
+
+
+def test_what_cannot_be_explained_is_said(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
+    own = world.deployment("watchdog-check/default")
+    loose = world.run(None, ended=world.now - HOUR)
+    nobody = "00000000-0000-4000-8000-000000000000"
+    for name, line in (
+        ("etl/none", "etl/none: no such deployment"),
+        (nobody, f"{nobody}: no such flow run"),
+        ("nightly", "nightly: expected FLOW/DEPLOYMENT"),
+        (own.full_name, "not watched: it is the watchdog's own"),
+        (str(loose.id), "target.runs_without_deployment is false"),
+    ):
+        said = run(prefect_server, tmp_path, "explain", name)
+        assert (said.status, said.stdout) == (3, "")
+        assert line in said.stderr.replace("\n", " ")
+        assert "Traceback" not in said.text
