@@ -194,7 +194,7 @@ def observations(draw: st.DrawFn) -> Observation:
     limit = st.builds(
         ConcurrencyLimit,
         kind=st.sampled_from(["tag", "global-concurrency-limit"]),
-        id=st.just("limit"),
+        id=st.sampled_from(["limit", "another limit"]),
         name=TEXT,
         limit=st.integers(0, 2),
         taken=st.integers(0, 3),
@@ -223,7 +223,7 @@ def observations(draw: st.DrawFn) -> Observation:
         ),
         backlogs={pool: draw(backlog) for pool in POOLS if draw(st.booleans())},
         work_pools={pool: draw(pools(pool)) for pool in POOLS if draw(st.booleans())},
-        limits=tuple(draw(st.lists(limit, max_size=2))),
+        limits=tuple(draw(st.lists(limit, max_size=2, unique_by=(lambda one: one.id, lambda one: one.name)))),
         vitals=Vitals(
             answer_time=draw(maybe(st.integers(0, 20).map(lambda seconds: timedelta(seconds=seconds)))),
             answers=draw(_COUNTS),
@@ -231,7 +231,7 @@ def observations(draw: st.DrawFn) -> Observation:
             newest_event=draw(maybe(PAST)),
         ),
         own=draw(st.sampled_from([OwnRuns(), OwnRuns(deployments=tuple(ours))])),
-        coverage=complete("heartbeats", "oldest-run", "last-success", "events", "limits", "workers"),
+        coverage=complete("heartbeats", "oldest-run", "last-success", "events", "limits", "limit-holders", "workers"),
     )
 
 
