@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from monitoring.baselines import typical, without_run
 from monitoring.checks import ended_badly, late, slow, stale, stuck, zombie
-from monitoring.checks.findings import policy_of
+from monitoring.checks.findings import policy_of, runs_text
 from monitoring.config import Policy
 from monitoring.deciding import deciding_settings
 from monitoring.durations import spoken
@@ -33,6 +33,7 @@ from monitoring.policy import Policies, written
 #: Runs of which more than a number is said.
 _MOST_RUNS = 5
 _MOST_BARS = 8
+_GENERAL = ("watch", "owner", "severity", "expect")
 
 
 class Limit(Value):
@@ -80,7 +81,8 @@ class Explanation(Value):
 
     deployment: Deployment
     at: datetime
-    watched: bool
+    #: What holds for all its checks: whether it is watched, whose it is.
+    general: tuple[Limit, ...]
     checks: tuple[Explained, ...]
     #: How long its newest completed runs took, shortest first; empty without any.
     run_times: tuple[Bar, ...] = ()
@@ -108,24 +110,25 @@ def explain(
     record = ledger.records.get(key, Record())
     settings = policies.explain(deployment.name, deployment.tags, deployment.work_pool)
     mine = [finding for finding in findings if finding.subject.id == deployment.id]
+
+    def limits(*fields: str) -> Iterator[Limit]:
+        for field in fields:
+            yield Limit(name=field, value=written(settings[field].value), source=settings[field].source)
+
     checks = []
     for name, see in EXPLAINERS.items():
-        limits = (
-            Limit(name=field, value=written(settings[field].value), source=settings[field].source)
-            for field in (f"{name.replace('-', '_')}.enabled", *deciding_settings(name, policy))
-        )
         checks.append(
             Explained(
                 check=name,
                 seen=_switched(policy, name) or see(observation, ledger, policy, deployment, record, observation.at),
                 findings=tuple(finding for finding in mine if finding.check == name),
-                limits=tuple(limits),
+                limits=tuple(limits(f"{name}.enabled", *deciding_settings(name, policy))),
             )
         )
     return Explanation(
         deployment=deployment,
         at=observation.at,
-        watched=policy.watch,
+        general=tuple(limits(*_GENERAL)),
         checks=tuple(checks),
         run_times=tuple(bars(record, policy)),
         around=tuple(_around(findings, observation, deployment, mine)),
@@ -135,7 +138,7 @@ def explain(
 def _switched(policy: Policy, name: CheckName) -> Seen | None:
     if not policy.watch:
         return Seen(lines=(), fires=False, why_not="the deployment is not watched")
-    if not getattr(policy, name.replace("-", "_")).enabled:
+    if not getattr(policy, name).enabled:
         return Seen(lines=(), fires=False, why_not="the check is turned off")
     return None
 
@@ -239,12 +242,14 @@ def _slow(
             fires = True
     usual = typical(record.run_times)
     if usual:
-        lines.append(f"its newest {len(record.run_times.recent)} completed runs took {spoken(usual)} in the median")
+        lines.append(
+            f"median of its newest completed runs: {spoken(usual)}, of {runs_text(len(record.run_times.recent))}"
+        )
     if fires:
         return _yes(lines)
     if may is None:
         known = len(record.run_times.recent)
-        few = f"{known} completed runs are known, and a baseline needs {section.min_samples}"
+        few = f"a baseline needs {runs_text(section.min_samples)} that completed; known: {known}"
         return _no(*lines, few if section.baseline else "no limit is given, and the baseline is turned off")
     return _no(*lines, "no run that is judged takes longer than it may")
 
@@ -366,7 +371,7 @@ def bars(record: Record, policy: Policy) -> Iterator[Bar]:
     if may:
         marked["limit"] = may.limit.total_seconds()
     low, high = min(took[0], *marked.values()), max(took[-1], *marked.values())
-    count = min(_MOST_BARS, max(1, math.ceil(math.log2(high / low))) + 1)
+    count = min(_MOST_BARS, max(1, math.ceil(math.log2(high / low))))
     # The last edge is a little beyond the highest value, so that it lies within.
     ratio = (high / low * 1.001) ** (1 / count)
     edges = [low * ratio**n for n in range(count + 1)]

@@ -79,7 +79,7 @@ def _heading(explained: Explanation, ui_url: str | None) -> list[Text]:
     facts.append("scheduled" if deployment.scheduled else "no active schedule")
     facts += [f"tags {', '.join(deployment.tags)}"] if deployment.tags else []
     lines.append(Text(f"  {clean('; '.join(facts), _LONGEST)}"))
-    return lines
+    return [*lines, Text(f"  by: {_limits(explained.general)}", style="dim")]
 
 
 def _check(check: Explained) -> RenderableType:
