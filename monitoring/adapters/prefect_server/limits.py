@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
-from urllib.parse import quote
 
 from monitoring.adapters.prefect_server import limit_events, limit_tasks
 from monitoring.adapters.prefect_server.collection import Collection, chunks
@@ -57,13 +56,17 @@ class _TagRow(Value):
 
 
 class _Tag(NamedTuple):
-    """A full tag limit; ``holding`` are task runs."""
+    """A full tag limit, with the task runs that hold its slots.
+
+    Those are None where the list of tags lacks it: it is cut out of that of all kinds, by name, so that behind the
+    limits of many deployments it holds nothing.
+    """
 
     id: str
     tag: str
     limit: int
     taken: int
-    holding: tuple[str, ...]
+    holding: tuple[str, ...] | None
 
 
 def limits(collection: Collection, active: Sequence[FlowRun]) -> tuple[ConcurrencyLimit, ...]:
@@ -77,7 +80,7 @@ def limits(collection: Collection, active: Sequence[FlowRun]) -> tuple[Concurren
         return ()
     of_all_kinds = list(collection.values("limits", _listed(collection, "/v2/concurrency_limits/filter"), _limit_row))
     of_tags = list(collection.values("limits", _listed(collection, "/concurrency_limits/filter"), _tag_row))
-    tags = _full_tags(collection, of_all_kinds, of_tags)
+    tags = _full_tags(of_all_kinds, of_tags)
     others = [
         row
         for row in of_all_kinds
@@ -151,7 +154,7 @@ def _tag_row(row: Row) -> _TagRow:
     return _TagRow.model_validate(row)
 
 
-def _full_tags(collection: Collection, of_all_kinds: Sequence[_LimitRow], of_tags: Sequence[_TagRow]) -> list[_Tag]:
+def _full_tags(of_all_kinds: Sequence[_LimitRow], of_tags: Sequence[_TagRow]) -> list[_Tag]:
     counted = {row.name: row for row in of_all_kinds}
     listed = {row.tag: row for row in of_tags}
     full = [
@@ -162,21 +165,22 @@ def _full_tags(collection: Collection, of_all_kinds: Sequence[_LimitRow], of_tag
     for name, row in counted.items():
         if name.startswith(_TAG) and row.full:
             tag = name.removeprefix(_TAG)
-            # The list of tags is cut out of that of all kinds, by name: behind many deployments it holds none.
-            holders = listed[tag].active_slots if tag in listed else _tag_holders(collection, tag)
-            full.append(_Tag(row.id, tag, row.limit, row.active_slots, holders))
+            full.append(
+                _Tag(row.id, tag, row.limit, row.active_slots, listed[tag].active_slots if tag in listed else None)
+            )
     return full
 
 
-def _tag_holders(collection: Collection, tag: str) -> tuple[str, ...]:
-    row = collection.ask("limit-holders", None, collection.api.get, f"/concurrency_limits/tag/{quote(tag, safe='')}")
-    found = list(collection.values("limit-holders", [row], _tag_row)) if row else []
-    return found[0].active_slots if found else ()
+def _holding(collection: Collection, limit: _Tag) -> Sequence[str]:
+    if limit.holding is not None:
+        return limit.holding
+    row = collection.ask("limit-holders", None, collection.api.get, f"/concurrency_limits/{limit.id}")
+    return [id for tag in collection.values("limit-holders", [row] if row else [], _tag_row) for id in tag.active_slots]
 
 
 def _of_tag(collection: Collection, limit: _Tag, active: Mapping[str, FlowRun]) -> ConcurrencyLimit:
     tasks = limit_tasks.unfinished(collection, limit.tag)
-    holding = Counter(limit_tasks.holding(collection, limit.holding))
+    holding = Counter(limit_tasks.holding(collection, _holding(collection, limit)))
     if holding.total() < limit.taken:
         # Leases are gone with a restart of the server; tasks that run hold their slots all the same.
         holding |= Counter(tasks.running)

@@ -238,6 +238,20 @@ def test_slow_because_of_a_tag(prefect_server: Server, world: Seed) -> None:
     assert found["slow", "runs/waits"].symptom_of == found["concurrency", "database"].fingerprint
 
 
+def test_a_tag_is_found_behind_the_limits_of_many_deployments(prefect_server: Server, world: Seed) -> None:
+    with world.together():
+        for n in range(200):
+            world.global_limit(f"deployment:{n:03}", 1)
+    world.global_limit("tag:a/b", 1, taken=1)
+    world.task_run(running(world, "holds"), "query", state="RUNNING", at=world.now - 2 * HOUR, tags=["a/b"])
+    world.task_run(running(world, "waits"), "query", state="PENDING", at=world.now - HOUR, tags=["a/b"])
+
+    looked = look(world.now)
+
+    assert of_limits(looked)["a/b"].evidence == ("holds: Running for 3 h",)
+    assert looked.missing == {}
+
+
 # --- global limits ---------------------------------------------------------------------------------
 
 
