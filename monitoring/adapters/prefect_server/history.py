@@ -20,6 +20,8 @@ from monitoring.policy import Policies
 #: So many runs fit into the memory of a laptop, at about 1 KB each; further back nothing is read, and that is said.
 MOST_RUNS = 500_000
 _DAY = timedelta(days=1)
+#: A run has its usual time before it is missed; of longer ones, fires from before the replay are not looked at.
+_LONGEST = 7 * _DAY
 _CANDIDATES = 1_000
 _A_MOMENT = timedelta(microseconds=1)
 
@@ -168,10 +170,12 @@ def _fires(
         judged = [policy for policy in stale if policy.enabled and policy.within is None]
         if not judged or not rows:
             continue
+        # In whole days: deployments that share a schedule then share its dates.
         longest = max((run.run_time for run in by_key.get(key, ())), default=timedelta(0))
+        usual = min(_LONGEST, -(-longest // _DAY) * _DAY)
         try:
             before = (
-                newest_due(rows, until=since - longest - policy.grace, count=policy.missed_fires)[:1] or (since,)
+                newest_due(rows, until=since - usual - policy.grace, count=policy.missed_fires)[:1] or (since,)
                 for policy in judged
             )
             found[key] = _all_due(rows, min(first for (first,) in before) - _A_MOMENT, until)
