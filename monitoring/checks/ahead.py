@@ -1,13 +1,14 @@
 """ahead: work that is due soon will not be able to start, as things are now.
 
-At a place that is paused or has no live worker that is all work. At a full limit it is what would be late: what comes
-due while as many runs as the limit allows are expected to hold its slots, by how long such runs usually take.
+At a place that is paused or has had no live worker for a while that is all work. At a full limit it is what would be
+late: what comes due while as many runs as the limit allows are expected to hold its slots, by how long such runs take.
+Work that was planned and has just come due counts until the checks of work pools and limits have waited long enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 from monitoring.baselines import typical
@@ -44,19 +45,36 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
 
 def _held_up(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterator[_Due]:
     causes = Causes(observation)
-    for deployment, policy, runs in by_deployment(observation, policies, observation.upcoming):
+    due_now = (run for run in observation.active if run.state_type == "SCHEDULED" and not run.retries_in_process)
+    for deployment, policy, runs in by_deployment(observation, policies, (*observation.upcoming, *due_now)):
         for run in runs if policy.watch and policy.ahead.enabled else ():
             at = run.expected_start_time
-            if at is None or not now < at <= now + policy.ahead.within:
+            if at is None or at > now + policy.ahead.within:
                 continue
             if closed := causes.closed(deployment, run):
-                yield _Due(run, at, deployment, closed)
+                patience = policies.of_pool(run.work_pool or deployment.work_pool or "").work_pool.after
+                if _to_come(run, at, now, patience) and not _just_left(
+                    observation, deployment, run, closed, now - patience
+                ):
+                    yield _Due(run, at, deployment, closed)
                 continue
-            for limit in causes.full(deployment, run):
+            for limit in causes.full(deployment, run) if _to_come(run, at, now, policy.concurrency.after) else ():
                 until = _full_until(limit, ledger)
                 if until and until - policy.late.after > at:
                     yield _Due(run, at, deployment, limit.cause, limit, until)
                     break
+
+
+def _to_come(run: FlowRun, at: datetime, now: datetime, patience: timedelta) -> bool:
+    """Whether a run is still to come; or was, when the last checks spoke of it, and others do not speak of it yet."""
+    return at > now or (at >= now - patience and run.created <= at - patience)
+
+
+def _just_left(observation: Observation, deployment: Deployment, run: FlowRun, why: Cause, since: datetime) -> bool:
+    """Whether the pool had a live worker a moment ago: one that is restarted is soon back."""
+    pool = observation.work_pools.get(run.work_pool or deployment.work_pool or "")
+    heard = pool.last_heartbeat if pool else None
+    return why.reason == "no-live-worker" and heard is not None and heard > since
 
 
 def _full_until(limit: Full, ledger: Ledger) -> datetime | None:
@@ -80,12 +98,13 @@ def _finding(observation: Observation, held_up: Sequence[_Due], now: datetime) -
     cut = not observation.upcoming_cut.isdisjoint({subject.name, _pool_name(first)})
     count = f"{'at least ' if cut else ''}{runs_text(len(held_up))} {'is' if len(held_up) == 1 else 'are'} due"
     when = f"at {first.at:%H:%M} UTC" if first.at == held_up[-1].at else f"from {first.at:%H:%M} UTC on"
+    away = f"in {spoken(first.at - now)}" if first.at > now else "now"
     finding = place_finding(
         observation,
         "ahead",
         subject,
         severity="warning",
-        summary=f"{subject.name}: {count} {when}, in {spoken(first.at - now)}, and {what}",
+        summary=f"{subject.name}: {count} {when}, {away}, and {what}",
         observed=f"{seen}; {count}, the first at {_text(first.at)}",
         expected=f"able to start at {_text(first.at)}",
         since=since,

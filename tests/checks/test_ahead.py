@@ -226,3 +226,31 @@ def test_of_two_full_limits_the_one_is_named_that_stays_full() -> None:
     )
     assert (finding.flow, finding.deployment) == ("etl", "etl/nightly")
     assert finding.url == f"{UI}/deployments/deployment/etl%2Fnightly"
+
+
+@pytest.mark.parametrize(
+    ("heard", "says"),
+    [(minutes(5) - SECOND, False), (minutes(5), True), (minutes(6), True), (None, True)],
+)
+def test_a_worker_that_is_restarted_is_soon_back(heard: timedelta | None, says: bool) -> None:
+    place = pool(live_workers=0, last_heartbeat=NOW - heard if heard else None)
+
+    assert [finding.check for finding in look(place, due(hours(2)))] == (["ahead"] if says else [])
+
+
+@pytest.mark.parametrize(
+    ("ago", "planned", "checks"),
+    [
+        # What was spoken of ahead is spoken of until the pool itself is.
+        (minutes(0), hours(1), ["ahead"]),
+        (minutes(5), hours(1), ["ahead"]),
+        (minutes(5) + SECOND, hours(1), ["work-pool"]),
+        # Nobody was told of a run that somebody has just asked for.
+        (minutes(5), minutes(5), ["ahead"]),
+        (minutes(5), minutes(5) - SECOND, []),
+    ],
+)
+def test_there_is_no_gap_between_ahead_and_due(ago: timedelta, planned: timedelta, checks: list[str]) -> None:
+    waiting = run("SCHEDULED", since=NOW - ago, created=NOW - ago - planned, **PLACE)
+
+    assert [finding.check for finding in look(pool(live_workers=0), [], waiting)] == checks
