@@ -62,7 +62,7 @@ REPLAYED: tuple[Check, ...] = (
 #: The others, and why it cannot.
 NOT_REPLAYED: Mapping[CheckName, str] = {
     "stuck": "how long a run was Pending, Cancelling or Paused is in its state history: one request a run",
-    "zombie": "heartbeats are events, which the server keeps for 7 days at most",
+    "zombie": "heartbeats are events, which the server keeps for 7 days unless told otherwise",
     "unscheduled": "what was scheduled ahead at a past moment is kept nowhere",
     "paused": "when a deployment was paused is kept nowhere",
     "work-pool": "which workers lived, and what was paused, is kept nowhere",

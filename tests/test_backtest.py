@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
+from io import StringIO
 from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
@@ -29,6 +31,8 @@ from monitoring.incidents import advance
 from monitoring.ledger import fold
 from monitoring.model import CheckName, Deployment, Incident, Ledger, ServerState
 from monitoring.policy import Policies
+from monitoring.render import terminal
+from monitoring.render.backtest import backtest as rendered
 from tests.support.builders import NOW, deployment, hours, minutes, policies, run
 
 SINCE = NOW - hours(48)
@@ -291,21 +295,20 @@ def histories(draw: st.DrawFn) -> History:
     for number in range(draw(st.integers(0, 12))):
         due = since + minutes(draw(span))
         began = draw(st.sampled_from([None, *(due + minutes(n) for n in (-1, 0, 3, 16, 61, 200))]))
-        over = draw(st.sampled_from([None, *((began or due) + minutes(n) for n in (0, 1, 4, 30, 90, 400))]))
+        over = draw(st.sampled_from([None, *((began or due) + minutes(n) for n in (-30, 0, 1, 4, 30, 90, 400))]))
         if over and not since - hours(23) < over <= NOW:
             over = None
         whole = max(timedelta(0), (over or NOW) - began) if began else timedelta(0)
-        runs.append(
-            past(
-                f"run {number}",
-                draw(st.sampled_from([one.id for one in mine])),
-                draw(st.sampled_from(["COMPLETED", "COMPLETED", "FAILED", "CRASHED", "CANCELLED"])) if over else None,
-                due=due,
-                began=began,
-                over=over,
-                run_time=whole * draw(st.sampled_from([1.0, 0.4])),
-            )
+        made = past(
+            f"run {number}",
+            draw(st.sampled_from([one.id for one in mine])),
+            draw(st.sampled_from(["COMPLETED", "COMPLETED", "FAILED", "CRASHED", "CANCELLED"])) if over else None,
+            due=due,
+            began=began,
+            over=over,
+            run_time=whole * draw(st.sampled_from([1.0, 0.4])),
         )
+        runs.append(replace(made, due=draw(st.sampled_from([made.due, made.due, None]))))
     fires = tuple(sorted({since + minutes(draw(span)) for _ in range(draw(st.integers(0, 8)))}))
     return history(*runs, deployments=mine, since=since, fires={"etl/nightly": fires})
 
@@ -340,3 +343,25 @@ def test_every_incident_is_in_the_difference_once(seen: History, one: dict[str, 
     assert len(second.incidents) == len(apart.only_second) + len(apart.changed) + apart.same
     changed: list[Replayed] = [one for pair in apart.changed for one in pair]
     assert all(one.incident.opened_at for one in changed)
+
+
+@given(histories(), st.sampled_from(CONFIGURATIONS))
+@settings(deadline=None)
+def test_whatever_was_replayed_can_be_printed(seen: History, config: dict[str, Any]) -> None:
+    first, second = replay(seen, policies()), replay(seen, policies(**config))
+    stream = StringIO()
+    apart = compare(first, second)
+    terminal.console(stream).print(rendered(seen, first, ZoneInfo("UTC"), second, apart))
+
+    assert "What history cannot show:" in stream.getvalue()
+    assert stream.getvalue().count("2026-11-2") >= len(first.incidents)
+
+
+def test_hostile_text_does_nothing() -> None:
+    hostile = deployment("etl/[red]x\x1b[31m\n<!channel>", id="etl/nightly")
+    seen = history(past("bad", state="FAILED", message="[bold]boom\x1b[0m"), deployments=[hostile])
+    stream = StringIO()
+    terminal.console(stream).print(rendered(seen, replay(seen, policies()), ZoneInfo("UTC")))
+
+    assert "\x1b" not in stream.getvalue()
+    assert "[red]x" in stream.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -12,9 +13,12 @@ from hypothesis import strategies as st
 from monitoring.checks import run_checks
 from monitoring.config import Slow
 from monitoring.correlate import correlate
+from monitoring.differences import Given, RunDetails
 from monitoring.explain import EXPLAINERS, Explained, Explanation, bars, explain
 from monitoring.ledger import fold
 from monitoring.model import CheckName, Ledger, Observation, Record, RunTimes, WorkPool
+from monitoring.render import explain as render
+from monitoring.render import terminal
 from tests.support.builders import NOW, OVERLAP, deployment, hours, minutes, observation, policies, run
 from tests.support.worlds import observations
 
@@ -127,3 +131,37 @@ def test_findings_that_bear_on_it_are_shown_around() -> None:
 
     assert [finding.check for finding in explanation.around] == ["work-pool"]
     assert of(explanation, "concurrency").seen.lines[1].startswith("work pool etl: paused")
+
+
+HOSTILE = "etl/[red]x\x1b[31m\n<!channel>"
+
+
+def printed(*shown: Any) -> str:
+    stream = StringIO()
+    for one in shown:
+        terminal.console(stream).print(one)
+    return stream.getvalue()
+
+
+@given(observations(), st.sampled_from(CONFIGURATIONS))
+@settings(deadline=None)
+def test_whatever_is_explained_can_be_printed(seen: Observation, config: dict[str, Any]) -> None:
+    for key, one in seen.deployments.items():
+        text = printed(render.explanation(explained(seen, key, **config), "http://ui.example", (), plain=True))
+
+        assert all(f"{check}: " in text for check in EXPLAINERS)
+        assert one.name.split("/")[0] in text
+
+
+def test_hostile_names_do_nothing() -> None:
+    named = deployment(HOSTILE, id="etl/nightly", tags=(HOSTILE,))
+    bad = run("FAILED", name=HOSTILE, message=HOSTILE)
+    parameters = {HOSTILE: Given(shown=HOSTILE, identity="one")}
+    text = printed(
+        render.explanation(explained(observation(bad, deployments=[named])), None, ()),
+        render.run(RunDetails(run=bad, parameters=parameters), RunDetails(run=run("COMPLETED", name=HOSTILE))),
+    )
+
+    assert "\x1b" not in text
+    assert "etl/[red]x <!channel>" in text
+    assert f"parameter {HOSTILE[:9]}" in text
