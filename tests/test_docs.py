@@ -121,7 +121,7 @@ def test_what_people_meet_on_their_server_is_documented(word: str) -> None:
 
 def test_every_query_is_documented() -> None:
     sources = "\n".join(path.read_text() for path in (ROOT / "monitoring/adapters/prefect_server").glob("*.py"))
-    asking = r"(?:\.ask|\.rows|\.runs|\.note|\.values|\.first_runs|\.count|_watched|_present_stretch)"
+    asking = r"(?:\.ask|\.rows|\.runs|\.note|\.values|\.first_runs|\.first_rows|\.count|_watched|_present_stretch)"
     asked = set(re.findall(rf'{asking}\(\s*(?:collection, )?"([a-z-]+)"', sources))
 
     assert asked >= {"heartbeats", "child-runs", "last-success", "slot-waits", *ALWAYS_ASKED}

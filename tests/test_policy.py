@@ -175,7 +175,8 @@ def _values(name: str, default: Any) -> st.SearchStrategy[Any]:
     return st.integers(1, 10_000).map(lambda seconds: timedelta(seconds=seconds))
 
 
-changes = st.fixed_dictionaries({}, optional={name: _values(name, default) for name, default in POLICY_DEFAULTS.items()})
+POLICY_VALUES = {name: _values(name, default) for name, default in POLICY_DEFAULTS.items()}
+changes = st.fixed_dictionaries({}, optional=POLICY_VALUES)
 
 
 def _built(model: type[Section], flat: dict[str, Any], **more: Any) -> Any:

@@ -30,5 +30,5 @@ def test_findings_about_anything_can_be_listed_beside_others() -> None:
 
 
 def test_a_finding_is_taken_from_a_row_of_the_artifact() -> None:
-    row = {"check": "failed", "severity": "warning", "subject": "deployment b/demo", "cause": None, "summary": "the last run"}
+    row = {"check": "failed", "severity": "warning", "subject": "deployment b/demo", "cause": None}
     assert Finding.from_row(row) == FAILED

@@ -20,6 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 E = TypeVar("E")
 CHUNK = 100
+_UNPROCESSABLE = 422
 
 
 @dataclass
@@ -95,12 +96,22 @@ class Collection:
 
     def first_runs(self, name: str, body: Mapping[str, Any]) -> list[FlowRun] | None:
         """Read one page of a filter's flow runs: as many as ``limit`` or the server says; None without an answer."""
-        path = "/flow_runs/filter"
-        answer = self.ask(name, None, self._first, path, body)
+        answer = self.first_rows(name, "/flow_runs/filter", body)
         return None if answer is None else list(self.values(name, answer, self._flow_run))
 
+    def first_rows(self, name: str, path: str, body: Mapping[str, Any]) -> Sequence[Row] | None:
+        """Read one page of a filter: as many rows as ``limit`` or the server says; None without an answer."""
+        return self.ask(name, None, self._first, path, body)
+
     def _first(self, path: str, body: Mapping[str, Any]) -> Sequence[Row]:
-        return rows.rows_of(self.api.post(path, body), path)
+        try:
+            return rows.rows_of(self.api.post(path, body), path)
+        except BadAnswer as problem:
+            if problem.status != _UNPROCESSABLE or "limit" not in body:
+                raise
+        # The server's own ceiling is lower than ours; without a limit it gives as many as it may.
+        unlimited = {key: value for key, value in body.items() if key != "limit"}
+        return rows.rows_of(self.api.post(path, unlimited), path)
 
     def count(self, name: str, body: Mapping[str, Any]) -> int | None:
         """Count a filter's flow runs; None without an answer."""

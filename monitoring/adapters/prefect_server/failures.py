@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from logging import ERROR
 
-from monitoring.adapters.prefect_server import rows
 from monitoring.adapters.prefect_server.collection import Collection, chunks
 from monitoring.adapters.prefect_server.rows import Row
 from monitoring.adapters.prefect_server.runs import end
@@ -143,7 +142,7 @@ def _error_logs(collection: Collection, run: FlowRun) -> list[str]:
         "sort": "TIMESTAMP_DESC",
         "limit": _MOST_LOGS,
     }
-    found = collection.ask("failure-logs", (), _rows, collection, "/logs/filter", body)
+    found = collection.first_rows("failure-logs", "/logs/filter", body) or ()
     return list(collection.values("failure-logs", found, lambda row: str(row["message"])))
 
 
@@ -158,7 +157,7 @@ def _failed_tasks(collection: Collection, run: FlowRun) -> list[FailedTask]:
         "sort": "END_TIME_DESC",
         "limit": _MOST_TASKS,
     }
-    found = collection.ask("failed-tasks", (), _rows, collection, "/task_runs/filter", body)
+    found = collection.first_rows("failed-tasks", "/task_runs/filter", body) or ()
     return list(collection.values("failed-tasks", found, lambda row: _failed_task(collection, row)))
 
 
@@ -167,7 +166,3 @@ def _failed_task(collection: Collection, row: Row) -> FailedTask:
     name = str(row["name"]).removesuffix("-" + str(row["dynamic_key"])[:3])
     message = (row.get("state") or {}).get("message") or ""
     return FailedTask(one_line(collection.redact(name), _MOST_NAME), row["state_name"], collection.redact(message))
-
-
-def _rows(collection: Collection, path: str, body: Mapping[str, object]) -> Sequence[Row]:
-    return rows.rows_of(collection.api.post(path, body), path)

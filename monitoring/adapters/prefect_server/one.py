@@ -155,18 +155,13 @@ def _more(collection: Collection, run_id: str) -> dict[str, Any]:
         "sort": "EXPECTED_START_TIME_ASC",
         "limit": _MOST_TASKS,
     }
-    path = "/task_runs/filter"
-    found = collection.ask("task-times", [], _rows, collection, path, body)
+    found = collection.first_rows("task-times", "/task_runs/filter", body) or ()
     tasks = list(collection.values("task-times", found, _TaskRow.model_validate))
     return {
         "tasks": tuple(_taken_together(tasks, collection.now)),
         "more_tasks": len(found) >= _MOST_TASKS or not collection.coverage.has("task-times"),
         "worker": collection.ask("submitted-by", None, _worker, collection, run_id),
     }
-
-
-def _rows(collection: Collection, path: str, body: Mapping[str, Any]) -> Sequence[Row]:
-    return rows.rows_of(collection.api.post(path, body), path)
 
 
 def _taken_together(tasks: Sequence[_TaskRow], now: datetime) -> list[TaskTime]:

@@ -88,7 +88,9 @@ class ServerReader:
             active = [run for run in active if run.key in deployments]
             overdue = [run for run in overdue if run.key in deployments]
         active += limits.holders_again(collection, deployments.values(), [*active, *overdue])
-        pools = places.work_pools(collection, active, overdue, deployments)
+        # Our own runs wait for workers, too.
+        every_run = ((*active, *our_active), (*overdue, *our_overdue))
+        pools = places.work_pools(collection, *every_run, deployed.deployments | deployments)
         ahead = fires.ahead(collection, deployments, deployed.schedules)
         upcoming = waiting.upcoming(collection, pools, deployments, active)
         return seen.model_copy(

@@ -27,8 +27,8 @@ def samples(
     """The newest completed runs of deployments whose run times are in question and not known yet, newest first.
 
     One request a deployment, once: the ledger remembers that it was made. Where more deployments are in question than
-    one check may ask for, it asks for those with the longest run times, and the next ones for the others: until then there are too few runs
-    to judge by, as for a new deployment, which leaves nothing unseen.
+    one check may ask for, it asks for those with the longest run times, and the next ones for the others. Until then
+    there are too few runs to judge by, as for a new deployment: that leaves nothing unseen.
     """
     new = (run for run in ended if run.id not in ledger.recent)
     completed = Counter(run.key for run in new if run.state_type == "COMPLETED")
