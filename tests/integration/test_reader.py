@@ -78,7 +78,9 @@ def test_small_pages_postgresql_auth_string_and_csrf_hide_nothing(guarded: Serve
         f.cause and f.cause.reason == "no-live-worker" for (check, _), f in seen.found.items() if check == "late"
     )
     assert seen.found["failed", "many/ended"].flow_run_count == 60
-    assert len(seen.found) == 21
+    heads = {name for check, name in seen.found if check == "work-pool"}
+    assert heads == {f"pool-{n}" for n in range(20)}
+    assert len(seen.found) == 41
     # Every pool's queue is called "default", and none is missing.
     assert all(pool.queues for pool in seen.assessment.observation.work_pools.values())
 
@@ -171,7 +173,8 @@ def test_a_second_check_reads_only_what_is_new(prefect_server: Server, world: Se
     world.many(Run(deployment=deployment, ended=world.now - HOUR - n * SECOND, history=()) for n in range(450))
     with relayed(prefect_server.ui_url) as relay:
         first = look(world.now, at=relay.url)
-    later = world.now + 5 * MINUTE
+    # Not so much later that the noise's worker would have been silent for too long.
+    later = world.now + MINUTE
     world.many(Run(deployment=deployment, ended=world.now + n * SECOND) for n in range(1, 4))
     with relayed(prefect_server.ui_url) as second_relay:
         second = look(later, at=second_relay.url, ledger=first.assessment.ledger)
@@ -181,7 +184,7 @@ def test_a_second_check_reads_only_what_is_new(prefect_server: Server, world: Se
     assert relay.rows[RUNS] >= 450
     assert second_relay.rows[RUNS] <= active + 3 + 1
     assert len(pages_of(second_relay.asked, "end_time")) == 1
-    assert second.traffic.requests <= len(second_relay.asked) < 15
+    assert second.traffic.requests <= len(second_relay.asked) < 20
     assert second.status == "ok"
 
 
