@@ -6,13 +6,18 @@ A server is loaded once, and judged under each configuration that it could tell 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 from pydantic import ValidationError
 
+from monitoring import service
+from monitoring.checks import CHECKS, Check, run_checks
 from monitoring.config import Config, Policy, Server, Watchdog
 from monitoring.policy import leaves, written
 from tests.corpus.bench import Bench
@@ -27,6 +32,13 @@ NO_THRESHOLDS = {
     "server.retry_budget": "how the API is asked, not what is found",
     "server.page_size": "how the API is asked, not what is found",
 }
+#: What the checks are called that are not called as their modules are.
+_CHECKS = {
+    "check_pools": "work-pool",
+    "check_queues": "work-queue",
+    "check_failed": "failed",
+    "check_crashed": "crashed",
+}
 _OTHERS = {"info": "warning", "warning": "critical", "critical": "info", "success": "failure", "failure": "success"}
 _SECOND = timedelta(seconds=1)
 #: Steps of numbers that are no whole ones.
@@ -35,7 +47,7 @@ _STEPS = {"slow.deviations": 0.1, "slow.min_ratio": 0.01}
 
 @dataclass(frozen=True, order=True)
 class Mutation:
-    """A change of one setting by one step: ``up``, ``down``, or to the ``other`` value."""
+    """A change of one setting by one step: ``up``, ``down``, or to the ``other`` value; or a check that is ``gone``."""
 
     field: str
     step: str
@@ -47,14 +59,19 @@ class Mutation:
     def check(self) -> str:
         """The check whose setting it is; empty for what concerns them all."""
         section, dot, _ = self.field.partition(".")
-        return section.replace("_", "-") if dot else ""
+        return section.replace("_", "-") if dot or self.step == "gone" else ""
 
     def of(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The configuration with this step taken; None where there is nothing to move."""
-        value = _value(Config.model_validate(config), self.field)
-        if value is None and self.field == "severity":
-            value = "critical"
-        moved = _moved(self, value)
+        """The configuration with this step taken; None where nothing moves.
+
+        A default is moved only where the configuration leaves it; what has none, where it is set.
+        """
+        if self.step == "gone":
+            return dict(config)
+        default, value = (_value(Config.model_validate(given), self.field) for given in ({}, config))
+        if default is not None and value != default:
+            return None
+        moved = "critical" if self.field == "severity" else _moved(self, value)
         if moved is None:
             return None
         changed: dict[str, Any] = deepcopy(dict(config))
@@ -71,14 +88,17 @@ class Mutation:
 
 
 def mutations() -> list[Mutation]:
-    """Every step of every setting that decides what is found."""
+    """Every check gone, and every step of every setting that decides what is found."""
     sections = [("", Policy()), ("watchdog.", Watchdog()), ("server.", Server())]
     fields = {name: value for prefix, section in sections for name, value in leaves(section, unset=True, prefix=prefix)}
     return [
-        Mutation(name, step)
-        for name, value in fields.items()
-        if name not in NO_THRESHOLDS
-        for step in (("other",) if isinstance(value, (bool, str)) or name == "severity" else ("up", "down"))
+        *(Mutation(_name(check), "gone") for check in CHECKS),
+        *(
+            Mutation(name, step)
+            for name, value in fields.items()
+            if name not in NO_THRESHOLDS
+            for step in (("other",) if isinstance(value, (bool, str)) or name == "severity" else ("up", "down"))
+        ),
     ]
 
 
@@ -91,7 +111,7 @@ def survivors(place: Bench, scenarios: Iterable[Scenario], background: World) ->
         background: What is on all of them.
     """
     known = list(scenarios)
-    alive = {mutation for mutation in mutations() if any(mutation.of(scenario.config) for scenario in known)}
+    alive = {mutation for mutation in mutations() if any(mutation.of(one.config) is not None for one in known)}
     for aims in (_aimed, _concerned):
         for scenario in known:
             candidates = sorted(mutation for mutation in alive if aims(mutation, scenario))
@@ -104,8 +124,18 @@ def survivors(place: Bench, scenarios: Iterable[Scenario], background: World) ->
 def _noticed(place: Bench, scenario: Scenario, candidates: Iterable[Mutation]) -> Iterator[Mutation]:
     for mutation in candidates:
         config = mutation.of(scenario.config)
-        if config is not None and judge(place, scenario, config).deviations:
-            yield mutation
+        if config is None:
+            continue
+        left = [check for check in CHECKS if mutation != Mutation(_name(check), "gone")]
+        gone = patch.object(service, "run_checks", partial(run_checks, checks=left))
+        with gone if mutation.step == "gone" else nullcontext():
+            if judge(place, scenario, config).deviations:
+                yield mutation
+
+
+def _name(check: Check) -> str:
+    """The check's name, as findings have it."""
+    return _CHECKS.get(check.__name__) or check.__module__.rpartition(".")[2]
 
 
 def _aimed(mutation: Mutation, scenario: Scenario) -> bool:
