@@ -75,15 +75,20 @@ def test_a_warning_and_its_json(prefect_server: Server, world: Seed, tmp_path: P
     assert f"{prefect_server.ui_url}/runs/flow-run/{failed.id}" in table.stdout
 
 
-def test_three_hundred_late_runs_are_critical_and_one_row(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
+def test_three_hundred_late_runs_are_one_symptom_of_their_pool(
+    prefect_server: Server, world: Seed, tmp_path: Path
+) -> None:
     deployment = world.deployment("late/backlog", pool=world.pool("nobody"))
     world.many(Run(deployment=deployment, state="Late", due=world.now - 3 * HOUR, history=()) for _ in range(300))
     said = run(prefect_server, tmp_path, "check", "--json")
     assert said.status == 2
     jsonschema.validate(said.report, SCHEMA)
-    [finding] = said.report["findings"]
+    [head, finding] = said.report["findings"]
+    assert (head["check"], head["severity"], head["symptom_of"]) == ("work-pool", "critical", None)
+    assert (finding["check"], finding["symptom_of"]) == ("late", head["fingerprint"])
     assert (finding["flow_run_count"], len(finding["flow_run_ids"])) == (300, 300)
-    assert finding["cause"] == {"kind": "work-pool", "name": "nobody", "reason": "no-live-worker"}
+    cause = finding["cause"]
+    assert (cause["kind"], cause["name"], cause["reason"]) == ("work-pool", "nobody", "no-live-worker")
 
 
 def test_the_window_and_the_target_can_be_given(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
