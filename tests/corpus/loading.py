@@ -59,6 +59,8 @@ class _Loader:
         for name, deployment in world.deployments.items():
             if deployment.without_flow:
                 self._seed.lose_flow(self._deployments[name])
+            if deployment.deleted:
+                self._seed.lose_deployment(self._deployments[name])
 
     def _at(self, when: When | None, now: datetime | None = None) -> datetime | None:
         return None if when is None else moment(when, now or self._now)
@@ -144,8 +146,6 @@ class _Loader:
                 message=run.message,
                 name=run.name if run.repeat == 1 else f"{run.name or 'run'}-{number}",
                 parent=self._runs[run.child_of] if run.child_of else None,
-                tags=run.tags,
-                parameters=run.parameters,
                 run_count=run.attempts,
                 run_time=run.run_time,
                 created=self._at(run.created, base),
@@ -156,8 +156,7 @@ class _Loader:
             )
 
     def _state(self, state: scenario.State, now: datetime) -> seeding.State:
-        kind = StateType[state.type] if state.type else None
-        return seeding.State(state.state, moment(state.at, now), state.message, kind)
+        return seeding.State(state.state, moment(state.at, now))
 
     def _said(self, run: scenario.Run, made: seeding.Run) -> None:
         if beats := run.heartbeats:
@@ -170,7 +169,6 @@ class _Loader:
                 task.name,
                 state=task.state,
                 at=moment(task.at, self._now),
-                started=self._at(task.started),
                 message=task.message,
                 tags=task.tags,
             )
@@ -178,11 +176,8 @@ class _Loader:
                 self._holders.setdefault(tag, []).append(task_id)
 
     def _event(self, event: scenario.Event) -> None:
-        resource = {"prefect.resource.id": event.resource, "prefect.resource.name": event.name or event.resource}
-        at = moment(event.at, self._now)
-        times = [at - number * event.every for number in range(event.count)]
-        related = [_related(self._runs[event.run])] if event.run else []
-        self._seed.events(event.event, resource, times, related=related)
+        resource = {"prefect.resource.id": event.resource, "prefect.resource.name": event.resource}
+        self._seed.events(event.event, resource, [moment(event.at, self._now)])
 
     def _global_limit(self, name: str, limit: scenario.GlobalLimit) -> None:
         made = self._seed.global_limit(name, limit.limit, taken=limit.taken)

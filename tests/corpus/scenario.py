@@ -120,8 +120,10 @@ class Deployment(Part):
     touched: When | None = None
     #: How many runs the scheduler has made ahead, of each active schedule.
     ahead: int = 3
-    #: The flow's row is missing.
+    #: Its flow's row is missing.
     without_flow: bool = False
+    #: Its own row is missing, its runs are there.
+    deleted: bool = False
 
 
 class State(Part):
@@ -129,8 +131,6 @@ class State(Part):
 
     state: str
     at: When
-    message: Text | None = None
-    type: str | None = None
 
 
 class Heartbeats(Part):
@@ -155,7 +155,6 @@ class Task(Part):
     name: str
     state: str = "COMPLETED"
     at: When
-    started: When | None = None
     message: Text | None = None
     tags: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
@@ -183,8 +182,6 @@ class Run(Part):
     #: Time in RUNNING, where that is less.
     run_time: Duration | None = None
     message: Text | None = None
-    tags: tuple[str, ...] = ()
-    parameters: Mapping[str, Any] = Field(default_factory=dict)
     attempts: int | None = None
     created: When | None = None
     #: When a paused run gives up.
@@ -201,15 +198,11 @@ class Run(Part):
 
 
 class Event(Part):
-    """An event, ``count`` times, each ``every`` earlier; ``run`` is the run that it is related to."""
+    """An event, and the id of what it is about."""
 
     event: str
     resource: str
-    name: str = ""
     at: When
-    count: int = 1
-    every: Duration = timedelta(0)
-    run: str | None = None
 
 
 class GlobalLimit(Part):

@@ -82,7 +82,7 @@ def _thresholds() -> dict[str, Positions]:
     return {field: Positions.model_validate(positions) for field, positions in merged.items()}
 
 
-@pytest.mark.parametrize("check", [name for name in get_args(CheckName) if name not in ("server", "watchdog")])
+@pytest.mark.parametrize("check", get_args(CheckName))
 def test_every_check_stands_below_at_and_above_a_threshold(check: CheckName) -> None:
     own = {
         field: positions

@@ -310,6 +310,14 @@ class Seed:
 
         self._write(write)
 
+    def lose_deployment(self, deployment: Deployment) -> None:
+        """Delete a deployment, and nothing else: its runs keep its id."""
+
+        async def write(db: AsyncConnection) -> None:
+            await db.execute(sa.delete(orm.Deployment).where(orm.Deployment.id == deployment.id))
+
+        self._write(write)
+
     def run(self, deployment: Deployment | None = None, state: str = "COMPLETED", **fields: Any) -> Run:
         """Write one `Run`; ``fields`` are its fields."""
         run = Run(deployment=deployment, state=state, **fields)
