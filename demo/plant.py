@@ -152,7 +152,12 @@ STORIES = (
     ),
     Story(NO_SUCCESS_FOR_DAYS, has_a_past, "stale", "critical"),
     Story(Workload("fails"), ends("FAILED"), "failed"),
-    Story(Workload("falls-with-subflow"), ends("FAILED"), "failed", cause="flow-run invoices-of-monday: failed"),
+    Story(
+        Workload("falls-with-subflow"),
+        ends("FAILED"),
+        "failed",
+        cause="flow-run invoices-of-monday: failed (falls-with-subflow > load-invoices)",
+    ),
     Story(Workload("crashes"), is_killed, "crashed"),
     # From here on nothing is wrong, whatever it looks like.
     Story(Workload("cancelled-by-hand"), is_cancelled),
