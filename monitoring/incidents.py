@@ -109,6 +109,9 @@ def _why_resolved(
     finding: Finding, observation: Observation, ledger: Ledger, policies: Policies, now: datetime
 ) -> ResolutionReason | None:
     """Why a finding is no longer there; None when nothing shows that it is over."""
+    if finding.check == "watchdog" and not policies.config.watchdog.enabled:
+        # Then its own deployments are not looked at, and not seen.
+        return "disabled"
     if finding.subject.kind not in ("deployment", "flow"):
         return "cleared"
     key = finding.subject.id if finding.subject.kind == "deployment" else flow_key(finding.subject.id)
@@ -118,8 +121,7 @@ def _why_resolved(
     if deployment is None:
         return "deleted"
     policy = policies.of(deployment.name, deployment.tags, deployment.work_pool)
-    of = policies.config if finding.check == "watchdog" else policy
-    section = getattr(of, finding.check.replace("-", "_"), None)
+    section = getattr(policy, finding.check.replace("-", "_"), None)
     if not policy.watch or (section and not section.enabled):
         return "disabled"
     if finding.check not in ("failed", "crashed", "stale"):

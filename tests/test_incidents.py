@@ -12,7 +12,7 @@ from monitoring.checks import run_checks
 from monitoring.correlate import correlate
 from monitoring.incidents import Moved, advance, still_known
 from monitoring.ledger import fold
-from monitoring.model import FlowRun, Heartbeats, Incident, Ledger, Observation
+from monitoring.model import CHECK_FLOW, FlowRun, Heartbeats, Incident, Ledger, Observation, OwnRuns, Vitals
 from tests.support.builders import NOW, OVERLAP, deployment, hours, minutes, observation, policies, run
 
 
@@ -81,6 +81,18 @@ def test_a_check_that_was_turned_off_says_so() -> None:
     assert watch.moves(at(minutes(5))) == [("resolved", "disabled")]
 
 
+def test_what_the_watchdog_said_of_itself_ends_when_that_is_turned_off() -> None:
+    ours = deployment(f"{CHECK_FLOW}/check")
+    failed = tuple(run("FAILED", f"run-{n}", of=ours.id, since=NOW - minutes(9 - n)) for n in range(2))
+    watch = Watch()
+    seen = at(minutes(0), own=OwnRuns(deployments=(ours,), ended=failed))
+    assert watch.moves(seen) == [("firing", "found")]
+    watch.policies = policies(watchdog={"enabled": False})
+
+    # Then they are not looked at.
+    assert watch.moves(at(minutes(5))) == [("resolved", "disabled")]
+
+
 def test_what_waits_and_goes_on_is_cleared() -> None:
     watch = Watch()
     late = run("SCHEDULED", next_scheduled_start_time=NOW - hours(1))
@@ -126,6 +138,20 @@ def test_a_problem_that_can_no_longer_be_judged_stays_one() -> None:
 
     assert [(f.check, f.severity, f.since) for f in findings] == [("zombie", "critical", opened.finding.since)]
     assert advance(watch.open, findings, forgotten, watch.ledger, watch.policies, complete=True).transitions == ()
+
+
+def test_a_zombie_stays_one_while_no_events_arrive() -> None:
+    watch = Watch()
+    dead, beats = run("RUNNING", since=NOW - hours(2)), Heartbeats(count=1, first=NOW, last=NOW - minutes(10))
+    (opened,) = watch.check(at(minutes(0), dead, heartbeats={"run": beats})).open.values()
+
+    deaf = at(hours(1), dead, heartbeats={"run": beats}, vitals=Vitals(unheard=run("COMPLETED", since=NOW)))
+    findings = still_known(run_checks(deaf, watch.ledger, watch.policies, deaf.at), watch.open)
+
+    assert [(f.severity, f.unknown) for f in findings if f.check == "zombie"] == [("critical", True)]
+    assert advance(watch.open, findings, deaf, watch.ledger, watch.policies, complete=True).open.keys() == {
+        opened.finding.fingerprint
+    }
 
 
 def test_nothing_is_saved_while_only_the_clock_moves() -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from monitoring.checks.findings import policy_of
 from monitoring.checks.stuck import too_long
-from monitoring.checks.zombie import is_silent
+from monitoring.checks.zombie import heard_until, is_silent
 from monitoring.durations import spoken
 from monitoring.model import FlowRun, Holder, Observation
 from monitoring.policy import Policies
@@ -32,6 +32,7 @@ class Holders:
         self._observation = observation
         self._policies = policies
         self._now = now
+        self._heard_until = heard_until(observation)
         self._active = {run.id: run for run in observation.active}
 
     def dead_since(self, holder: Holder) -> datetime | None:
@@ -54,7 +55,8 @@ class Holders:
         beats = self._observation.heartbeats.get(run.id)
         if run.state_type != "RUNNING" or not deployment or not beats:
             return None
-        return beats.last if is_silent(run, beats, policy_of(deployment, self._policies).zombie, self._now) else None
+        zombie = policy_of(deployment, self._policies).zombie
+        return beats.last if is_silent(run, beats, zombie, self._heard_until) else None
 
     def _run_does(self, run: FlowRun) -> str:
         deployment = self._observation.deployments.get(run.key)

@@ -76,7 +76,8 @@ def _late(
     due = deployment.due
     if not deployment.scheduled or len(due) < settings.missed_fires or not observation.coverage.has("own-runs"):
         return None
-    began = max(filter(None, (deployment.created, deployment.scheduled_since)))
+    # A fire from before it was resumed, or deployed anew, was none.
+    began = max(filter(None, (deployment.created, deployment.scheduled_since, deployment.changed)))
     completed = max((_end(run) for run in ended if run.state_type == "COMPLETED"), default=None)
     if due[0] < began or (completed and completed >= due[0]):
         return None

@@ -1,7 +1,7 @@
 """zombie: a run reads RUNNING, and its heartbeats have stopped.
 
-A run that never sent one (an older client, heartbeats turned off) cannot be judged: that is information,
-and no zombie.
+A run that never sent one (an older client, heartbeats turned off) cannot be judged, nor can any while the server's
+events do not arrive: that is information, and no zombie.
 """
 
 from __future__ import annotations
@@ -12,33 +12,56 @@ from datetime import datetime, timedelta
 from monitoring.checks.findings import by_deployment, deployment_finding, runs_text
 from monitoring.config import Zombie
 from monitoring.durations import spoken
-from monitoring.model import Deployment, Finding, FlowRun, Heartbeats, Ledger, Observation
+from monitoring.model import EVENTS_DELAY, Deployment, Finding, FlowRun, Heartbeats, Ledger, Observation
 from monitoring.policy import Policies
 
 
 def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
     """Find deployments with runs whose heartbeats have stopped, and those whose runs cannot be judged."""
     running = [run for run in observation.active if run.state_type == "RUNNING"]
+    heard = heard_until(observation)
     for deployment, policy, runs in by_deployment(observation, policies, running):
         zombie = policy.zombie
         if not zombie.enabled:
             continue
         beats = observation.heartbeats
-        dead = [run for run in runs if run.id in beats and is_silent(run, beats[run.id], zombie, now)]
+        silent = [run for run in runs if run.id in beats and is_silent(run, beats[run.id], zombie, now)]
+        dead = [run for run in silent if is_silent(run, beats[run.id], zombie, heard)]
         mute = [run for run in runs if run.id not in beats and now - run.state_timestamp > allowance(None, zombie)]
         if dead:
             yield _finding(observation, deployment, dead, zombie, now)
+        elif silent:
+            yield _unheard(observation, deployment, silent, zombie, heard, now)
         elif mute and observation.coverage.has("heartbeats"):
             yield _unknown(observation, deployment, mute, zombie, now)
 
 
-def is_silent(run: FlowRun, beats: Heartbeats, policy: Zombie, now: datetime) -> bool:
-    """Whether a RUNNING run's heartbeats have stopped.
+def heard_until(observation: Observation) -> datetime:
+    """Until when silence proves something: a heartbeat that the server lost was never missed.
+
+    That is the moment of the check, as long as nothing speaks against it: on a quiet server the dead run's last beat
+    may be the newest event. Where a run has changed its state since the newest event, and no event has told of it,
+    events do not arrive, and nothing is known from the newest one on. A check that runs on the server is such a run
+    itself; one by hand is none.
+    """
+    vitals, own = observation.vitals, observation.own
+    beats = (known.last for known in observation.heartbeats.values())
+    newest = max(filter(None, (vitals.newest_event, *beats)), default=None)
+    runs = (*observation.active, *observation.ended, *own.active, *own.ended, vitals.unheard)
+    # The scheduler makes runs without an event.
+    changes = (run.state_timestamp for run in runs if run and run.state_type != "SCHEDULED")
+    if newest and any(changed > newest + EVENTS_DELAY for changed in changes):
+        return newest
+    return observation.at
+
+
+def is_silent(run: FlowRun, beats: Heartbeats, policy: Zombie, until: datetime) -> bool:
+    """Whether a RUNNING run's heartbeats had stopped by some moment.
 
     Silence counts from the last beat, or from when the run last went to RUNNING if that is later: it
     sends none while it waits for a retry.
     """
-    return now - max(beats.last, run.state_timestamp) > allowance(beats, policy)
+    return until - max(beats.last, run.state_timestamp) > allowance(beats, policy)
 
 
 def allowance(beats: Heartbeats | None, policy: Zombie) -> timedelta:
@@ -64,6 +87,32 @@ def _finding(
         observed=f"{dead[0].name}: no heartbeat for {spoken(now - oldest.last)}",
         expected=f"a heartbeat every {spoken(oldest.interval(policy.default_interval))}",
         since=oldest.last,
+    )
+
+
+def _unheard(
+    observation: Observation,
+    deployment: Deployment,
+    silent: list[FlowRun],
+    policy: Zombie,
+    heard: datetime,
+    now: datetime,
+) -> Finding:
+    silent = sorted(silent, key=lambda run: observation.heartbeats[run.id].last)
+    oldest = observation.heartbeats[silent[0].id]
+    return deployment_finding(
+        observation,
+        "zombie",
+        deployment,
+        severity="info",
+        run_ids=[run.id for run in silent],
+        run_count=len(silent),
+        summary=f"{deployment.name}: {runs_text(len(silent))} cannot be told from a dead one: no events arrive",
+        observed=f"{silent[0].name}: no heartbeat for {spoken(now - oldest.last)}, nor any other event since "
+        f"{heard:%Y-%m-%d %H:%M} UTC, though runs have changed their states",
+        expected=f"a heartbeat every {spoken(oldest.interval(policy.default_interval))}",
+        since=oldest.last,
+        unknown=True,
     )
 
 

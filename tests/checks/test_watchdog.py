@@ -96,6 +96,9 @@ def test_only_a_completed_run_is_proof(state: Any) -> None:
         ({"created": NOW - minutes(13) + SECOND}, False),
         ({"scheduled_since": NOW - minutes(13) + SECOND}, False),
         ({"scheduled_since": NOW - minutes(13)}, True),
+        # Resumed after the first of them: while it was paused, nothing was to come.
+        ({"changed": NOW - minutes(13) + SECOND}, False),
+        ({"changed": NOW - minutes(13)}, True),
     ],
 )
 def test_fires_count_that_were_its_own(fields: dict[str, Any], late: bool) -> None:

@@ -21,6 +21,7 @@ from monitoring.model import (
     Query,
     ServerState,
     StateType,
+    Vitals,
 )
 from monitoring.policy import Policies
 
@@ -94,6 +95,7 @@ def observation(
         "coverage": complete("heartbeats", "oldest-run", "last-success"),
         "deployments": {d.id if d.kind == "deployment" else f"flow:{d.id}": d for d in deployments},
         "active": tuple(r for r in runs if r.state_type not in over),
+        "vitals": Vitals(newest_event=at),
         "ended": tuple(sorted((r for r in runs if r.state_type in over), key=lambda r: r.end_time or r.created)),
     }
     return Observation.model_validate({**values, **fields})
