@@ -12,8 +12,8 @@ from monitoring.adapters.prefect_server.api import Api
 from monitoring.adapters.prefect_server.paging import PartialAnswer, read_pages
 from monitoring.adapters.prefect_server.rows import Row
 from monitoring.config import Config, Policy
-from monitoring.errors import BadAnswer, ServerProblem, Unreachable
-from monitoring.model import Coverage, Deployment, FlowRun, Query
+from monitoring.errors import BadAnswer, CredentialsRefused, ServerProblem, Unreachable
+from monitoring.model import ALWAYS_ASKED, Coverage, Deployment, FlowRun, Query
 from monitoring.policy import Policies
 
 P = ParamSpec("P")
@@ -55,7 +55,12 @@ class Collection:
             self._queries[name] = Query(name=name, outcome=outcome, detail=detail)
 
     def ask(self, name: str, empty: E, fetch: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | E:
-        """Fetch, and record how that went; ``empty`` where nothing came."""
+        """Fetch, and record how that went; ``empty`` where nothing came.
+
+        Raises:
+            CredentialsRefused: The server refuses our key for what every observation rests on. A key that may read
+                that and not the rest is one more reason for an answer that is missing.
+        """
         if self._gone:
             self.note(name, "failed", f"not asked: {self._gone}")
             return empty
@@ -64,6 +69,11 @@ class Collection:
         except ServerProblem as problem:
             self.note(name, "failed", str(problem))
             self._give_up_on(problem)
+            return empty
+        except CredentialsRefused as refusal:
+            if name in ALWAYS_ASKED:
+                raise
+            self.note(name, "failed", str(refusal))
             return empty
         self._queries.setdefault(name, Query(name=name, outcome="complete"))
         return answer
