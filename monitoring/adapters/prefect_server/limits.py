@@ -20,7 +20,7 @@ from monitoring.adapters.prefect_server.paging import read_pages
 from monitoring.adapters.prefect_server.rows import Row
 from monitoring.adapters.prefect_server.runs import end
 from monitoring.causes import Slots
-from monitoring.errors import BadAnswer
+from monitoring.errors import BadAnswer, CredentialsRefused
 from monitoring.model import TERMINAL, ConcurrencyLimit, Deployment, FlowRun, Holder, Value
 
 _MOST_LIMITS = 50
@@ -129,7 +129,7 @@ def holders_again(
 
 
 def _listed(collection: Collection, path: str) -> list[Row]:
-    """All rows of a list of limits; none where the server has no such list."""
+    """All rows of a list of limits; none where the server has no such list, or keeps it from us."""
     return collection.ask("limits", [], _all, collection, path)
 
 
@@ -140,6 +140,8 @@ def _all(collection: Collection, path: str) -> list[Row]:
             for page in read_pages(collection.api, path, {}, page_size=collection.config.server.page_size)
             for row in page
         ]
+    except CredentialsRefused:
+        return []
     except BadAnswer as problem:
         if problem.status in _NOT_FOUND:
             return []
