@@ -77,25 +77,44 @@ def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
     ended = _ended(run, observation)
     if run.state_type == "COMPLETED":
         record = record.model_copy(update={"run_times": with_run_time(record.run_times, run)})
-    if record.last_ended and (ended.ended, ended.id) < (record.last_ended.ended, record.last_ended.id):
-        # It arrived late, behind a newer one that is already counted: it may still be the newest success.
-        newest = record.last_success is None or record.last_success.ended < ended.ended
-        late_success = run.state_type == "COMPLETED" and newest
-        return record.model_copy(update={"last_success": ended}) if late_success else record
+    last = record.last_ended
+    if last and (ended.ended, ended.id) < (last.ended, last.id):
+        # It arrived late, behind a newer one that is already counted: it may still be the newest success, or failure.
+        if run.state_type == "COMPLETED" and _newer(ended, record.last_success):
+            return record.model_copy(update={"last_success": ended})
+        return _with_failed(record, ended)
+    if last and last.id != run.id:
+        record = _with_failed(record, last)
     if run.state_type == "COMPLETED":
         return record.model_copy(update={"last_ended": ended, "last_success": ended, "streak": None})
-    streak = record.streak or Streak(since=ended.ended)
-    if run.id in streak.run_ids:
-        # Somebody started it again, and it ended badly again: still one run.
-        return record.model_copy(update={"last_ended": ended})
-    longer = streak.model_copy(
-        update={
-            "failed": streak.failed + (run.state_type == "FAILED"),
-            "crashed": streak.crashed + (run.state_type == "CRASHED"),
-            "run_ids": (run.id, *streak.run_ids)[:MOST_STREAK_IDS],
-        }
+    return record.model_copy(update={"last_ended": ended, "streak": _with_bad_end(record.streak, last, ended)})
+
+
+def _with_bad_end(before: Streak | None, last: EndedRun | None, ended: EndedRun) -> Streak:
+    """A streak that goes on, or begins, with a run that failed or crashed."""
+    streak = before or Streak(since=ended.ended)
+    # When somebody started it again, and it ended badly again, it is still one run.
+    again = ended.id in streak.run_ids
+    alike = before is not None and last is not None and last.state_type == ended.state_type
+    return Streak(
+        since=streak.since,
+        failed=streak.failed + (ended.state_type == "FAILED" and not again),
+        crashed=streak.crashed + (ended.state_type == "CRASHED" and not again),
+        run_ids=(ended.id, *(one for one in streak.run_ids if one != ended.id))[:MOST_STREAK_IDS],
+        alike=streak.alike + (ended.id not in streak.run_ids[: streak.alike]) if alike else 1,
+        alike_since=streak.alike_since if alike else ended.ended,
     )
-    return record.model_copy(update={"last_ended": ended, "streak": longer})
+
+
+def _with_failed(record: Record, ended: EndedRun) -> Record:
+    """Remember the newest run that failed; why it did, only the last ended run is asked."""
+    if ended.state_type != "FAILED" or not _newer(ended, record.last_failed):
+        return record
+    return record.model_copy(update={"last_failed": ended.model_copy(update={"message": "", "failure": None})})
+
+
+def _newer(ended: EndedRun, known: EndedRun | None) -> bool:
+    return known is None or known.ended < ended.ended
 
 
 def _with_reason(record: Record, run: FlowRun, observation: Observation) -> Record:
@@ -115,7 +134,9 @@ def _with_search(record: Record, success: FlowRun | None) -> Record:
     found = _plain(success) if success else None
     if found and found.state_type != "COMPLETED":
         # Where failures are expected, one is searched for as well.
-        return record.model_copy(update={"last_ended": record.last_ended or found, "success_searched": True})
+        last = record.last_ended or found
+        searched = record.model_copy(update={"last_ended": last, "success_searched": True})
+        return searched if last.id == found.id else _with_failed(searched, found)
     return record.model_copy(update={"last_success": record.last_success or found, "success_searched": True})
 
 

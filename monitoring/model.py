@@ -144,6 +144,8 @@ class Deployment(Value):
     concurrency_limit: int | None = None
     #: Slots of the deployment's own limit that are taken, as the server counts them; None without a limit.
     slots_taken: int | None = None
+    #: What comes while that limit is full is cancelled and does not wait (the collision strategy CANCEL_NEW).
+    skips_overlaps: bool = False
     #: When it or one of its schedules was last changed, however little; None where that is not known.
     changed: AwareDatetime | None = None
     #: When its active schedules fire next, where that was asked; None where they never do.
@@ -385,12 +387,16 @@ class Observation(Value):
     missed: Mapping[str, Missed] = Field(default_factory=dict)
     #: Deployments that should have runs scheduled ahead and have none, by id: their own newest due time before now.
     nothing_ahead: Mapping[str, AwareDatetime] = Field(default_factory=dict)
+    #: Other scheduled deployments that nothing is planned for, rightly so far: they show nothing of the scheduler.
+    unplanned: frozenset[str] = frozenset()
     #: SCHEDULED runs that are due in the time ahead and may not be able to start, soonest first.
     upcoming: tuple[FlowRun, ...] = ()
     #: Work pools (``pool``), queues (``pool/queue``) and deployments where more is due than was read.
     upcoming_cut: frozenset[str] = frozenset()
     #: By work pool, where a backlog stands.
     backlogs: Mapping[str, Backlog] = Field(default_factory=dict)
+    #: Deployments, by id, of whose runs some ended while slots were counted: who held those is not known.
+    slots_moving: frozenset[str] = frozenset()
     #: Tag and global limits that are full.
     limits: tuple[ConcurrencyLimit, ...] = ()
     vitals: Vitals = Vitals()
@@ -433,6 +439,9 @@ class Streak(Value):
     crashed: int = 0
     #: The newest of them, newest first, at most ``MOST_STREAK_IDS``.
     run_ids: tuple[str, ...] = ()
+    #: How many of the newest ended as the newest one did, all failed or all crashed; since when, if that is known.
+    alike: int = 1
+    alike_since: AwareDatetime | None = None
 
     @property
     def length(self) -> int:
@@ -461,6 +470,8 @@ class Record(Value):
 
     last_ended: EndedRun | None = None
     last_success: EndedRun | None = None
+    #: The newest that failed before the last ended run, without its reason: fresh where failures are expected.
+    last_failed: EndedRun | None = None
     #: None when the last ended run succeeded, or when there has been none.
     streak: Streak | None = None
     #: The whole history on the server was searched for a success older than the ledger.
@@ -481,6 +492,8 @@ class Ledger(Value):
 
     #: Everything that ended up to here has been read.
     cursor: AwareDatetime | None = None
+    #: The cursor before that one: how far apart checks are.
+    cursor_before: AwareDatetime | None = None
     #: The runs that ended shortly before the cursor, so that a window that overlaps counts none twice:
     #: run id -> end time.
     recent: Mapping[str, AwareDatetime] = Field(default_factory=dict)

@@ -53,10 +53,18 @@ def expired(deployment: Deployment, last: EndedRun, policy: EndedBadly, now: dat
 
 
 def unwanted(name: Literal["failed", "crashed"], streak: Streak, policy: Policy) -> int:
-    """How many runs in a row ended as they should not; a deployment may be there to fail, and never to crash."""
+    """How many runs in a row ended as they should not; a deployment may be there to fail, and never to crash.
+
+    Where failures are expected, one ends a row of crashes, as a success does elsewhere.
+
+    Args:
+        name: How the last ended run did.
+        streak: The row that it is the newest of.
+        policy: How the deployment's runs should end.
+    """
     if policy.expect == "success":
         return streak.length
-    return streak.crashed if name == "crashed" else 0
+    return streak.alike if name == "crashed" else 0
 
 
 def _finding(
@@ -83,7 +91,7 @@ def _finding(
         summary=f"{deployment.name}: {_what_happened(name, last, streak, count)}{reason}",
         observed=f"{said}: {last.message}" if last.message else said,
         expected="the latest ended run completed",
-        since=streak.since if count == streak.length else last.ended,
+        since=streak.since if count == streak.length else streak.alike_since or last.ended,
         cause=_cause(failure, path),
         evidence=((" > ".join(path),) if failure.path else ()) + tuple(failure.traceback.splitlines()),
     )

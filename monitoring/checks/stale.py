@@ -69,7 +69,8 @@ def fresh_states(expect: Expect) -> tuple[StateType, ...]:
 
 def last_fresh(record: Record, expect: Expect) -> EndedRun | None:
     """The newest remembered run that counts as fresh."""
-    known = [run for run in (record.last_success, record.last_ended) if run and run.state_type in fresh_states(expect)]
+    remembered = (record.last_success, record.last_failed, record.last_ended)
+    known = [run for run in remembered if run and run.state_type in fresh_states(expect)]
     return max(known, key=lambda run: run.ended, default=None)
 
 

@@ -215,6 +215,12 @@ def test_so_many_in_a_row_are_tolerated(check: str, count: int, expected: int) -
         (["FAILED", "FAILED", "CRASHED"], [("crashed", "warning", 1)]),
         (["CRASHED", "CRASHED", "CRASHED"], [("crashed", "critical", 3)]),
         (["CRASHED", "FAILED"], []),
+        # One that never succeeds ends its rows of crashes by failing as it should.
+        (["CRASHED", "FAILED", "CRASHED", "FAILED", "CRASHED"], [("crashed", "warning", 1)]),
+        (["CRASHED", "CRASHED", "FAILED", "CRASHED", "CRASHED"], [("crashed", "warning", 2)]),
+        (["CRASHED", "FAILED", "CRASHED", "CRASHED", "CRASHED"], [("crashed", "critical", 3)]),
+        (["CRASHED", "FAILED", "CRASHED", "CANCELLED", "CRASHED"], [("crashed", "warning", 2)]),
+        (["CRASHED", "COMPLETED", "CRASHED"], [("crashed", "warning", 1)]),
     ],
 )
 def test_a_deployment_may_be_there_to_fail(states: list[StateType], expected: list[tuple[str, str, int]]) -> None:
@@ -222,6 +228,31 @@ def test_a_deployment_may_be_there_to_fail(states: list[StateType], expected: li
 
     assert [(finding.check, finding.severity, finding.flow_run_count) for finding in findings] == expected
     assert all(finding.since == NOW - minutes(10) for finding in findings if finding.flow_run_count == 1)
+
+
+def test_a_row_of_crashes_between_expected_failures_holds_crashes_only() -> None:
+    runs = ended("CRASHED", "FAILED", "CRASHED", "CRASHED")
+    (finding,) = found(observation(*runs), expect="failure")
+
+    assert finding.summary == "etl/nightly: the last 2 runs crashed"
+    assert finding.flow_run_ids == ("run-4", "run-3")
+    assert finding.since == NOW - minutes(10) - hours(1)
+
+
+@pytest.mark.parametrize(("states", "found_"), [(["CRASHED"], False), (["CRASHED", "CRASHED"], True)])
+def test_crashes_before_an_expected_failure_are_tolerated_apart(states: list[StateType], found_: bool) -> None:
+    runs = ended("CRASHED", "CRASHED", "FAILED", *states)
+
+    assert bool(found(observation(*runs), expect="failure", crashed={"tolerate": 1})) is found_
+
+
+def test_a_run_that_is_started_again_counts_once_in_a_row_of_crashes() -> None:
+    ledger = fold(Ledger(), observation(*ended("FAILED", "CRASHED", "CRASHED"), at=NOW - minutes(5)), OVERLAP)
+    again = observation(run("CRASHED", "run-2", since=NOW - minutes(1)))
+    (finding,) = found(again, ledger, expect="failure")
+
+    assert finding.flow_run_count == 2
+    assert finding.flow_run_ids == ("run-2", "run-3")
 
 
 def test_what_is_kept_and_shown_of_a_long_message_is_short() -> None:

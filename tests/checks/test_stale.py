@@ -193,6 +193,39 @@ def test_a_failure_that_is_expected_is_fresh(state: StateType, expect: str, stal
     assert any(finding.check == "stale" for finding in findings) is stale
 
 
+@pytest.mark.parametrize(("failed", "stale"), [(DUE[0] - SECOND, True), (DUE[0], False), (DUE[0] + SECOND, False)])
+@pytest.mark.parametrize("later", [(), (minutes(20),), (minutes(20), minutes(10))])
+def test_an_expected_failure_stays_fresh_when_a_later_run_crashes(
+    failed: datetime, stale: bool, later: tuple[timedelta, ...]
+) -> None:
+    first = fold(Ledger(), observation(run("FAILED", "failed", since=failed), at=NOW - minutes(30)), OVERLAP)
+    crashes = [run("CRASHED", f"crash {n}", since=NOW - age) for n, age in enumerate(later)]
+    searched: dict[str, Any] = {"last_success": {"etl/nightly": None}, "history_since": NOW - timedelta(days=30)}
+    findings = found(observation(*crashes, deployments=[deployment(due=DUE)], **searched), first, expect="failure")
+
+    finding = next((finding for finding in findings if finding.check == "stale"), None)
+    assert (finding is not None) is stale
+    if finding:
+        assert finding.since == failed
+        assert finding.flow_run_ids == ("failed",)
+
+
+def test_an_expected_failure_that_comes_late_behind_a_crash_is_fresh() -> None:
+    first = fold(Ledger(), observation(run("CRASHED", "new", since=NOW - minutes(6)), at=NOW - minutes(5)), OVERLAP)
+    searched: dict[str, Any] = {"last_success": {"etl/nightly": None}, "history_since": NOW - timedelta(days=30)}
+    late = observation(run("FAILED", "old", since=NOW - minutes(8)), deployments=[deployment(due=DUE)], **searched)
+
+    assert "stale" not in {finding.check for finding in found(late, first, expect="failure")}
+
+
+def test_an_expected_failure_is_found_by_search_behind_a_crash() -> None:
+    failed = run("FAILED", "failed", since=NOW - minutes(80))
+    crashed = run("CRASHED", "crashed", since=NOW - minutes(10))
+    seen = observation(crashed, deployments=[deployment(due=DUE)], last_success={"etl/nightly": failed})
+
+    assert {finding.check for finding in found(seen, expect="failure")} == {"crashed"}
+
+
 def test_an_old_expected_failure_is_stale_and_found_by_search() -> None:
     old = run("FAILED", "old", since=NOW - timedelta(days=3))
     seen = observation(deployments=[deployment(due=DUE)], last_success={"etl/nightly": old})
