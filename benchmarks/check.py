@@ -24,6 +24,7 @@ from pathlib import Path
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterEndTime
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.server.schemas.schedules import IntervalSchedule
 
 from demo.stack import Server
 from monitoring.adapters.prefect_server.api import Traffic, open_api
@@ -47,9 +48,18 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def plant(seed: Seed, count: int) -> None:
-    """Write runs of many deployments, spread over the last days; two in a hundred fail, one crashes."""
+    """Write runs of many daily deployments, spread over the last days; two in a hundred fail, one crashes."""
     chance = random.Random(7)
-    deployments = [seed.deployment(f"flow-{n % 20}/deployment-{n}") for n in range(DEPLOYMENTS)]
+    pool = seed.pool("busy", status="READY")
+    # One that need not be heard of while it is measured.
+    seed.worker(pool, interval=3_600)
+    # Nothing comes due while it is measured.
+    daily = IntervalSchedule(interval=timedelta(days=1), anchor_date=seed.now - timedelta(hours=1))
+    deployments = [
+        seed.deployment(f"flow-{n % 20}/deployment-{n}", schedule=daily, pool=pool) for n in range(DEPLOYMENTS)
+    ]
+    ahead = seed.now + timedelta(hours=23)
+    seed.many(Run(deployment=one, state="SCHEDULED", due=ahead) for one in deployments)
 
     def runs() -> Iterator[Run]:
         for _ in range(count):
