@@ -17,6 +17,9 @@ from monitoring.model import Cause, CauseKind, Deployment, FlowRun, Observation,
 
 #: A cause names at most so many of the runs that show it.
 MOST_HOLDERS = 10
+#: What the server says to a run that it cancels, with the collision strategy CANCEL_NEW
+#: (prefect/server/orchestration/core_policy.py, ``SecureFlowConcurrencySlots``).
+REFUSED = "Deployment concurrency limit reached."
 _WAITING = ("SCHEDULED", "PENDING")
 
 
@@ -31,6 +34,19 @@ class Full(NamedTuple):
     limit: int
     holders: Sequence[FlowRun]
     cause: Cause
+
+
+def was_refused(run: FlowRun) -> bool:
+    """Whether a run was cancelled because its deployment's limit was full: it never held a slot."""
+    return run.state_type == "CANCELLED" and run.message == REFUSED
+
+
+def skips(deployment: Deployment, full: Full) -> bool:
+    """Whether a full limit makes a deployment skip runs, as its owner wants it, and not wait with them.
+
+    A limit of 0 lets nothing run at all, which nobody wants.
+    """
+    return deployment.skips_overlaps and full.cause.kind == "deployment" and full.limit > 0
 
 
 class Slots:

@@ -194,12 +194,17 @@ def _stuck(
 ) -> Seen:
     limits = stuck.limits(policy.stuck)
     waiting = [run for run in _active(observation, deployment) if run.state_type in limits]
-    lines = [
-        f"{run.name}: {run.state_name} for {spoken(now - observation.pending_since.get(run.id, run.state_timestamp))}, "
-        f"{spoken(limits[run.state_type])} are allowed"
-        for run in waiting[:_MOST_RUNS]
-    ]
-    if any(stuck.too_long(observation, run, policy.stuck, now) for run in waiting):
+    stays = {run.id: stuck.too_long(observation, run, policy.stuck, now) for run in waiting}
+    lines = []
+    for run in waiting[:_MOST_RUNS]:
+        if stay := stays[run.id]:
+            lines.append(f"{run.name}: {run.state_name} {stay.observed}; expected: {stay.expected}")
+        else:
+            been = now - observation.pending_since.get(run.id, run.state_timestamp)
+            lines.append(
+                f"{run.name}: {run.state_name} for {spoken(been)}, {spoken(limits[run.state_type])} are allowed"
+            )
+    if any(stays.values()):
         return _yes(lines)
     if not waiting:
         return _no("no run is Pending, Cancelling or Paused", "there is nothing to judge")

@@ -76,6 +76,16 @@ def test_late_tells_the_due_time_and_the_limit() -> None:
     }
 
 
+def test_a_run_beyond_its_own_time_out_is_judged_by_that() -> None:
+    paused = run("PAUSED", "asks", since=NOW - hours(2), pause_timeout=NOW - hours(1))
+    stuck = of(explained(observation(paused)), "stuck")
+
+    assert stuck.seen.fires
+    (line,) = stuck.seen.lines
+    assert line.startswith("name of asks: Paused for 2 h, its own time-out passed 1 h ago; ")
+    assert line.endswith("expected: resumed or failed within 15 min of it")
+
+
 def test_the_source_of_a_tags_limit_is_the_tag() -> None:
     tagged = deployment(tags=("watchdog:max-run-time=2h",))
     limits = of(explained(observation(deployments=[tagged])), "slow").limits

@@ -2,7 +2,7 @@
 
 At a place that is paused or has had no live worker for a while that is all work. At a full limit it is what would be
 late: what comes due while as many runs as the limit allows are expected to hold its slots, by how long such runs take.
-Work that was planned and has just come due counts until the checks of work pools and limits have waited long enough.
+Work that was planned and has just come due counts until the checks of work pools and limits speak of its place.
 """
 
 from __future__ import annotations
@@ -12,12 +12,26 @@ from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 from monitoring.baselines import typical
-from monitoring.causes import Causes, Full, full_name
+from monitoring.causes import Causes, Full, full_name, skips
 from monitoring.checks.findings import by_deployment, place_finding, runs_text, whose_runs
+from monitoring.checks.late import due_time
 from monitoring.checks.work_places import last_heartbeat
+from monitoring.config import Policy
 from monitoring.durations import spoken
 from monitoring.links import deployment_url, work_pool_url, work_queue_url
-from monitoring.model import Cause, Deployment, Finding, FlowRun, Ledger, Observation, Record, Subject
+from monitoring.model import (
+    Cause,
+    CauseKind,
+    CauseReason,
+    Deployment,
+    Finding,
+    FlowRun,
+    Ledger,
+    Observation,
+    Record,
+    Subject,
+    WorkPool,
+)
 from monitoring.policy import Policies
 
 _FOR_EVER = datetime.max.replace(tzinfo=timezone.utc)
@@ -45,34 +59,59 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
 
 def _held_up(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterator[_Due]:
     causes = Causes(observation)
-    due_now = (run for run in observation.active if run.state_type == "SCHEDULED" and not run.retries_in_process)
+    due_now = [run for run in observation.active if run.state_type == "SCHEDULED" and not run.retries_in_process]
+    told = _told(observation, policies, causes, due_now, now)
+
+    def counts(run: FlowRun, at: datetime, cause: Cause, patience: timedelta) -> bool:
+        """Whether a run is to come; or was, when last we looked, and nothing else speaks of its place yet."""
+        planned = at >= now - patience and run.created <= at - patience
+        return at > now or (planned and cause.what not in told)
+
     for deployment, policy, runs in by_deployment(observation, policies, (*observation.upcoming, *due_now)):
         for run in runs if policy.watch and policy.ahead.enabled else ():
-            at = run.expected_start_time
+            at, pool = run.expected_start_time, run.work_pool or deployment.work_pool or ""
             if at is None or at > now + policy.ahead.within:
                 continue
             if closed := causes.closed(deployment, run):
-                patience = policies.of_pool(run.work_pool or deployment.work_pool or "").work_pool.after
-                if _to_come(run, at, now, patience) and not _just_left(
-                    observation, deployment, run, closed, now - patience
-                ):
+                patience = _patience(closed, policy, policies.of_pool(pool))
+                left = _just_left(observation.work_pools.get(pool), closed, now - patience)
+                if not left and counts(run, at, closed, patience):
                     yield _Due(run, at, deployment, closed)
                 continue
-            for limit in causes.full(deployment, run) if _to_come(run, at, now, policy.concurrency.after) else ():
+            for limit in causes.full(deployment, run):
+                patience = _patience(limit.cause, policy, policies.of_pool(pool))
                 until = _full_until(limit, ledger)
+                if skips(deployment, limit) or not counts(run, at, limit.cause, patience):
+                    continue
                 if until and until - policy.late.after > at:
                     yield _Due(run, at, deployment, limit.cause, limit, until)
                     break
 
 
-def _to_come(run: FlowRun, at: datetime, now: datetime, patience: timedelta) -> bool:
-    """Whether a run is still to come; or was, when the last checks spoke of it, and others do not speak of it yet."""
-    return at > now or (at >= now - patience and run.created <= at - patience)
+def _told(
+    observation: Observation, policies: Policies, causes: Causes, due_now: Iterable[FlowRun], now: datetime
+) -> set[tuple[CauseKind, str, CauseReason]]:
+    """What work has waited for so long that the checks of work pools, queues and limits speak of it."""
+    told = set()
+    for deployment, policy, runs in by_deployment(observation, policies, due_now):
+        for run in runs if policy.watch else ():
+            cause, due = causes.of_run(deployment, run), due_time(observation, run)
+            pool = policies.of_pool(run.work_pool or deployment.work_pool or "")
+            if cause and due and now - due > _patience(cause, policy, pool):
+                told.add(cause.what)
+    return told
 
 
-def _just_left(observation: Observation, deployment: Deployment, run: FlowRun, why: Cause, since: datetime) -> bool:
+def _patience(cause: Cause, deployment: Policy, pool: Policy) -> timedelta:
+    """For how long the check that speaks of a cause lets work wait, by the policies of deployment and pool."""
+    place = deployment if cause.kind == "deployment" else pool
+    if cause.reason == "limit-reached":
+        return place.concurrency.after
+    return place.work_queue.after if cause.kind == "work-queue" else place.work_pool.after
+
+
+def _just_left(pool: WorkPool | None, why: Cause, since: datetime) -> bool:
     """Whether the pool had a live worker a moment ago: one that is restarted is soon back."""
-    pool = observation.work_pools.get(run.work_pool or deployment.work_pool or "")
     heard = pool.last_heartbeat if pool else None
     return why.reason == "no-live-worker" and heard is not None and heard > since
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from shlex import quote
 from typing import NamedTuple
 
-from monitoring.causes import Causes, Full, full_name
+from monitoring.causes import REFUSED, Causes, Full, full_name, was_refused
 from monitoring.causes_of_slow import held_up, slots_cause
 from monitoring.checks.findings import by_deployment, deployment_finding, place_finding, policy_of, runs_text
 from monitoring.checks.late import due_time
@@ -31,10 +31,6 @@ from monitoring.model import (
     Subject,
 )
 from monitoring.policy import Policies
-
-#: What the server says to a run that it cancels, with the collision strategy CANCEL_NEW
-#: (prefect/server/orchestration/core_policy.py, ``SecureFlowConcurrencySlots``).
-_REFUSED = "Deployment concurrency limit reached."
 
 
 class _Waiting(NamedTuple):
@@ -146,9 +142,11 @@ def _lost(
     """
     taken, limit = deployment.slots_taken or 0, deployment.concurrency_limit or 0
     count = taken - len(holding)
+    if deployment.id in observation.slots_moving:
+        return None
     if count <= 0 or taken < limit or not observation.coverage.has("active-runs", "due-runs", "limit-holders"):
         return None
-    refused = [run for run in ended if run.state_type == "CANCELLED" and run.message == _REFUSED]
+    refused = [run for run in ended if was_refused(run)]
     ids = {run.id for run in refused}
     ends = [run.end_time or run.state_timestamp for run in ended if run.id not in ids]
     last = max([*ends, *([before] if before else [])], default=None)
@@ -162,7 +160,7 @@ def _lost_lines(deployment: Deployment, lost: _Lost, live: int) -> Iterator[str]
     yield f"{held} held by no live run since {lost.since:%Y-%m-%d %H:%M} UTC: did the server restart in between?"
     if lost.refused:
         first = lost.refused[0].end_time or lost.refused[0].state_timestamp
-        yield f"{runs_text(len(lost.refused))} cancelled since {first:%Y-%m-%d %H:%M} UTC: {_REFUSED}"
+        yield f"{runs_text(len(lost.refused))} cancelled since {first:%Y-%m-%d %H:%M} UTC: {REFUSED}"
     yield f"to free what is lost: {_to_free(f'deployment:{deployment.id}', live)}"
 
 

@@ -51,7 +51,7 @@ def check_pools(observation: Observation, ledger: Ledger, policies: Policies, no
         policy = policies.of_pool(pool.name).work_pool
         held_up = places.get(("work-pool", pool.name), ())
         unexplained = places.get((None, pool.name), ())
-        if policy.enabled and held_up and now - held_up[0].due > policy.after:
+        if policy.enabled and held_up and now - _since(pool, held_up) > policy.after:
             yield _held_up(observation, pool, held_up, policy, now)
         elif policy.enabled and not held_up and _grows(observation.backlogs.get(pool.name), unexplained, policy, now):
             yield _growing(observation, pool, observation.backlogs[pool.name], unexplained, policy, now)
@@ -86,12 +86,7 @@ def check_queues(observation: Observation, ledger: Ledger, policies: Policies, n
 def _held_up(
     observation: Observation, pool: WorkPool, waiting: Sequence[_Waiting], policy: WorkPoolPlace, now: datetime
 ) -> Finding:
-    first = waiting[0].due
-    if pool.paused:
-        what = seen = "paused"
-    else:
-        what, seen = "no live worker", last_heartbeat(pool, now)
-        first = max(first, pool.last_heartbeat or first)
+    what, seen = ("paused", "paused") if pool.paused else ("no live worker", last_heartbeat(pool, now))
     return _finding(
         observation,
         pool,
@@ -100,8 +95,14 @@ def _held_up(
         summary=f"{pool.name}: {what}, and {_wait(waiting)}",
         observed=f"{seen}; {_wait(waiting)}, the oldest for {spoken(now - waiting[0].due)}",
         expected=f"due work starts within {spoken(policy.after)}",
-        since=first,
+        since=_since(pool, waiting),
     )
+
+
+def _since(pool: WorkPool, waiting: Sequence[_Waiting]) -> datetime:
+    """Since when work waits for the pool itself: while a worker lived, it waited for something else."""
+    first = waiting[0].due
+    return first if pool.paused else max(first, pool.last_heartbeat or first)
 
 
 def _grows(backlog: Backlog | None, waiting: Sequence[_Waiting], policy: WorkPoolPlace, now: datetime) -> bool:

@@ -254,3 +254,76 @@ def test_there_is_no_gap_between_ahead_and_due(ago: timedelta, planned: timedelt
     waiting = run("SCHEDULED", since=NOW - ago, created=NOW - ago - planned, **PLACE)
 
     assert [finding.check for finding in look(pool(live_workers=0), [], waiting)] == checks
+
+
+@pytest.mark.parametrize(
+    ("place", "oldest", "checks"),
+    [
+        (pool(paused=True), minutes(5), ["ahead"]),
+        (pool(paused=True), minutes(5) + SECOND, ["work-pool"]),
+        (pool(live_workers=0), minutes(5) + SECOND, ["work-pool"]),
+        (pool(queue={"paused": True}), minutes(5) + SECOND, ["work-queue"]),
+        # The pool's own check says nothing of it yet, nor does anybody need to.
+        (pool(live_workers=0, last_heartbeat=NOW - minutes(2)), minutes(6), []),
+    ],
+)
+def test_what_has_just_come_due_is_no_news_of_a_place_that_is_told_of(
+    place: WorkPool, oldest: timedelta, checks: list[str]
+) -> None:
+    waiting = [
+        run("SCHEDULED", f"run-{n}", since=NOW - ago, created=NOW - hours(5), **PLACE)
+        for n, ago in enumerate((oldest, minutes(3), minutes(1)))
+    ]
+
+    assert [finding.check for finding in look(place, [], *waiting)] == checks
+    # What is still to come is news, told with the rest.
+    assert [finding.check for finding in look(place, due(hours(1)), *waiting)] == sorted(
+        {*checks, *(["ahead"] if checks else [])}, reverse=True
+    )
+
+
+@pytest.mark.parametrize(("oldest", "checks"), [(minutes(15), ["ahead"]), (minutes(15) + SECOND, ["concurrency"])])
+def test_nor_of_a_limit(oldest: timedelta, checks: list[str]) -> None:
+    waiting = [
+        run("SCHEDULED", f"run-{n}", since=NOW - ago, created=NOW - hours(5), **PLACE)
+        for n, ago in enumerate((oldest, minutes(3)))
+    ]
+    where = {"deployments": [deployment(concurrency_limit=1)], "settings": {"late": {"after": "20m"}}}
+    findings = look(pool(), [], holder(), *waiting, ledger=usually(hours(3)), coverage=complete(), **where)
+
+    assert [finding.check for finding in findings] == checks
+
+
+def test_a_queues_own_patience_holds_for_it() -> None:
+    waiting = run("SCHEDULED", since=NOW - minutes(8), created=NOW - hours(5), **PLACE)
+    place = pool(queue={"paused": True})
+
+    assert names(look(place, [], waiting, settings={"work_queue": {"after": "8m"}})) == [
+        ("ahead", "etl/default", "warning")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "skips", "fires"),
+    [(1, False, True), (1, True, False), (0, True, True), (0, False, True)],
+)
+def test_a_deployment_that_skips_overlaps_is_meant_to(limit: int, skips: bool, fires: bool) -> None:
+    here = [deployment(concurrency_limit=limit, skips_overlaps=skips)]
+    holders = [holder()] if limit else []
+    findings = look(pool(), due(hours(1)), *holders, ledger=usually(hours(3)), deployments=here, coverage=complete())
+
+    assert names(findings) == ([("ahead", "etl/nightly", "warning")] if fires else [])
+
+
+def test_what_skips_overlaps_waits_for_other_limits_all_the_same() -> None:
+    here = [deployment(concurrency_limit=1, skips_overlaps=True)]
+    findings = look(
+        pool(concurrency_limit=1),
+        due(hours(1)),
+        holder(),
+        ledger=usually(hours(3)),
+        deployments=here,
+        coverage=complete(),
+    )
+
+    assert names(findings) == [("ahead", "etl", "warning")]

@@ -184,6 +184,13 @@ def test_a_slot_that_somebody_may_hold_is_not_lost(runs: tuple[FlowRun, ...]) ->
     assert of_limits(found(seen(*runs, taken=1), ended_before(hours(2)))) == []
 
 
+def test_nothing_is_lost_where_a_run_began_and_ended_while_we_looked() -> None:
+    moving = seen(taken=1, slots_moving=frozenset({"etl/nightly"}))
+
+    assert of_limits(found(moving, ended_before(hours(2)))) == []
+    assert len(of_limits(found(seen(taken=1, slots_moving=frozenset({"other"})), ended_before(hours(2))))) == 1
+
+
 @pytest.mark.parametrize("missing", ["active-runs", "due-runs", "limit-holders"])
 def test_nothing_is_lost_where_holders_may_not_have_been_seen(missing: str) -> None:
     whole = seen(taken=1)

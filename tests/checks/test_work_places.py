@@ -22,8 +22,8 @@ def pool(**fields: Any) -> WorkPool:
 
 
 def due(count: int = 1, ago: timedelta = 10 * MINUTE, **fields: Any) -> list[FlowRun]:
-    """Runs that are due and wait."""
-    times = {"expected_start_time": NOW - ago, "next_scheduled_start_time": NOW - ago}
+    """Runs that are due and wait; somebody asked for them, so that nobody knew of them ahead."""
+    times = {"expected_start_time": NOW - ago, "next_scheduled_start_time": NOW - ago, "created": NOW - ago}
     return [run("SCHEDULED", f"run-{n}", **{**PLACE, **times, **fields}) for n in range(count)]
 
 
@@ -71,7 +71,8 @@ def test_a_place_that_works_is_no_finding(place: WorkPool) -> None:
 
 def test_a_place_without_work_is_no_finding() -> None:
     for place in (pool(live_workers=0), pool(paused=True), pool(queue_paused=True)):
-        assert found(seen(place, run("RUNNING", since=NOW - MINUTE, **PLACE), *due(ago=-MINUTE))) == ()
+        runs = (run("RUNNING", since=NOW - MINUTE, **PLACE), *due(ago=-MINUTE))
+        assert found(seen(place, *runs), ahead={"enabled": False}) == ()
 
 
 def test_a_run_of_a_pool_that_is_gone_is_no_pools_trouble() -> None:
@@ -107,7 +108,7 @@ def test_three_hundred_runs_on_a_dead_pool_are_one_problem() -> None:
     [
         (None, NOW - minutes(10)),
         # The worker was there still, and had not come to it.
-        (NOW - minutes(3), NOW - minutes(3)),
+        (NOW - minutes(6), NOW - minutes(6)),
         (NOW - minutes(30), NOW - minutes(10)),
     ],
 )
@@ -116,6 +117,23 @@ def test_it_began_when_work_was_due_and_no_worker_lived(last: Any, since: Any) -
 
     assert finding.since == since
     assert ("no worker was ever there" in finding.observed) is (last is None)
+
+
+@pytest.mark.parametrize(
+    ("heard", "fires"),
+    [
+        # A worker that is restarted, and had not come to what waits.
+        (SECOND * 95, False),
+        (minutes(5), False),
+        (minutes(5) + SECOND, True),
+    ],
+)
+def test_what_waited_while_a_worker_lived_did_not_wait_for_one(heard: timedelta, fires: bool) -> None:
+    place = pool(live_workers=0, last_heartbeat=NOW - heard)
+
+    assert bool(found(seen(place, *due()))) is fires
+    # A pause has nothing to do with workers.
+    assert found(seen(place.model_copy(update={"paused": True}), *due()))
 
 
 def test_a_queues_page_is_below_its_pools() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from monitoring.adapters.prefect_server import limit_events, limit_tasks
@@ -19,14 +19,28 @@ from monitoring.adapters.prefect_server.families import outermost
 from monitoring.adapters.prefect_server.paging import read_pages
 from monitoring.adapters.prefect_server.rows import Row
 from monitoring.adapters.prefect_server.runs import end
-from monitoring.causes import Slots
+from monitoring.causes import Slots, was_refused
 from monitoring.errors import BadAnswer, CredentialsRefused
 from monitoring.model import TERMINAL, ConcurrencyLimit, Deployment, FlowRun, Holder, Value
 
 _MOST_LIMITS = 50
+#: The server stamps ends by its own clock: what ended just before now by ours may have ended since.
+_CLOCKS_DIFFER = timedelta(minutes=1)
 _NOT_FOUND = (404, 405)
 _TAG = "tag:"
 _OF_ITS_OWN = (_TAG, "deployment:")
+
+
+class Again(NamedTuple):
+    """What was found of limits whose slots nobody held who was seen.
+
+    Args:
+        holders: Runs that hold slots of them and were not seen before.
+        moving: The deployments, by id, of whose runs others ended meanwhile: nobody knows who held what was counted.
+    """
+
+    holders: tuple[FlowRun, ...]
+    moving: frozenset[str]
 
 
 class _LimitRow(Value):
@@ -99,19 +113,17 @@ def limits(collection: Collection, active: Sequence[FlowRun]) -> tuple[Concurren
 
 
 def holders_again(
-    collection: Collection, deployments: Iterable[Deployment], active: Sequence[FlowRun]
-) -> list[FlowRun]:
+    collection: Collection, deployments: Iterable[Deployment], active: Sequence[FlowRun], ended: Iterable[FlowRun]
+) -> Again:
     """Read the runs again of deployments whose slots are taken, but by nobody who was seen.
 
-    Runs were read before the slots were counted: a holder may have begun in between.
+    Runs were read before the slots were counted: a holder may have begun in between, and a short one ended too.
 
     Args:
         collection: What to ask with.
         deployments: The watched deployments.
-        active: The runs that were seen.
-
-    Returns:
-        Holders that were not seen before.
+        active: The active runs that were seen.
+        ended: The runs that were seen to have ended.
     """
     slots = Slots(active, whole=False)
     doubtful = [
@@ -119,13 +131,23 @@ def holders_again(
         for deployment in deployments
         if (full := slots.of_deployment(deployment)) and len(full.holders) < (deployment.slots_taken or 0)
     ]
-    seen = {run.id for run in active}
+    if not doubtful:
+        return Again((), frozenset())
+    seen = {run.id for run in (*active, *ended)}
     fresh: list[FlowRun] = []
     for chunk in chunks(doubtful):
         state = {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}
         body = {"flow_runs": {"deployment_id": {"any_": chunk}, "state": state}, "sort": "ID_DESC"}
         fresh += (run for run in collection.runs("limit-holders", body) if run.id not in seen)
-    return fresh
+    # Asked last, so that who ends meanwhile is among them; and of all runs, as SQLite has an index of ends and would
+    # read every run of these deployments.
+    ends = {"after_": (collection.now - _CLOCKS_DIFFER).isoformat()}
+    just_ended = collection.runs("limit-holders", {"flow_runs": {"end_time": ends}, "sort": "END_TIME_DESC"})
+    over = {run.id: run for run in just_ended if run.id not in seen and not was_refused(run)}
+    return Again(
+        holders=tuple(run for run in fresh if run.id not in over),
+        moving=frozenset(doubtful) & {run.key for run in over.values()},
+    )
 
 
 def _listed(collection: Collection, path: str) -> list[Row]:

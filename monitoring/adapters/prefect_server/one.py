@@ -199,4 +199,5 @@ def _worker(collection: Collection, run_id: str) -> str | None:
     }
     answer = collection.api.post(path, body)
     found = rows.rows_of(answer.get("events") if isinstance(answer, dict) else None, path)
-    return next((str(event["resource"]["prefect.resource.name"]) for event in found), None)
+    names = collection.values("submitted-by", found, lambda event: str(event["resource"]["prefect.resource.name"]))
+    return _redacted(next(names, None), collection.redact)

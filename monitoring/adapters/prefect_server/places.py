@@ -12,6 +12,7 @@ from monitoring.adapters.prefect_server import rows
 from monitoring.adapters.prefect_server.collection import Collection, chunks
 from monitoring.adapters.prefect_server.rows import Row
 from monitoring.adapters.prefect_server.schedules import newest_due
+from monitoring.adapters.prefect_server.waiting import work_ahead
 from monitoring.baselines import typical
 from monitoring.model import OWN_FLOWS, Deployment, FlowRun, Ledger, Record, WorkPool, WorkQueue, flow_key
 
@@ -20,6 +21,8 @@ _WITHOUT_WORKERS = ("prefect-agent",)
 _WITHOUT_WORKERS_SUFFIXES = (":push", ":managed")
 #: Besides the pools that something waits for, the workers of so many are counted: a request each.
 _MOST_POOLS_AHEAD = 200
+#: The server says of a pool that it has a worker, or that it is paused, which nobody needs a worker to see.
+_SETTLED = ("READY", "PAUSED")
 
 
 def own_flows(collection: Collection) -> frozenset[str]:
@@ -97,7 +100,10 @@ def work_pools(
     overdue: Sequence[FlowRun],
     deployments: Mapping[str, Deployment],
 ) -> dict[str, WorkPool]:
-    """All work pools by name. Workers are counted where something waits, and where deployments may have work ahead."""
+    """All work pools by name. Workers are counted where something waits, and where deployments may have work ahead.
+
+    Of more pools than are asked about, those are left out first that the server itself calls ready.
+    """
     pools = collection.rows("work-pools", "/work_pools/filter", {})
     queues: dict[str, list[WorkQueue]] = {}
     rows_of_queues = collection.rows("work-queues", "/work_queues/filter", {})
@@ -107,8 +113,8 @@ def work_pools(
     waiting = [*overdue, *(run for run in active if run.state_type == "PENDING")]
     pools_waited_for = (run.work_pool or deployments[run.key].work_pool for run in waiting if run.key in deployments)
     waited_for = set(filter(None, pools_waited_for))
-    used = {deployment.work_pool for deployment in deployments.values() if deployment.work_pool}
-    asked = waited_for | set(sorted(used - waited_for)[:_MOST_POOLS_AHEAD])
+    ahead = _ahead(collection, (row for row in pools if row.get("name") not in waited_for), deployments)
+    asked = waited_for | ahead.asked
     found = {}
     for row in pools:
         name = row.get("name")
@@ -116,13 +122,40 @@ def work_pools(
         make = partial(rows.work_pool, queues=queues.get(str(name), ()), workers=workers, now=collection.now)
         for pool in collection.values("work-pools", [row], make):
             found[pool.name] = pool
+    if work_ahead(collection, ahead.left, ahead.within):
+        detail = f"counted in {len(ahead.asked)} of {len(ahead.asked) + len(ahead.left)} work pools that are not ready"
+        collection.note("workers", "partial", detail)
     return found
+
+
+class _Ahead(NamedTuple):
+    """Pools that may have work ahead: whose workers are counted, and whose should be and are not."""
+
+    asked: set[str]
+    left: Sequence[str]
+    within: timedelta
+
+
+def _ahead(collection: Collection, pools: Iterable[Row], deployments: Mapping[str, Deployment]) -> _Ahead:
+    within: dict[str, timedelta] = {}
+    for deployment in deployments.values():
+        policy = collection.policy(deployment)
+        if deployment.work_pool and policy.watch and policy.ahead.enabled:
+            within[deployment.work_pool] = max(policy.ahead.within, within.get(deployment.work_pool, timedelta(0)))
+    used = [pool for pool in pools if pool.get("name") in within and _has_workers(pool)]
+    used.sort(key=lambda pool: (pool.get("status") in _SETTLED, pool["name"]))
+    left = [pool["name"] for pool in used[_MOST_POOLS_AHEAD:] if pool.get("status") not in _SETTLED]
+    return _Ahead({pool["name"] for pool in used[:_MOST_POOLS_AHEAD]}, left, max(within.values(), default=timedelta(0)))
+
+
+def _has_workers(pool: Row) -> bool:
+    kind = str(pool.get("type"))
+    return kind not in _WITHOUT_WORKERS and not kind.endswith(_WITHOUT_WORKERS_SUFFIXES)
 
 
 def _workers(collection: Collection, pool: Row) -> list[rows.WorkerRow] | None:
     """The workers of a pool; None where it has none by its nature, or where they are not all known."""
-    kind = str(pool.get("type"))
-    if kind in _WITHOUT_WORKERS or kind.endswith(_WITHOUT_WORKERS_SUFFIXES):
+    if not _has_workers(pool):
         return None
     path = f"/work_pools/{quote(str(pool['name']), safe='')}/workers/filter"
     found = collection.rows("workers", path, {})

@@ -87,7 +87,8 @@ class ServerReader:
             # Runs of deployments that are gone keep their id, and nobody waits for them.
             active = [run for run in active if run.key in deployments]
             overdue = [run for run in overdue if run.key in deployments]
-        active += limits.holders_again(collection, deployments.values(), [*active, *overdue])
+        again = limits.holders_again(collection, deployments.values(), [*active, *overdue], ended)
+        active += again.holders
         # Our own runs wait for workers, too.
         every_run = ((*active, *our_active), (*overdue, *our_overdue))
         pools = places.work_pools(collection, *every_run, deployed.deployments | deployments)
@@ -109,7 +110,8 @@ class ServerReader:
                 "nothing_ahead": ahead.nothing,
                 "upcoming": upcoming.runs,
                 "upcoming_cut": upcoming.cut,
-                "backlogs": waiting.backlogs(collection, pools, overdue),
+                "backlogs": waiting.backlogs(collection, pools, all_overdue),
+                "slots_moving": again.moving,
                 "limits": limits.limits(collection, active),
                 "own": own.own_runs(collection, our_deployments, deployed.schedules, (*our_active, *our_overdue)),
                 "vitals": vitals.vitals(collection),

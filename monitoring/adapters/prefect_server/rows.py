@@ -163,6 +163,7 @@ def deployment(row: Row, flow_name: str) -> Deployment:
         work_queue=row.get("work_queue_name"),
         concurrency_limit=active_limit,
         slots_taken=slots_taken,
+        skips_overlaps=(row.get("concurrency_options") or {}).get("collision_strategy") == "CANCEL_NEW",
     )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from monitoring.adapters.prefect_server.collection import Collection, chunks
-from monitoring.causes import Slots, full_name
+from monitoring.causes import Slots, full_name, skips
 from monitoring.model import TERMINAL, Backlog, Deployment, FlowRun, WorkPool
 
 #: A run that waits for less is about to be taken.
@@ -31,8 +31,14 @@ _MOST_UPCOMING = 1_000
 def backlogs(collection: Collection, pools: Mapping[str, WorkPool], overdue: Sequence[FlowRun]) -> dict[str, Backlog]:
     """How many runs waited in each pool with a backlog, over the time that counts; by the pool's name.
 
-    A run had waited at a moment if it was due before, and waits still or has started since. Pools that are paused or
-    have no worker are left out: their backlog has its reason.
+    A run had waited at a moment if it was due before, and waits still or has started since. All runs of a pool count,
+    at every moment: which of those that have started are watched, a count does not tell. Pools that are paused or have
+    no worker are left out: their backlog has its reason.
+
+    Args:
+        collection: What to ask with.
+        pools: All work pools, by name.
+        overdue: All runs that are due and wait, whosever they are.
     """
     waiting: dict[str, list[datetime]] = {}
     for run in overdue:
@@ -106,9 +112,7 @@ def upcoming(
     found: dict[str, FlowRun] = {}
     cut: set[str] = set()
     for place in places[:_MOST_PLACES]:
-        due = {"after_": _text(collection.now), "before_": _text(collection.now + place.within)}
-        scheduled = {"state": {"type": {"any_": ["SCHEDULED"]}}, "start_time": due}
-        body = {**place.others, "flow_runs": {**place.flow_runs, **scheduled}}
+        body = {**place.others, "flow_runs": {**place.flow_runs, **_scheduled(collection.now, place.within)}}
         count = collection.count("upcoming-runs", body) or 0
         if count > _MOST_UPCOMING - len(found):
             runs = collection.first_runs("upcoming-runs", {**body, "sort": "EXPECTED_START_TIME_ASC"}) or []
@@ -119,6 +123,18 @@ def upcoming(
     return Upcoming(
         tuple(sorted(found.values(), key=lambda run: run.expected_start_time or run.created)), frozenset(cut)
     )
+
+
+def work_ahead(collection: Collection, pools: Sequence[str], within: timedelta) -> bool:
+    """Whether any run is due at any of these work pools in the time ahead, or nobody knows: a request for 100 pools."""
+    scheduled = _scheduled(collection.now, within)
+    bodies = ({"flow_runs": scheduled, "work_pools": {"name": {"any_": chunk}}} for chunk in chunks(pools))
+    return any(collection.count("upcoming-runs", body) != 0 for body in bodies)
+
+
+def _scheduled(now: datetime, within: timedelta) -> dict[str, Any]:
+    due = {"after_": _text(now), "before_": _text(now + within)}
+    return {"state": {"type": {"any_": ["SCHEDULED"]}}, "start_time": due}
 
 
 def _places(
@@ -133,7 +149,8 @@ def _places(
             continue
         if deployment.work_pool:
             ahead[deployment.work_pool] = max(policy.ahead.within, ahead.get(deployment.work_pool, timedelta(0)))
-        if slots.of_deployment(deployment):
+        limit = slots.of_deployment(deployment)
+        if limit and not skips(deployment, limit):
             full.setdefault(policy.ahead.within, []).append(deployment)
     for name, within in sorted(ahead.items()):
         pool = pools.get(name)
