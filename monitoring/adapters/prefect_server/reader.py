@@ -7,6 +7,7 @@ answer into a healthy one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from monitoring.adapters.prefect_server import failures, fires, limits, own, pla
 from monitoring.adapters.prefect_server.api import Api
 from monitoring.adapters.prefect_server.collection import Collection
 from monitoring.config import Config
-from monitoring.errors import BadAnswer, ServerProblem
+from monitoring.errors import BadAnswer, CredentialsRefused, ServerProblem
 from monitoring.model import ALWAYS_ASKED, FlowRun, Ledger, Observation, Query, ServerState
 from monitoring.policy import Policies
 from monitoring.report import Totals, unseen
@@ -147,7 +148,9 @@ class ServerReader:
             # Prefect Cloud lacks /ready and /admin; what lacks /health too is no Prefect API.
             if self._get_if_there("/ready") is None and self._get_if_there("/health") is not True:
                 problem = f"{self._api.url} is not a Prefect API: its address usually ends in /api"
-            version = self._get_if_there("/admin/version")
+            # A key that may not read it may read what matters.
+            with suppress(CredentialsRefused):
+                version = self._get_if_there("/admin/version")
         except ServerProblem as error:
             problem = str(error)
         if problem is None:
