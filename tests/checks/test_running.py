@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from monitoring.model import Heartbeats, OwnRuns, Vitals
-from tests.support.builders import NOW, complete, deployment, found, hours, minutes, names, observation, run
+from monitoring.checks.slots import Holders
+from monitoring.model import Heartbeats, Holder, OwnRuns, Vitals
+from tests.support.builders import NOW, complete, deployment, found, hours, minutes, names, observation, policies, run
 
 
 def beats(count: int, every: timedelta, silence: timedelta) -> Heartbeats:
@@ -126,3 +127,15 @@ def test_a_dead_pipeline_makes_one_problem_and_no_zombies() -> None:
         "name of run-0: no heartbeat for 1 h, nor any other event since 2026-11-23 11:00 UTC, "
         "though runs have changed their states"
     )
+
+
+@pytest.mark.parametrize(("newest", "dead"), [(MISSED, False), (MISSED + SECOND, True)])
+def test_nobody_who_holds_a_slot_is_called_dead_while_no_events_arrive(newest: datetime, dead: bool) -> None:
+    silent, heard = SILENT
+    vitals = Vitals(newest_event=newest)
+    seen = observation(silent, ENDED, heartbeats={"run": heard}, vitals=vitals)
+    holders = Holders(seen, policies(), NOW)
+    holder = Holder(flow_run_id="run", name="run", state_name="Running", since=NOW - hours(2))
+
+    assert (holders.dead_since(holder) == heard.last) is dead
+    assert ("sign of life" in holders.lines([holder])[0]) is dead

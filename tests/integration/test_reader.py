@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
+from werkzeug import Response
 
 from demo.stack import Server
 from monitoring.errors import CredentialsRefused
@@ -91,6 +92,37 @@ def test_a_wrong_auth_string_is_refused_and_not_repeated(guarded: Server, seed: 
     with temporary_settings(settings), pytest.raises(CredentialsRefused, match="PREFECT_API_AUTH_STRING") as refused:
         look(seed.now)
     assert "let me" not in str(refused.value)
+
+
+#: What every look rests on, and a key must be allowed to read.
+ESSENTIAL = ("flows", "deployments", "flow_runs", "work_pools", "work_queues")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_what_a_key_may_not_read_is_missing_and_the_rest_is_told(
+    prefect_server: Server, world: Seed, status: int
+) -> None:
+    world.run(world.deployment("etl/broken"), "FAILED", ended=world.now - HOUR, message="no rows")
+    may_read = {f"/{name}/filter" for name in ESSENTIAL} | {"/ready", "/csrf-token"}
+    with relayed(prefect_server.ui_url) as relay:
+        relay.answer = lambda asked: None if asked.path in may_read else Response("no", status)
+        seen = look(world.now, at=relay.url)
+
+    assert seen.found["failed", "etl/broken"].flow_run_count == 1
+    assert seen.status == "unknown"
+    assert {"failure-logs", "failed-tasks", "heartbeats"} <= seen.missing.keys()
+    # As on a server that has none.
+    assert not {"limits", "events"} & seen.missing.keys()
+
+
+@pytest.mark.parametrize("name", ESSENTIAL)
+def test_a_key_that_may_not_read_what_every_look_rests_on_is_refused(
+    prefect_server: Server, world: Seed, name: str
+) -> None:
+    with relayed(prefect_server.ui_url) as relay:
+        relay.answer = lambda asked: Response("no", 403) if asked.path == f"/{name}/filter" else None
+        with pytest.raises(CredentialsRefused):
+            look(world.now, at=relay.url)
 
 
 def test_an_api_key_and_an_auth_string_reach_the_server(prefect_server: Server, world: Seed) -> None:
