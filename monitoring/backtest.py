@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
-from monitoring.baselines import typical
+from monitoring.baselines import granted
 from monitoring.checks import Check, ended_badly, late, run_checks, slow, stale
 from monitoring.checks.findings import policy_of
 from monitoring.correlate import correlate
@@ -382,7 +382,7 @@ def _deployment(
     policy = policy_of(deployment, policies).stale
     due: Sequence[datetime] = ()
     if policy.within is None:
-        usual = (typical(record.run_times) if record else None) or timedelta(0)
+        usual = granted(record.run_times) if record else timedelta(0)
         past = bisect_right(fires, at - usual - policy.grace)
         due = fires[max(0, past - policy.missed_fires) : past]
     return deployment.model_copy(update={"due": tuple(due), "slots_taken": None})

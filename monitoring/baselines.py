@@ -33,6 +33,8 @@ _DEVIATION = 1.4826
 #: run in ten, of which median and MAD see nothing (docs/baselines.md).
 _SEEN_BEFORE = 2
 _LEEWAY = 1.2
+#: Up to so many minutes, time is granted in steps of so many; the last for all that is longer.
+_STEPS = ((10, 1), (60, 5), (4 * 60, 15), (24 * 60, 60), (math.inf, 6 * 60))
 #: Seconds; run times are kept to a tenth, and have a logarithm.
 _SHORTEST = 0.1
 
@@ -83,6 +85,21 @@ def without_run(known: RunTimes, run: EndedRun) -> RunTimes:
 def typical(known: RunTimes) -> timedelta | None:
     """How long a run usually takes: the median of the newest completed runs, however few; None without any."""
     return timedelta(seconds=median(seconds for _, seconds in known.recent)) if known.recent else None
+
+
+def granted(known: RunTimes) -> timedelta:
+    """How long a run may take before its success is missed: what is typical, in coarse steps; 0 where nothing is known.
+
+    The steps let deployments that share a schedule share its due times, whatever their own run times are.
+    """
+    return coarse(typical(known) or timedelta(0))
+
+
+def coarse(span: timedelta) -> timedelta:
+    """Round a span up: to whole minutes, and beyond ten minutes, an hour, four, and a day in ever longer steps."""
+    minutes = math.ceil(span / timedelta(minutes=1))
+    step = next(step for most, step in _STEPS if minutes <= most)
+    return timedelta(minutes=math.ceil(minutes / step) * step)
 
 
 def baseline(known: RunTimes, policy: Slow) -> Baseline | None:

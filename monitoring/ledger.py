@@ -59,6 +59,7 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger
     return ledger.model_copy(
         update={
             "cursor": observation.at if whole else ledger.cursor,
+            "cursor_before": ledger.cursor if whole else ledger.cursor_before,
             "recent": _recent(ledger.recent, observation, overlap) if whole else ledger.recent,
             "records": records,
         }

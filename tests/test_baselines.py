@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.baselines import OURS, PATTERNS, RULES, Score, study, table
-from monitoring.baselines import Baseline, baseline, drift, monthly, typical, with_run, without_run
+from monitoring.baselines import Baseline, baseline, drift, granted, monthly, typical, with_run, without_run
 from monitoring.config import Slow
 from monitoring.ledger import fold
 from monitoring.model import EndedRun, FlowRun, Ledger, RunTimes
@@ -195,6 +195,30 @@ def test_the_usual_run_time_is_the_median_of_the_newest() -> None:
     assert typical(RunTimes()) is None
     assert typical(learned_from(every_day(minutes(3)))) == minutes(3)
     assert typical(learned_from(every_day(minutes(1), minutes(4), minutes(300)))) == minutes(4)
+
+
+@pytest.mark.parametrize(
+    ("usual", "granted_time"),
+    [
+        (timedelta(seconds=0.1), minutes(1)),
+        (minutes(1), minutes(1)),
+        (minutes(1) + SECOND, minutes(2)),
+        (minutes(10), minutes(10)),
+        (minutes(10) + SECOND, minutes(15)),
+        (minutes(60), minutes(60)),
+        (minutes(60) + SECOND, minutes(75)),
+        (timedelta(hours=4), timedelta(hours=4)),
+        (timedelta(hours=4) + SECOND, timedelta(hours=5)),
+        (timedelta(days=1), timedelta(days=1)),
+        (timedelta(days=1) + SECOND, timedelta(hours=30)),
+    ],
+)
+def test_time_is_granted_in_steps(usual: timedelta, granted_time: timedelta) -> None:
+    assert granted(RunTimes(recent=((0, usual.total_seconds()),))) == granted_time
+
+
+def test_where_nothing_is_known_no_time_is_granted() -> None:
+    assert granted(RunTimes()) == timedelta(0)
 
 
 # --- drift -----------------------------------------------------------------------------------------

@@ -14,7 +14,11 @@ from tests.support.builders import NOW, OVERLAP, complete, deployment, hours, mi
 
 
 def test_the_cursor_moves_when_everything_that_ended_was_read() -> None:
-    assert fold(Ledger(), observation(), OVERLAP).cursor == NOW
+    first = fold(Ledger(), observation(), OVERLAP)
+    second = fold(first, observation(at=NOW + minutes(5)), OVERLAP)
+
+    assert (first.cursor_before, first.cursor) == (None, NOW)
+    assert (second.cursor_before, second.cursor) == (NOW, NOW + minutes(5))
 
 
 @pytest.mark.parametrize("outcome", ["partial", "failed"])

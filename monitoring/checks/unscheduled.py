@@ -50,12 +50,14 @@ def scheduler_is_dead(observation: Observation) -> bool:
 
     A scheduler that has died leaves behind what it had planned: deployments that fire often have nothing ahead soon,
     those that fire seldom still have. So it may live only if it has planned something later than what is missing.
+    What was just made or changed, and what never fires again, has nothing ahead under either.
     """
     empty = {key: d for key in observation.nothing_ahead if (d := observation.deployments.get(key))}
     if len(empty) < _FEWEST:
         return False
     missing_since = min(d.planned_by or observation.nothing_ahead[key] for key, d in empty.items())
-    others = (d for key, d in observation.deployments.items() if d.scheduled and key not in empty)
+    silent = empty.keys() | observation.unplanned
+    others = (d for key, d in observation.deployments.items() if d.scheduled and key not in silent)
     return all(other.planned_by is not None and other.planned_by < missing_since for other in others)
 
 

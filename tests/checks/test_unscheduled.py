@@ -78,6 +78,17 @@ def test_a_dead_scheduler_plans_nothing_later_than_what_is_missing(others: list[
     assert {finding.cause for finding in findings.values()} == {DEAD if dead else None}
 
 
+@pytest.mark.parametrize("planned_ago", [None, timedelta(0)])
+def test_what_has_nothing_ahead_rightly_shows_nothing(planned_ago: timedelta | None) -> None:
+    new = planned("c/new", planned_ago, created=NOW)
+    seen = observation(
+        deployments=(*HOURLY, new), nothing_ahead=dict.fromkeys(("a/hourly", "b/hourly"), NOW), unplanned={"c/new"}
+    )
+
+    assert scheduler_is_dead(seen)
+    assert not scheduler_is_dead(seen.model_copy(update={"unplanned": frozenset()}))
+
+
 def test_one_deployment_does_not_show_that_the_scheduler_is_dead() -> None:
     assert unscheduled(HOURLY[0], ahead=("a/hourly",))["a/hourly"].cause is None
     assert not scheduler_is_dead(observation(nothing_ahead={}))

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
 from monitoring.adapters.prefect_server import rows
 from monitoring.adapters.prefect_server.collection import CHUNK, Collection, chunks
+from monitoring.adapters.prefect_server.paging import read_pages
 from monitoring.adapters.prefect_server.rows import Row
-from monitoring.adapters.prefect_server.schedules import due_between, newest_due
+from monitoring.adapters.prefect_server.schedules import due_between, newest_due, next_due
 from monitoring.checks.stale import fresh_states, last_fresh, success_due_since
+from monitoring.durations import spoken
 from monitoring.errors import BadAnswer, CredentialsRefused
 from monitoring.model import MOST_MISSED, Deployment, FlowRun, Ledger, Missed, Record
 
 #: Missed fires are counted for so many deployments: a thousand dates of a cron line take a tenth of a second.
 _MOST_COUNTED = 200
-#: Ids in one question whether runs are ahead. On SQLite with 400,000 runs, 66,000 of them ahead, it took 34 ms.
+#: Ids in one question whether runs are ahead.
 _AHEAD_CHUNK = 1_000
-#: Those without runs ahead are found by halving; a server where more questions are needed is not seen whole.
-_MOST_QUESTIONS = 400
+#: What the server's scheduler puts on its runs (prefect/server/models/deployments.py), besides the deployment's tags.
+_MADE_BY_SCHEDULER = "auto-scheduled"
 _AHEAD = "scheduled-ahead"
 _SPAN = TypeAdapter(timedelta)
 
@@ -41,10 +43,12 @@ class Ahead(NamedTuple):
 
     Args:
         nothing: Deployments that should have runs ahead and have none, by id: their own newest due time before now.
+        unplanned: Other scheduled deployments that nothing is planned for, or will be soon, rightly so far.
         deployments: All deployments; where any has nothing ahead, with when they fire next and were planned to.
     """
 
     nothing: dict[str, datetime]
+    unplanned: frozenset[str]
     deployments: dict[str, Deployment]
 
 
@@ -103,7 +107,10 @@ def _due_between(
 
 
 def ahead(
-    collection: Collection, deployments: Mapping[str, Deployment], schedules: Mapping[str, Sequence[Row]]
+    collection: Collection,
+    deployments: Mapping[str, Deployment],
+    schedules: Mapping[str, Sequence[Row]],
+    ledger: Ledger,
 ) -> Ahead:
     """Find the active deployments that nothing is scheduled ahead for, though a scheduler that lives would have.
 
@@ -114,14 +121,19 @@ def ahead(
         collection: Asks the server.
         deployments: All deployments.
         schedules: Active schedules by deployment id.
+        ledger: When the server was looked at before: a scheduler that comes up again has its time, too.
     """
-    # Those that have nothing ahead fire very often, where the scheduler is dead, or never again: side by side, they
-    # are found with few questions.
-    asked = sorted((one for one in deployments.values() if one.scheduled), key=lambda one: (_newest(one), one.id))
-    empty = set(collection.ask(_AHEAD, (), _without_runs, collection, [one.id for one in asked]))
-    if not empty:
-        return Ahead({}, dict(deployments))
-    planning = collection.ask("scheduler-settings", Planning(), _planning, collection)
+    scheduled = [one for one in deployments.values() if one.scheduled]
+    planning = collection.ask("scheduler-settings", Planning(), _planning, collection) if scheduled else Planning()
+
+    def fires_again(one: Deployment) -> bool:
+        # What has fired within as long a time is asked for all the same: to expand its schedule takes longer.
+        if one.due and one.due[-1] > collection.now - planning.horizon:
+            return True
+        try:
+            return next_due(schedules.get(one.id, ()), collection.now, planning.horizon) is not None
+        except ValueError:
+            return True
 
     def planned(one: Deployment) -> Deployment:
         try:
@@ -130,6 +142,10 @@ def ahead(
             collection.note("schedules", "partial", f"{one.name}: {problem}")
             return one
 
+    # Those that have nothing ahead fire very often, where the scheduler is dead, or never again: side by side, they
+    # are found with few questions.
+    asked = sorted(filter(fires_again, scheduled), key=lambda one: (_newest(one), one.id))
+    empty = set(collection.ask(_AHEAD, (), _without_runs, collection, [one.id for one in asked]))
     plans = {one.id: planned(one) for one in asked if one.id in empty}
     nothing = {}
     for key, one in plans.items():
@@ -138,10 +154,12 @@ def ahead(
             nothing[key] = max(due[-1:] or (one.scheduled_since or one.created,))
     for key in _changed_meanwhile(collection, [deployments[key] for key in nothing]):
         del nothing[key]
-    # Whatever else has nothing ahead proves nothing of the scheduler, neither way.
-    plans |= {
-        key: one.model_copy(update={"planned_by": one.created}) for key, one in plans.items() if key not in nothing
-    }
+    gap = _unwatched(collection, ledger)
+    restarted = {key for key in nothing if gap > collection.policy(deployments[key]).unscheduled.after}
+    if restarted:
+        detail = f"{len(restarted)} deployments not judged before the next check: nobody has looked for {spoken(gap)}"
+        collection.note(_AHEAD, "partial", detail)
+        nothing = {key: due for key, due in nothing.items() if key not in restarted}
     if nothing:
         missing_since = min(one.planned_by for key in nothing if (one := plans[key]).planned_by)
         for one in reversed(asked):
@@ -149,41 +167,71 @@ def ahead(
                 plans[one.id] = planned(one)
                 if (by := plans[one.id].planned_by) and by >= missing_since:
                     break
-    return Ahead(nothing, {**deployments, **plans})
+    having = {one.id for one in asked} - empty
+    unplanned = {one.id for one in scheduled} - having - nothing.keys()
+    return Ahead(nothing, frozenset(unplanned), {**deployments, **plans})
 
 
 def _newest(deployment: Deployment) -> datetime:
     return deployment.due[-1] if deployment.due else deployment.created
 
 
-def _without_runs(collection: Collection, ids: Sequence[str]) -> list[str]:
-    """Those of the deployments that have no run scheduled after now; found by halving."""
+def _unwatched(collection: Collection, ledger: Ledger) -> timedelta:
+    """How long nobody has looked, where that is much longer than the time between two checks before; 0 otherwise.
+
+    After an outage, of the server or the watchdog, a scheduler that is alive again may have much to make up for.
+    """
+    if ledger.cursor is None:
+        return timedelta(0)
+    gap = collection.now - ledger.cursor
+    usual = ledger.cursor - ledger.cursor_before if ledger.cursor_before else timedelta(0)
+    return gap if gap > 2 * usual else timedelta(0)
+
+
+def _without_runs(collection: Collection, ids: Sequence[str], size: int = _AHEAD_CHUNK) -> list[str]:
+    """Those of the deployments for which the scheduler has no run after now: counted by the thousand, then hundred.
+
+    Where some of a hundred have runs, those are read. That is no more, at the worst, than all deployments once.
+    """
     found: list[str] = []
-    parts = list(chunks(ids, _AHEAD_CHUNK))
-    questions = 0
-    while parts:
-        if questions == _MOST_QUESTIONS:
-            collection.note(_AHEAD, "partial", f"{sum(map(len, parts))} deployments not asked for")
-            break
-        part = parts.pop()
-        questions += 1
+    for part in chunks(ids, size):
         having = _count_having_runs(collection, part)
         if having == 0:
             found += part
+        elif having < len(part) and size > CHUNK:
+            found += _without_runs(collection, part, CHUNK)
         elif having < len(part):
-            half = len(part) // 2
-            parts += [part[half:], part[:half]]
+            having_runs = _having_runs(collection, part)
+            found += (key for key in part if key not in having_runs)
     return found
 
 
+def _planned_for(collection: Collection, ids: Sequence[str]) -> dict[str, Any]:
+    """The filter for deployments, of these, that have a run planned after now.
+
+    Only what is SCHEDULED has a next start; asked for the state's type as well, SQLite takes 20 times as long. A run
+    that awaits a retry or a slot has its next start ahead, too, but was expected before; one that somebody made by
+    hand bears no tag of the scheduler.
+    """
+    after_now = {"after_": collection.now.isoformat()}
+    runs = {"next_scheduled_start_time": after_now, "expected_start_time": after_now}
+    return {
+        "deployments": {"id": {"any_": list(ids)}},
+        "flow_runs": {**runs, "tags": {"all_": [_MADE_BY_SCHEDULER]}},
+    }
+
+
 def _count_having_runs(collection: Collection, ids: Sequence[str]) -> int:
-    # Only what is SCHEDULED has a next start. With the state's type asked for as well, SQLite takes 20 times as long.
-    ahead_of_now = {"next_scheduled_start_time": {"after_": collection.now.isoformat()}}
-    body = {"deployments": {"id": {"any_": ids}}, "flow_runs": ahead_of_now}
-    answer = collection.api.post("/deployments/count", body)
+    answer = collection.api.post("/deployments/count", _planned_for(collection, ids))
     if not isinstance(answer, int):
         raise BadAnswer("the server answers /deployments/count with something that is no number")
     return answer
+
+
+def _having_runs(collection: Collection, ids: Sequence[str]) -> set[str]:
+    body = {**_planned_for(collection, ids), "sort": "CREATED_DESC"}
+    pages = read_pages(collection.api, "/deployments/filter", body, page_size=collection.config.server.page_size)
+    return {row["id"] for page in pages for row in page}
 
 
 def _planning(collection: Collection) -> Planning:
@@ -207,13 +255,13 @@ def _planned(deployment: Deployment, schedules: Sequence[Row], planning: Plannin
     Raises:
         ValueError: A schedule that this version of Prefect cannot read.
     """
-    coming = due_between(schedules, after=now, until=now + planning.horizon, most=1)
-    if not coming:
+    coming = next_due(schedules, now, planning.horizon)
+    if coming is None:
         return deployment
     before = newest_due(schedules, until=now, count=planning.min_runs)
-    by = min(coming[0] - planning.min_ahead, before[0]) if len(before) == planning.min_runs else deployment.created
-    by = max(by, deployment.changed or deployment.created, coming[0] - planning.horizon)
-    return deployment.model_copy(update={"next_due": coming[0], "planned_by": by})
+    by = min(coming - planning.min_ahead, before[0]) if len(before) == planning.min_runs else deployment.created
+    by = max(by, deployment.changed or deployment.created, coming - planning.horizon)
+    return deployment.model_copy(update={"next_due": coming, "planned_by": by})
 
 
 def _changed_meanwhile(collection: Collection, found: Sequence[Deployment]) -> set[str]:

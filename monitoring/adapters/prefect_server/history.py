@@ -12,6 +12,7 @@ from monitoring.adapters.prefect_server.collection import Collection
 from monitoring.adapters.prefect_server.rows import Row
 from monitoring.adapters.prefect_server.schedules import due_between, newest_due
 from monitoring.backtest import WARM_UP, History, PastRun, past_run
+from monitoring.baselines import coarse
 from monitoring.config import Config, Stale
 from monitoring.errors import BadAnswer
 from monitoring.model import Deployment, FlowRun, Ledger, ServerState
@@ -172,7 +173,7 @@ def _fires(
             continue
         # In whole days: deployments that share a schedule then share its dates.
         longest = max((run.run_time for run in by_key.get(key, ())), default=timedelta(0))
-        usual = min(_LONGEST, -(-longest // _DAY) * _DAY)
+        usual = min(_LONGEST, -(-coarse(longest) // _DAY) * _DAY)
         try:
             before = (
                 newest_due(rows, until=since - usual - policy.grace, count=policy.missed_fires)[:1] or (since,)

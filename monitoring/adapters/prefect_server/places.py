@@ -13,7 +13,7 @@ from monitoring.adapters.prefect_server.collection import Collection, chunks
 from monitoring.adapters.prefect_server.rows import Row
 from monitoring.adapters.prefect_server.schedules import newest_due
 from monitoring.adapters.prefect_server.waiting import work_ahead
-from monitoring.baselines import typical
+from monitoring.baselines import granted
 from monitoring.model import OWN_FLOWS, Deployment, FlowRun, Ledger, Record, WorkPool, WorkQueue, flow_key
 
 #: Pools of these types have no workers that could be counted; the older agents send no heartbeats.
@@ -68,7 +68,7 @@ def _deployment(collection: Collection, row: Row, names: Mapping[str, str], ledg
         return bare
     schedules = rows.active_schedules(row)
     # A run has until its usual end, and the grace on top, to succeed.
-    usual = typical(ledger.records.get(bare.id, Record()).run_times) or timedelta(0)
+    usual = granted(ledger.records.get(bare.id, Record()).run_times)
     try:
         due = newest_due(schedules, until=collection.now - usual - stale.grace, count=stale.missed_fires)
     except ValueError as problem:

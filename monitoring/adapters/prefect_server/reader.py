@@ -93,7 +93,7 @@ class ServerReader:
         # Our own runs wait for workers, too.
         every_run = ((*active, *our_active), (*overdue, *our_overdue))
         pools = places.work_pools(collection, *every_run, deployed.deployments | deployments)
-        ahead = fires.ahead(collection, deployments, deployed.schedules)
+        ahead = fires.ahead(collection, deployments, deployed.schedules, ledger)
         upcoming = waiting.upcoming(collection, pools, deployments, active)
         return seen.model_copy(
             update={
@@ -109,6 +109,7 @@ class ServerReader:
                 "samples": run_times.samples(collection, active, ended, deployments, ledger),
                 "missed": fires.missed(collection, deployments, deployed.schedules, ended, successes, ledger),
                 "nothing_ahead": ahead.nothing,
+                "unplanned": ahead.unplanned,
                 "upcoming": upcoming.runs,
                 "upcoming_cut": upcoming.cut,
                 "backlogs": waiting.backlogs(collection, pools, all_overdue),

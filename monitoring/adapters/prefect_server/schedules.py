@@ -131,6 +131,20 @@ def due_between(schedules: Rows, *, after: datetime, until: datetime, most: int)
     return tuple(sorted(due))[:most]
 
 
+def next_due(schedules: Rows, now: datetime, within: timedelta) -> datetime | None:
+    """Return the first due time of schedules taken together after now; None where they have none in that time.
+
+    Args:
+        schedules: As for ``newest_due``.
+        now: The moment.
+        within: How far ahead is looked.
+
+    Raises:
+        ValueError: A schedule that this version of Prefect cannot read.
+    """
+    return next(iter(due_between(schedules, after=now, until=now + within, most=1)), None)
+
+
 def _text(row: Mapping[str, Any]) -> str:
     return json.dumps(row, sort_keys=True)
 

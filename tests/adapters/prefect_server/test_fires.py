@@ -11,11 +11,12 @@ import pytest
 from monitoring.adapters.prefect_server import fires
 from monitoring.adapters.prefect_server.api import Api
 from monitoring.adapters.prefect_server.collection import Collection
+from monitoring.checks.unscheduled import scheduler_is_dead
 from monitoring.config import Config
 from monitoring.errors import BadAnswer
 from monitoring.model import Deployment, EndedRun, FlowRun, Ledger, Missed, Record
 from monitoring.policy import Policies
-from tests.support.builders import NOW, deployment, hours, minutes, run
+from tests.support.builders import NOW, deployment, hours, minutes, observation, run
 
 HOURLY = {"cron": "0 * * * *", "timezone": "UTC"}
 DAILY = {"cron": "0 0 * * *", "timezone": "UTC"}
@@ -40,11 +41,11 @@ class Server:
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         ids: list[str] = list(body["deployments"]["id"]["any_"])
+        self.questions += 1
         if path == "/deployments/count":
-            self.questions += 1
             return sum(self._ahead(key) for key in ids)
-        if body.get("offset"):
-            return []
+        ids = [key for key in ids if "flow_runs" not in body or self._ahead(key)]
+        ids = ids[body["offset"] : body["offset"] + body["limit"]]
         times = {key: self.changed.get(key, NOW - timedelta(days=50)).isoformat() for key in ids}
         fixed = {"flow_id": "flow", "created": (NOW - timedelta(days=100)).isoformat()}
         return [{"id": key, "name": key, "updated": updated, **fixed} for key, updated in times.items()]
@@ -61,9 +62,14 @@ def of(*ids: str, **fields: Any) -> dict[str, Deployment]:
 
 
 def nothing_ahead(
-    server: Server, deployments: dict[str, Deployment], schedule: Mapping[str, Any] = HOURLY, **config: Any
+    server: Server,
+    deployments: dict[str, Deployment],
+    schedule: Mapping[str, Any] = HOURLY,
+    ledger: Ledger | None = None,
+    **config: Any,
 ) -> fires.Ahead:
-    return fires.ahead(collecting(server, **config), deployments, {key: [schedule] for key in deployments})
+    schedules = {key: [schedule] for key in deployments}
+    return fires.ahead(collecting(server, **config), deployments, schedules, ledger or Ledger())
 
 
 def test_everything_ahead_takes_one_question_for_a_thousand() -> None:
@@ -74,23 +80,47 @@ def test_everything_ahead_takes_one_question_for_a_thousand() -> None:
 
 
 @pytest.mark.parametrize("empty", [1, 3, 999, 1_000])
-def test_those_without_runs_are_found_by_halving(empty: int) -> None:
+def test_those_without_runs_are_found_with_few_questions(empty: int) -> None:
     missing = {f"d{n:04}" for n in range(empty)}
     server = Server(ahead=lambda key: key not in missing)
 
     assert nothing_ahead(server, of(*(f"d{n:04}" for n in range(1_000)))).nothing.keys() == missing
-    assert server.questions < 50
+    assert server.questions < 30
 
 
-def test_a_server_in_pieces_is_not_seen_whole() -> None:
-    server = Server(ahead=lambda key: int(key[1:]) % 2 == 0)
+@pytest.mark.parametrize("apart", [2, 125])
+def test_a_server_in_pieces_is_seen_whole_and_read_once_at_the_worst(apart: int) -> None:
+    server = Server(ahead=lambda key: int(key[1:]) % apart != 0)
     collection = collecting(server)
-    deployments = of(*(f"d{n:04}" for n in range(1_000)))
+    deployments = of(*(f"d{n:04}" for n in range(5_000)))
 
-    found = fires.ahead(collection, deployments, {key: [HOURLY] for key in deployments}).nothing
-    assert server.questions == 400
-    assert all(int(key[1:]) % 2 for key in found)
-    assert [query.name for query in collection.coverage.missing] == ["scheduled-ahead"]
+    found = fires.ahead(collection, deployments, {key: [HOURLY] for key in deployments}, Ledger()).nothing
+    assert found.keys() == {f"d{n:04}" for n in range(0, 5_000, apart)}
+    assert server.questions <= 5 + 50 + 50 + 2
+    assert collection.coverage.complete
+
+
+def test_what_never_fires_again_is_not_asked_for() -> None:
+    server = Server(ahead=lambda key: True)
+    over = of(*(f"over{n}" for n in range(300)))
+
+    ahead = nothing_ahead(server, over, {"rrule": "FREQ=DAILY;COUNT=3", "timezone": "UTC"})
+    assert not ahead.nothing
+    assert ahead.unplanned == over.keys()
+    assert server.questions == 0
+
+
+def test_an_answer_that_breaks_off_proves_nothing() -> None:
+    class Breaking(Server):
+        def post(self, path: str, body: Mapping[str, Any]) -> Any:
+            if path == "/deployments/filter":
+                raise BadAnswer("too much")
+            return super().post(path, body)
+
+    collection = collecting(Breaking(ahead=lambda key: key != "d3"))
+    deployments = of("d1", "d2", "d3")
+    assert fires.ahead(collection, deployments, {key: [HOURLY] for key in deployments}, Ledger()).nothing == {}
+    assert [(query.name, query.outcome) for query in collection.coverage.missing] == [("scheduled-ahead", "failed")]
 
 
 def test_what_has_nothing_ahead_says_when_it_was_due_and_will_be() -> None:
@@ -151,8 +181,53 @@ def test_an_answer_that_is_no_number_proves_nothing() -> None:
             return {"count": 0}
 
     collection = collecting(Odd())
-    assert fires.ahead(collection, of("one"), {"one": [HOURLY]}).nothing == {}
+    assert fires.ahead(collection, of("one"), {"one": [HOURLY]}, Ledger()).nothing == {}
     assert [query.outcome for query in collection.coverage.missing] == ["failed"]
+
+
+def dead(*deployments: str, changed: timedelta) -> bool:
+    """Whether a server looks dead whose scheduler plans nothing, and one more deployment was changed so long ago."""
+    server = Server()
+    server.changed = {"new": NOW - changed}
+    ahead = nothing_ahead(server, {**of(*deployments), **of("new", created=NOW - changed, changed=NOW - changed)})
+    seen = observation(nothing_ahead=ahead.nothing, unplanned=ahead.unplanned)
+    return scheduler_is_dead(seen.model_copy(update={"deployments": ahead.deployments}))
+
+
+@pytest.mark.parametrize("changed", [timedelta(0), minutes(15), minutes(15) + SECOND])
+def test_a_new_deployment_does_not_bring_a_dead_scheduler_to_life(changed: timedelta) -> None:
+    assert dead("one", "two", changed=changed)
+
+
+def test_one_deployment_and_a_new_one_do_not_show_a_dead_scheduler() -> None:
+    assert not dead("one", changed=timedelta(0))
+
+
+@pytest.mark.parametrize(
+    ("ago", "before", "judged"),
+    [
+        pytest.param(None, None, True, id="by hand"),
+        pytest.param(minutes(5), minutes(10), True, id="every five minutes"),
+        pytest.param(minutes(15), minutes(20), True, id="a check is late"),
+        pytest.param(minutes(15) + SECOND, minutes(20), False, id="the first check after an outage"),
+        pytest.param(minutes(15) + SECOND, None, False, id="the second check of all"),
+        pytest.param(minutes(5), hours(5), True, id="the second check after an outage"),
+        pytest.param(hours(1), hours(2), True, id="hourly"),
+        pytest.param(hours(2), hours(3), True, id="hourly, and one left out"),
+        pytest.param(hours(2) + SECOND, hours(3), False, id="hourly, the first after an outage"),
+    ],
+)
+def test_a_scheduler_has_its_time_after_an_outage(
+    ago: timedelta | None, before: timedelta | None, judged: bool
+) -> None:
+    cursor, cursor_before = NOW - ago if ago else None, NOW - before if before else None
+    ledger = Ledger(cursor=cursor, cursor_before=cursor_before)
+    collection = collecting(Server())
+    ahead = fires.ahead(collection, of("one"), {"one": [HOURLY]}, ledger)
+
+    assert bool(ahead.nothing) is judged
+    assert collection.coverage.complete is judged
+    assert ahead.unplanned == (set() if judged else {"one"})
 
 
 def ended(state: str, at: datetime) -> EndedRun:
