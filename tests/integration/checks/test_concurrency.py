@@ -139,6 +139,30 @@ def test_a_run_that_gets_its_slot_while_we_look_holds_it(prefect_server: Server,
     assert looked.missing == {}
 
 
+@pytest.mark.parametrize(("message", "is_one"), [("", False), (REFUSED, True)])
+def test_a_run_that_begins_and_ends_while_we_look_has_lost_no_slot(
+    prefect_server: Server, world: Seed, message: str, is_one: bool
+) -> None:
+    now = world.now
+    deployment = world.deployment("quick/over", concurrency_limit=1, slots_taken=1)
+    world.run(deployment, "COMPLETED", ended=now - 2 * HOUR)
+
+    with relayed(prefect_server.ui_url) as relay:
+
+        def end(asked: Asked, _: object) -> None:
+            if asked.path == "/deployments/filter":
+                relay.after = lambda asked, answer: None
+                state = "CANCELLED" if message else "COMPLETED"
+                world.run(deployment, state, started=now + SECOND, ended=now + 2 * SECOND, message=message)
+
+        relay.after = end
+        looked = look(now, at=relay.url)
+
+    # What was refused a slot had none.
+    assert bool(of_limits(looked)) is is_one
+    assert looked.missing == {}
+
+
 # --- tags ------------------------------------------------------------------------------------------
 
 
