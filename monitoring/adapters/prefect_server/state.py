@@ -2,7 +2,8 @@
 
 One document per concern and rate of change, so that a write is small: ``ledger``, ``incidents`` (the open ones),
 ``artifacts`` (what was published) and ``closed-YYYY-MM`` (incidents by the month, UTC, in which they were resolved).
-Each is JSON: ``{"schema": 1, "data": ...}``.
+Each is JSON: ``{"schema": 2, "data": ...}``. The ledger's data are packed (see ``pack``): it grows with the number of
+deployments, every check writes it, and the time that a server takes to save a document goes with its length.
 
 Reading never writes, so a digest and a person at a terminal may read without the lock. A document that cannot be
 understood is reported by every reader, and set aside by the next check that saves; it is never overwritten.
@@ -10,13 +11,15 @@ understood is reported by every reader, and set aside by the next check that sav
 
 from __future__ import annotations
 
+import bz2
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
 
 from monitoring.adapters.prefect_server.documents import SLUG, Documents, aside
 from monitoring.config import State as Settings
@@ -29,10 +32,34 @@ T = TypeVar("T")
 #: Takes a document's data from one schema to the next: ``(document's name, data) -> data``.
 Migration = Callable[[str, Any], Any]
 
-#: In order: the first goes from schema 1 to 2. The schema that is written is one more than there are.
-MIGRATIONS: tuple[Migration, ...] = ()
 
-_LEDGER = TypeAdapter(Ledger)
+def pack(data: Any) -> str:
+    """Compress what can be written as JSON, and return it as text: a third of the length, for a ledger."""
+    return b64encode(bz2.compress(to_json(data, exclude_none=True))).decode()
+
+
+def unpack(text: Any) -> Any:
+    """Return what was packed.
+
+    Raises:
+        ValueError: Nothing that ``pack`` made.
+    """
+    try:
+        return from_json(bz2.decompress(b64decode(text, validate=True)))
+    except (OSError, TypeError, ValueError):
+        raise ValueError("it cannot be unpacked") from None
+
+
+def packed_ledger(name: str, data: Any) -> Any:
+    """Return a document's data as they are written since schema 2: the ledger's packed, the others' as they are."""
+    return pack(data) if name == "ledger" else data
+
+
+#: In order: the first goes from schema 1 to 2. The schema that is written is one more than there are.
+MIGRATIONS: tuple[Migration, ...] = (packed_ledger,)
+
+#: Validates the ledger's data.
+LEDGER: TypeAdapter[Ledger] = TypeAdapter(Annotated[Ledger, BeforeValidator(unpack)])
 _INCIDENTS = TypeAdapter(dict[str, Incident])
 _ARTIFACTS = TypeAdapter(dict[str, PublishedArtifact])
 _CLOSED = TypeAdapter(tuple[Incident, ...])
@@ -179,7 +206,7 @@ class BlockState:
                 return empty
 
         state = SavedState(
-            ledger=read("ledger", _LEDGER, Ledger()),
+            ledger=read("ledger", LEDGER, Ledger()),
             incidents=read("incidents", _INCIDENTS, {}),
             artifacts=read("artifacts", _ARTIFACTS, {}),
             closed=newest_first(incident for name in recent for incident in read(name, _CLOSED, ())),
@@ -213,7 +240,7 @@ class BlockState:
     def _write(self, name: str, before: object, after: object) -> None:
         if before != after:
             self._confirm()
-            self._documents.write(name, encode(after))
+            self._documents.write(name, encode(packed_ledger(name, after)))
 
     def _file(self, before: Iterable[Incident], after: Iterable[Incident]) -> None:
         """Add what is new to the months it belongs to; a month need not have been read before."""
