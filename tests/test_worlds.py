@@ -132,7 +132,8 @@ def test_history_read_in_one_window_or_in_many_is_the_same_ledger(runs: list[Flo
             window = [one for one in runs if one.end_time and since <= one.end_time <= at]
             seen = observation(*window, deployments=deployments, at=at, since=since)
             ledger = fold(ledger, seen, OVERLAP)
-        return ledger
+        # All but when one looked, which differs by what is asked here.
+        return ledger.model_copy(update={"cursor_before": None})
 
     assert read([*sorted(set(cuts)), NOW]) == read([NOW])
 
