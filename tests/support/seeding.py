@@ -569,6 +569,7 @@ def _rows(run: Run, flows: Mapping[str, UUID], now: datetime) -> tuple[Row, list
         if started is not None and began and created < started < since:
             history = [*history, State("RUNNING", started)]
     deployment = run.deployment
+    by_scheduler = bool(run.columns.get("auto_scheduled", deployment and deployment.scheduled))
     row = {
         "id": run.id,
         "created": created,
@@ -578,8 +579,8 @@ def _rows(run: Run, flows: Mapping[str, UUID], now: datetime) -> tuple[Row, list
         "deployment_id": deployment and deployment.id,
         "work_queue_id": deployment and deployment.pool and deployment.pool.queue_id,
         "work_queue_name": deployment and deployment.pool and deployment.pool.queue_name,
-        "auto_scheduled": bool(deployment and deployment.scheduled),
-        "tags": list(run.tags),
+        "auto_scheduled": by_scheduler,
+        "tags": ["auto-scheduled"] * by_scheduler + list(run.tags),
         "parameters": dict(run.parameters),
         "parent_task_run_id": _parent_task_id(run.id) if run.parent else None,
         "state_type": kind,

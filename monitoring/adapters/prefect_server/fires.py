@@ -10,7 +10,6 @@ from pydantic import TypeAdapter
 
 from monitoring.adapters.prefect_server import rows
 from monitoring.adapters.prefect_server.collection import CHUNK, Collection, chunks
-from monitoring.adapters.prefect_server.paging import read_pages
 from monitoring.adapters.prefect_server.rows import Row
 from monitoring.adapters.prefect_server.schedules import due_between, newest_due, next_due
 from monitoring.checks.stale import fresh_states, last_fresh, success_due_since
@@ -20,7 +19,8 @@ from monitoring.model import MOST_MISSED, Deployment, FlowRun, Ledger, Missed, R
 
 #: Missed fires are counted for so many deployments: a thousand dates of a cron line take a tenth of a second.
 _MOST_COUNTED = 200
-#: Ids in one question whether runs are ahead.
+#: Ids in one question whether runs are ahead. On SQLite with 400,000 runs, 64,000 of them ahead, it takes 50 to 120 ms
+#: of a busy machine, 10 ms for a hundred ids or one; a deployment's row takes 25 ms.
 _AHEAD_CHUNK = 1_000
 #: What the server's scheduler puts on its runs (prefect/server/models/deployments.py), besides the deployment's tags.
 _MADE_BY_SCHEDULER = "auto-scheduled"
@@ -188,21 +188,25 @@ def _unwatched(collection: Collection, ledger: Ledger) -> timedelta:
     return gap if gap > 2 * usual else timedelta(0)
 
 
-def _without_runs(collection: Collection, ids: Sequence[str], size: int = _AHEAD_CHUNK) -> list[str]:
-    """Those of the deployments for which the scheduler has no run after now: counted by the thousand, then hundred.
+def _without_runs(collection: Collection, ids: Sequence[str]) -> list[str]:
+    """Those of the deployments for which the scheduler has no run after now; found by halving.
 
-    Where some of a hundred have runs, those are read. That is no more, at the worst, than all deployments once.
+    That is one and a half questions for each at the worst, and a question takes the server less than half of what a
+    deployment's row does, all of which have been read.
     """
     found: list[str] = []
-    for part in chunks(ids, size):
-        having = _count_having_runs(collection, part)
+    parts = [(part, _count_having_runs(collection, part)) for part in chunks(ids, _AHEAD_CHUNK)]
+    while parts:
+        part, having = parts.pop()
         if having == 0:
             found += part
-        elif having < len(part) and size > CHUNK:
-            found += _without_runs(collection, part, CHUNK)
         elif having < len(part):
-            having_runs = _having_runs(collection, part)
-            found += (key for key in part if key not in having_runs)
+            left, right = part[: len(part) // 2], part[len(part) // 2 :]
+            having_left = _count_having_runs(collection, left)
+            # What is left over needs no question, unless it makes a finding: runs may have come meanwhile.
+            having_right = having - having_left
+            parts += [(right, having_right if having_right > 0 else _count_having_runs(collection, right))]
+            parts += [(left, having_left)]
     return found
 
 
@@ -226,12 +230,6 @@ def _count_having_runs(collection: Collection, ids: Sequence[str]) -> int:
     if not isinstance(answer, int):
         raise BadAnswer("the server answers /deployments/count with something that is no number")
     return answer
-
-
-def _having_runs(collection: Collection, ids: Sequence[str]) -> set[str]:
-    body = {**_planned_for(collection, ids), "sort": "CREATED_DESC"}
-    pages = read_pages(collection.api, "/deployments/filter", body, page_size=collection.config.server.page_size)
-    return {row["id"] for page in pages for row in page}
 
 
 def _planning(collection: Collection) -> Planning:

@@ -48,9 +48,14 @@ def test_what_should_have_runs_ahead_and_has_none(unplanned: Seed) -> None:
     hour = IntervalSchedule(interval=HOUR, anchor_date=now - 20 * MINUTE)
     plant(unplanned, "broken", hour)
     plant(unplanned, "planned", hour, ahead=now + 40 * MINUTE)
-    # A run that is overdue is not ahead, and a run by hand that has ended neither.
+    # A run that is overdue is not ahead, one that waits for a retry or a slot neither, nor one that somebody made.
     overdue = plant(unplanned, "overdue", hour)
     unplanned.run(overdue, "SCHEDULED", due=now - 5 * MINUTE)
+    for state in ("AwaitingRetry", "AwaitingConcurrencySlot"):
+        waiting: dict[str, Any] = {"due": now - 20 * MINUTE, "next_due": now + 30 * SECOND}
+        unplanned.run(plant(unplanned, state, hour), state, **waiting)
+    for_later = plant(unplanned, "for-later", hour)
+    unplanned.run(for_later, "SCHEDULED", due=now + 2 * HOUR, columns={"auto_scheduled": False})
     several = [Schedule(hour), Schedule(CronSchedule(cron="0 3 * * *", timezone="Europe/Berlin"))]
     plant(unplanned, "several", None, schedules=several)
 
@@ -69,7 +74,8 @@ def test_what_should_have_runs_ahead_and_has_none(unplanned: Seed) -> None:
     plant(unplanned, "by-hand", None)
 
     seen = look(now, stale={"enabled": False}, late={"enabled": False})
-    expected = ("broken", "overdue", "several", "changed", "within")
+    waiting_ones = ("AwaitingRetry", "AwaitingConcurrencySlot", "for-later")
+    expected = ("broken", "overdue", *waiting_ones, "several", "changed", "within")
     assert by_name(seen.found, "unscheduled") == dict.fromkeys(expected, "warning")
     assert seen.missing == {}
     broken = seen.found["unscheduled", "plan/broken"]
@@ -89,6 +95,15 @@ def test_a_dead_scheduler_is_one_cause(unplanned: Seed) -> None:
     causes = {name: finding.cause for (check, name), finding in found.items() if check == "unscheduled"}
     dead = Cause(kind="scheduler", name="prefect", reason=DEAD)
     assert causes == {f"plan/hourly-{minute}": dead for minute in range(3)}
+
+
+def test_neither_a_new_deployment_nor_one_that_is_over_brings_a_dead_scheduler_to_life(unplanned: Seed) -> None:
+    now = unplanned.now
+    for minute in range(2):
+        plant(unplanned, f"hourly-{minute}", f"{minute} * * * *")
+    plant(unplanned, "new", "0 * * * *", created=now - MINUTE, updated=now - MINUTE)
+    plant(unplanned, "never", "0 0 30 2 *")
+    assert look(now, stale={"enabled": False}).found["server", "prefect"].severity == "critical"
 
 
 def test_hundreds_without_runs_ahead_among_hundreds_with(unplanned: Seed) -> None:
