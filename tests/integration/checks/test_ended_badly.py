@@ -139,7 +139,8 @@ def test_runs_without_a_deployment_are_watched_only_when_asked_for(prefect_serve
 
 def test_the_watchdogs_own_runs_are_kept_out(prefect_server: Server, world: Seed) -> None:
     for flow in ("watchdog-check", "watchdog-digest"):
-        own = world.deployment(f"{flow}/default", schedule="*/5 * * * *", created=world.now - 90 * DAY)
+        long_ago = world.now - 90 * DAY
+        own = world.deployment(f"{flow}/default", schedule="*/5 * * * *", created=long_ago, updated=long_ago)
         world.run(own, "FAILED", ended=world.now - HOUR)
         world.run(own, "RUNNING", started=world.now - 5 * HOUR)
         world.run(flow=flow, state="CRASHED", ended=world.now - HOUR)
