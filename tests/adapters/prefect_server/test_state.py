@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import bz2
 import json
+import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
@@ -118,7 +118,7 @@ def test_anything_else_is_unreadable_or_newer_and_nothing_worse(body: str) -> No
         ('{"schema": 2, "data": "é"}', "cannot be unpacked"),
         ('{"schema": 2, "data": "QUJD"}', "cannot be unpacked"),
         (encode(pack({})[:-8]), "cannot be unpacked"),
-        (encode(b64encode(bz2.compress(b"no JSON")).decode()), "cannot be unpacked"),
+        (encode(b64encode(zlib.compress(b"no JSON")).decode()), "cannot be unpacked"),
     ],
 )
 def test_says_what_is_wrong_with_a_document(body: str, problem: str) -> None:
@@ -138,7 +138,7 @@ def test_a_ledger_of_many_deployments_is_short() -> None:
     plain, packed = encode(ledger), encode(pack(ledger))
 
     assert decode("ledger", packed, LEDGER) == ledger
-    assert len(packed) < 0.4 * len(plain)
+    assert len(packed) < 0.5 * len(plain)
 
 
 def test_migrates_through_every_version_in_order() -> None:
