@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
@@ -124,20 +125,23 @@ def ahead(
         ledger: When the server was looked at before: a scheduler that comes up again has its time, too.
     """
     scheduled = [one for one in deployments.values() if one.scheduled]
-    planning = collection.ask("scheduler-settings", Planning(), _planning, collection) if scheduled else Planning()
+
+    @cache
+    def planning() -> Planning:
+        return collection.ask("scheduler-settings", Planning(), _planning, collection)
 
     def fires_again(one: Deployment) -> bool:
         # What has fired within as long a time is asked for all the same: to expand its schedule takes longer.
-        if one.due and one.due[-1] > collection.now - planning.horizon:
+        if one.due and one.due[-1] > collection.now - Planning().horizon:
             return True
         try:
-            return next_due(schedules.get(one.id, ()), collection.now, planning.horizon) is not None
+            return next_due(schedules.get(one.id, ()), collection.now, planning().horizon) is not None
         except ValueError:
             return True
 
     def planned(one: Deployment) -> Deployment:
         try:
-            return _planned(one, schedules.get(one.id, ()), planning, collection.now)
+            return _planned(one, schedules.get(one.id, ()), planning(), collection.now)
         except ValueError as problem:
             collection.note("schedules", "partial", f"{one.name}: {problem}")
             return one
@@ -150,7 +154,7 @@ def ahead(
     nothing = {}
     for key, one in plans.items():
         if one.planned_by and collection.now - one.planned_by > collection.policy(one).unscheduled.after:
-            due = newest_due(schedules[key], until=collection.now, count=planning.min_runs)
+            due = newest_due(schedules[key], until=collection.now, count=planning().min_runs)
             nothing[key] = max(due[-1:] or (one.scheduled_since or one.created,))
     for key in _changed_meanwhile(collection, [deployments[key] for key in nothing]):
         del nothing[key]
