@@ -146,14 +146,19 @@ def ahead(
             collection.note("schedules", "partial", f"{one.name}: {problem}")
             return one
 
+    def waited_for(one: Deployment, since: datetime) -> bool:
+        return collection.now - since > collection.policy(one).unscheduled.after
+
     # Those that have nothing ahead fire very often, where the scheduler is dead, or never again: side by side, they
     # are found with few questions.
     asked = sorted(filter(fires_again, scheduled), key=lambda one: (_newest(one), one.id))
     empty = set(collection.ask(_AHEAD, (), _without_runs, collection, [one.id for one in asked]))
-    plans = {one.id: planned(one) for one in asked if one.id in empty}
+    # The scheduler has its time after a change, whenever the next fire is.
+    settled = [one for one in asked if one.id in empty and waited_for(one, one.changed or one.created)]
+    plans = {one.id: planned(one) for one in settled}
     nothing = {}
     for key, one in plans.items():
-        if one.planned_by and collection.now - one.planned_by > collection.policy(one).unscheduled.after:
+        if one.planned_by and waited_for(one, one.planned_by):
             due = newest_due(schedules[key], until=collection.now, count=planning().min_runs)
             nothing[key] = max(due[-1:] or (one.scheduled_since or one.created,))
     for key in _changed_meanwhile(collection, [deployments[key] for key in nothing]):
