@@ -205,8 +205,10 @@ def test_flows_run_from_git_beside_a_repository_that_has_packages_of_our_names(
     server: Server, project: Path, tmp_path: Path
 ) -> None:
     git(project)
+    bare = tmp_path / "watchdog.git"
+    subprocess.run(["git", "clone", "--quiet", "--bare", project, bare], check=True, capture_output=True)
     elsewhere = copy_of_the_project(tmp_path / "elsewhere")
-    run_from_git(elsewhere, project)
+    run_from_git(elsewhere, bare)
     make_pool(server)
     prefect(server, "deploy", "--all", cwd=elsewhere)
     pause_schedules(server)
