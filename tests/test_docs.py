@@ -18,6 +18,7 @@ from monitoring.adapters.prefect_server.documents import SLUG
 from monitoring.adapters.prefect_server.lock import NAME as LOCK
 from monitoring.config import Policy, Section
 from monitoring.model import ALWAYS_ASKED, CheckName, ResolutionReason
+from tests.corpus.scenario import scenarios
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -144,3 +145,11 @@ def test_every_link_to_a_heading_leads_somewhere(page: str) -> None:
     }
 
     assert [anchor for anchor in re.findall(r"\]\(#([^)]+)\)", PAGES[page]) if anchor not in headings] == []
+
+
+def test_the_readme_counts_the_labelled_servers_as_they_are() -> None:
+    labelled = list(scenarios())
+    planted = sum(len(one.expect) for one in labelled)
+
+    assert f"| {len(labelled)} | {planted} | {planted} | 0 | 1.00 | 1.00 |" in README
+    assert f"{len(labelled)} labelled servers" in README
