@@ -27,7 +27,8 @@ def own(looked: Looked) -> dict[str, str]:
 
 @pytest.fixture
 def check(world: Seed) -> Deployment:
-    return world.deployment(CHECK, pool=world.pool("watchdog"), schedule="*/5 * * * *")
+    # Nobody has touched it for long: after a change, fires count from then.
+    return world.deployment(CHECK, pool=world.pool("watchdog"), schedule="*/5 * * * *", updated=world.now - 30 * DAY)
 
 
 def on_the_hour(seed: Seed) -> timedelta:
@@ -50,7 +51,8 @@ def test_a_check_whose_runs_do_not_complete(prefect_server: Server, world: Seed,
 
 
 def test_a_digest_of_days_ago_is_found_and_nothing_was_read_for_it(prefect_server: Server, world: Seed) -> None:
-    digest = world.deployment(DIGEST, pool=world.pool("watchdog"), schedule="0 8 * * *")
+    pool, old = world.pool("watchdog"), world.now - 30 * DAY
+    digest = world.deployment(DIGEST, pool=pool, schedule="0 8 * * *", updated=old)
     eight = world.now.replace(hour=8, minute=0, second=0, microsecond=0) - DAY
     world.run(digest, started=eight - 2 * DAY, ended=eight - 2 * DAY + MINUTE)
     recent = Ledger(cursor=world.now - 5 * MINUTE)
