@@ -213,7 +213,10 @@ def test_the_watchdogs_own_runs_are_neither_found_nor_counted(house: House) -> N
     house.run(DIGEST)
     digest = house.artifact("watchdog-digest")["data"]
     assert re.search(r"\| Today so far \| [^|]*\| \d+ \| \d+ \| 0 \| 0 \| 0 \|", digest), digest
-    assert "watchdog-check" not in digest
+    # That the tests have paused it is information; of what its runs did, nothing is said.
+    problems, heading, _ = digest.partition("## For information")
+    assert heading
+    assert "watchdog-check" not in problems
 
 
 def test_a_dead_mans_switch_hears_of_success_and_of_failure(house: House, httpserver: HTTPServer) -> None:
