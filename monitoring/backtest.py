@@ -35,6 +35,7 @@ from monitoring.model import (
     Finding,
     FlowRun,
     Incident,
+    Incidents,
     Ledger,
     Observation,
     Query,
@@ -406,7 +407,7 @@ class _Life:
         self._looks_twice = stale_policy.grace < EVERY
         self._active: dict[str, PastRun] = {}
         self._ledger = Ledger()
-        self._open: Mapping[str, Incident] = {}
+        self._open = Incidents()
         self._worst: dict[str, Incident] = {}
         self._closed: list[Replayed] = []
 
@@ -428,7 +429,7 @@ class _Life:
             if last > step and (self._active or _in_sight(now) or self._ages):
                 for observation, findings in self._changes(step, now, last, self._judged(self._observe(last))):
                     self._move(observation, findings)
-        still = [self._replayed(incident) for incident in self._open.values()]
+        still = [self._replayed(incident) for incident in self._open.open.values()]
         return [*self._closed, *still]
 
     def _events(self) -> tuple[dict[int, list[PastRun]], dict[int, list[PastRun]], list[int]]:
@@ -476,8 +477,9 @@ class _Life:
         yield from self._changes(middle, between, last, after)
 
     def _move(self, observation: Observation, findings: Sequence[Finding]) -> None:
-        moved = advance(self._open, findings, observation, self._ledger, self._policies, complete=True)
-        self._open = moved.open
+        # Each incident by itself: how often something would come back is what a replay is to show.
+        moved = advance(self._open, (), findings, observation, self._ledger, self._policies, complete=True)
+        self._open = moved.incidents
         for fingerprint, incident in moved.open.items():
             worst = self._worst.get(fingerprint)
             if worst is None or _worse(incident, worst):

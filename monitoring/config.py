@@ -14,7 +14,10 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from monitoring.durations import LONGEST, Duration, format_duration
-from monitoring.model import Severity
+from monitoring.model import CheckName, Severity
+
+#: The routes that everybody has.
+DEFAULT_ROUTE, FALLBACK_ROUTE = RESERVED_ROUTES = ("default", "fallback")
 
 _POSITIVE = timedelta(seconds=1)
 
@@ -32,6 +35,29 @@ def _no_truth(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("expected a whole number")
     return value
+
+
+def _a_hold(span: timedelta) -> timedelta:
+    return span if span == timedelta(0) else _at_least_one_second(span)
+
+
+def _time_of_day(text: str) -> str:
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
+        raise ValueError('expected a time of day in quotes, from "00:00" to "23:59"')
+    return text
+
+
+def _block_reference(reference: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]+/[a-z0-9-]+", reference):
+        raise ValueError("expected type and name of a notification block, such as `teams-webhook/data-team`")
+    return reference
+
+
+def _cron(line: str) -> str:
+    # The arithmetic is Prefect's own, and says more where the configuration is loaded.
+    if len(line.split()) not in (5, 6) and not line.startswith("@"):
+        raise ValueError("expected a cron expression of five fields, such as `0 2 * * SAT`")
+    return line
 
 
 def _zone(name: str) -> str:
@@ -59,6 +85,11 @@ def _block_name(name: str) -> str:
 
 
 Span = Annotated[Duration, AfterValidator(_at_least_one_second)]
+Mention = Annotated[str, Field(pattern=r"^([UWS][A-Z0-9]{2,20}|here|channel|everyone)$")]
+Hold = Annotated[Duration, AfterValidator(_a_hold)]
+TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
+BlockReference = Annotated[str, AfterValidator(_block_reference)]
+Cron = Annotated[str, AfterValidator(_cron)]
 TimeZoneName = Annotated[str, AfterValidator(_zone)]
 Pattern = Annotated[str, AfterValidator(_regex)]
 BlockName = Annotated[str, AfterValidator(_block_name)]
@@ -71,10 +102,18 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class EndedBadly(Section):
-    """When the latest ended run of a deployment failed or crashed."""
+class Check(Section):
+    """What every check has."""
 
     enabled: bool = Field(True, description="Whether the check runs.")
+    hold: Hold = Field(
+        timedelta(0), description="How long a finding must last before it is an incident that anybody is told of."
+    )
+
+
+class EndedBadly(Check):
+    """When the latest ended run of a deployment failed or crashed."""
+
     tolerate: Count = Field(0, ge=0, description="Runs in a row that may end so before it is a finding.")
     critical_after: Count = Field(3, ge=1, description="Runs in a row that must end so for severity critical.")
     expire_after: Span = Field(
@@ -83,18 +122,16 @@ class EndedBadly(Section):
     )
 
 
-class Late(Section):
+class Late(Check):
     """When a run is due and has not started."""
 
-    enabled: bool = Field(True, description="Whether the check runs.")
     after: Span = Field(timedelta(minutes=15), description="How long past its due time a run may wait.")
     critical_after: Span = Field(timedelta(hours=2), description="Longest lateness of a run before it is critical.")
 
 
-class Stuck(Section):
+class Stuck(Check):
     """When a run stays in a state that should be short."""
 
-    enabled: bool = Field(True, description="Whether the check runs.")
     pending_after: Span = Field(timedelta(minutes=30), description="Longest time in Pending, without a break.")
     cancelling_after: Span = Field(timedelta(minutes=15), description="Longest time in Cancelling.")
     paused_after: Span = Field(timedelta(hours=24), description="Longest time in Paused or Suspended.")
@@ -103,10 +140,9 @@ class Stuck(Section):
     )
 
 
-class Zombie(Section):
+class Zombie(Check):
     """When a run is RUNNING and its heartbeats have stopped."""
 
-    enabled: bool = Field(True, description="Whether the check runs.")
     missed_heartbeats: Count = Field(3, ge=2, description="Heartbeat intervals without a beat.")
     default_interval: Span = Field(
         timedelta(seconds=180),
@@ -114,10 +150,9 @@ class Zombie(Section):
     )
 
 
-class Slow(Section):
+class Slow(Check):
     """When a run takes longer than it may."""
 
-    enabled: bool = Field(True, description="Whether the check runs.")
     limit: Span | None = Field(
         None, description="Longest run time, all attempts together, waits and pauses left out. None: no limit."
     )
@@ -140,10 +175,9 @@ class Slow(Section):
     )
 
 
-class Stale(Section):
+class Stale(Check):
     """When a deployment has not succeeded for too long."""
 
-    enabled: bool = Field(True, description="Whether the check runs.")
     within: Span | None = Field(
         None, description="A success is expected within this time. None: from the deployment's own schedules."
     )
@@ -158,26 +192,23 @@ class Stale(Section):
     )
 
 
-class Unscheduled(Section):
+class Unscheduled(Check):
     """When an active deployment has nothing scheduled ahead."""
 
-    enabled: bool = Field(True, description="Whether the check runs.")
     after: Span = Field(
         timedelta(minutes=15), description="Time that the scheduler has after a deployment was made or changed."
     )
 
 
-class Paused(Section):
+class Paused(Check):
     """When a deployment has been paused, or all its schedules inactive, for long."""
 
-    enabled: bool = Field(True, description="Whether the check runs.")
     after: Span = Field(timedelta(days=14), description="How long it may be so before it is mentioned.")
 
 
-class WorkPlace(Section):
+class WorkPlace(Check):
     """When work is due at a work pool or queue and cannot start."""
 
-    enabled: bool = Field(True, description="Whether the check runs.")
     after: Span = Field(timedelta(minutes=5), description="How long past its due time work may wait there.")
 
 
@@ -190,17 +221,15 @@ class WorkPoolPlace(WorkPlace):
     growing_min: Count = Field(10, ge=1, description="Waiting runs below which no backlog is a finding.")
 
 
-class Ahead(Section):
+class Ahead(Check):
     """When work that is due soon will not be able to start."""
 
-    enabled: bool = Field(True, description="Whether the check runs.")
     within: Span = Field(timedelta(hours=12), description="How far ahead.")
 
 
-class Concurrency(Section):
+class Concurrency(Check):
     """When a full concurrency limit holds runs up."""
 
-    enabled: bool = Field(True, description="Whether the check runs.")
     after: Span = Field(timedelta(minutes=15), description="How long runs may wait at a full limit.")
 
 
@@ -213,6 +242,9 @@ class Policy(Section):
     )
     severity: Severity | None = Field(
         None, description="Severity of all the deployment's problems. None: as each check has it."
+    )
+    escalate_after: Span | None = Field(
+        None, description="A warning that has lasted this long as an incident becomes critical. None: never."
     )
     expect: Literal["success", "failure"] = Field(
         "success", description="How runs should end. `failure`: a failed run is no finding, and counts as fresh."
@@ -289,6 +321,11 @@ class Server(Section):
     page_size: Count = Field(
         200, ge=1, le=200, description="Rows asked for at a time; the server's own ceiling may be lower."
     )
+    hold: Hold = Field(
+        timedelta(minutes=4),
+        description="How long something wrong with the server must last before it is an incident that anybody is "
+        "told of.",
+    )
     slow_answer: Span = Field(timedelta(seconds=3), description="Median time of an answer beyond which it is slow.")
     clock_apart: Span = Field(timedelta(minutes=1), description="Difference between the server's clock and ours.")
     late_marking: Span = Field(
@@ -299,10 +336,9 @@ class Server(Section):
     )
 
 
-class Watchdog(Section):
+class Watchdog(Check):
     """When the watchdog itself does not do its work."""
 
-    enabled: bool = Field(True, description="Whether the check runs.")
     missed_fires: Count = Field(
         3, ge=2, description="Fires of its own schedule that may pass without a completed run of it."
     )
@@ -313,15 +349,137 @@ class Watchdog(Section):
 
 
 class Slack(Section):
-    """Where the digest is posted. The token never stands here."""
+    """The Slack workspace, and the channel for digest and alerts. The token never stands here."""
 
-    channel: str | None = Field(None, description="Channel id or name for the digest. None: the digest is not posted.")
+    channel: str | None = Field(
+        None,
+        description="Channel id or name for the digest, and for alerts without a route. None: not posted.",
+    )
     token_secret: BlockName = Field(
         "watchdog-slack-token",
         description="Name of the Prefect Secret block with the bot token. WATCHDOG_SLACK_TOKEN goes before it.",
     )
     api_url: str = Field("https://slack.com/api/", description="Address of Slack's Web API.", pattern=r"^https?://.+")
     timeout: Span = Field(timedelta(seconds=15), description="Longest wait for one answer of Slack's.")
+
+
+class Receiver(Section):
+    """Where alerts go: a Slack channel, a Slack webhook or a notification block; one of them."""
+
+    channel: str | None = Field(None, description="Slack channel id or name, for the bot.", min_length=1)
+    webhook_secret: BlockName | None = Field(
+        None, description="Name of the Prefect Secret block with the address of a Slack incoming webhook."
+    )
+    block: BlockReference | None = Field(
+        None, description="Type and name of a Prefect notification block: `teams-webhook/data-team`."
+    )
+    mentions: tuple[Mention, ...] = Field(
+        (),
+        description="Who is mentioned in new Slack messages: ids of users `U...` and groups `S...`, `here`, `channel`.",
+    )
+
+    @property
+    def kind(self) -> Literal["channel", "webhook", "block"] | None:
+        """What it is; None where nothing is given."""
+        if self.channel:
+            return "channel"
+        return "webhook" if self.webhook_secret else "block" if self.block else None
+
+    @model_validator(mode="after")
+    def _one(self) -> Receiver:
+        if sum(given is not None for given in (self.channel, self.webhook_secret, self.block)) > 1:
+            raise ValueError("expected only one of channel, webhook_secret, block")
+        return self
+
+
+class AlertMatch(Section):
+    """Which incidents. All that is given must match."""
+
+    deployment: str | None = Field(
+        None, description="Shell-style pattern on `flow/deployment`: `etl/*`, `*/nightly`. Case counts.", min_length=1
+    )
+    tag: str | None = Field(None, description="A tag of the deployment, exactly.", min_length=1)
+    pool: str | None = Field(None, description="Name of the work pool, or of the deployment's, exactly.", min_length=1)
+    check: CheckName | None = Field(None, description="The check that found it.")
+    severity: Severity | None = Field(None, description="Its severity.")
+    owner: str | None = Field(None, description="Its owner, exactly.", min_length=1)
+
+    @model_validator(mode="after")
+    def _something(self) -> AlertMatch:
+        if not self.model_fields_set or all(getattr(self, name) is None for name in type(self).model_fields):
+            raise ValueError("expected at least one of deployment, tag, pool, check, severity, owner")
+        return self
+
+
+class Route(Receiver):
+    """Where some incidents are told."""
+
+    name: str = Field(
+        description="What to call the route: lower case letters, digits and dashes.",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,38}$",
+    )
+    match: AlertMatch = Field(description="Which incidents it is for.")
+
+    @model_validator(mode="after")
+    def _usable(self) -> Route:
+        if self.kind is None:
+            raise ValueError("expected one of channel, webhook_secret, block")
+        if self.name in RESERVED_ROUTES:
+            raise ValueError(f"expected another name than {' and '.join(RESERVED_ROUTES)}")
+        return self
+
+
+class Maintenance(Section):
+    """A window that comes again, in which nobody is told of some incidents."""
+
+    match: AlertMatch = Field(description="Which incidents it is for.")
+    cron: Cron = Field(description="When it begins: `0 2 * * SAT`.")
+    time_zone: TimeZoneName = Field("UTC", description="IANA time zone of the cron expression.")
+    lasts: Span = Field(description="How long it lasts.")
+    reason: str = Field("maintenance", description="What for, as reports say it.", min_length=1, max_length=200)
+
+
+class QuietHours(Section):
+    """The time of day in which warnings wait; criticals never do."""
+
+    begin: TimeOfDay | None = Field(None, description="When they begin: `22:00`. None: there are none.")
+    end: TimeOfDay = Field("08:00", description="When they end, on the next day where that is not later.")
+    time_zone: TimeZoneName = Field("UTC", description="IANA time zone of both.")
+    weekends: bool = Field(False, description="Whether Saturday and Sunday are quiet all day.")
+
+    @model_validator(mode="after")
+    def _pass(self) -> QuietHours:
+        if self.begin == self.end:
+            raise ValueError("expected begin and end to differ: warnings would wait for ever")
+        return self
+
+
+class Alerts(Section):
+    """Who is told of incidents as they begin and end, and how often."""
+
+    enabled: bool = Field(True, description="Whether anybody is told.")
+    default: Receiver = Field(
+        Receiver(), description="Where that is told which no route matches. Nothing given: `slack.channel`."
+    )
+    fallback: Receiver = Field(
+        Receiver(), description="Where that is told which its own route refuses for good. Nothing given: nowhere."
+    )
+    group_interval: Span = Field(
+        timedelta(minutes=4), description="Shortest time between two changes of a message by what joins it."
+    )
+    repeat_after: Span | None = Field(
+        timedelta(hours=24), description="An incident that still lasts is told again this long after. None: never."
+    )
+    reopen_within: Span = Field(
+        timedelta(hours=1),
+        description="What is found again so soon continues the old incident, which then ends only after staying away "
+        "this long.",
+    )
+    quiet_hours: QuietHours = Field(QuietHours(), description="When warnings wait for the morning.")
+    traceback: bool = Field(
+        False, description="Whether tracebacks and log lines, redacted, are posted in a message's thread."
+    )
+    budget: Span = Field(timedelta(seconds=60), description="Longest time that one check spends on telling.")
 
 
 class Digest(Section):
@@ -366,9 +524,31 @@ class Config(Policy):
     target: Target = Field(Target(), description="The monitored server, and what of it is watched.")
     server: Server = Field(Server(), description="How the Prefect API is asked.")
     watchdog: Watchdog = Field(Watchdog(), description="When the watchdog itself does not do its work.")
-    slack: Slack = Field(Slack(), description="Where the digest is posted.")
+    slack: Slack = Field(Slack(), description="The Slack workspace, and the channel for digest and alerts.")
     digest: Digest = Field(Digest(), description="The daily report.")
+    alerts: Alerts = Field(Alerts(), description="Who is told of incidents as they begin and end.")
     ping: Ping = Field(Ping(), description="The dead-man's switch.")
     redact: Redact = Field(Redact(), description="What is taken out of text from runs.")
     state: State = Field(State(), description="What the watchdog keeps on the server, and for how long.")
     rules: tuple[Rule, ...] = Field((), description="Changes for some deployments, in order: the last match wins.")
+    routes: tuple[Route, ...] = Field(
+        (), description="Where some incidents are told, in order: the first match counts."
+    )
+    maintenance: tuple[Maintenance, ...] = Field((), description="Windows in which nobody is told of some incidents.")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Config:
+        names = [route.name for route in self.routes]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise ValueError(f"routes: expected each name once, and {twice!r} stands more often")
+        return self
+
+    def receiver(self, route: str) -> Receiver | None:
+        """The receiver of a route by its name; None where there is none, or not any more."""
+        if route == DEFAULT_ROUTE:
+            default = self.alerts.default
+            return default if default.kind else default.model_copy(update={"channel": self.slack.channel})
+        if route == FALLBACK_ROUTE:
+            return self.alerts.fallback
+        return next((one for one in self.routes if one.name == route), None)

@@ -13,6 +13,8 @@ WatchdogError
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 
 class WatchdogError(Exception):
     """A foreseeable fault, told in one line that says what to do."""
@@ -62,9 +64,13 @@ class DeliveryError(WatchdogError):
         message: Where to, what was answered, and what to do.
         permanent: True when trying again cannot help (a refused token, a channel that is gone).
         doubtful: True when it may have been said all the same, so that trying again may say it twice.
+        retry_after: When the receiver wants to be asked again, where it says so.
     """
 
-    def __init__(self, message: str, *, permanent: bool, doubtful: bool = False) -> None:
+    def __init__(
+        self, message: str, *, permanent: bool, doubtful: bool = False, retry_after: timedelta | None = None
+    ) -> None:
         super().__init__(message)
+        self.retry_after = retry_after
         self.permanent = permanent
         self.doubtful = doubtful

@@ -1,56 +1,103 @@
-"""Moves incidents: a finding over time, from firing to resolved, each move with its reason."""
+"""Moves incidents: a finding over time, from pending over firing to resolved, each step with its reason.
+
+Every hold and window is a duration, judged at each check; how many checks there were says nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from monitoring.model import Finding, Incident, Ledger, Observation, ResolutionReason, Transition, Value, flow_key
+from monitoring.config import Policy
+from monitoring.model import (
+    Closed,
+    Finding,
+    Incident,
+    Incidents,
+    Ledger,
+    Observation,
+    ResolutionReason,
+    Severity,
+    Step,
+    StepReason,
+    Transition,
+    Value,
+    flow_key,
+)
 from monitoring.policy import Policies
 
 #: An incident keeps this many run ids.
 MOST_INCIDENT_IDS = 100
 
+_RANK: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
+
 
 class Moved(Value):
     """What an advance leads to."""
 
-    #: Open incidents by fingerprint.
-    open: Mapping[str, Incident]
+    incidents: Incidents
     transitions: tuple[Transition, ...]
 
     @property
+    def open(self) -> Mapping[str, Incident]:
+        """Open incidents by fingerprint."""
+        return self.incidents.open
+
+    @property
     def closed(self) -> tuple[Incident, ...]:
-        """The incidents that were resolved by this move."""
-        return tuple(move.incident for move in self.transitions if move.to == "resolved")
+        """The incidents that were resolved by this move; one that was only pending leaves nothing behind."""
+        return tuple(move.incident for move in self.transitions if move.step.to == "resolved" and move.incident.number)
 
 
-def still_known(findings: Iterable[Finding], incidents: Mapping[str, Incident]) -> tuple[Finding, ...]:
+def still_known(
+    findings: Iterable[Finding],
+    incidents: Mapping[str, Incident],
+    observation: Observation,
+    policies: Policies,
+) -> tuple[Finding, ...]:
     """Give findings what their open incidents know of them and this check cannot.
 
     What could not be judged keeps the severity that it had while it could be: a zombie's last heartbeat is forgotten by
     the server after a week, and a success by retention. What only shows now, such as a slow server, began when it was
-    first seen.
+    first seen. A warning that has fired for longer than its policy allows is critical.
 
     Args:
         findings: What was found, correlated.
         incidents: The open incidents by fingerprint.
+        observation: What was seen.
+        policies: Say after how long a warning becomes critical.
     """
-    return tuple(_still(finding, incidents.get(finding.fingerprint)) for finding in findings)
+    return tuple(_still(finding, incidents.get(finding.fingerprint), observation, policies) for finding in findings)
 
 
-def _still(finding: Finding, known: Incident | None) -> Finding:
+def _still(finding: Finding, known: Incident | None, observation: Observation, policies: Policies) -> Finding:
     if known is None:
         return finding
     if finding.unknown:
         return finding.model_copy(update={"severity": known.finding.severity, "since": known.finding.since})
     if finding.check in ("server", "watchdog"):
-        return finding.model_copy(update={"since": min(finding.since, known.finding.since)})
-    return finding
+        finding = finding.model_copy(update={"since": min(finding.since, known.finding.since)})
+    patience = policy_for(finding, observation, policies).escalate_after
+    too_long = patience is not None and known.fired_at is not None and observation.at - known.fired_at >= patience
+    return (
+        finding.model_copy(update={"severity": "critical"}) if too_long and finding.severity == "warning" else finding
+    )
+
+
+def policy_for(finding: Finding, observation: Observation, policies: Policies) -> Policy:
+    """The policy that holds for what a finding is about."""
+    if finding.subject.kind in ("deployment", "flow"):
+        deployment = observation.deployments.get(finding.subject.key)
+        if deployment is not None:
+            return policies.of(deployment.name, deployment.tags, deployment.work_pool)
+        return policies.of(finding.subject.name)
+    pool = _pool(finding)
+    return policies.of_pool(pool) if pool else policies.config
 
 
 def advance(
-    incidents: Mapping[str, Incident],
+    incidents: Incidents,
+    closed: Iterable[Incident],
     findings: Iterable[Finding],
     observation: Observation,
     ledger: Ledger,
@@ -60,36 +107,152 @@ def advance(
     """Move incidents by what was found.
 
     Incomplete coverage may open an incident and never resolves one: what was not seen is unknown.
-    Findings of severity info open none.
+    Findings of severity info open none. What comes back soon after it was over continues the old incident, which is
+    then over only when it has stayed away for that long: one that comes and goes is told of once and not all day.
 
     Args:
-        incidents: The open incidents by fingerprint.
+        incidents: What is open.
+        closed: The incidents that were closed recently.
         findings: What was found, correlated.
         observation: What was seen; its time is the time of every move.
         ledger: What is remembered, the observation folded in.
-        policies: Tell a failure that is forgiven from one that is over.
+        policies: Tell a failure that is forgiven from one that is over, and how long to wait for what.
         complete: Whether everything was seen.
     """
     now = observation.at
+    reopen_within = policies.config.alerts.reopen_within
     found = {finding.fingerprint: _kept(finding) for finding in findings if finding.severity != "info"}
-    still: dict[str, Incident] = {}
+    lately = {
+        one.finding.fingerprint: one
+        for one in closed
+        if one.resolved_at and now - one.resolved_at <= reopen_within and one.resolution != "closed"
+    }
+    by_hand = {
+        key: one for key, one in incidents.closed_by_hand.items() if not complete or _the_same(one, found.get(key))
+    }
     transitions: list[Transition] = []
-    for fingerprint, incident in incidents.items():
+    still: dict[str, Incident] = {}
+    number = incidents.next_number
+
+    def move(incident: Incident, step: Step, **changes: object) -> Incident:
+        after = incident.moved(step, **changes)
+        transitions.append(Transition(incident=after, step=step))
+        return after
+
+    def fire(incident: Incident, reason: StepReason) -> Incident:
+        nonlocal number
+        changes: dict[str, object] = {"fired_at": now}
+        if not incident.number:
+            changes["number"], number = number, number + 1
+        return move(incident, Step(to="firing", at=now, reason=reason), **changes)
+
+    for fingerprint, incident in incidents.open.items():
         if fingerprint in found:
-            still[fingerprint] = _updated(incident, found[fingerprint])
             continue
         reason = _why_resolved(incident.finding, observation, ledger, policies, now) if complete else None
-        if reason is None:
-            still[fingerprint] = incident
+        away = incident.unseen_since or now
+        if reason and (not incident.reopened or now - away >= reopen_within or reason in ("deleted", "disabled")):
+            move(
+                incident,
+                Step(to="resolved", at=now, reason=reason),
+                resolved_at=now,
+                resolution=reason,
+                unseen_since=away if incident.reopened else None,
+            )
         else:
-            over = incident.model_copy(update={"resolved_at": now, "resolution": reason})
-            transitions.append(Transition(incident=over, to="resolved", at=now, reason=reason))
+            still[fingerprint] = incident.model_copy(update={"unseen_since": away})
     for fingerprint, finding in found.items():
-        if fingerprint not in incidents:
-            opened = Incident(finding=finding, opened_at=now)
-            still[fingerprint] = opened
-            transitions.append(Transition(incident=opened, to="firing", at=now, reason="found"))
-    return Moved(open=still, transitions=tuple(transitions))
+        incident_, hold = incidents.open.get(fingerprint), _hold(finding, observation, policies)
+        if incident_ is None:
+            if fingerprint in by_hand and _the_same(by_hand[fingerprint], finding):
+                continue
+            if fingerprint in lately:
+                incident_ = _seen(_reopened(lately[fingerprint]), finding, observation)
+                still[fingerprint] = fire(incident_, "reopened")
+                continue
+            incident_ = _seen(Incident(finding=finding, opened_at=now), finding, observation)
+            if hold > timedelta(0):
+                still[fingerprint] = move(incident_, Step(to="pending", at=now, reason="found"))
+            else:
+                still[fingerprint] = fire(incident_, "found")
+            continue
+        before = incident_
+        incident_ = _seen(incident_, finding, observation)
+        if before.fired_at is None:
+            still[fingerprint] = fire(incident_, "held") if now - before.opened_at >= hold else incident_
+            continue
+        for reason_ in _updates(before.finding, finding):
+            changes = {"freed_at": now} if reason_ == "freed" else {}
+            incident_ = move(incident_, Step(to="updated", at=now, reason=reason_), **changes)
+        still[fingerprint] = incident_
+    began = incidents.began_at or now
+    after = incidents.model_copy(
+        update={
+            "open": still,
+            "next_number": number,
+            "began_at": began,
+            "closed_by_hand": by_hand,
+        }
+    )
+    return Moved(incidents=_settled(after, now, complete, policies), transitions=tuple(transitions))
+
+
+def close_by_hand(incidents: Incidents, number: int, now: datetime) -> tuple[Incidents, Incident | None]:
+    """Close an open incident because somebody asked for it; it stays closed until something new is found of it.
+
+    Args:
+        incidents: What is open.
+        number: The incident's.
+        now: The time of the check.
+
+    Returns:
+        What is open then, and the incident that was closed; None when there was none with that number.
+    """
+    for fingerprint, incident in incidents.open.items():
+        if incident.number == number:
+            step = Step(to="resolved", at=now, reason="closed")
+            over = incident.moved(step, resolved_at=now, resolution="closed")
+            finding = incident.finding
+            newest = finding.flow_run_ids[0] if finding.flow_run_ids else None
+            mark = Closed(at=now, severity=finding.severity, newest_run=newest)
+            left = {key: one for key, one in incidents.open.items() if key != fingerprint}
+            marks = {**incidents.closed_by_hand, fingerprint: mark}
+            return incidents.model_copy(update={"open": left, "closed_by_hand": marks}), over
+    return incidents, None
+
+
+def _settled(incidents: Incidents, now: datetime, complete: bool, policies: Policies) -> Incidents:
+    """Take what is found on the first complete check for known before.
+
+    A server that never answers whole must not keep everybody waiting for ever: then what was found so far is known.
+    """
+    if incidents.settled_at is not None or incidents.began_at is None:
+        return incidents
+    if not complete and now - incidents.began_at < policies.config.watchdog.incomplete_for:
+        return incidents
+    known = {key: one.model_copy(update={"known_before": True}) for key, one in incidents.open.items()}
+    return incidents.model_copy(update={"open": known, "settled_at": now})
+
+
+def _the_same(closed: Closed, finding: Finding | None) -> bool:
+    """Whether nothing new is found of what was closed by hand."""
+    if finding is None:
+        return False
+    newest = finding.flow_run_ids[0] if finding.flow_run_ids else None
+    return newest == closed.newest_run and _RANK[finding.severity] <= _RANK[closed.severity]
+
+
+def _updates(before: Finding, after: Finding) -> Iterable[StepReason]:
+    if _RANK[after.severity] != _RANK[before.severity]:
+        yield "worse" if _RANK[after.severity] > _RANK[before.severity] else "better"
+    if bool(after.symptom_of) != bool(before.symptom_of):
+        yield "explained" if after.symptom_of else "freed"
+
+
+def _reopened(incident: Incident) -> Incident:
+    return incident.model_copy(
+        update={"resolved_at": None, "resolution": None, "acknowledged": None, "reopened": incident.reopened + 1}
+    )
 
 
 def _kept(finding: Finding) -> Finding:
@@ -97,12 +260,34 @@ def _kept(finding: Finding) -> Finding:
     return finding.model_copy(update={"flow_run_ids": finding.flow_run_ids[:MOST_INCIDENT_IDS]})
 
 
-def _updated(incident: Incident, finding: Finding) -> Incident:
-    """The incident as it stands now; the same while nothing but the clock has moved, so that nothing is saved."""
+def _seen(incident: Incident, finding: Finding, observation: Observation) -> Incident:
+    """The incident as it is found now; the same while nothing but the clock has moved, so that nothing is saved."""
     words = {"summary", "observed", "expected", "evidence"}
-    if finding.model_dump(exclude=words) == incident.finding.model_dump(exclude=words):
-        return incident
-    return incident.model_copy(update={"finding": finding})
+    changes: dict[str, object] = {}
+    if finding.model_dump(exclude=words) != incident.finding.model_dump(exclude=words):
+        changes["finding"] = finding
+    if incident.unseen_since is not None:
+        changes["unseen_since"] = None
+    deployment = observation.deployments.get(finding.subject.key)
+    tags, pool = (deployment.tags, deployment.work_pool) if deployment else (incident.tags, _pool(finding))
+    if (tags, pool) != (incident.tags, incident.pool):
+        changes.update(tags=tags, pool=pool)
+    return incident.model_copy(update=changes) if changes else incident
+
+
+def _pool(finding: Finding) -> str | None:
+    """The work pool that a finding about a pool or queue is about."""
+    subject = finding.subject
+    if subject.kind == "work-pool":
+        return subject.name
+    return subject.name.split("/")[0] if subject.kind == "work-queue" else None
+
+
+def _hold(finding: Finding, observation: Observation, policies: Policies) -> timedelta:
+    of_config = finding.check in ("server", "watchdog")
+    policy = policies.config if of_config else policy_for(finding, observation, policies)
+    hold: timedelta = getattr(policy, finding.check.replace("-", "_")).hold
+    return hold
 
 
 def _why_resolved(

@@ -19,8 +19,8 @@ from monitoring.config import Config, Match, Policy, Section
 from monitoring.durations import format_duration
 from monitoring.policy_tags import is_policy_tag, read_tags
 
-#: Fields of the models that are no settings: they say for what settings hold.
-_NO_SETTINGS = frozenset({"match", "rules"})
+#: Fields of the models that are no settings: lists, and what they are for.
+_NO_SETTINGS = frozenset({"match", "rules", "routes", "maintenance"})
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ class Policies:
             self._strong.update(stronger_layer)
         self._policies: dict[tuple[tuple[int, ...], tuple[str, ...]], Policy] = {}
         #: Everything but the rules applied: what concerns the watchdog as a whole.
-        self.config = Config.model_validate({**_nested(self.settings()), "rules": config.rules})
+        lists = {"rules": config.rules, "routes": config.routes, "maintenance": config.maintenance}
+        self.config = Config.model_validate({**_nested(self.settings()), **lists})
 
     def of(self, name: str, tags: tuple[str, ...] = (), pool: str | None = None) -> Policy:
         """The policy of one deployment.

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from pydantic import AwareDatetime, Field
 
-from monitoring.model import Coverage, Incident, Ledger, Observation, Query, Value
+from monitoring.alerting.values import Delivery, Event, MessageRef, Outbox, Request, Silences
+from monitoring.model import Coverage, Incident, Incidents, Ledger, Observation, Query, Value
 from monitoring.policy import Policies
 from monitoring.report import DigestReport, HealthReport, Totals
 
@@ -32,10 +33,13 @@ class SavedState(Value):
     """All that the watchdog remembers between checks."""
 
     ledger: Ledger = Ledger()
-    #: Open incidents by fingerprint.
-    incidents: Mapping[str, Incident] = Field(default_factory=dict)
+    incidents: Incidents = Incidents()
+    silences: Silences = Silences()
+    outbox: Outbox = Outbox()
     #: Closed incidents, newest first.
     closed: tuple[Incident, ...] = ()
+    #: What people have asked for at the command line. What is not there any more when it is saved was done.
+    requests: tuple[Request, ...] = ()
     #: Published artifacts by key.
     artifacts: Mapping[str, PublishedArtifact] = Field(default_factory=dict)
 
@@ -56,7 +60,7 @@ class State(Protocol):
     """Keeps what must outlive a check."""
 
     def load(self) -> tuple[SavedState, Coverage]:
-        """Read everything. A document that cannot be read is empty here, and named in the coverage.
+        """Read everything, requests included. A document that cannot be read is empty here, and named in the coverage.
 
         Raises:
             ServerProblem: The server that keeps it cannot be used.
@@ -113,8 +117,47 @@ class Channel(Protocol):
         """
 
 
+class Messenger(Protocol):
+    """One receiver of alerts. Every method raises ``DeliveryError``."""
+
+    def post(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
+        """Post a message, or reply in a thread.
+
+        Args:
+            delivery: What to say.
+            thread: The message that is replied to; None for a message of its own.
+
+        Returns:
+            Where it stands; None where messages cannot be edited.
+        """
+
+    def update(self, message: MessageRef, delivery: Delivery) -> None:
+        """Change what a message says. Done twice, it is done once."""
+
+    def find(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
+        """Look whether something was said that we do not know of; None where it was not, or that cannot be seen."""
+
+
+class Events(Protocol):
+    """Sends events to the Prefect server."""
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Send events; one with an id that was sent before changes nothing.
+
+        Raises:
+            ServerProblem: The server did not take them.
+        """
+
+
 class Ping(Protocol):
     """A dead-man's switch."""
+
+    def start(self) -> None:
+        """Say that a check has begun, so that one which never ends is noticed.
+
+        Raises:
+            DeliveryError: The switch did not answer as it should.
+        """
 
     def ping(self, report: HealthReport) -> None:
         """Say that a check has run, and whether it saw everything.

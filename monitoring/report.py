@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from monitoring.checks.server import server_finding
 from monitoring.model import (
@@ -18,6 +18,7 @@ from monitoring.model import (
     Query,
     ServerState,
     Severity,
+    Silence,
     Status,
     Value,
 )
@@ -39,6 +40,10 @@ class HealthReport(Value):
     active_runs: int
     ended_runs: int
     findings: tuple[Finding, ...] = ()
+    #: By fingerprint of what fires: the incident's id. Empty for a look by hand, which knows of none.
+    incidents: Mapping[str, str] = Field(default_factory=dict)
+    #: What nobody is told of now: silences and open maintenance windows.
+    silences: tuple[Silence, ...] = ()
 
     def with_queries(self, *queries: Query) -> HealthReport:
         """The report with more coverage; what was not seen may change its status."""
@@ -54,6 +59,7 @@ class HealthReport(Value):
         """
         parts = [self.target, self.status, str(self.deployments)]
         parts += [f"{query.name}={query.outcome}" for query in self.coverage.missing]
+        parts += [*sorted(self.incidents.values()), *map(str, self.silences)]
         for finding in self.findings:
             parts += [
                 finding.fingerprint,

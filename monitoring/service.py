@@ -7,17 +7,36 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
+from monitoring.alerting.announce import Situation, announce
+from monitoring.alerting.events import check_completed, with_events
+from monitoring.alerting.requests import done
+from monitoring.alerting.routes import route_findings
+from monitoring.alerting.values import Outbox, Trouble
 from monitoring.checks import run_checks
+from monitoring.config import Config
 from monitoring.correlate import correlate
+from monitoring.delivering import Delivering
 from monitoring.errors import DeliveryError, ServerProblem
 from monitoring.incidents import advance, still_known
 from monitoring.ledger import fold
 from monitoring.model import Coverage, Finding, Incident, Ledger, Observation, Query, Value
 from monitoring.policy import Policies
-from monitoring.ports import Artifacts, Channel, Housekeeping, Lock, Ping, Reader, SavedState, State
+from monitoring.ports import (
+    Artifacts,
+    Channel,
+    Events,
+    Housekeeping,
+    Lock,
+    Messenger,
+    Ping,
+    Reader,
+    SavedState,
+    State,
+)
 from monitoring.report import DigestReport, HealthReport, health_report, unreachable_report
 
 _log = logging.getLogger(__name__)
@@ -43,6 +62,7 @@ def assess(
     overlap: timedelta,
     known: Coverage,
     incidents: Mapping[str, Incident] | None = None,
+    troubles: Mapping[str, Trouble] | None = None,
 ) -> Assessment:
     """Look at the server once and judge: collect, fold, check, correlate, report. Saves and changes nothing.
 
@@ -54,30 +74,55 @@ def assess(
         overlap: How much of the window of ended runs the next check reads again.
         known: Coverage of what was asked before, such as the saved state.
         incidents: The open incidents by fingerprint.
+        troubles: The routes by which alerts cannot be delivered.
     """
     observation = reader.observe(now, ledger, policies)
     folded = fold(ledger, observation, overlap)
-    findings = still_known(
-        correlate(run_checks(observation, folded, policies, now), observation, folded), incidents or {}
-    )
+    found = (*run_checks(observation, folded, policies, now), *route_findings(troubles or {}, observation, policies))
+    findings = still_known(correlate(found, observation, folded), incidents or {}, observation, policies)
     report = health_report(observation, findings, known)
     return Assessment(observation=observation, ledger=folded, findings=findings, report=report)
+
+
+@dataclass(frozen=True)
+class Outlets:
+    """By what a check speaks."""
+
+    #: Gives the messenger of a route by its name; raises ``DeliveryError`` where it cannot be used.
+    messenger: Callable[[str], Messenger]
+    events: Events
+    artifacts: Artifacts
+    #: The dead-man's switch, if there is one.
+    ping: Ping | None
 
 
 def check(
     reader: Reader,
     state: State,
     lock: Lock,
-    artifacts: Artifacts,
+    outlets: Outlets,
     housekeeping: Housekeeping,
-    ping: Ping | None,
     policies: Policies,
     now: datetime,
     overlap: timedelta,
+    run_id: str,
+    elapsed: Callable[[], timedelta],
 ) -> HealthReport | None:
-    """Check the server: assess it, move the incidents, save, publish, tidy up, ping.
+    """Check the server: do what was asked, assess, move the incidents, save, tell, publish, tidy up, ping.
 
-    What was found is saved before it is published: a crash may repeat a publication and loses nothing.
+    What is to be said is saved before it is said: a crash may repeat a message and loses none.
+
+    Args:
+        reader: Reads the server.
+        state: What is remembered.
+        lock: Lets one check write at a time.
+        outlets: By what it speaks.
+        housekeeping: Removes what it left behind.
+        policies: The effective policy of each deployment.
+        now: The moment of the check.
+        overlap: As for ``assess``.
+        run_id: The check's own flow run.
+        elapsed: How long telling has taken so far, from its first call.
 
     Returns:
         The report; None when another check is running.
@@ -90,38 +135,103 @@ def check(
         with lock.hold(CHECK_PATIENCE) as held:
             if not held:
                 return None
-            report = _checked(reader, state, artifacts, housekeeping, policies, now, overlap)
+            _start(outlets.ping)
+            report = _checked(reader, state, outlets, housekeeping, policies, now, overlap, run_id, elapsed)
     except ServerProblem as problem:
-        _tell(ping, unreachable_report(policies.config.target.name, now, str(problem)))
+        _tell(outlets.ping, unreachable_report(policies.config.target.name, now, str(problem)))
         raise
-    _tell(ping, report)
+    _tell(outlets.ping, report)
     return report
 
 
 def _checked(
     reader: Reader,
     state: State,
-    artifacts: Artifacts,
+    outlets: Outlets,
     housekeeping: Housekeeping,
     policies: Policies,
     now: datetime,
     overlap: timedelta,
+    run_id: str,
+    elapsed: Callable[[], timedelta],
 ) -> HealthReport:
+    config = policies.config
     before, known = state.load()
-    seen = assess(reader, before.ledger, policies, now, overlap, known, before.incidents)
-    moved = advance(
-        before.incidents, seen.findings, seen.observation, seen.ledger, policies, seen.report.coverage.complete
+    asked = done(before.requests, before.incidents, before.silences, now)
+    seen = assess(reader, before.ledger, policies, now, overlap, known, asked.incidents.open, before.outbox.troubles)
+    complete = seen.report.coverage.complete
+    observed, ledger = seen.observation, seen.ledger
+    moved = advance(asked.incidents, before.closed, seen.findings, observed, ledger, policies, complete)
+    again = {incident.number for incident in moved.open.values()}
+    closed = tuple(one for one in (*moved.closed, *asked.closed, *before.closed) if one.number not in again)
+    silences = (*asked.silences.known, *observed.maintenance)
+    outbox = with_events(before.outbox, moved.incidents, closed, config.target.name, now)
+    situation = Situation(
+        incidents=moved.incidents,
+        closed=closed,
+        silences=silences,
+        config=config,
+        ui_url=observed.server.ui_url,
+        now=now,
+        complete=complete,
     )
-    after = before.model_copy(
-        update={"ledger": seen.ledger, "incidents": moved.open, "closed": (*moved.closed, *before.closed)}
+    after = SavedState(
+        ledger=ledger,
+        incidents=moved.incidents,
+        silences=asked.silences,
+        outbox=announce(outbox, situation),
+        closed=closed,
+        artifacts=before.artifacts,
     )
     state.save(before, after)
+    for sentence in asked.undone:
+        _log.warning("What was asked for cannot be done: %s", sentence)
+    report = seen.report.model_copy(
+        update={
+            "incidents": {key: one.id for key, one in moved.open.items() if one.firing},
+            "silences": tuple(one for one in silences if one.active(now)),
+        }
+    )
+    told = _delivered(after, state, outlets, config, now, elapsed)
     # Registered before anything else can fail: an artifact that is not in the register is never deleted.
-    published = after.model_copy(update={"artifacts": artifacts.publish_health(seen.report, after.artifacts)})
-    state.save(after, published)
+    published = told.model_copy(update={"artifacts": outlets.artifacts.publish_health(report, told.artifacts)})
+    state.save(told, published)
     tidied = published.model_copy(update={"artifacts": housekeeping.tidy(now, published.artifacts)})
     state.save(published, tidied)
-    return seen.report
+    _completed(outlets.events, report, run_id)
+    return report
+
+
+def _delivered(
+    after: SavedState, state: State, outlets: Outlets, config: Config, now: datetime, elapsed: Callable[[], timedelta]
+) -> SavedState:
+    saved = after
+
+    def save(outbox: Outbox) -> None:
+        nonlocal saved
+        changed = saved.model_copy(update={"outbox": outbox})
+        state.save(saved, changed)
+        saved = changed
+
+    Delivering(outlets.messenger, outlets.events, save, config, now, elapsed).deliver(after.outbox)
+    return saved
+
+
+def _completed(events: Events, report: HealthReport, run_id: str) -> None:
+    """Let others see that the watchdog lives. Where that fails, they see that it does not: they are to look."""
+    try:
+        events.send([check_completed(report, run_id)])
+    except ServerProblem as problem:
+        _log.warning("The event that this check is complete was not sent: %s", problem)
+
+
+def _start(ping: Ping | None) -> None:
+    if ping is None:
+        return
+    try:
+        ping.start()
+    except DeliveryError as error:
+        _log.warning("The dead-man's switch was not told that a check has begun: %s", error)
 
 
 def _tell(ping: Ping | None, report: HealthReport) -> None:
@@ -154,7 +264,8 @@ def digest(
         overlap: As for ``assess``.
         zone: The time zone in which days begin and end.
     """
-    report = assess(reader, saved.ledger, policies, now, overlap, known, saved.incidents).report
+    troubles = saved.outbox.troubles
+    report = assess(reader, saved.ledger, policies, now, overlap, known, saved.incidents.open, troubles).report
     day = now.astimezone(zone).date()
     midnights = [_midnight(day - timedelta(days=back), zone) for back in (2, 1, 0)]
     if report.server.problem is None:

@@ -1,7 +1,8 @@
 """Pings a dead-man's switch, in the conventions of healthchecks.io (https://healthchecks.io/docs/http_api/).
 
-A POST to the address says that a check has run and seen everything; one to ``address/fail`` that it has run and could
-not. The body, of which healthchecks.io keeps the first 100 kB, is the summary. When no ping comes, the switch alerts.
+A POST to ``address/start`` says that a check has begun, one to the address that it has run and seen everything, one to
+``address/fail`` that it has run and could not. The body, of which healthchecks.io keeps the first 100 kB, is the
+summary. When no ping comes, the switch alerts.
 """
 
 from __future__ import annotations
@@ -46,9 +47,20 @@ class HttpPing:
         Raises:
             DeliveryError: The switch did not answer as it should.
         """
+        self._post("" if report.coverage.complete else "/fail", health(report).encode()[:MOST_BYTES])
+
+    def start(self) -> None:
+        """Say that a check has begun: the switch then knows how long one takes, and notices one that never ends.
+
+        Raises:
+            DeliveryError: The switch did not answer as it should.
+        """
+        self._post("/start", b"")
+
+    def _post(self, suffix: str, body: bytes) -> None:
         request = Request(
-            _address(self._url, fail=not report.coverage.complete),
-            data=health(report).encode()[:MOST_BYTES],
+            _address(self._url, suffix),
+            data=body,
             headers={"Content-Type": "text/plain; charset=utf-8"},
             method="POST",
         )
@@ -79,7 +91,7 @@ class HttpPing:
             return type(getattr(error, "reason", error)).__name__
 
 
-def _address(url: str, *, fail: bool) -> str:
+def _address(url: str, suffix: str) -> str:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and url.isascii() and url.isprintable()
@@ -90,7 +102,7 @@ def _address(url: str, *, fail: bool) -> str:
             "the ping's address is none: put one that begins with https:// into WATCHDOG_PING_URL or the Secret block",
             permanent=True,
         )
-    return parts._replace(path=parts.path.rstrip("/") + "/fail").geturl() if fail else url
+    return parts._replace(path=parts.path.rstrip("/") + suffix).geturl() if suffix else url
 
 
 def _refused(status: int) -> DeliveryError:

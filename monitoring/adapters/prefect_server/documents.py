@@ -69,13 +69,23 @@ class Documents:
         """Return a document's body, None when there is no such document."""
         return self.read_all([name]).get(name)
 
-    def read_all(self, names: Iterable[str]) -> dict[str, str]:
+    def read_all(self, names: Iterable[str], prefix: str | None = None) -> dict[str, str]:
         """Return the bodies of those of the named documents that exist, in one request.
 
         Args:
             names: At most as many as the server gives in one answer; 200, unless it was set up otherwise.
+            prefix: Of documents whose names begin so, too, the first page in a second request.
         """
-        return {row.name: row.body for row in self._rows(names)}
+        rows = self._rows(names)
+        if prefix is not None:
+            more = [
+                row
+                for row in self._filter({"block_documents": {"name": {"like_": prefix}}})
+                if row.name.startswith(prefix)
+            ]
+            self._ids |= {row.name: row.id for row in more}
+            rows += more
+        return {row.name: row.body for row in rows}
 
     def names(self) -> list[str]:
         """Return the names of all documents, sorted. The server sends their bodies along: not for every check."""

@@ -1,9 +1,11 @@
 """What the watchdog remembers between checks, as documents on the monitored server.
 
 One document per concern and rate of change, so that a write is small: ``ledger``, ``incidents`` (the open ones),
-``artifacts`` (what was published) and ``closed-YYYY-MM`` (incidents by the month, UTC, in which they were resolved).
-Each is JSON: ``{"schema": 2, "data": ...}``. The ledger's data are packed (see ``pack``): it grows with the number of
-deployments, every check writes it, and the time that a server takes to save a document goes with its length.
+``silences``, ``outbox`` (what is to be said), ``artifacts`` (what was published) and ``closed-YYYY-MM`` (incidents by
+the month, UTC, in which they were resolved). What people ask for is a document each, ``request-...``, which the check
+deletes when it is done. Each is JSON: ``{"schema": 3, "data": ...}``. The ledger's data are packed (see ``pack``): it
+grows with the number of deployments, every check writes it, and the time that a server takes to save a document goes
+with its length.
 
 Reading never writes, so a digest and a person at a terminal may read without the lock. A document that cannot be
 understood is reported by every reader, and set aside by the next check that saves; it is never overwritten.
@@ -22,12 +24,16 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from monitoring.adapters.prefect_server.documents import SLUG, Documents, aside
+from monitoring.alerting.values import Outbox, Request, Silences
 from monitoring.config import State as Settings
 from monitoring.errors import StateError
-from monitoring.model import Coverage, Incident, Ledger, Query
+from monitoring.model import Coverage, Incident, Incidents, Ledger, Query
 from monitoring.ports import PublishedArtifact, SavedState
 
 T = TypeVar("T")
+
+#: How the names of documents begin that there is more than one of.
+CLOSED, REQUEST = "closed-", "request-"
 
 #: Takes a document's data from one schema to the next: ``(document's name, data) -> data``.
 Migration = Callable[[str, Any], Any]
@@ -55,12 +61,32 @@ def packed_ledger(name: str, data: Any) -> Any:
     return pack(data) if name == "ledger" else data
 
 
+def numbered_incidents(name: str, data: Any) -> Any:
+    """Return a document's data as they are written since schema 3: open incidents with their numbers.
+
+    What was open before nobody was told of; it is known, and no news.
+    """
+    if name == "incidents":
+        numbered = {
+            key: {**one, "number": number, "fired_at": one["opened_at"], "known_before": True}
+            for number, (key, one) in enumerate(data.items(), start=1)
+        }
+        began = min((one["opened_at"] for one in data.values()), default=None)
+        return {"open": numbered, "next_number": len(numbered) + 1, "began_at": began, "settled_at": began}
+    if name.startswith(CLOSED):
+        return [{**one, "fired_at": one["opened_at"]} for one in data]
+    return data
+
+
 #: In order: the first goes from schema 1 to 2. The schema that is written is one more than there are.
-MIGRATIONS: tuple[Migration, ...] = (packed_ledger,)
+MIGRATIONS: tuple[Migration, ...] = (packed_ledger, numbered_incidents)
 
 #: Validates the ledger's data.
 LEDGER: TypeAdapter[Ledger] = TypeAdapter(Annotated[Ledger, BeforeValidator(unpack)])
-_INCIDENTS = TypeAdapter(dict[str, Incident])
+INCIDENTS = TypeAdapter(Incidents)
+_SILENCES = TypeAdapter(Silences)
+_OUTBOX = TypeAdapter(Outbox)
+_ASKED = TypeAdapter(tuple[Request, ...])
 _ARTIFACTS = TypeAdapter(dict[str, PublishedArtifact])
 _CLOSED = TypeAdapter(tuple[Incident, ...])
 
@@ -119,7 +145,7 @@ def encode(data: Any, migrations: tuple[Migration, ...] = MIGRATIONS) -> str:
 
 def month(moment: datetime) -> str:
     """Return the name of the document for incidents that were resolved then."""
-    return f"closed-{moment.astimezone(timezone.utc):%Y-%m}"
+    return f"{CLOSED}{moment.astimezone(timezone.utc):%Y-%m}"
 
 
 def recent_months(now: datetime) -> list[str]:
@@ -146,9 +172,13 @@ def newest_first(incidents: Iterable[Incident]) -> tuple[Incident, ...]:
     """Put closed incidents in order, each of them once.
 
     The same incident is closed again by the next check when this one is stopped before it forgets that the incident
-    is open; what was said last counts.
+    is open, or when it came back; what was said last counts.
     """
-    each = {(incident.finding.fingerprint, incident.opened_at): incident for incident in incidents}
+    each: dict[tuple[str, datetime], Incident] = {}
+    for incident in incidents:
+        key = (incident.finding.fingerprint, incident.opened_at)
+        if key not in each or _closed_at(each[key]) <= _closed_at(incident):
+            each[key] = incident
     return tuple(sorted(each.values(), key=lambda i: (_closed_at(i), i.finding.fingerprint), reverse=True))
 
 
@@ -189,7 +219,8 @@ class BlockState:
         """
         recent = recent_months(self._now)
         expired = [name for name in expired_months(self._now, self._settings.keep_incidents) if name not in recent]
-        bodies = self._documents.read_all(["ledger", "incidents", "artifacts", *recent, *expired])
+        single = ["ledger", "incidents", "silences", "outbox", "artifacts"]
+        bodies = self._documents.read_all([*single, *recent, *expired], prefix=REQUEST)
         self._expired = [name for name in expired if name in bodies]
         self._broken.clear()
         queries: list[Query] = []
@@ -205,13 +236,31 @@ class BlockState:
                 queries.append(Query(name=f"state-{name}", outcome="partial", detail=detail))
                 return empty
 
+        incidents = read("incidents", INCIDENTS, Incidents())
+        closed = newest_first(incident for name in recent for incident in read(name, _CLOSED, ()))
+        outbox = read("outbox", _OUTBOX, Outbox())
+        asked = [request for name in sorted(bodies) if name.startswith(REQUEST) for request in read(name, _ASKED, ())]
+        # One that came back is open, whatever the month says in which it was closed.
+        again = {incident.number for incident in incidents.open.values() if incident.number}
         state = SavedState(
             ledger=read("ledger", LEDGER, Ledger()),
-            incidents=read("incidents", _INCIDENTS, {}),
+            incidents=self._with_a_past(incidents, closed, outbox),
+            silences=read("silences", _SILENCES, Silences()),
+            outbox=outbox,
+            requests=tuple(asked),
             artifacts=read("artifacts", _ARTIFACTS, {}),
-            closed=newest_first(incident for name in recent for incident in read(name, _CLOSED, ())),
+            closed=tuple(incident for incident in closed if incident.number not in again),
         )
         return state, Coverage(queries=tuple(queries) or (Query(name="state", outcome="complete"),))
+
+    def _with_a_past(self, incidents: Incidents, closed: Iterable[Incident], outbox: Outbox) -> Incidents:
+        """Give no number twice, and take no problem for known before, though the document that says so was lost."""
+        told = (member.number for notice in outbox.notices for member in notice.members)
+        used = max((*(one.number for one in closed), *told), default=0)
+        changes: dict[str, object] = {"next_number": max(incidents.next_number, used + 1)}
+        if outbox.summarised and incidents.settled_at is None:
+            changes.update(began_at=self._now, settled_at=self._now)
+        return incidents.model_copy(update=changes)
 
     def save(self, before: SavedState, after: SavedState) -> None:
         """Write the documents that differ, and delete the closed months that have expired.
@@ -227,10 +276,18 @@ class BlockState:
         # We may be stopped between any two writes. What follows from something else is written before it, so that the
         # next check does the rest again: an incident is filed as closed before it leaves the open ones, and both
         # before the ledger, whose cursor says which ended runs need not be looked at any more.
+        # What is to be said follows from the incidents, and what was asked for is deleted when all is done.
         self._file(before.closed, after.closed)
-        self._write("incidents", dict(before.incidents), dict(after.incidents))
+        self._write("silences", before.silences, after.silences)
+        self._write("incidents", before.incidents, after.incidents)
+        self._write("outbox", before.outbox, after.outbox)
         self._write("artifacts", dict(before.artifacts), dict(after.artifacts))
         self._write("ledger", before.ledger, after.ledger)
+        for name in sorted(
+            {request.name for request in before.requests} - {request.name for request in after.requests}
+        ):
+            self._confirm()
+            self._documents.delete(name)
         self._broken.clear()
         while self._expired:
             self._confirm()

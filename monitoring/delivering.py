@@ -1,0 +1,124 @@
+"""Says what is in the outbox: noted before it is sent and after, in its order, no route in another's way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from monitoring.alerting import outbox as noted
+from monitoring.alerting.events import undelivered
+from monitoring.alerting.values import Delivery, MessageRef, Outbox
+from monitoring.config import Config
+from monitoring.errors import DeliveryError, ServerProblem
+from monitoring.ports import Events, Messenger
+
+_log = logging.getLogger(__name__)
+
+#: The events that one request carries; a server's own limit is on their size.
+MOST_EVENTS = 50
+
+
+class Delivering:
+    """One check's turn at the outbox."""
+
+    def __init__(
+        self,
+        messenger: Callable[[str], Messenger],
+        events: Events,
+        save: Callable[[Outbox], None],
+        config: Config,
+        now: datetime,
+        elapsed: Callable[[], timedelta],
+    ) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            messenger: Gives the messenger of a route by its name; raises ``DeliveryError`` where it cannot be used.
+            events: Sends events.
+            save: Saves the outbox; what it raises ends the turn, and nothing is lost.
+            config: Routes, and how long the turn may take.
+            now: The time of the check.
+            elapsed: How long the turn has taken so far.
+        """
+        self._messenger = messenger
+        self._events = events
+        self._save = save
+        self._config = config
+        self._now = now
+        self._elapsed = elapsed
+
+    def deliver(self, outbox: Outbox) -> Outbox:
+        """Say what is due, and return what is left; it is saved.
+
+        Raises:
+            LockLost: Another check took over; nothing more was sent.
+            ServerProblem: The outbox cannot be saved.
+        """
+        outbox = self._send_events(outbox)
+        blocked: set[str] = set()
+        for delivery_id in [delivery.id for delivery in outbox.queue if delivery.kind != "event"]:
+            delivery = next((one for one in outbox.queue if one.id == delivery_id), None)
+            if delivery is None or delivery.route in blocked:
+                continue
+            if not noted.due(delivery, self._now) or self._elapsed() >= self._config.alerts.budget:
+                # What comes after it on the same route would overtake it.
+                blocked.add(delivery.route)
+                continue
+            outbox = self._say(outbox, delivery)
+            if any(one.id == delivery_id for one in outbox.queue):
+                blocked.add(delivery.route)
+        return outbox
+
+    def _send_events(self, outbox: Outbox) -> Outbox:
+        waiting = [delivery for delivery in outbox.queue if delivery.kind == "event"]
+        while waiting:
+            part, waiting = waiting[:MOST_EVENTS], waiting[MOST_EVENTS:]
+            try:
+                self._events.send(undelivered(part))
+            except ServerProblem as problem:
+                _log.warning("Events were not sent, and are sent with the next check: %s", problem)
+                return outbox
+            outbox = noted.all_sent(outbox, part)
+            self._save(outbox)
+        return outbox
+
+    def _say(self, outbox: Outbox, delivery: Delivery) -> Outbox:
+        notice = next((one for one in outbox.notices if one.number == delivery.notice), None)
+        message = notice.message if notice else None
+        if delivery.kind != "post" and message is None:
+            # What it would have changed or replied to was never posted, or its receiver has no such thing.
+            delivery = delivery.model_copy(update={"kind": "post"})
+        try:
+            messenger = self._messenger(delivery.route)
+            if delivery.kind == "update" and message is not None:
+                messenger.update(message, delivery)
+                outbox = noted.sent(outbox, delivery, None)
+            else:
+                outbox, delivery, stands = self._posted(outbox, delivery, message, messenger)
+                outbox = noted.sent(outbox, delivery, stands)
+        except DeliveryError as error:
+            _log.warning("An alert for the route %s was not delivered: %s", delivery.route, error)
+            outbox = noted.failed(
+                outbox,
+                delivery,
+                str(error),
+                self._now,
+                self._config,
+                permanent=error.permanent,
+                doubtful=error.doubtful,
+                retry_after=error.retry_after,
+            )
+        self._save(outbox)
+        return outbox
+
+    def _posted(
+        self, outbox: Outbox, delivery: Delivery, message: MessageRef | None, messenger: Messenger
+    ) -> tuple[Outbox, Delivery, MessageRef | None]:
+        """Post, or reply in a thread; what may have been said before is looked for first."""
+        thread = message if delivery.kind == "reply" else None
+        if delivery.doubtful and (found := messenger.find(delivery, thread)):
+            return outbox, delivery, found
+        outbox = noted.sending(outbox, delivery)
+        self._save(outbox)
+        return outbox, delivery, messenger.post(delivery, thread)
