@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
+from monitoring.adapters.notification_block import NotificationBlock
+from monitoring.adapters.prefect_server.events import PrefectEvents
+from monitoring.adapters.slack.bot import SlackBot
+from monitoring.adapters.slack.webhook import SlackWebhook
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from monitoring.adapters.config_source import load_policies
 from monitoring.adapters.ping import HttpPing
-from monitoring.adapters.prefect_server.api import open_api
+from monitoring.adapters.prefect_server.api import Api, open_api
 from monitoring.adapters.prefect_server.artifacts import PrefectArtifacts
 from monitoring.adapters.prefect_server.documents import Documents
 from monitoring.adapters.prefect_server.failing import failed
@@ -22,11 +27,14 @@ from monitoring.adapters.prefect_server.pushed import pushed_reader
 from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
 from monitoring.adapters.prefect_server.secrets import read_secret
 from monitoring.adapters.prefect_server.state import BlockState
-from monitoring.errors import ConfigError, WatchdogError
+from monitoring.config import DEFAULT_ROUTE, Config, Receiver
+from monitoring.errors import ConfigError, DeliveryError, ServerProblem, WatchdogError
 from monitoring.flow_parameters import PolicyChanges, parameters
 from monitoring.model import CHECK_FLOW
+from monitoring.ports import Messenger
 from monitoring.redact import Redactor
 from monitoring.render.words import headline
+from monitoring.service import Outlets
 from monitoring.service import check as run_check
 
 
@@ -52,16 +60,22 @@ def check(overrides: PolicyChanges | None = None) -> Any:
                 # A dead-man's switch that is not told speaks up by itself; the check goes on.
                 log.warning("The dead-man's switch cannot be told: %s", error)
                 url = None
+            outlets = Outlets(
+                messenger=partial(_messenger, api, config),
+                events=PrefectEvents(api),
+                artifacts=PrefectArtifacts(api, run_id),
+                ping=HttpPing(url, config.ping) if url else None,
+            )
             report = run_check(
                 reader=ServerReader(api, config, Redactor(config.redact.patterns).redact),
                 state=BlockState(Documents(api), config.state, now, lock.confirm),
                 lock=lock,
-                artifacts=PrefectArtifacts(api, run_id),
+                outlets=outlets,
                 housekeeping=PrefectHousekeeping(api, config.state, run_id),
-                ping=HttpPing(url, config.ping) if url else None,
                 policies=policies,
                 now=now,
                 overlap=OVERLAP,
+                run_id=run_id,
             )
     except WatchdogError as error:
         log.error("%s", error)
@@ -69,3 +83,38 @@ def check(overrides: PolicyChanges | None = None) -> Any:
     message = "Another check is running" if report is None else headline(report)
     log.info("%s", message)
     return Completed(message=message)
+
+
+def _messenger(api: Api, config: Config, route: str) -> Messenger:
+    """The messenger of a route.
+
+    Raises:
+        DeliveryError: The route has none, or its secret is missing.
+    """
+    # A route that was taken out of the configuration leaves what it had to say to the default.
+    receiver = config.receiver(route) or config.receiver(DEFAULT_ROUTE) or Receiver()
+    try:
+        if receiver.block:
+            return NotificationBlock(receiver.block)
+        if receiver.webhook_secret:
+            address = read_secret(api, receiver.webhook_secret, None, os.environ)
+            if address:
+                return SlackWebhook(address, config.slack, receiver)
+            raise DeliveryError(
+                f"there is no Secret block {receiver.webhook_secret!r}: make it, with the webhook's address in it",
+                permanent=True,
+            )
+        token = read_secret(api, config.slack.token_secret, "WATCHDOG_SLACK_TOKEN", os.environ)
+    except ConfigError as error:
+        raise DeliveryError(str(error), permanent=True) from None
+    except ServerProblem as problem:
+        raise DeliveryError(f"the route's secret cannot be read: {problem}", permanent=False) from None
+    if not receiver.channel:
+        raise DeliveryError(f"the route {route} leads nowhere: set slack.channel or alerts.default", permanent=True)
+    if not token:
+        raise DeliveryError(
+            "there is no Slack token: set WATCHDOG_SLACK_TOKEN or make a Secret block named "
+            f"{config.slack.token_secret!r}",
+            permanent=True,
+        )
+    return SlackBot(token, config.slack, receiver)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from monitoring.alerting import outbox as noted
 from monitoring.alerting.events import undelivered
@@ -29,7 +30,7 @@ class Delivering:
         save: Callable[[Outbox], None],
         config: Config,
         now: datetime,
-        elapsed: Callable[[], timedelta],
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is sent yet.
 
@@ -39,14 +40,15 @@ class Delivering:
             save: Saves the outbox; what it raises ends the turn, and nothing is lost.
             config: Routes, and how long the turn may take.
             now: The time of the check.
-            elapsed: How long the turn has taken so far.
+            timer: Seconds on a clock that only runs forward; another one in tests.
         """
         self._messenger = messenger
         self._events = events
         self._save = save
         self._config = config
         self._now = now
-        self._elapsed = elapsed
+        self._timer = timer
+        self._until = timer() + config.alerts.budget.total_seconds()
 
     def deliver(self, outbox: Outbox) -> Outbox:
         """Say what is due, and return what is left; it is saved.
@@ -61,7 +63,7 @@ class Delivering:
             delivery = next((one for one in outbox.queue if one.id == delivery_id), None)
             if delivery is None or delivery.route in blocked:
                 continue
-            if not noted.due(delivery, self._now) or self._elapsed() >= self._config.alerts.budget:
+            if not noted.due(delivery, self._now) or self._timer() >= self._until:
                 # What comes after it on the same route would overtake it.
                 blocked.add(delivery.route)
                 continue

@@ -106,7 +106,6 @@ def check(
     now: datetime,
     overlap: timedelta,
     run_id: str,
-    elapsed: Callable[[], timedelta],
 ) -> HealthReport | None:
     """Check the server: do what was asked, assess, move the incidents, save, tell, publish, tidy up, ping.
 
@@ -122,7 +121,6 @@ def check(
         now: The moment of the check.
         overlap: As for ``assess``.
         run_id: The check's own flow run.
-        elapsed: How long telling has taken so far, from its first call.
 
     Returns:
         The report; None when another check is running.
@@ -136,7 +134,7 @@ def check(
             if not held:
                 return None
             _start(outlets.ping)
-            report = _checked(reader, state, outlets, housekeeping, policies, now, overlap, run_id, elapsed)
+            report = _checked(reader, state, outlets, housekeeping, policies, now, overlap, run_id)
     except ServerProblem as problem:
         _tell(outlets.ping, unreachable_report(policies.config.target.name, now, str(problem)))
         raise
@@ -153,7 +151,6 @@ def _checked(
     now: datetime,
     overlap: timedelta,
     run_id: str,
-    elapsed: Callable[[], timedelta],
 ) -> HealthReport:
     config = policies.config
     before, known = state.load()
@@ -192,7 +189,7 @@ def _checked(
             "silences": tuple(one for one in silences if one.active(now)),
         }
     )
-    told = _delivered(after, state, outlets, config, now, elapsed)
+    told = _delivered(after, state, outlets, config, now)
     # Registered before anything else can fail: an artifact that is not in the register is never deleted.
     published = told.model_copy(update={"artifacts": outlets.artifacts.publish_health(report, told.artifacts)})
     state.save(told, published)
@@ -202,9 +199,7 @@ def _checked(
     return report
 
 
-def _delivered(
-    after: SavedState, state: State, outlets: Outlets, config: Config, now: datetime, elapsed: Callable[[], timedelta]
-) -> SavedState:
+def _delivered(after: SavedState, state: State, outlets: Outlets, config: Config, now: datetime) -> SavedState:
     saved = after
 
     def save(outbox: Outbox) -> None:
@@ -213,7 +208,7 @@ def _delivered(
         state.save(saved, changed)
         saved = changed
 
-    Delivering(outlets.messenger, outlets.events, save, config, now, elapsed).deliver(after.outbox)
+    Delivering(outlets.messenger, outlets.events, save, config, now).deliver(after.outbox)
     return saved
 
 

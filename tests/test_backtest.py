@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from io import StringIO
@@ -29,7 +29,7 @@ from monitoring.backtest import (
 )
 from monitoring.incidents import advance
 from monitoring.ledger import fold
-from monitoring.model import CheckName, Deployment, Incident, Ledger, ServerState
+from monitoring.model import CheckName, Deployment, Incident, Incidents, Ledger, ServerState
 from monitoring.policy import Policies
 from monitoring.render import terminal
 from monitoring.render.backtest import backtest as rendered
@@ -255,7 +255,7 @@ def test_two_configurations_are_told_apart() -> None:
 def stepped(seen: History, rules: Policies) -> set[tuple[str, datetime, datetime | None, str | None]]:
     """The same, the long way: the whole server at every single moment."""
     ledger = Ledger()
-    open_: Mapping[str, Incident] = {}
+    open_ = Incidents()
     closed: list[Incident] = []
     runs = [one for mine in seen.runs.values() for one in mine]
     before, at = seen.since - WARM_UP, seen.since
@@ -277,12 +277,13 @@ def stepped(seen: History, rules: Policies) -> set[tuple[str, datetime, datetime
         }
         observation = observation_at(seen, there, ledger, at, before, ended, rules)
         ledger = fold(ledger, observation, timedelta(0))
-        moved = advance(open_, judged(observation, ledger, rules), observation, ledger, rules, complete=True)
-        open_ = moved.open
+        moved = advance(open_, (), judged(observation, ledger, rules), observation, ledger, rules, complete=True)
+        open_ = moved.incidents
         closed += moved.closed
         before, at = at, at + EVERY
     return {
-        (one.finding.fingerprint, one.opened_at, one.resolved_at, one.resolution) for one in (*closed, *open_.values())
+        (one.finding.fingerprint, one.opened_at, one.resolved_at, one.resolution)
+        for one in (*closed, *open_.open.values())
     }
 
 

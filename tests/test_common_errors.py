@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from monitoring.incidents import advance
 from monitoring.ledger import fold
-from monitoring.model import Finding, FlowRun, Ledger, Observation
+from monitoring.model import Finding, FlowRun, Incidents, Ledger, Observation
 from tests.support.builders import NOW, OVERLAP, deployment, found, hours, minutes, names, observation, policies, run
 
 MESSAGE = "Flow run encountered an exception: ConnectError: no answer from 10.0.0.{}, tried {} times"
@@ -131,17 +131,19 @@ def test_many_deployments_are_counted_and_the_owner_is_told_where_it_is_one() ->
 def test_the_problem_stays_one_until_fewer_than_three_fail_and_is_then_cleared() -> None:
     first = seen(*(failed(f"etl/{n}", minutes(10 * n)) for n in (1, 2, 3)))
     ledger = fold(Ledger(), first, OVERLAP)
-    opened = advance({}, found(first), first, ledger, policies(), True)
+    opened = advance(Incidents(), (), found(first), first, ledger, policies(), True)
     days_later = first.model_copy(update={"at": NOW + timedelta(days=3), "ended": ()})
-    still = advance(opened.open, found(days_later, ledger), days_later, ledger, policies(), True)
+    still = advance(opened.incidents, (), found(days_later, ledger), days_later, ledger, policies(), True)
 
     assert len(opened.transitions) == 4
     assert still.transitions == ()
 
     over = days_later.model_copy(update={"ended": (run("COMPLETED", "good", of="etl/1", since=NOW + hours(1)),)})
     after = fold(ledger, over, OVERLAP)
-    moved = advance(still.open, found(over, ledger), over, after, policies(), True)
-    reasons = {move.incident.finding.subject.kind: move.reason for move in moved.transitions}
+    moved = advance(still.incidents, (), found(over, ledger), over, after, policies(), True)
+    reasons = {
+        move.incident.finding.subject.kind: move.step.reason for move in moved.transitions if move.step.to == "resolved"
+    }
 
     assert reasons == {"error": "cleared", "deployment": "succeeded"}
     assert sorted(incident.finding.subject.name for incident in moved.open.values()) == ["etl/2", "etl/3"]

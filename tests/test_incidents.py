@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,18 @@ from monitoring.checks import run_checks
 from monitoring.correlate import correlate
 from monitoring.incidents import Moved, advance, still_known
 from monitoring.ledger import fold
-from monitoring.model import CHECK_FLOW, FlowRun, Heartbeats, Incident, Ledger, Observation, OwnRuns, Vitals
+from monitoring.model import (
+    CHECK_FLOW,
+    Finding,
+    FlowRun,
+    Heartbeats,
+    Incident,
+    Incidents,
+    Ledger,
+    Observation,
+    OwnRuns,
+    Vitals,
+)
 from tests.support.builders import NOW, OVERLAP, deployment, hours, minutes, observation, policies, run
 
 
@@ -21,18 +32,29 @@ class Watch:
 
     def __init__(self, **settings: Any) -> None:
         self.ledger = Ledger()
-        self.open: Mapping[str, Incident] = {}
+        self.incidents = Incidents()
+        self.closed: tuple[Incident, ...] = ()
         self.policies = policies(**settings)
+
+    def judged(self, seen: Observation) -> tuple[Finding, ...]:
+        findings = correlate(run_checks(seen, self.ledger, self.policies, seen.at), seen, self.ledger)
+        return still_known(findings, self.open, seen, self.policies)
+
+    def moved(self, findings: Iterable[Finding], seen: Observation, complete: bool = True) -> Moved:
+        return advance(self.incidents, self.closed, findings, seen, self.ledger, self.policies, complete)
 
     def check(self, seen: Observation, complete: bool = True) -> Moved:
         self.ledger = fold(self.ledger, seen, OVERLAP)
-        findings = correlate(run_checks(seen, self.ledger, self.policies, seen.at), seen, self.ledger)
-        moved = advance(self.open, findings, seen, self.ledger, self.policies, complete)
-        self.open = moved.open
+        moved = self.moved(self.judged(seen), seen, complete)
+        self.incidents, self.closed = moved.incidents, (*moved.closed, *self.closed)
         return moved
 
+    @property
+    def open(self) -> Mapping[str, Incident]:
+        return self.incidents.open
+
     def moves(self, seen: Observation, complete: bool = True) -> list[tuple[str, str]]:
-        return [(move.to, move.reason) for move in self.check(seen, complete).transitions]
+        return [(move.step.to, move.step.reason) for move in self.check(seen, complete).transitions]
 
 
 def at(offset: timedelta, *runs: FlowRun, **fields: Any) -> Observation:
@@ -68,9 +90,11 @@ def test_a_failure_ends_with_a_reason(later: Observation, reason: str) -> None:
     watch = Watch()
     watch.check(at(minutes(0), FAILED))
 
-    resolved = [move for move in watch.check(later).transitions if move.to == "resolved"]
+    resolved = [move for move in watch.check(later).transitions if move.step.to == "resolved"]
 
-    assert [(move.reason, move.incident.resolution, move.at) for move in resolved] == [(reason, reason, later.at)]
+    assert [(move.step.reason, move.incident.resolution, move.step.at) for move in resolved] == [
+        (reason, reason, later.at)
+    ]
 
 
 def test_a_check_that_was_turned_off_says_so() -> None:
@@ -121,10 +145,10 @@ def test_a_lost_memory_resolves_nothing() -> None:
     watch = Watch()
     watch.check(at(minutes(0), FAILED))
 
-    moved = advance(watch.open, (), at(minutes(5)), Ledger(), watch.policies, complete=True)
+    moved = advance(watch.incidents, (), (), at(minutes(5)), Ledger(), watch.policies, complete=True)
 
     assert moved.transitions == ()
-    assert moved.open == watch.open
+    assert moved.open.keys() == watch.open.keys()
 
 
 def test_a_problem_that_can_no_longer_be_judged_stays_one() -> None:
@@ -134,10 +158,14 @@ def test_a_problem_that_can_no_longer_be_judged_stays_one() -> None:
     (opened,) = watch.check(at(minutes(0), dead, heartbeats={"run": silent})).open.values()
 
     forgotten = at(minutes(5), dead)
-    findings = still_known(run_checks(forgotten, watch.ledger, watch.policies, forgotten.at), watch.open)
+    findings = still_known(
+        run_checks(forgotten, watch.ledger, watch.policies, forgotten.at), watch.open, forgotten, watch.policies
+    )
 
     assert [(f.check, f.severity, f.since) for f in findings] == [("zombie", "critical", opened.finding.since)]
-    assert advance(watch.open, findings, forgotten, watch.ledger, watch.policies, complete=True).transitions == ()
+    assert (
+        advance(watch.incidents, (), findings, forgotten, watch.ledger, watch.policies, complete=True).transitions == ()
+    )
 
 
 def test_a_zombie_stays_one_while_no_events_arrive() -> None:
@@ -146,12 +174,10 @@ def test_a_zombie_stays_one_while_no_events_arrive() -> None:
     (opened,) = watch.check(at(minutes(0), dead, heartbeats={"run": beats})).open.values()
 
     deaf = at(hours(1), dead, heartbeats={"run": beats}, vitals=Vitals(unheard=run("COMPLETED", since=NOW)))
-    findings = still_known(run_checks(deaf, watch.ledger, watch.policies, deaf.at), watch.open)
+    findings = watch.judged(deaf)
 
     assert [(f.severity, f.unknown) for f in findings if f.check == "zombie"] == [("critical", True)]
-    assert advance(watch.open, findings, deaf, watch.ledger, watch.policies, complete=True).open.keys() == {
-        opened.finding.fingerprint
-    }
+    assert watch.moved(findings, deaf).open.keys() == {opened.finding.fingerprint}
 
 
 def test_nothing_is_saved_while_only_the_clock_moves() -> None:
@@ -184,7 +210,9 @@ def test_whatever_happens_each_incident_opens_once_and_ends_once(events: list[tu
         moved = watch.check(observation(*runs, at=now), complete)
         for move in moved.transitions:
             fingerprint = move.incident.finding.fingerprint
-            if move.to == "firing":
+            if move.step.to == "updated":
+                assert fingerprint in running
+            elif move.step.to == "firing":
                 assert fingerprint not in running
                 running.add(fingerprint)
             else:
@@ -201,7 +229,7 @@ def test_an_incident_of_a_deployment_that_its_owners_take_out_of_the_watch_ends_
     watch.check(observation(run("FAILED")))
     off = observation(run("FAILED"), deployments=[deployment(tags=("watchdog:off",))])
 
-    assert [(move.to, move.reason) for move in watch.check(off).transitions] == [("resolved", "disabled")]
+    assert [(move.step.to, move.step.reason) for move in watch.check(off).transitions] == [("resolved", "disabled")]
 
 
 def test_owners_say_who_looks_and_how_bad_it_is() -> None:

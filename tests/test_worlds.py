@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from monitoring.incidents import advance
 from monitoring.ledger import fold
-from monitoring.model import Coverage, Finding, FlowRun, Ledger, Observation
+from monitoring.model import Coverage, Finding, FlowRun, Incidents, Ledger, Observation
 from monitoring.render import markdown, slack, table
 from monitoring.render.json import check_json
 from monitoring.report import DigestReport, health_report
@@ -100,15 +100,15 @@ def test_a_shift_of_every_time_changes_nothing(seen: Observation, shift: int) ->
 def test_an_incomplete_answer_never_resolves(before: Observation, after: Observation, missing: set[str]) -> None:
     rules = policies()
     ledger = fold(Ledger(), before, OVERLAP)
-    opened = advance({}, found(before), before, ledger, rules, complete=True).open
+    opened = advance(Incidents(), (), found(before), before, ledger, rules, complete=True).incidents
     part = after.model_copy(update={"coverage": partly(after.coverage, sorted(missing)), "at": NOW + minutes(5)})
     report = health_report(part, (), Coverage())
     moved = advance(
-        opened, found(part, ledger), part, fold(ledger, part, OVERLAP), rules, complete=report.coverage.complete
+        opened, (), found(part, ledger), part, fold(ledger, part, OVERLAP), rules, complete=report.coverage.complete
     )
 
-    assert set(moved.open) >= set(opened)
-    assert [move for move in moved.transitions if move.to == "resolved"] == []
+    assert set(moved.open) >= set(opened.open)
+    assert [move for move in moved.transitions if move.step.to == "resolved"] == []
 
 
 START = NOW - timedelta(hours=10)

@@ -16,6 +16,7 @@ from monitoring.model import (
     Deployment,
     Finding,
     FlowRun,
+    Incidents,
     Ledger,
     Observation,
     OwnRuns,
@@ -268,9 +269,9 @@ def resolved(before: Observation, after: Observation, **settings: Any) -> list[s
     def judged(observed: Observation, **changed: Any) -> Any:
         return run_checks(observed, Ledger(), policies(**changed), NOW)
 
-    opened = advance({}, judged(before), before, Ledger(), policies(), complete=True).open
-    moved = advance(opened, judged(after, **settings), after, Ledger(), policies(**settings), complete=True)
-    return [move.reason for move in moved.transitions if move.to == "resolved"]
+    opened = advance(Incidents(), (), judged(before), before, Ledger(), policies(), complete=True).incidents
+    moved = advance(opened, (), judged(after, **settings), after, Ledger(), policies(**settings), complete=True)
+    return [move.step.reason for move in moved.transitions if move.step.to == "resolved"]
 
 
 def test_what_is_over_has_its_reason() -> None:
@@ -286,9 +287,9 @@ def test_what_is_over_has_its_reason() -> None:
 
 def test_what_only_shows_now_began_when_it_was_first_seen() -> None:
     first = with_tags("watchdog:oof")
-    opened = advance({}, checked(first), first, Ledger(), policies(), complete=True).open
+    opened = advance(Incidents(), (), checked(first), first, Ledger(), policies(), complete=True).open
     later = first.model_copy(update={"at": NOW + hours(1)})
-    (finding,) = still_known(checked(later), opened)
+    (finding,) = still_known(checked(later), opened, later, policies())
 
     assert finding.since == NOW
 

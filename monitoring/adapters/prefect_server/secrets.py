@@ -11,13 +11,13 @@ from monitoring.errors import BadAnswer, ConfigError
 _NOT_FOUND = 404
 
 
-def read_secret(api: Api, block: str, variable: str, environ: Mapping[str, str]) -> str | None:
+def read_secret(api: Api, block: str, variable: str | None, environ: Mapping[str, str]) -> str | None:
     """Read a secret; the environment goes before the block.
 
     Args:
         api: The server that has the block.
         block: Name of a Secret block.
-        variable: Name of the environment variable.
+        variable: Name of the environment variable; None where only the block can have it.
         environ: The environment's variables.
 
     Returns:
@@ -27,7 +27,7 @@ def read_secret(api: Api, block: str, variable: str, environ: Mapping[str, str])
         ConfigError: The block holds something that is no text.
         ServerProblem: The server cannot be asked.
     """
-    if value := environ.get(variable, "").strip():
+    if variable and (value := environ.get(variable, "").strip()):
         return value
     try:
         document = api.get(

@@ -10,7 +10,7 @@ from prefect.server.schemas.schedules import IntervalSchedule
 from demo.stack import Server
 from monitoring.config import Config
 from monitoring.incidents import advance
-from monitoring.model import Finding
+from monitoring.model import Finding, Incidents
 from monitoring.policy import Policies
 from monitoring.render import words
 from monitoring.service import Assessment
@@ -114,16 +114,16 @@ def test_an_incident_ends_with_the_reason(prefect_server: Server, world: Seed) -
     first = look(now).assessment
     policies = Policies(Config())
     # Nobody keeps the noise's worker alive while minutes pass.
-    opened = advance({}, only_failed(first), first.observation, first.ledger, policies, True)
+    opened = advance(Incidents(), (), only_failed(first), first.observation, first.ledger, policies, True)
     assert len(opened.open) == 4
 
     world.run(deployments["succeeded"], ended=now + MINUTE)
     prefect_server.request("DELETE", f"/deployments/{deployments['deleted'].id}")
     prefect_server.request("PATCH", f"/deployments/{deployments['paused'].id}", {"paused": True})
     second = look(now + 2 * MINUTE, ledger=first.ledger).assessment
-    moved = advance(opened.open, only_failed(second), second.observation, second.ledger, policies, True)
+    moved = advance(opened.incidents, (), only_failed(second), second.observation, second.ledger, policies, True)
     assert moved.open == {}
-    reasons = {move.incident.finding.subject.name.partition("/")[2]: move.reason for move in moved.transitions}
+    reasons = {move.incident.finding.subject.name.partition("/")[2]: move.step.reason for move in moved.transitions}
     assert reasons == {name: name for name in names}
 
 
