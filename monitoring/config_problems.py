@@ -40,7 +40,7 @@ _EXPECTED = {
 }
 
 # Nothing in the configuration is a secret, and people put secrets there by mistake.
-_SECRET_FIELDS = frozenset({"token_secret", "url_secret"})
+_SECRET_FIELDS = frozenset({"token_secret", "url_secret", "webhook_secret"})
 _SECRET_LOOKS = re.compile(r"xox[a-z]-|xapp-|pnu_|pnb_|://[^/\s]*@|bearer\s|hooks\.slack\.com/|\beyJ", re.IGNORECASE)
 _LONGEST_SHOWN = 60
 

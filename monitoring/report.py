@@ -40,7 +40,7 @@ class HealthReport(Value):
     active_runs: int
     ended_runs: int
     findings: tuple[Finding, ...] = ()
-    #: By fingerprint of what fires: the incident's id. Empty for a look by hand, which knows of none.
+    #: By fingerprint of what fires: the incident's id. Empty where the saved state was not read.
     incidents: Mapping[str, str] = Field(default_factory=dict)
     #: What nobody is told of now: silences and open maintenance windows.
     silences: tuple[Silence, ...] = ()
@@ -49,6 +49,15 @@ class HealthReport(Value):
         """The report with more coverage; what was not seen may change its status."""
         coverage = Coverage(queries=(*self.coverage.queries, *queries))
         return self.model_copy(update={"coverage": coverage, "status": status_of(self.findings, coverage)})
+
+    def with_known(self, incidents: Iterable[Incident], silences: Iterable[Silence]) -> HealthReport:
+        """The report with the ids of the incidents that fire, and the silences and windows that hold."""
+        return self.model_copy(
+            update={
+                "incidents": {one.finding.fingerprint: one.id for one in incidents if one.firing},
+                "silences": tuple(one for one in silences if one.active(self.at)),
+            }
+        )
 
     @property
     def identity(self) -> str:

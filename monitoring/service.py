@@ -183,12 +183,7 @@ def _checked(
     state.save(before, after)
     for sentence in asked.undone:
         _log.warning("What was asked for cannot be done: %s", sentence)
-    report = seen.report.model_copy(
-        update={
-            "incidents": {key: one.id for key, one in moved.open.items() if one.firing},
-            "silences": tuple(one for one in silences if one.active(now)),
-        }
-    )
+    report = seen.report.with_known(moved.open.values(), silences)
     told = _delivered(after, state, outlets, config, now)
     # Registered before anything else can fail: an artifact that is not in the register is never deleted.
     published = told.model_copy(update={"artifacts": outlets.artifacts.publish_health(report, told.artifacts)})
@@ -260,7 +255,9 @@ def digest(
         zone: The time zone in which days begin and end.
     """
     troubles = saved.outbox.troubles
-    report = assess(reader, saved.ledger, policies, now, overlap, known, saved.incidents.open, troubles).report
+    seen = assess(reader, saved.ledger, policies, now, overlap, known, saved.incidents.open, troubles)
+    silences = (*saved.silences.known, *seen.observation.maintenance)
+    report = seen.report.with_known(saved.incidents.open.values(), silences)
     day = now.astimezone(zone).date()
     midnights = [_midnight(day - timedelta(days=back), zone) for back in (2, 1, 0)]
     if report.server.problem is None:

@@ -7,8 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from prefect.server.schemas.schedules import CronSchedule
+from pydantic import ValidationError
+
 from monitoring.config_environment import environment
 from monitoring.config_file import LARGEST_TEXT, ConfigFile, parse
+from monitoring.config_problems import quoted
 from monitoring.errors import ConfigError
 from monitoring.policy import Layer, Policies
 
@@ -74,6 +78,28 @@ def read_file(path: str | Path) -> Source:
         raise ConfigError(f"{path}:{line}: not UTF-8; expected text in UTF-8") from None
 
 
+def understand(source: Source) -> ConfigFile:
+    """Read a configuration's text, its cron expressions as Prefect will.
+
+    Raises:
+        ConfigError: It cannot be used. One line a problem, with the line in the text.
+    """
+    file = parse(source.text, source.origin)
+    found = []
+    for number, window in enumerate(file.config.maintenance, start=1):
+        try:
+            CronSchedule(cron=window.cron, timezone=window.time_zone)
+        except ValidationError:
+            field = f"maintenance[{number}].cron"
+            found.append(
+                f"{source.origin}:{file.lines[field]}: {field}: {quoted(window.cron)}: expected a cron expression that "
+                "Prefect can read, such as `0 2 * * SAT`"
+            )
+    if found:
+        raise ConfigError("\n".join(found))
+    return file
+
+
 def load_policies(
     path: str | Path | None = None,
     *,
@@ -106,7 +132,7 @@ def load_policies(
     try:
         source = find(path, variables, read_pushed)
         origin = source.origin
-        file = parse(source.text, origin)
+        file = understand(source)
     except ConfigError as error:
         found.insert(0, str(error))
     if found:

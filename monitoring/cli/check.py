@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from datetime import datetime, timezone
 from typing import Annotated
@@ -13,8 +12,9 @@ from rich.console import Console
 from monitoring.adapters.config_source import load_policies
 from monitoring.adapters.prefect_server.reader import OVERLAP
 from monitoring.cli.looking import ConfigPath, Target, Window, look
+from monitoring.cli.moments import moment
 from monitoring.cli.terminal import UNABLE, told
-from monitoring.errors import ConfigError, ServerProblem
+from monitoring.errors import ServerProblem
 from monitoring.model import Coverage, Ledger, Status
 from monitoring.render import terminal
 from monitoring.render.json import check_json
@@ -29,9 +29,6 @@ At = Annotated[
         "is seen as it is now, and a run that ended later is not seen at all. For the past, see `watchdog backtest`.",
     ),
 ]
-#: Beyond these, the spans that are taken from a moment or added to it would leave the calendar.
-_EARLIEST = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_LATEST = datetime(2999, 1, 1, tzinfo=timezone.utc)
 _EXIT: dict[Status, int] = {"ok": 0, "warning": 1, "critical": 2, "unknown": UNABLE}
 
 
@@ -48,7 +45,7 @@ def check(
 
     Exit status: 0 ok, 1 warning, 2 critical, 3 unknown or unable.
     """
-    now = datetime.now(timezone.utc) if at is None else _moment(at)
+    now = datetime.now(timezone.utc) if at is None else moment("--at", at)
     try:
         with look(config, target, window) as here:
             report = assess(here.reader, Ledger(), here.policies, now, OVERLAP, Coverage()).report
@@ -62,17 +59,6 @@ def check(
     else:
         console.print(terminal.health(report))
     return _EXIT[report.status]
-
-
-def _moment(text: str) -> datetime:
-    try:
-        # Python 3.10 does not read the Z.
-        moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text.strip()))
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None or not _EARLIEST <= moment <= _LATEST:
-        raise ConfigError(f"--at: {text!r}: expected a time with its zone, such as 2026-03-10T02:00:00Z")
-    return moment.astimezone(timezone.utc)
 
 
 def print_json(console: Console, document: object) -> None:

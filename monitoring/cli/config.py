@@ -12,18 +12,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from monitoring.adapters.config_source import DEFAULTS_ORIGIN, FILE_NAME, find, load_policies, read_file
+from monitoring.adapters.config_source import DEFAULTS_ORIGIN, FILE_NAME, find, load_policies, read_file, understand
 from monitoring.adapters.prefect_server.api import Api, open_api
 from monitoring.adapters.prefect_server.documents import Documents
 from monitoring.adapters.prefect_server.pushed import PUSHED_DOCUMENT, pushed_reader
 from monitoring.cli.looking import ConfigPath, Target
 from monitoring.cli.terminal import UNABLE, complain, say, told
-from monitoring.config_file import parse
 from monitoring.config_problems import secret_like
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, WatchdogError
 from monitoring.model import Value
 from monitoring.policy import Layer, Policies, written
 from monitoring.render.escape import terminal
+from monitoring.render.words import counted
 
 app = App(name="config", help="Check, show or push the configuration.")
 
@@ -54,6 +54,12 @@ def show(deployment: str | None = None, /, *, config: ConfigPath = None, target:
         _print_settings(policies.settings(), f"Configuration: {policies.origin}")
         if policies.config.rules:
             say("Not shown: what its rules change for some deployments. Name one to see its policy.")
+        if policies.config.routes or policies.config.maintenance:
+            routes, windows = len(policies.config.routes), len(policies.config.maintenance)
+            say(
+                f"Not shown: {counted(routes, 'route')} and {counted(windows, 'maintenance window')}, as they stand in "
+                f"the file; `watchdog silence list` shows the windows."
+            )
         return 0
     return _show_deployment(policies, deployment, target)
 
@@ -71,7 +77,7 @@ def push(path: str | None = None, /, *, target: Target = None) -> int:
         raise ConfigError(f"{FILE_NAME}: not found in this folder; expected one, or the path of another file")
     if not source.text.strip():
         raise ConfigError(f"{source.origin}: empty; expected something to push")
-    file = parse(source.text, source.origin)
+    file = understand(source)
     with open_api(file.config.server, target) as api:
         documents = Documents(api)
         if documents.read(PUSHED_DOCUMENT) == source.text:

@@ -14,6 +14,7 @@ from typing import Any
 from monitoring.adapters.prefect_server import failures, fires, limits, own, places, run_times, runs, vitals, waiting
 from monitoring.adapters.prefect_server.api import Api
 from monitoring.adapters.prefect_server.collection import Collection
+from monitoring.adapters.prefect_server.maintenance import open_windows
 from monitoring.config import Config
 from monitoring.errors import BadAnswer, CredentialsRefused, ServerProblem
 from monitoring.model import ALWAYS_ASKED, FlowRun, Ledger, Observation, Query, ServerState
@@ -56,7 +57,14 @@ class ServerReader:
         collection = Collection(self._api, self._config, self._redact, now, policies)
         server = self._server(collection)
         coverage = unseen(server.problem) if server.problem else collection.coverage
-        seen = Observation(target=target.name, at=now, since=since, server=server, coverage=coverage)
+        seen = Observation(
+            target=target.name,
+            at=now,
+            since=since,
+            server=server,
+            coverage=coverage,
+            maintenance=open_windows(self._config.maintenance, now),
+        )
         if server.problem:
             return seen
 
