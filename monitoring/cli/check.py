@@ -10,16 +10,18 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from monitoring.adapters.config_source import load_policies
+from monitoring.adapters.prefect_server.api import Api
 from monitoring.adapters.prefect_server.reader import OVERLAP
+from monitoring.adapters.prefect_server.requests import known
 from monitoring.cli.looking import ConfigPath, Target, Window, look
 from monitoring.cli.moments import moment
-from monitoring.cli.terminal import UNABLE, told
-from monitoring.errors import ServerProblem
+from monitoring.cli.terminal import UNABLE, complain, told
+from monitoring.errors import ServerProblem, WatchdogError
 from monitoring.model import Coverage, Ledger, Status
 from monitoring.render import terminal
 from monitoring.render.json import check_json
-from monitoring.report import unreachable_report
-from monitoring.service import assess
+from monitoring.report import HealthReport, unreachable_report
+from monitoring.service import Assessment, assess
 
 At = Annotated[
     str | None,
@@ -48,7 +50,8 @@ def check(
     now = datetime.now(timezone.utc) if at is None else moment("--at", at)
     try:
         with look(config, target, window) as here:
-            report = assess(here.reader, Ledger(), here.policies, now, OVERLAP, Coverage()).report
+            seen = assess(here.reader, Ledger(), here.policies, now, OVERLAP, Coverage())
+            report = _with_known(seen, here.api)
     except ServerProblem as problem:
         # Whether a configuration was pushed is unknown; that the server cannot be used says it all.
         name = load_policies(config, read_pushed=lambda: None).config.target.name
@@ -59,6 +62,18 @@ def check(
     else:
         console.print(terminal.health(report))
     return _EXIT[report.status]
+
+
+def _with_known(seen: Assessment, api: Api) -> HealthReport:
+    """Add what the checks remember: which incidents these are, and what is silenced."""
+    if seen.report.server.problem:
+        return seen.report
+    try:
+        incidents, silences = known(api)
+    except WatchdogError as problem:
+        complain(f"Incidents and silences are not shown: {problem}")
+        return seen.report.with_known((), seen.observation.maintenance)
+    return seen.report.with_known(incidents.open.values(), (*silences.known, *seen.observation.maintenance))
 
 
 def print_json(console: Console, document: object) -> None:

@@ -6,11 +6,11 @@ import sys
 from datetime import datetime, timezone
 from zoneinfo import ZoneInfo
 
+from monitoring.adapters.prefect_server.documents import Documents
 from monitoring.adapters.prefect_server.reader import OVERLAP
+from monitoring.adapters.prefect_server.state import BlockState
 from monitoring.cli.looking import ConfigPath, Target, look
 from monitoring.cli.terminal import told
-from monitoring.model import Coverage
-from monitoring.ports import SavedState
 from monitoring.render import slack, terminal
 from monitoring.service import digest as put_together
 
@@ -20,8 +20,8 @@ def digest(*, config: ConfigPath = None, target: Target = None) -> int:
     """Print the daily digest as it would look in Slack if it were posted now; nothing is saved, sent or changed."""
     with look(config, target) as here:
         zone = ZoneInfo(here.policies.config.digest.time_zone)
-        report = put_together(
-            here.reader, SavedState(), Coverage(), here.policies, datetime.now(timezone.utc), OVERLAP, zone
-        )
+        now = datetime.now(timezone.utc)
+        saved, known = BlockState(Documents(here.api), here.policies.config.state, now).load()
+        report = put_together(here.reader, saved, known, here.policies, now, OVERLAP, zone)
     terminal.console(sys.stdout).print(terminal.message(slack.digest(report)))
     return 0

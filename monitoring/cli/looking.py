@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from monitoring.adapters.config_source import load_policies
-from monitoring.adapters.prefect_server.api import open_api
+from monitoring.adapters.prefect_server.api import Api, open_api
 from monitoring.adapters.prefect_server.pushed import pushed_reader
 from monitoring.adapters.prefect_server.reader import ServerReader
 from monitoring.durations import parse_duration
@@ -33,6 +33,7 @@ Window = Annotated[
 class Look:
     """A server that can be read, and how."""
 
+    api: Api
     reader: ServerReader
     policies: Policies
 
@@ -51,7 +52,7 @@ def look(config: str | None, target: str | None, window: str | None = None) -> I
     settings = policies.config
     with open_api(settings.server, target) as api:
         reader = ServerReader(api, settings, Redactor(settings.redact.patterns).redact)
-        yield Look(reader=reader, policies=policies)
+        yield Look(api=api, reader=reader, policies=policies)
 
 
 def _window(text: str) -> Layer:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitoring.model import MOST_RUN_IDS, Coverage, Finding
+from monitoring.model import MOST_RUN_IDS, Coverage, Finding, Silence
 from monitoring.render import words
 from monitoring.report import HealthReport
 
 #: Raised when a field goes or changes its meaning. A new field is a new schema too: readers may validate strictly.
-SCHEMA = 2
+SCHEMA = 3
 
 
 def check_json(report: HealthReport) -> dict[str, Any]:
@@ -20,7 +20,25 @@ def check_json(report: HealthReport) -> dict[str, Any]:
         "checked_at": words.stamp(report.at),
         "status": report.status,
         "coverage": {"complete": report.coverage.complete, "missing": _missing(report.coverage)},
-        "findings": [_finding(finding) for finding in report.findings],
+        "findings": [_finding(finding, report.incidents.get(finding.fingerprint)) for finding in report.findings],
+        "silences": [silence_json(silence) for silence in report.silences],
+    }
+
+
+def silence_json(silence: Silence) -> dict[str, Any]:
+    """Render a silence, or a maintenance window, which has no id."""
+    return {
+        "id": silence.id or None,
+        "deployment": silence.deployment,
+        "tag": silence.tag,
+        "pool": silence.pool,
+        "check": silence.check,
+        "severity": silence.severity,
+        "owner": silence.owner,
+        "starts_at": words.stamp(silence.starts_at),
+        "ends_at": words.stamp(silence.ends_at),
+        "author": silence.author,
+        "reason": silence.reason,
     }
 
 
@@ -28,9 +46,10 @@ def _missing(coverage: Coverage) -> list[str]:
     return [f"{query.name}: {query.detail or query.outcome}" for query in coverage.missing]
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding, incident: str | None) -> dict[str, Any]:
     return {
         "fingerprint": finding.fingerprint,
+        "incident": incident,
         "check": finding.check,
         "severity": finding.severity,
         "subject": finding.subject.model_dump(),

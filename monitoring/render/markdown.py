@@ -11,9 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import monitoring
+from monitoring.incident_times import to_detect, to_resolve
 from monitoring.links import flow_run_url
 from monitoring.model import Cause, Finding
-from monitoring.render import words
+from monitoring.render import incident_words, words
 from monitoring.render.escape import markdown, markdown_lines, markdown_link
 from monitoring.report import DigestReport, HealthReport
 
@@ -116,6 +117,11 @@ def _subject(finding: Finding) -> Markup:
     return Markup(f"{link} ({markdown(words.owned(finding))})") if finding.owner else link
 
 
+def _incident(finding: Finding, report: HealthReport) -> Markup:
+    """The subject, after the incident's id where it is known."""
+    return Markup(f"{markdown(incident_words.incident_of(finding, report))} {_subject(finding)}".lstrip())
+
+
 def _evidence(lines: Sequence[str]) -> Markup:
     more = len(lines) - MOST_LINES
     kept = [*lines[: MOST_LINES - 1], f"and {words.counted(more + 1, 'more line')}"] if more > 0 else lines
@@ -150,6 +156,12 @@ _ENVIRONMENT = Environment(
 )
 _ENVIRONMENT.filters |= {
     "subject": _subject,
+    "incident": _incident,
+    "matched": incident_words.matched,
+    "silence_name": incident_words.silence_name,
+    "to_detect": lambda incident: incident_words.lasted(to_detect(incident)),
+    "to_resolve": lambda incident: incident_words.lasted(to_resolve(incident)),
+    "statistics": incident_words.statistics,
     "said": words.said,
     "runs": _runs,
     "cause": _cause,
@@ -162,4 +174,9 @@ _ENVIRONMENT.filters |= {
     "headline": words.headline,
     "also": words.also,
 }
-_ENVIRONMENT.globals |= {"STATUS": words.STATUS, "SIGN": words.SIGN, "NOTHING": words.NOTHING}
+_ENVIRONMENT.globals |= {
+    "STATUS": words.STATUS,
+    "SIGN": words.SIGN,
+    "NOTHING": words.NOTHING,
+    "MOST_ROWS": MOST_ROWS,
+}

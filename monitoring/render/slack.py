@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import monitoring
+from monitoring.incident_times import to_detect, to_resolve
 from monitoring.model import Finding, Incident
-from monitoring.render import words
+from monitoring.render import incident_words, words
 from monitoring.render.escape import clean, slack, slack_link
 from monitoring.report import DigestReport, HealthReport, Totals
 
@@ -44,6 +45,7 @@ def digest(report: DigestReport) -> SlackMessage:
         _section(_standing(health)),
         {"type": "section", "fields": [_mrkdwn(text) for text in _runs(report)]},
         *_groups(health),
+        *_silenced(health),
         *_unseen(health),
         *_resolved(report.resolved),
         {"type": "context", "elements": [_mrkdwn(_footer(report))]},
@@ -92,13 +94,13 @@ def _groups(health: HealthReport) -> Iterable[dict[str, Any]]:
     heads = words.heads(health)
     symptoms = words.symptoms(health)
     for title, checks in words.DIGEST_GROUPS:
-        lines = [_line(f, symptoms.get(f.fingerprint, ())) for f in heads if f.check in checks]
+        lines = [_line(f, symptoms.get(f.fingerprint, ()), health) for f in heads if f.check in checks]
         if lines:
             yield _section(_packed(f"*{title}* ({len(lines):,})", lines, _GROUP))
 
 
-def _line(finding: Finding, symptoms: Sequence[Finding]) -> str:
-    link = slack_link(words.subject(finding), finding.url, limit=100)
+def _line(finding: Finding, symptoms: Sequence[Finding], health: HealthReport) -> str:
+    link = incident_words.incident_of(finding, health) + slack_link(words.subject(finding), finding.url, limit=100)
     line = f"{words.SEVERITY_SIGN[finding.severity]} {link}: {slack(words.said(finding), 200)}"
     line += f" ({finding.severity}, since {words.moment(finding.since)}"
     line += f"; {slack(words.owned(finding), 100)}" if finding.owner else ""
@@ -109,6 +111,16 @@ def _line(finding: Finding, symptoms: Sequence[Finding]) -> str:
         more = len(symptoms) - len(names)
         line += f"\n      ↳ and so: {', '.join(names)}{f' and {more:,} more' if more else ''}"
     return line
+
+
+def _silenced(health: HealthReport) -> Iterable[dict[str, Any]]:
+    if health.silences:
+        lines = [
+            f"• {incident_words.silence_name(one)}: {slack(incident_words.matched(one), 150)} until "
+            f"{words.moment(one.ends_at)} ({slack(one.author, 60)}: {slack(one.reason, 120)})"
+            for one in health.silences
+        ]
+        yield _section(_packed(f"*Silenced* ({len(lines):,})", lines, _PART))
 
 
 def _unseen(health: HealthReport) -> Iterable[dict[str, Any]]:
@@ -133,11 +145,15 @@ def _unseen(health: HealthReport) -> Iterable[dict[str, Any]]:
 def _resolved(incidents: Sequence[Incident]) -> Iterable[dict[str, Any]]:
     if incidents:
         lines = [
-            f"• {incident.finding.check} {slack_link(words.subject(incident.finding), incident.finding.url, limit=80)}"
-            f": {slack(incident.resolution or 'cleared')}"
+            f"• {incident.id or words.NOTHING} {incident.finding.check} "
+            f"{slack_link(words.subject(incident.finding), incident.finding.url, limit=80)}"
+            f": {slack(incident.resolution or 'cleared')} ({incident_words.lasted(to_detect(incident))} to detect, "
+            f"{incident_words.lasted(to_resolve(incident))} to resolve)"
             for incident in incidents
         ]
-        yield _section(_packed(f"*Resolved in the last 24 hours* ({len(lines):,})", lines, _PART))
+        usual = incident_words.statistics(incidents)
+        title = f"*Resolved in the last 24 hours* ({len(lines):,})" + (f"\n{usual}" if usual else "")
+        yield _section(_packed(title, lines, _PART))
 
 
 def _footer(report: DigestReport) -> str:

@@ -15,7 +15,7 @@ MOST_ROWS = 1000
 
 def findings(report: HealthReport) -> list[Row]:
     """Make one row per finding, in the report's order; a last row says how many there are beyond ``MOST_ROWS``."""
-    rows = [_row(finding) for finding in report.findings[:MOST_ROWS]]
+    rows = [_row(finding, report) for finding in report.findings[:MOST_ROWS]]
     more = len(report.findings) - len(rows)
     if more:
         empty: Row = dict.fromkeys(rows[0])
@@ -23,8 +23,9 @@ def findings(report: HealthReport) -> list[Row]:
     return rows
 
 
-def _row(finding: Finding) -> Row:
+def _row(finding: Finding, report: HealthReport) -> Row:
     return {
+        "incident": report.incidents.get(finding.fingerprint),
         "severity": finding.severity,
         "check": finding.check,
         "subject": clean(f"{finding.subject.kind} {finding.subject.name}"),

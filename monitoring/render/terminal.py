@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from monitoring.model import Finding, Severity, Status
-from monitoring.render import words
+from monitoring.render import incident_words, words
 from monitoring.render.escape import address, clean, indented
 from monitoring.render.slack import SlackMessage
 from monitoring.report import HealthReport
@@ -48,8 +48,8 @@ def health(report: HealthReport) -> RenderableType:
     """Render how the server stands now: status, a table of findings, their addresses, and what was not seen."""
     parts: list[RenderableType] = [_status(report, words.moment(report.at))]
     if report.findings:
-        parts += [_table(report.findings), *_links(report.findings), *_whys(report.findings)]
-    parts += _unseen(report)
+        parts += [_table(report), *_links(report.findings), *_whys(report.findings)]
+    parts += [*_silenced(report), *_unseen(report)]
     if not report.server.problem:
         parts.append(Text(f"Looked at: {words.seen(report)}"))
     return Group(*parts)
@@ -101,7 +101,8 @@ def _status(report: HealthReport, when: str) -> Text:
     return said.append(line, style="default")
 
 
-def _table(findings: Sequence[Finding]) -> Table:
+def _table(report: HealthReport) -> Table:
+    findings = report.findings
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for heading in ("Severity", "Check", "Subject", "What is wrong", "Since", "Cause"):
         table.add_column(heading, overflow="fold", no_wrap=heading in ("Severity", "Check", "Since"))
@@ -113,7 +114,11 @@ def _table(findings: Sequence[Finding]) -> Table:
                 "  symptom" if symptom else _severity(finding), style="dim" if symptom else _COLOURS[finding.severity]
             ),
             Text(finding.check),
-            Text.assemble(_link(words.subject(finding), finding.url), _owner(finding)),
+            Text.assemble(
+                incident_words.incident_of(finding, report),
+                _link(words.subject(finding), finding.url),
+                _owner(finding),
+            ),
             Text(clean(words.said(finding))),
             Text(words.moment(finding.since)),
             Text(clean(words.cause(finding.cause)) if finding.cause else ""),
@@ -149,6 +154,15 @@ def _whys(findings: Sequence[Finding]) -> list[Text]:
             lines += [Text(f"    {indented(line)}", overflow="fold") for line in finding.evidence[:MOST_LINES]]
             more = len(finding.evidence) - MOST_LINES
             lines += [Text(f"    and {words.counted(more, 'more line')}: see --json")] if more > 0 else []
+    return lines
+
+
+def _silenced(report: HealthReport) -> list[Text]:
+    lines = [Text("Silenced:", style="bold")] if report.silences else []
+    for one in report.silences:
+        what = f"{incident_words.silence_name(one)}: {clean(incident_words.matched(one))}"
+        why = f"until {words.moment(one.ends_at)}, by {clean(one.author, 80)}: {clean(one.reason)}"
+        lines.append(Text(f"  {what}; {why}", overflow="fold"))
     return lines
 
 

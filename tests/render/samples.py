@@ -14,6 +14,7 @@ from monitoring.model import (
     Query,
     ServerState,
     Severity,
+    Silence,
     Subject,
     fingerprint,
 )
@@ -70,6 +71,19 @@ def finding(
     )
 
 
+def silence(name: str = "S-3", **fields: object) -> Silence:
+    """Make a silence that holds for three more hours."""
+    values: dict[str, object] = {
+        "id": name,
+        "deployment": "etl/*",
+        "starts_at": NOW - timedelta(hours=1),
+        "ends_at": NOW + timedelta(hours=3),
+        "author": "ana",
+        "reason": "the source is being moved",
+    }
+    return Silence.model_validate({**values, **fields})
+
+
 def report(*findings: Finding, coverage: Coverage = SEEN, server: ServerState = SERVER) -> HealthReport:
     """Make a report of findings."""
     rows = ordered(findings)
@@ -112,6 +126,7 @@ def bad() -> HealthReport:
         ),
     )
     pool = Cause(kind="work-pool", name="k8s", reason="no-live-worker")
+    known = {failed.fingerprint: "W-12", fingerprint("prod", "stale", "deployment", "id-etl/nightly"): "W-13"}
     late = finding(
         "late",
         "reports/daily",
@@ -123,7 +138,7 @@ def bad() -> HealthReport:
         runs=2,
         cause=pool,
     )
-    return report(
+    shown = report(
         failed,
         finding(
             "stale",
@@ -167,6 +182,12 @@ def bad() -> HealthReport:
             unknown=True,
         ),
     )
+    silences = (
+        silence(),
+        silence("S-4", tag=HOSTILE, deployment=None, author=HOSTILE, reason=HOSTILE),
+        silence("", deployment=None, pool="k8s", check="late", author="maintenance", reason="nightly backup"),
+    )
+    return shown.model_copy(update={"incidents": known, "silences": silences})
 
 
 def scheduler_finding() -> Finding:
@@ -244,7 +265,9 @@ def digest(health: HealthReport) -> DigestReport:
         resolved=(
             Incident(
                 finding=gone,
-                opened_at=NOW - timedelta(hours=20),
+                number=11,
+                opened_at=NOW - timedelta(hours=20, minutes=-4),
+                fired_at=NOW - timedelta(hours=20, minutes=-4),
                 resolved_at=NOW - timedelta(hours=9),
                 resolution="succeeded",
             ),
@@ -275,4 +298,7 @@ def crowd(number: int) -> HealthReport:
     under = [finding("stale", f"sub-{n}/x", symptom_of=heads[n % 7].fingerprint) for n in range(number // 2)]
     under += [finding("paused", f"idle-{n}/{HOSTILE}", severity="info", owner="&" * 80) for n in range(100)]
     missing = tuple(Query(name=f"query-{n}", outcome="failed", detail="&" * 500) for n in range(100))
-    return report(*heads, *under, coverage=Coverage(queries=missing))
+    silences = tuple(silence(f"S-{n}", tag="&" * 200, reason="&" * 500, author="&" * 100) for n in range(100))
+    shown = report(*heads, *under, coverage=Coverage(queries=missing))
+    known = {finding.fingerprint: f"W-{n}" for n, finding in enumerate(heads, start=1_000)}
+    return shown.model_copy(update={"incidents": known, "silences": silences})

@@ -39,7 +39,7 @@ def test_the_schema_is_one_and_the_example_in_the_document_is_valid() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [(), ("coverage",), ("findings", 0), ("findings", 0, "subject"), ("findings", 0, "cause")]
+    "path", [(), ("coverage",), ("findings", 0), ("findings", 0, "subject"), ("findings", 0, "cause"), ("silences", 0)]
 )
 def test_no_other_field_is_allowed_and_none_may_be_missing(path: tuple[str | int, ...]) -> None:
     document = example()
@@ -63,13 +63,20 @@ def test_the_schema_knows_the_words_of_the_model() -> None:
     assert set(finding["check"]["enum"]) == set(get_args(model.CheckName))
     assert set(finding["severity"]["enum"]) == set(get_args(model.Severity))
     assert set(finding["subject"]["properties"]["kind"]["enum"]) == set(get_args(model.SubjectKind))
+    assert set(SCHEMA["$defs"]["silence"]["properties"]) == set(model.Silence.model_fields) - {"request"}
     assert set(cause["kind"]["enum"]) == set(get_args(model.CauseKind))
     assert set(cause["reason"]["enum"]) == set(get_args(model.CauseReason))
 
 
 def test_the_document_names_every_field_and_every_word() -> None:
     finding = SCHEMA["$defs"]["finding"]["properties"]
-    words = [*SCHEMA["properties"], *finding, *get_args(model.CheckName), *get_args(model.Status)]
+    words = [
+        *SCHEMA["properties"],
+        *finding,
+        *SCHEMA["$defs"]["silence"]["properties"],
+        *get_args(model.CheckName),
+        *get_args(model.Status),
+    ]
     words += [*get_args(model.Severity), *get_args(model.CauseKind), *get_args(model.CauseReason)]
     assert [word for word in words if word not in DOCUMENT] == []
 
