@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 
 from monitoring.alerting import outbox as noted
 from monitoring.alerting.events import undelivered
@@ -42,7 +43,8 @@ class Delivering:
             now: The time of the check.
             timer: Seconds on a clock that only runs forward; another one in tests.
         """
-        self._messenger = messenger
+        # One for each route: a token is read once.
+        self._messenger = cache(messenger)
         self._events = events
         self._save = save
         self._config = config
@@ -59,16 +61,13 @@ class Delivering:
         """
         outbox = self._send_events(outbox)
         blocked: set[str] = set()
-        for delivery_id in [delivery.id for delivery in outbox.queue if delivery.kind != "event"]:
-            delivery = next((one for one in outbox.queue if one.id == delivery_id), None)
-            if delivery is None or delivery.route in blocked:
-                continue
+        while delivery := next((one for one in outbox.queue if one.kind != "event" and one.route not in blocked), None):
             if not noted.due(delivery, self._now) or self._timer() >= self._until:
                 # What comes after it on the same route would overtake it.
                 blocked.add(delivery.route)
                 continue
             outbox = self._say(outbox, delivery)
-            if any(one.id == delivery_id for one in outbox.queue):
+            if any((one.id, one.route) == (delivery.id, delivery.route) for one in outbox.queue):
                 blocked.add(delivery.route)
         return outbox
 

@@ -162,7 +162,7 @@ def _checked(
     again = {incident.number for incident in moved.open.values()}
     closed = tuple(one for one in (*moved.closed, *asked.closed, *before.closed) if one.number not in again)
     silences = (*asked.silences.known, *observed.maintenance)
-    outbox = with_events(before.outbox, moved.incidents, closed, config.target.name, now)
+    outbox = with_events(before.outbox, moved.incidents, closed, observed)
     situation = Situation(
         incidents=moved.incidents,
         closed=closed,

@@ -1,0 +1,217 @@
+"""Incidents that come and go by a script, and what people would see of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from monitoring.alerting.announce import Situation, announce
+from monitoring.alerting.events import with_events
+from monitoring.alerting.requests import done
+from monitoring.alerting.values import Content, Delivery, Event, MessageRef, Outbox, Request, Silences
+from monitoring.delivering import Delivering
+from monitoring.errors import DeliveryError
+from monitoring.incidents import Moved, advance, still_known
+from monitoring.model import (
+    Cause,
+    CheckName,
+    Deployment,
+    Finding,
+    Incident,
+    Incidents,
+    Ledger,
+    Severity,
+    Silence,
+    Subject,
+    SubjectKind,
+    fingerprint,
+)
+from tests.support.builders import NOW, UI, deployment, observation, policies
+
+TARGET = "prod"
+#: Settings under which everything goes to one Slack channel.
+SLACK: dict[str, Any] = {"target": {"name": TARGET}, "slack": {"channel": "alerts"}}
+POOL = Cause(kind="work-pool", name="gpu", reason="no-live-worker")
+
+
+def problem(
+    name: str,
+    check: CheckName = "late",
+    *,
+    kind: SubjectKind = "deployment",
+    severity: Severity = "warning",
+    since: datetime = NOW - timedelta(hours=1),
+    **fields: Any,
+) -> Finding:
+    """A finding about a deployment, or something else, of that name."""
+    values: dict[str, Any] = {
+        "fingerprint": fingerprint(TARGET, check, kind, name),
+        "check": check,
+        "severity": severity,
+        "subject": Subject(kind=kind, id=name, name=name),
+        "deployment": name if kind == "deployment" else None,
+        "flow_run_ids": (f"run of {name}",),
+        "flow_run_count": 1,
+        "summary": f"{name}: something is wrong",
+        "observed": "1 run",
+        "expected": "none",
+        "since": since,
+        "url": f"{UI}/{name}",
+    }
+    return Finding.model_validate({**values, **fields})
+
+
+def symptom(name: str, of: Finding, **fields: Any) -> Finding:
+    """A finding that another one explains."""
+    return problem(name, symptom_of=of.fingerprint, cause=of.cause, **fields)
+
+
+@dataclass
+class Message:
+    """A message in a channel, as it reads now, and what was said in its thread."""
+
+    id: str
+    #: What it said when it was posted, and what it says now.
+    posted: Content
+    content: Content
+    replies: list[Delivery] = field(default_factory=list)
+    edits: int = 0
+
+
+@dataclass
+class Channel:
+    """A receiver. Where it fails, ``fault`` says with what."""
+
+    editable: bool = True
+    messages: list[Message] = field(default_factory=list)
+    fault: Callable[[Delivery], DeliveryError | None] = lambda delivery: None
+    #: Its history can be read.
+    readable: bool = False
+    tries: int = 0
+
+    def post(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
+        self._try(delivery)
+        assert delivery.content is not None
+        if thread is not None:
+            self._at(thread).replies.append(delivery)
+            return thread
+        self.messages.append(Message(delivery.id, delivery.content, delivery.content))
+        return MessageRef(channel="C1", ts=str(len(self.messages) - 1)) if self.editable else None
+
+    def update(self, message: MessageRef, delivery: Delivery) -> None:
+        self._try(delivery)
+        assert delivery.content is not None
+        self._at(message).content = delivery.content
+        self._at(message).edits += 1
+
+    def find(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
+        if not self.readable:
+            return None
+        if thread is not None:
+            return thread if any(one.id == delivery.id for one in self._at(thread).replies) else None
+        at = next((index for index, one in enumerate(self.messages) if one.id == delivery.id), None)
+        return None if at is None else MessageRef(channel="C1", ts=str(at))
+
+    def said(self) -> list[tuple[str, list[str]]]:
+        """All messages and replies, as what they are about and which incidents: never in the order of replies."""
+        rows = [(one.posted.about, ids(one.posted)) for one in self.messages]
+        return rows + [
+            (reply.content.about, ids(reply.content))
+            for one in self.messages
+            for reply in one.replies
+            if reply.content and reply.content.about != "details"
+        ]
+
+    def _try(self, delivery: Delivery) -> None:
+        self.tries += 1
+        if error := self.fault(delivery):
+            raise error
+
+    def _at(self, message: MessageRef) -> Message:
+        return self.messages[int(message.ts)]
+
+
+def ids(content: Content) -> list[str]:
+    """The incidents that a message shows."""
+    return [incident.id for incident in content.incidents]
+
+
+class Watchdog:
+    """Checks that follow each other, over findings that the test says; what they say goes to the channels."""
+
+    def __init__(self, channels: Mapping[str, Channel] | None = None, *, settled: bool = True, **settings: Any) -> None:
+        self.policies = policies(**{**SLACK, **settings})
+        self.channels = dict(channels or {"default": Channel()})
+        self.incidents = Incidents(began_at=NOW - timedelta(days=9), settled_at=NOW - timedelta(days=9))
+        if not settled:
+            self.incidents = Incidents()
+        self.outbox = Outbox(summarised=settled, told_until=NOW - timedelta(days=9) if settled else None)
+        self.silences = Silences()
+        self.maintenance: tuple[Silence, ...] = ()
+        self.closed: tuple[Incident, ...] = ()
+        self.events: list[Event] = []
+        self.deployments: dict[str, Deployment] = {}
+        self.now = NOW
+
+    @property
+    def channel(self) -> Channel:
+        return self.channels["default"]
+
+    def check(
+        self,
+        *findings: Finding,
+        after: timedelta = timedelta(minutes=5),
+        complete: bool = True,
+        requests: Iterable[Request] = (),
+    ) -> Moved:
+        """One check, some time after the one before; everything that it decides is saved and said."""
+        self.now += after
+        moved = self.decide(findings, complete, requests)
+        self.deliver()
+        return moved
+
+    def decide(self, findings: Iterable[Finding], complete: bool = True, requests: Iterable[Request] = ()) -> Moved:
+        """The part of a check before it speaks."""
+        rows = list(findings)
+        self.deployments |= {one.subject.name: deployment(one.subject.name) for one in rows if one.deployment}
+        seen = observation(at=self.now, deployments=self.deployments.values())
+        asked = done(requests, self.incidents, self.silences, self.now)
+        known = still_known(rows, asked.incidents.open, seen, self.policies)
+        moved = advance(asked.incidents, self.closed, known, seen, Ledger(), self.policies, complete)
+        again = {one.number for one in moved.open.values()}
+        everything = (*moved.closed, *asked.closed, *self.closed)
+        self.closed = tuple(one for one in everything if one.number not in again)
+        self.incidents, self.silences = moved.incidents, asked.silences
+        outbox = with_events(self.outbox, self.incidents, self.closed, seen)
+        self.outbox = announce(
+            outbox,
+            Situation(
+                incidents=self.incidents,
+                closed=self.closed,
+                silences=(*self.silences.known, *self.maintenance),
+                config=self.policies.config,
+                ui_url=UI,
+                now=self.now,
+                complete=complete,
+            ),
+        )
+        return moved
+
+    def deliver(self) -> None:
+        """Say what is in the outbox."""
+        config = self.policies.config
+        Delivering(lambda route: self.channels[route], self, self.save, config, self.now).deliver(self.outbox)
+
+    def save(self, outbox: Outbox) -> None:
+        """Keep the outbox."""
+        self.outbox = outbox
+
+    def send(self, events: Iterable[Event]) -> None:
+        """Take events, as a server does."""
+        self.events += events
+
+    def fires(self, finding: Finding) -> Incident:
+        """The open incident of a finding."""
+        return self.incidents.open[finding.fingerprint]
