@@ -31,5 +31,5 @@ def to_resolve(incident: Incident) -> timedelta | None:
 
 def usual(spans: Iterable[timedelta | None]) -> timedelta | None:
     """The median of those that are known; None where none is."""
-    known = [span for span in spans if span is not None]
-    return median(known) if known else None
+    known = [span.total_seconds() for span in spans if span is not None]
+    return timedelta(seconds=median(known)) if known else None
