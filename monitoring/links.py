@@ -10,6 +10,12 @@ def flow_run_url(ui_url: str | None, flow_run_id: str) -> str | None:
     return _page(ui_url, "runs/flow-run", flow_run_id)
 
 
+def flow_run_logs_url(ui_url: str | None, flow_run_id: str) -> str | None:
+    """The logs of a flow run, as both of Prefect's UIs know them: a tab of its page; None without a UI."""
+    page = flow_run_url(ui_url, flow_run_id)
+    return f"{page}?tab=Logs" if page else None
+
+
 def deployment_url(ui_url: str | None, deployment_id: str) -> str | None:
     """The page of a deployment; None without a UI."""
     return _page(ui_url, "deployments/deployment", deployment_id)
@@ -38,6 +44,11 @@ def work_queue_url(ui_url: str | None, pool: str, queue: str) -> str | None:
 def concurrency_limits_url(ui_url: str | None) -> str | None:
     """The page of all tag and global concurrency limits; None without a UI."""
     return f"{ui_url.rstrip('/')}/concurrency-limits" if ui_url else None
+
+
+def artifact_url(ui_url: str | None, key: str) -> str | None:
+    """The page of an artifact's newest version and those before it, by key; None without a UI."""
+    return _page(ui_url, "artifacts/key", key)
 
 
 def _page(ui_url: str | None, kind: str, name: str) -> str | None:

@@ -34,6 +34,9 @@ WORD_JOINER = "\u2060"
 
 #: What Slack reads as formatting at the edge of a word, and what looks like it. Slack has no way to escape it.
 _SLACK_ALIKE = str.maketrans({"*": "\u2217", "_": "\u02cd", "~": "\u223c", "`": "\u02cb"})
+_SLACK_CODE = str.maketrans({"`": "\u02cb"})
+#: What HTML, Markdown and Slack read as a tag, formatting or an escape wherever it stands.
+_ALIKE = str.maketrans({"<": "\u2039", ">": "\u203a", "*": "\u2217", "`": "\u02cb", "\\": "\u2216"})
 _SLACK_EDGE = re.compile(r"(?<![^\W_])[*_~`]|[*_~`](?![^\W_])")
 
 
@@ -136,6 +139,26 @@ def slack_link(text: str, url: str | None, limit: int = LIMIT) -> str:
         return label
     # The first bar ends the address; a second one is kept out of the label.
     return f"<{target.replace('&', '&amp;')}|{label.replace('|', '¦')}>"
+
+
+def slack_code(text: str) -> str:
+    """Put text into Slack's code formatting, in a line or a block, which a backquote would end.
+
+    Args:
+        text: Lines without invisible characters.
+    """
+    shown = text.translate(_SLACK_CODE).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return f"```\n{shown}\n```" if "\n" in text else f"`{shown}`"
+
+
+def anywhere(text: str, limit: int = LIMIT) -> str:
+    """Make text harmless where nobody knows what reads it: Markdown, HTML, Slack's language, or nothing but eyes.
+
+    Nothing can be escaped for all of these, so that what would do something in one of them is replaced by what looks
+    alike, or broken with a word joiner.
+    """
+    shown = _SLACK_EDGE.sub(lambda match: match[0].translate(_SLACK_ALIKE), clean(text, limit))
+    return _AUTOLINK.sub(WORD_JOINER, shown.translate(_ALIKE).replace("](", f"]{WORD_JOINER}("))
 
 
 def terminal(text: str, limit: int = LIMIT) -> str:
