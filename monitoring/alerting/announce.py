@@ -184,7 +184,11 @@ class _Announcer:
 
     def _edited(self, notice: Notice, *, at_once: bool) -> Notice:
         """The notice with its message changed, if it has to say something else and may by now."""
-        content = self._content("opened", self._of(notice))
+        incidents = self._of(notice)
+        if not incidents:
+            # Whatever became of them was forgotten, and with it what there is to say.
+            return notice
+        content = self._content("opened", incidents)
         says = _says(content)
         soon = self._at.now - notice.changed_at < self._alerts.group_interval
         if says == notice.says or (soon and not at_once):
@@ -242,7 +246,9 @@ class _Announcer:
             fit = [one for one in incidents if told_critical or one.finding.severity != "critical"]
             if fit and self._at.now - notice.changed_at >= self._alerts.group_interval:
                 longer = notice.model_copy(update={"members": (*notice.members, *_members(fit))})
-                self._say(longer, "joined", fit, broadcast=not by_cause)
+                # A message that has yet to be sent tells of them as well as of the others.
+                if not (self._editable(route) and self._unsent(notice)):
+                    self._say(longer, "joined", fit, broadcast=not by_cause)
                 self._notices[index] = self._edited(longer, at_once=True)
             return [one for one in incidents if one not in fit]
         return list(incidents)
@@ -280,17 +286,21 @@ class _Announcer:
 
     def _update(self, notice: Notice, content: Content) -> None:
         """Change a message; where an earlier change, or the message itself, has yet to be sent, change that."""
-        for index, delivery in enumerate(self._queue):
-            if delivery.notice != notice.number or delivery.doubtful:
-                continue
-            if delivery.kind == "update":
-                del self._queue[index]
-                break
-            if delivery.kind == "post" and delivery.content and delivery.content.about in ("opened", "risen"):
-                fresh = content.model_copy(update={"about": delivery.content.about, "notes": delivery.content.notes})
-                self._queue[index] = delivery.model_copy(update={"content": fresh})
-                return
+        post = self._unsent(notice)
+        if post is not None and post.content is not None:
+            kept = {"about": post.content.about, "notes": (*post.content.notes, *content.notes)}
+            fresh = post.model_copy(update={"content": content.model_copy(update=kept)})
+            self._queue = [fresh if one.id == post.id else one for one in self._queue]
+            return
+        self._queue = [one for one in self._queue if one.kind != "update" or one.notice != notice.number]
         self._queued("update", notice, content)
+
+    def _unsent(self, notice: Notice) -> Delivery | None:
+        """The post of a notice, if it is in the queue and surely not sent."""
+        waiting = (one for one in self._queue if one.notice == notice.number and one.kind == "post")
+        return next(
+            (one for one in waiting if not one.doubtful and one.content and one.content.about != "repeated"), None
+        )
 
     def _queued(self, kind: str, notice: Notice, content: Content, *, broadcast: bool = False) -> None:
         self._add(kind, notice.route, notice.number, content, broadcast)

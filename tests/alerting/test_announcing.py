@@ -1,8 +1,8 @@
 """Whatever happens, in whatever order: who must have been told what, and who must not.
 
 The machine plays findings that come, go, get worse and become symptoms, answers that are not whole, a clock that jumps,
-silences, acknowledgements, receivers that fail, and checks that die at any point between saving one thing and the next. A
-model of what people may expect, far simpler than what it watches, judges after each check.
+silences, acknowledgements, receivers that fail, and checks that die at any point between saving one thing and the next.
+A model of what people may expect, far simpler than what it watches, judges after each check.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Dying(Watchdog):
                 raise Killed
 
     def decide(self, *args: Any, **kwargs: Any) -> Any:
-        before = (self.incidents, self.closed, self.silences, self.outbox)
+        before = (self.incidents, self.filed, self.silences, self.outbox)
         moved = super().decide(*args, **kwargs)
-        after = (self.incidents, self.closed, self.silences, self.outbox)
+        after = (self.incidents, self.filed, self.silences, self.outbox)
         # What was decided is saved one document after the other.
-        self.incidents, self.closed, self.silences, self.outbox = before
+        self.incidents, self.filed, self.silences, self.outbox = before
         self.step()
-        self.closed = after[1]
+        self.filed = after[1]
         self.step()
         self.silences = after[2]
         self.incidents = after[0]
@@ -127,6 +127,10 @@ class Announcing(RuleBasedStateMachine):
     @rule(number=st.integers(1, 6))
     def acknowledge(self, number: int) -> None:
         self._ask("acknowledge", subject=f"W-{number}")
+
+    @rule(number=st.integers(1, 6))
+    def close(self, number: int) -> None:
+        self._ask("close", subject=f"W-{number}")
 
     @rule(permanent=st.booleans())
     def receiver_fails(self, permanent: bool) -> None:

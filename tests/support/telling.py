@@ -150,10 +150,19 @@ class Watchdog:
         self.outbox = Outbox(summarised=settled, told_until=NOW - timedelta(days=9) if settled else None)
         self.silences = Silences()
         self.maintenance: tuple[Silence, ...] = ()
-        self.closed: tuple[Incident, ...] = ()
+        self.filed: tuple[Incident, ...] = ()
         self.events: list[Event] = []
         self.deployments: dict[str, Deployment] = {}
         self.now = NOW
+
+    @property
+    def closed(self) -> tuple[Incident, ...]:
+        """What was closed, each once, the newest first; without what is open again."""
+        again = {one.number for one in self.incidents.open.values()}
+        newest: dict[int, Incident] = {}
+        for one in self.filed:
+            newest.setdefault(one.number, one)
+        return tuple(one for one in newest.values() if one.number not in again)
 
     @property
     def channel(self) -> Channel:
@@ -180,9 +189,8 @@ class Watchdog:
         asked = done(requests, self.incidents, self.silences, self.now)
         known = still_known(rows, asked.incidents.open, seen, self.policies)
         moved = advance(asked.incidents, self.closed, known, seen, Ledger(), self.policies, complete)
-        again = {one.number for one in moved.open.values()}
-        everything = (*moved.closed, *asked.closed, *self.closed)
-        self.closed = tuple(one for one in everything if one.number not in again)
+        # Nothing is ever taken out of what is filed.
+        self.filed = (*moved.closed, *asked.closed, *self.filed)
         self.incidents, self.silences = moved.incidents, asked.silences
         outbox = with_events(self.outbox, self.incidents, self.closed, seen)
         self.outbox = announce(
