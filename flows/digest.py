@@ -22,7 +22,7 @@ from monitoring.adapters.prefect_server.pushed import pushed_reader
 from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
 from monitoring.adapters.prefect_server.secrets import read_secret
 from monitoring.adapters.prefect_server.state import BlockState
-from monitoring.adapters.slack import SlackChannel
+from monitoring.adapters.slack.digest import SlackChannel
 from monitoring.errors import WatchdogError
 from monitoring.flow_parameters import PolicyChanges, parameters
 from monitoring.model import DIGEST_FLOW

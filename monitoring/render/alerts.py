@@ -222,7 +222,7 @@ def lead(content: Content) -> str:
     if content.about != "known-before":
         return ""
     these = "it" if content.total == 1 else "these"
-    return f"No alerts are sent for {these}, unless it gets worse; you are told of what begins from now on."
+    return f"No alerts are sent for {these}, unless it gets worse: you are told of what begins from now on."
 
 
 def rows(content: Content) -> tuple[Row, ...]:
@@ -239,17 +239,19 @@ def _row(incident: Incident, content: Content) -> Row:
         name=words.subject(finding),
         url=finding.url,
         said=words.said(finding),
-        facts=tuple(_over(incident) if over else _facts(incident, content.explained_by.get(incident.id))),
+        facts=tuple(_over(incident, content) if over else _facts(incident, content)),
     )
 
 
-def _over(incident: Incident) -> Iterator[str]:
-    yield f"resolved after {spoken(_lasted(incident))}: {_why(incident)}"
+def _over(incident: Incident, content: Content) -> Iterator[str]:
+    # Of a single one the title says so.
+    if content.total > 1:
+        yield f"resolved after {spoken(_lasted(incident))}: {_why(incident)}"
     if incident.finding.owner:
         yield words.owned(incident.finding)
 
 
-def _facts(incident: Incident, explained_by: str | None) -> Iterator[str]:
+def _facts(incident: Incident, content: Content) -> Iterator[str]:
     finding = incident.finding
     yield finding.severity
     yield f"since {words.moment(_began(incident))}"
@@ -259,8 +261,8 @@ def _facts(incident: Incident, explained_by: str | None) -> Iterator[str]:
         yield words.owned(finding)
     if finding.cause:
         yield f"cause: {words.cause(finding.cause)}"
-    if explained_by:
-        yield f"explained by {explained_by}"
+    if incident.id in content.explained_by:
+        yield f"explained by {content.explained_by[incident.id]}"
     if incident.reopened:
         yield f"came back {words.counted(incident.reopened, 'time')}"
     if incident.acknowledged:

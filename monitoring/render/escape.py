@@ -34,7 +34,6 @@ WORD_JOINER = "\u2060"
 
 #: What Slack reads as formatting at the edge of a word, and what looks like it. Slack has no way to escape it.
 _SLACK_ALIKE = str.maketrans({"*": "\u2217", "_": "\u02cd", "~": "\u223c", "`": "\u02cb"})
-_SLACK_CODE = str.maketrans({"`": "\u02cb"})
 #: What HTML, Markdown and Slack read as a tag, formatting or an escape wherever it stands.
 _ALIKE = str.maketrans({"<": "\u2039", ">": "\u203a", "*": "\u2217", "`": "\u02cb", "\\": "\u2216"})
 _SLACK_EDGE = re.compile(r"(?<![^\W_])[*_~`]|[*_~`](?![^\W_])")
@@ -142,13 +141,27 @@ def slack_link(text: str, url: str | None, limit: int = LIMIT) -> str:
 
 
 def slack_code(text: str) -> str:
-    """Put text into Slack's code formatting, in a line or a block, which a backquote would end.
+    """Put a line into Slack's code formatting, which only a backquote would end.
 
     Args:
-        text: Lines without invisible characters.
+        text: Visible characters.
     """
-    shown = text.translate(_SLACK_CODE).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return f"```\n{shown}\n```" if "\n" in text else f"`{shown}`"
+    return f"`{_in_slack_code(text)}`"
+
+
+def slack_code_block(lines: Iterable[str], limit: int = LIMIT) -> str:
+    """Put lines into a block of code of Slack's, in which nothing is read as its language; indented as they were.
+
+    Args:
+        lines: Anything.
+        limit: The most characters of each line.
+    """
+    shown = (_in_slack_code(indented(line, limit)) for line in lines)
+    return "\n".join(["```", *shown, "```"])
+
+
+def _in_slack_code(text: str) -> str:
+    return text.replace("`", "\u02cb").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def anywhere(text: str, limit: int = LIMIT) -> str:

@@ -47,7 +47,7 @@ def _parts(content: Content) -> Iterator[str]:
 
 def _row(row: alerts.Row) -> str:
     facts = ", ".join(anywhere(fact, _LINE) for fact in row.facts)
-    return f"{row.sign} {row.id} {anywhere(row.name, _NAME)}: {anywhere(row.said)}\n{facts}"
+    return f"{row.sign} {row.id} {anywhere(row.name, _NAME)}: {anywhere(row.said)}\n{facts}".strip()
 
 
 def _detail(detail: alerts.Detail) -> str:

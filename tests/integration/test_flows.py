@@ -17,7 +17,7 @@ from prefect.blocks.system import Secret
 from pytest_httpserver import HTTPServer
 
 from demo.stack import free_port
-from monitoring.adapters.slack import EVENT_TYPE
+from monitoring.adapters.slack.digest import EVENT_TYPE
 from tests.support.house import (
     CHECK,
     DIGEST,

@@ -13,7 +13,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from monitoring import config
-from monitoring.adapters.slack import SlackChannel
+from monitoring.adapters.slack.digest import SlackChannel
 from monitoring.errors import DeliveryError
 from tests.render import samples
 from tests.support.slack import SlackEmulator

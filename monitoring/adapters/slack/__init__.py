@@ -1,0 +1,1 @@
+"""Slack: the digest, and alerts by a bot or by an incoming webhook."""

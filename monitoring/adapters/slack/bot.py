@@ -1,0 +1,175 @@
+"""Tells of incidents in a Slack channel as a bot: messages that are edited in place, with their details in a thread."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web import SlackResponse
+
+from monitoring import config
+from monitoring.adapters.slack.client import asking, code, web_client
+from monitoring.alerting.values import Delivery, MessageRef
+from monitoring.errors import DeliveryError
+from monitoring.render import slack_alerts
+
+#: Marks our messages in a channel's history, so that one that may have been posted can be found.
+EVENT_TYPE = "watchdog_alert"
+
+_log = logging.getLogger(__name__)
+
+#: Slack's clock and ours may be so far apart.
+_CLOCKS_APART = timedelta(minutes=5)
+_CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{8,}")
+#: Rows of one answer, and how many answers are read at most, of messages and of channels.
+_ROWS = 200
+_MOST_PAGES = 10
+#: Why a message cannot be changed, now or later (https://docs.slack.dev/reference/methods/chat.update#errors): somebody
+#: deleted it, it is too old for the workspace's rules, or it is from before the app was installed anew.
+_UNCHANGEABLE = {"message_not_found", "edit_window_closed", "cant_update_message"}
+#: Nobody can reply to what was deleted.
+_NO_THREAD = {"thread_not_found", "cannot_reply_to_message", "message_not_found"}
+
+
+class SlackBot:
+    """A channel of Slack's, as ``ports.Messenger``."""
+
+    def __init__(self, token: str, settings: config.Slack, receiver: config.Receiver) -> None:
+        """Prepare to post; nothing is sent yet.
+
+        Args:
+            token: A bot token with the scope ``chat:write``; with ``channels:history`` (``groups:history`` for private
+                channels) what was posted is found again, with ``channels:read`` (``groups:read``) in a channel that is
+                configured by name.
+            settings: Address and time-out.
+            receiver: Channel and mentions.
+        """
+        self._token = token
+        self._settings = settings
+        self._channel = receiver.channel or ""
+        self._mentions = receiver.mentions
+
+    def post(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
+        """Post a message, or reply in a thread. Where the thread is gone, a reply for all is a message of its own."""
+        client = self._client()
+        with self._asking():
+            try:
+                return _stands(self._post(client, delivery, thread))
+            except SlackApiError as error:
+                if thread is None or code(error) not in _NO_THREAD:
+                    raise
+            # Somebody deleted the message: they want no more of it, unless it matters to all.
+            return _stands(self._post(client, delivery, None)) if delivery.broadcast else None
+
+    def update(self, message: MessageRef, delivery: Delivery) -> None:
+        """Change what a message says. One that cannot be changed any more stays as it is."""
+        client = self._client()
+        assert delivery.content is not None
+        said = slack_alerts.alert(delivery.content)
+        with self._asking():
+            try:
+                client.chat_update(
+                    channel=message.channel, ts=message.ts, text=said.text, blocks=said.blocks, parse="none"
+                )
+            except SlackApiError as error:
+                if code(error) not in _UNCHANGEABLE:
+                    raise
+                _log.info("A message in %s cannot be changed any more: %s", self._channel, code(error))
+
+    def find(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
+        """Look for a message in the channel's history; None, too, where the token may not read it."""
+        try:
+            client = self._client()
+            with self._asking():
+                channel = thread.channel if thread else self._channel_id(client)
+                if channel is None:
+                    return None
+                for message in self._since(client, channel, delivery, thread):
+                    if _is(message, delivery):
+                        return MessageRef(channel=channel, ts=str(message["ts"]))
+        except DeliveryError as error:
+            _log.info("Whether an alert was posted cannot be seen, so that it may be posted twice: %s", error)
+        return None
+
+    def _client(self) -> WebClient:
+        if not self._channel:
+            raise DeliveryError("no Slack channel is configured: set slack.channel or the route's", permanent=True)
+        return web_client(self._token, self._settings)
+
+    def _asking(self) -> Any:
+        return asking(f"an alert for {self._channel}", f"Slack at {self._settings.api_url}", self._settings.timeout)
+
+    def _post(self, client: WebClient, delivery: Delivery, thread: MessageRef | None) -> SlackResponse:
+        assert delivery.content is not None
+        seen_by_all = thread is None or delivery.broadcast
+        said = slack_alerts.alert(delivery.content, self._mentions if seen_by_all else ())
+        return client.chat_postMessage(
+            channel=thread.channel if thread else self._channel,
+            thread_ts=thread.ts if thread else None,
+            reply_broadcast=delivery.broadcast if thread else None,
+            text=said.text,
+            blocks=said.blocks,
+            unfurl_links=False,
+            unfurl_media=False,
+            metadata={
+                "event_type": EVENT_TYPE,
+                "event_payload": {"delivery": delivery.id, "target": delivery.content.target},
+            },
+        )
+
+    def _channel_id(self, client: WebClient) -> str | None:
+        """The channel's id, which the history asks for; None where the token cannot see a channel of that name."""
+        if _CHANNEL_ID.fullmatch(self._channel):
+            return self._channel
+        name = self._channel.removeprefix("#")
+        for kind in ("public_channel", "private_channel"):
+            try:
+                for channel in _pages(client, "conversations.list", "channels", types=kind, exclude_archived=True):
+                    if channel.get("name") == name:
+                        return str(channel["id"])
+            except SlackApiError as error:
+                # Either kind has a scope of its own.
+                if code(error) != "missing_scope":
+                    raise
+        return None
+
+    def _since(
+        self, client: WebClient, channel: str, delivery: Delivery, thread: MessageRef | None
+    ) -> Iterator[dict[str, Any]]:
+        """The messages since a delivery was queued, of a channel or of a thread."""
+        window = {"channel": channel, "oldest": f"{(delivery.queued_at - _CLOCKS_APART).timestamp():.6f}"}
+        method = "conversations.replies" if thread else "conversations.history"
+        where = {"ts": thread.ts} if thread else {}
+        return _pages(client, method, "messages", include_all_metadata=True, **window, **where)
+
+
+def _pages(client: WebClient, method: str, rows: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+    """The rows of a list of Slack's, page by page."""
+    cursor = ""
+    for _ in range(_MOST_PAGES):
+        answer = client.api_call(method, params={"limit": _ROWS, "cursor": cursor, **arguments})
+        yield from answer.get(rows) or ()
+        cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
+        if not cursor:
+            return
+
+
+def _is(message: dict[str, Any], delivery: Delivery) -> bool:
+    metadata = message.get("metadata") or {}
+    payload = metadata.get("event_payload") or {}
+    target = delivery.content.target if delivery.content else None
+    return (
+        metadata.get("event_type") == EVENT_TYPE
+        and payload.get("delivery") == delivery.id
+        and payload.get("target") == target
+    )
+
+
+def _stands(answer: SlackResponse) -> MessageRef | None:
+    channel, ts = answer.get("channel"), answer.get("ts")
+    return MessageRef(channel=channel, ts=ts) if channel and ts else None

@@ -1,0 +1,50 @@
+"""Posts the digest to Slack, and says in one line why it could not."""
+
+from __future__ import annotations
+
+from monitoring import config
+from monitoring.adapters.slack.client import asking, web_client
+from monitoring.errors import DeliveryError
+from monitoring.render import slack
+from monitoring.report import DigestReport
+
+#: Marks the message in the channel's history, so that a repeat after a crash can be recognised.
+EVENT_TYPE = "watchdog_digest"
+
+
+class SlackChannel:
+    """A channel of Slack's, as ``ports.Channel``."""
+
+    def __init__(self, token: str, settings: config.Slack) -> None:
+        """Prepare to post; nothing is sent yet.
+
+        Args:
+            token: A bot token with the scope ``chat:write``.
+            settings: Channel, address and time-out.
+        """
+        self._token = token
+        self._settings = settings
+
+    def post_digest(self, report: DigestReport) -> None:
+        """Post the digest as one message.
+
+        Raises:
+            DeliveryError: It could not be said.
+        """
+        settings = self._settings
+        if settings.channel is None:
+            raise DeliveryError("no Slack channel is configured: set slack.channel", permanent=True)
+        client = web_client(self._token, settings)
+        message = slack.digest(report)
+        with asking(f"the digest for {settings.channel}", f"Slack at {settings.api_url}", settings.timeout):
+            client.chat_postMessage(
+                channel=settings.channel,
+                text=message.text,
+                blocks=message.blocks,
+                unfurl_links=False,
+                unfurl_media=False,
+                metadata={
+                    "event_type": EVENT_TYPE,
+                    "event_payload": {"target": report.health.target, "day": report.day.isoformat()},
+                },
+            )
