@@ -20,6 +20,10 @@ from monitoring.model import Value
 
 #: The block type's name in addresses, as in ``watchdog-document/ledger``.
 SLUG = "watchdog-document"
+#: What stands in the name of a document that was set aside, before a digest of its body.
+BROKEN = "-broken-"
+#: Stands in the name of a document that was set aside.
+BROKEN = "-broken-"
 
 _TYPE = {
     # Names that begin with "Prefect" are Prefect's own: 403 (prefect/server/api/block_types.py).
@@ -168,7 +172,7 @@ class Documents:
 
 def aside(name: str, body: str) -> str:
     """Return the name under which a document with this body is set aside."""
-    return f"{name}-broken-{hashlib.sha256(body.encode()).hexdigest()[:10]}"
+    return f"{name}{BROKEN}{hashlib.sha256(body.encode()).hexdigest()[:10]}"
 
 
 def _unless(status: int, api: Api, method: Any, path: str, **arguments: Any) -> bool:

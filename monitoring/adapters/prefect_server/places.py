@@ -118,7 +118,7 @@ def work_pools(
     found = {}
     for row in pools:
         name = row.get("name")
-        workers = _workers(collection, row) if name in asked else None
+        workers = workers_of(collection, row) if name in asked else None
         make = partial(rows.work_pool, queues=queues.get(str(name), ()), workers=workers, now=collection.now)
         for pool in collection.values("work-pools", [row], make):
             found[pool.name] = pool
@@ -153,7 +153,7 @@ def _has_workers(pool: Row) -> bool:
     return kind not in _WITHOUT_WORKERS and not kind.endswith(_WITHOUT_WORKERS_SUFFIXES)
 
 
-def _workers(collection: Collection, pool: Row) -> list[rows.WorkerRow] | None:
+def workers_of(collection: Collection, pool: Row) -> list[rows.WorkerRow] | None:
     """The workers of a pool; None where it has none by its nature, or where they are not all known."""
     if not _has_workers(pool):
         return None

@@ -1,0 +1,107 @@
+"""``watchdog doctor``: whether the watchdog itself is set up as it should be, and what mends it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime, timezone
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from monitoring.adapters.config_source import DEFAULTS_ORIGIN, FILE_NAME, load_policies
+from monitoring.adapters.prefect_server.api import Api, open_api
+from monitoring.adapters.prefect_server.installation import read_installation, unusable
+from monitoring.adapters.prefect_server.pushed import pushed_reader
+from monitoring.adapters.prefect_server.secrets import read_secret
+from monitoring.adapters.slack.examine import examine as ask_slack
+from monitoring.cli.check import print_json
+from monitoring.cli.looking import ConfigPath, Target
+from monitoring.cli.terminal import told
+from monitoring.config import Config
+from monitoring.doctor import Examined, Installation, Outcome, examine, not_examined, worst
+from monitoring.doctor_alerts import Workspace, channels, covered, examine_alerts
+from monitoring.errors import ConfigError, CredentialsRefused, ServerProblem, Unreachable, WatchdogError
+from monitoring.policy import Policies
+from monitoring.redact import Redactor
+from monitoring.render import doctor as render
+from monitoring.render import terminal
+
+_EXIT: dict[Outcome, int] = {"ok": 0, "warning": 1, "fault": 2}
+
+
+@told
+def doctor(
+    *,
+    config: ConfigPath = None,
+    target: Target = None,
+    json: Annotated[bool, Parameter(negative="", help="Print JSON, as docs/doctor.md describes it.")] = False,
+) -> int:
+    """Examine the watchdog's own installation, and say what mends each fault; nothing is saved, sent or changed.
+
+    Run it where the worker runs, with its environment. Exit status: 0 nothing is wrong, 1 warnings, 2 faults, 3 unable.
+    """
+    now = datetime.now(timezone.utc)
+    policies, examined = _configuration(config, target)
+    usable = policies is not None
+    policies = policies or Policies(Config(), origin=DEFAULTS_ORIGIN)
+    found, workspace = _read(policies, target, now)
+    examined += examine(found, policies.config)
+    if usable:
+        examined += examine_alerts(found, workspace, policies.config)
+    else:
+        examined.append(not_examined("alerts", "the configuration cannot be used"))
+    console = terminal.console(sys.stdout)
+    if json:
+        print_json(console, render.doctor_json(examined, policies.config.target.name, now))
+    else:
+        console.print(render.doctor(examined), soft_wrap=True)
+    return _EXIT[worst(examined)]
+
+
+def _configuration(path: str | None, target: str | None) -> tuple[Policies | None, list[Examined]]:
+    """The configuration, None where it cannot be used, and how it does."""
+    name = "configuration"
+    try:
+        policies = load_policies(path, read_pushed=lambda: _pushed(target))
+    except ConfigError as error:
+        mend = "correct it, then: watchdog config check"
+        return None, [Examined(name=name, outcome="fault", said=line, mend=mend) for line in str(error).splitlines()]
+    except (ServerProblem, CredentialsRefused):
+        # No file is there, so what else is known comes from the environment.
+        policies = load_policies(path, read_pushed=lambda: None)
+        return policies, [not_examined(name, "the server cannot be used, on which one may have been pushed")]
+    nothing_else = f"; there is no {FILE_NAME} here, and none was pushed" if policies.origin == DEFAULTS_ORIGIN else ""
+    valid = Examined(name=name, outcome="ok", said=f"{policies.origin}: valid{nothing_else}")
+    return policies, [valid, *covered(policies.config.routes, policies.origin)]
+
+
+def _pushed(target: str | None) -> str | None:
+    try:
+        return pushed_reader(target)()
+    except ConfigError as error:
+        # An address that is none is the server's fault, and told there.
+        raise Unreachable(str(error)) from None
+
+
+def _read(policies: Policies, target: str | None, now: datetime) -> tuple[Installation, Workspace | None]:
+    config = policies.config
+    try:
+        with open_api(config.server, target) as api:
+            redact = Redactor(config.redact.patterns).redact
+            found = read_installation(api, policies, redact, now, os.environ)
+            token = _token(api, config, found)
+    except ConfigError as error:
+        found = unusable("", now, error, config, os.environ)
+        token = os.environ.get("WATCHDOG_SLACK_TOKEN", "").strip()
+    return found, ask_slack(token, config.slack, channels(config)) if token and channels(config) else None
+
+
+def _token(api: Api, config: Config, found: Installation) -> str | None:
+    if found.secrets[config.slack.token_secret].looks == "nothing":
+        return None
+    try:
+        return read_secret(api, config.slack.token_secret, "WATCHDOG_SLACK_TOKEN", os.environ)
+    except WatchdogError:
+        # It was there a moment ago. What became of the server, the next look will say.
+        return None
