@@ -53,7 +53,7 @@ class _Settings(Config, BaseSettings):  # type: ignore[misc]  # both type model_
 def _read(name: str, raw: str) -> Layer:
     path = tuple(name.removeprefix(PREFIX).lower().split("__"))
     if path[0] in ("rules", "routes", "maintenance"):
-        raise ConfigError(f"{name}: {path[0]} cannot be set in the environment; expected in the file")
+        raise ConfigError(f"{name}: {path[0]} cannot be set in the environment; expected them in the file")
     if path[-1] not in fields_at(path[:-1]):
         near = nearest(name, _names())
         hint = f"did you mean {near}?" if near else "expected section and field, such as WATCHDOG_LATE__AFTER"

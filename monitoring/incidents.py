@@ -202,14 +202,14 @@ def close_by_hand(incidents: Incidents, number: int, now: datetime) -> tuple[Inc
 
     Args:
         incidents: What is open.
-        number: The incident's.
+        number: The incident's; 0 is none, as pending ones have no number yet.
         now: The time of the check.
 
     Returns:
         What is open then, and the incident that was closed; None when there was none with that number.
     """
     for fingerprint, incident in incidents.open.items():
-        if incident.number == number:
+        if number and incident.number == number:
             step = Step(to="resolved", at=now, reason="closed")
             over = incident.moved(step, resolved_at=now, resolution="closed")
             finding = incident.finding
