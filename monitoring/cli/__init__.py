@@ -7,7 +7,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from monitoring import __version__
-from monitoring.cli import backtest, check, config, digest, explain
+from monitoring.cli import backtest, check, config, digest, doctor, explain, incidents, silence
 from monitoring.cli.terminal import UNABLE
 
 app = App(
@@ -17,9 +17,12 @@ app = App(
 )
 app.command(check.check)
 app.command(digest.digest)
+app.command(doctor.doctor)
 app.command(backtest.backtest)
 app.command(explain.explain)
 app.command(config.app)
+app.command(incidents.app)
+app.command(silence.app)
 
 
 def main() -> None:

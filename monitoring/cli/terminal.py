@@ -24,6 +24,11 @@ def say(text: str) -> None:
     _print(Console(highlight=False), text)
 
 
+def say_line(text: str) -> None:
+    """Print text to stdout as one line, made harmless: what others wrote in it cannot begin another."""
+    say(terminal(text, _LONGEST_LINE))
+
+
 def complain(text: str) -> None:
     """Print text to stderr, made harmless line by line."""
     _print(Console(stderr=True, highlight=False), text)

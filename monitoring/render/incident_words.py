@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from monitoring.alerting.values import Request
 from monitoring.durations import spoken
 from monitoring.incident_times import to_detect, to_resolve, usual
 from monitoring.model import Finding, Incident, Silence
@@ -12,6 +13,7 @@ from monitoring.render.words import NOTHING, moment
 from monitoring.report import HealthReport
 
 _MATCHERS = ("deployment", "tag", "pool", "check", "severity", "owner")
+_DOING = {"acknowledge": "acknowledges", "close": "closes", "expire": "ends"}
 
 
 def incident_of(finding: Finding, report: HealthReport) -> str:
@@ -66,3 +68,17 @@ def statistics(resolved: Sequence[Incident]) -> str:
     parts = [f"{lasted(detect)} to detect"] if detect is not None else []
     parts += [f"{lasted(resolve)} to resolve"] if resolve is not None else []
     return f"Median time: {', '.join(parts)}." if parts else ""
+
+
+def asked(request: Request) -> str:
+    """Say what somebody asked for that the next check is to do."""
+    if request.silence is not None:
+        what = f"silences {matched(request.silence)} {period(request.silence)}"
+    else:
+        what = f"{_DOING[request.what]} {request.subject}"
+    return f"{request.by} {what}" + (f": {request.note}" if request.note else "")
+
+
+def period(silence: Silence) -> str:
+    """Say from when to when a silence holds."""
+    return f"from {moment(silence.starts_at)} until {moment(silence.ends_at)}"

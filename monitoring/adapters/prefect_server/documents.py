@@ -25,6 +25,7 @@ BROKEN = "-broken-"
 #: Stands in the name of a document that was set aside.
 BROKEN = "-broken-"
 
+_TRIES = 5
 _TYPE = {
     # Names that begin with "Prefect" are Prefect's own: 403 (prefect/server/api/block_types.py).
     "name": "Watchdog document",
@@ -103,10 +104,12 @@ class Documents:
 
     def write(self, name: str, body: str) -> None:
         """Give a document a new body; make it when there is none."""
-        if not self._update(name, {"body": body}) and not self._create(name, {"body": body}):
-            # Somebody made it in between.
-            self._rows([name])
-            self._update(name, {"body": body})
+        for _ in range(_TRIES):
+            # Somebody may make or delete it in between. And while the first documents of all are made, PostgreSQL
+            # answers 409 to some that nobody else has made.
+            if self._update(name, {"body": body}) or self._create(name, {"body": body}):
+                return
+        raise self._refused(name)
 
     def delete(self, name: str) -> None:
         """Delete a document; one that does not exist is fine."""
@@ -123,7 +126,8 @@ class Documents:
         """
         for row in self._rows([name]):
             new = aside(name, row.body)
-            self._create(new, row.data)
+            if not self._create(new, row.data) and self._id(new) is None:
+                raise self._refused(new)
             self.delete(name)
             return new
         return None
@@ -143,6 +147,11 @@ class Documents:
         schema = self._api.post("/block_schemas/", {"block_type_id": type_id, "fields": _FIELDS})
         document = {"name": name, "data": data, "block_type_id": type_id, "block_schema_id": schema["id"]}
         return _unless(409, self._api, "POST", "/block_documents/", json=document)
+
+    def _refused(self, name: str) -> BadAnswer:
+        return BadAnswer(
+            f"{self._api.url} does not take {SLUG}/{name}, and it is not there: look at the server's log", 409
+        )
 
     def _type_id(self) -> Any:
         _unless(409, self._api, "POST", "/block_types/", json=_TYPE)

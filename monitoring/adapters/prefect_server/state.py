@@ -23,7 +23,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from monitoring.adapters.prefect_server.documents import SLUG, Documents, aside
+from monitoring.adapters.prefect_server.documents import BROKEN, SLUG, Documents, aside
 from monitoring.alerting.values import Outbox, Request, Silences
 from monitoring.config import State as Settings
 from monitoring.errors import StateError
@@ -239,7 +239,9 @@ class BlockState:
         incidents = read("incidents", INCIDENTS, Incidents())
         closed = newest_first(incident for name in recent for incident in read(name, _CLOSED, ()))
         outbox = read("outbox", _OUTBOX, Outbox())
-        asked = [request for name in sorted(bodies) if name.startswith(REQUEST) for request in read(name, _ASKED, ())]
+        # One that was set aside begins so, too.
+        names = sorted(name for name in bodies if name.startswith(REQUEST) and BROKEN not in name)
+        asked = [request for name in names for request in read(name, _ASKED, ())]
         # One that came back is open, whatever the month says in which it was closed.
         again = {incident.number for incident in incidents.open.values() if incident.number}
         state = SavedState(

@@ -1,0 +1,160 @@
+"""``watchdog incidents``: what is wrong over time, and who looks after it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from monitoring.adapters.prefect_server.requests import new_name
+from monitoring.alerting.values import Request
+from monitoring.cli.check import print_json
+from monitoring.cli.looking import ConfigPath, Target
+from monitoring.cli.memory import AsJson, By, Memory, asking, remembered
+from monitoring.cli.terminal import UNABLE, complain, say, say_line, told
+from monitoring.errors import WatchdogError
+from monitoring.model import Incident
+from monitoring.render import incidents as render
+from monitoring.render import terminal
+from monitoring.render.escape import clean
+from monitoring.render.words import moment
+
+app = App(name="incidents", help="List and show incidents, acknowledge or close them.")
+
+Note = Annotated[str, Parameter(name="--note", allow_leading_hyphen=True, help="What there is to say about it.")]
+
+
+@app.command(name="list")
+@told
+def list_(
+    *,
+    all_: Annotated[bool, Parameter(name="--all", negative="", help="Those that were closed recently, too.")] = False,
+    json: AsJson = False,
+    config: ConfigPath = None,
+    target: Target = None,
+) -> int:
+    """List the open incidents, most severe first."""
+    with remembered(config, target) as memory:
+        saved = memory.saved
+        rows = memory.rows([*render.ordered(saved.incidents.open.values()), *(saved.closed if all_ else ())])
+    console = terminal.console(sys.stdout)
+    if json:
+        print_json(console, {"schema": render.SCHEMA, "incidents": [render.incident_json(row) for row in rows]})
+        return 0
+    if rows:
+        console.print(render.table(rows))
+    elif saved.incidents.began_at is None:
+        say("No check has run on this server yet.")
+    else:
+        say("No incident is open." if not all_ else "No incident is open, and none was closed recently.")
+    console.print(render.requests(saved.requests))
+    return 0
+
+
+@app.command
+@told
+def show(incident: str, /, *, json: AsJson = False, config: ConfigPath = None, target: Target = None) -> int:
+    """Show all that is known of one incident, open or closed recently.
+
+    Args:
+        incident: Its id: W-12.
+    """
+    with remembered(config, target) as memory:
+        found = _find(memory, incident)
+        if found is None:
+            raise WatchdogError(_unknown(incident))
+        [row] = memory.rows([found])
+        cause = memory.saved.incidents.open.get(found.finding.symptom_of or "")
+    console = terminal.console(sys.stdout)
+    if json:
+        print_json(console, {"schema": render.SCHEMA, **render.incident_json(row)})
+    else:
+        console.print(render.details(row, cause.id if cause else ""))
+    return 0
+
+
+@app.command
+@told
+def ack(*incidents: str, by: By = None, note: Note = "", config: ConfigPath = None, target: Target = None) -> int:
+    """Say that somebody looks after incidents: they are not told again; that they are over is.
+
+    Args:
+        incidents: Their ids: W-12 W-13.
+    """
+    return _ask("acknowledge", incidents, by, note, config, target)
+
+
+@app.command
+@told
+def close(*incidents: str, by: By = None, note: Note = "", config: ConfigPath = None, target: Target = None) -> int:
+    """Close incidents by hand. Each stays closed until a new run is found of it, or it gets worse.
+
+    Args:
+        incidents: Their ids: W-12 W-13.
+    """
+    return _ask("close", incidents, by, note, config, target)
+
+
+def _ask(
+    what: Literal["acknowledge", "close"],
+    names: tuple[str, ...],
+    by: str | None,
+    note: str,
+    config: str | None,
+    target: str | None,
+) -> int:
+    who = asking(by)
+    if not names:
+        raise WatchdogError("expected the id of an incident, such as W-12; see `watchdog incidents list`")
+    unable = False
+    with remembered(config, target) as memory:
+        when = memory.next_check()
+        for name in dict.fromkeys(map(_id, names)):
+            incident = _find(memory, name)
+            if incident is None or incident.resolved_at is not None:
+                complain(_unknown(name) if incident is None else _over(incident))
+                unable = True
+            elif already := _already(memory, what, incident, who, note):
+                say_line(f"{name}: {already}; nothing more to do")
+            else:
+                subject = incident.id
+                memory.ask(
+                    Request(name=new_name(), what=what, at=memory.now, by=who, subject=subject, note=note.strip())
+                )
+                say_line(f"{name}: asked to {what} it, by {who}; {when}")
+    return UNABLE if unable else 0
+
+
+def _already(memory: Memory, what: str, incident: Incident, who: str, note: str) -> str:
+    """Who has done or asked for the same; empty where somebody else, or another note, makes a difference."""
+    for request in memory.saved.requests:
+        mine = request.by == who and (not note or note.strip() == request.note)
+        if (request.what, request.subject) == (what, incident.id) and (mine or what == "close"):
+            return f"{request.by} asked to {what} it at {moment(request.at)}, and the next check does"
+    mark = incident.acknowledged
+    if what == "acknowledge" and mark and mark.by == who and (not note or note.strip() == mark.note):
+        return f"acknowledged already, by {mark.by} at {moment(mark.at)}"
+    return ""
+
+
+def _id(name: str) -> str:
+    """``W-12`` for ``w-12`` and ``12``."""
+    upper = name.strip().upper()
+    return f"W-{upper}" if upper.isdecimal() else upper
+
+
+def _find(memory: Memory, name: str) -> Incident | None:
+    everything = (*memory.saved.incidents.open.values(), *memory.saved.closed)
+    return next((one for one in everything if one.number and one.id == _id(name)), None)
+
+
+def _unknown(name: str) -> str:
+    return (
+        f"{clean(_id(name), 60)}: no such incident is open or was closed recently; see `watchdog incidents list --all`"
+    )
+
+
+def _over(incident: Incident) -> str:
+    at = moment(incident.resolved_at) if incident.resolved_at else ""
+    return f"{incident.id}: over since {at} ({incident.resolution}): there is nothing to be done"
