@@ -31,10 +31,11 @@ from monitoring.adapters.prefect_server.state import (
     pack,
     recent_months,
 )
+from monitoring.alerting.values import Delivery, Notice, Outbox, Request, Silences
 from monitoring.config import Server as ServerSettings
 from monitoring.config import State as Settings
 from monitoring.errors import LockLost, StateError
-from monitoring.model import EndedRun, Finding, Incident, Incidents, Ledger, Record, Subject
+from monitoring.model import EndedRun, Finding, Incident, Incidents, Ledger, Record, Silence, Subject
 from monitoring.ports import Published, PublishedArtifact, SavedState
 from tests.support.asking import asked
 
@@ -79,6 +80,14 @@ def a_state(*, cursor: datetime = NOW, open_: str = "open", closed: tuple[Incide
     return SavedState(
         ledger=Ledger(since=NOW - DAY, cursor=cursor, recent={"r": NOW}, records={"d": Record(last_ended=run)}),
         incidents=Incidents(open={open_: incident(open_)}, next_number=7, began_at=NOW, settled_at=NOW),
+        silences=Silences(known=(Silence(id="S-1", check="late", starts_at=NOW, ends_at=NOW + DAY),), next_number=2),
+        outbox=Outbox(
+            queue=(Delivery(id="prod-1", kind="post", route="default", notice=1, queued_at=NOW),),
+            notices=(Notice(number=1, route="default", group="check failed", posted_at=NOW, changed_at=NOW),),
+            held={7: "silence"},
+            told_until=NOW,
+            summarised=True,
+        ),
         closed=closed,
         artifacts={"watchdog-health": PublishedArtifact(identity="i", versions=(version,))},
     )
@@ -212,7 +221,14 @@ def _gives_back_all_of_it(api: Api) -> None:
     loaded, coverage = state(api).load()
     assert loaded == whole
     assert coverage.complete
-    assert Documents(api).names() == ["artifacts", "closed-2026-03", "incidents", "ledger"]
+    assert Documents(api).names() == [
+        "artifacts",
+        "closed-2026-03",
+        "incidents",
+        "ledger",
+        "outbox",
+        "silences",
+    ]
 
 
 @pytest.mark.integration
@@ -225,7 +241,7 @@ def test_takes_over_a_ledger_that_was_written_plain(api: Api) -> None:
     saved(api, a_state(cursor=NOW + DAY))
     body = Documents(api).read("ledger")
     assert body is not None
-    assert json.loads(body)["schema"] == 2
+    assert json.loads(body)["schema"] == 3
     assert state(api).load()[0].ledger.cursor == NOW + DAY
 
 
@@ -290,8 +306,8 @@ def test_stopped_between_any_two_writes_it_loses_nothing(api: Api) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("name", ["ledger", "incidents", "artifacts", "closed-2026-03"])
-@pytest.mark.parametrize("body", ["rubbish", '{"schema": 1, "data": 7}', '{"schema": 2, "data": "QUJD"}'])
+@pytest.mark.parametrize("name", ["ledger", "silences", "outbox", "artifacts", "closed-2026-03"])
+@pytest.mark.parametrize("body", ["rubbish", '{"schema": 1, "data": 7}', '{"schema": 3, "data": "QUJD"}'])
 def test_sets_aside_and_reports_what_it_cannot_read(api: Api, name: str, body: str) -> None:
     documents = Documents(api)
     whole = a_state(closed=(incident("c", resolved=NOW),))
@@ -317,10 +333,79 @@ def test_sets_aside_and_reports_what_it_cannot_read(api: Api, name: str, body: s
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("body", ["rubbish", '{"schema": 1, "data": 7}', '{"schema": 2, "data": {"x": 1}}', None])
+def test_lost_incidents_are_news_again_and_their_numbers_are_not_used_twice(api: Api, body: str | None) -> None:
+    told = a_state(closed=(incident("c", resolved=NOW).model_copy(update={"number": 41}),))
+    saved(api, told)
+    if body is None:
+        Documents(api).delete("incidents")
+    else:
+        Documents(api).write("incidents", body)
+    loaded, coverage = state(api).load()
+    assert (loaded.incidents.open, loaded.incidents.next_number) == ({}, 42)
+    # It is not the first day: what is found now is told of, rather twice than never.
+    assert loaded.incidents.settled_at == NOW
+    assert [query.name for query in coverage.missing] == ([] if body is None else ["state-incidents"])
+
+
+@pytest.mark.integration
+def test_what_was_open_before_there_were_numbers_is_known_and_no_news(api: Api) -> None:
+    old = {
+        key: one.model_dump(mode="json", include={"finding", "opened_at"})
+        for key, one in {"a": incident("a"), "b": incident("b", opened=NOW - 3 * DAY)}.items()
+    }
+    Documents(api).write("incidents", json.dumps({"schema": 2, "data": old}))
+    gone = incident("c", resolved=NOW).model_dump(
+        mode="json", include={"finding", "opened_at", "resolved_at", "resolution"}
+    )
+    Documents(api).write("closed-2026-03", json.dumps({"schema": 2, "data": [gone]}))
+    loaded, coverage = state(api).load()
+    assert coverage.complete
+    assert [(one.id, one.known_before, one.firing) for one in loaded.incidents.open.values()] == [
+        ("W-1", True, True),
+        ("W-2", True, True),
+    ]
+    assert (loaded.incidents.next_number, loaded.incidents.settled_at) == (3, NOW - 3 * DAY)
+    assert [one.resolution for one in loaded.closed] == ["succeeded"]
+
+
+@pytest.mark.integration
+def test_an_incident_that_came_back_is_open_whatever_its_month_says(api: Api) -> None:
+    closed = incident("a", resolved=NOW).model_copy(update={"number": 3})
+    saved(api, a_state(closed=(closed,)))
+    loaded, _ = state(api).load()
+    again = closed.model_copy(update={"resolved_at": None, "resolution": None, "reopened": 1})
+    incidents = loaded.incidents.model_copy(update={"open": {again.finding.fingerprint: again}})
+    state(api).save(loaded, loaded.model_copy(update={"incidents": incidents, "closed": ()}))
+    after, _ = state(api).load()
+    assert (list(after.incidents.open), after.closed) == ([again.finding.fingerprint], ())
+
+
+@pytest.mark.integration
+def test_requests_are_read_with_the_state_and_deleted_when_they_are_done(api: Api) -> None:
+    saved(api, a_state())
+    asked_for = Request(name="request-1", what="close", at=NOW, by="ann", subject="W-1")
+    Documents(api).write("request-1", encode([asked_for]))
+    Documents(api).write("request-2", "rubbish")
+    Documents(api).write("no-request-3", encode([asked_for]))
+    this = state(api)
+    loaded, coverage = this.load()
+    assert loaded.requests == (asked_for,)
+    assert [query.name for query in coverage.missing] == ["state-request-2"]
+    assert Documents(api).read("request-1")
+    this.save(loaded, loaded.model_copy(update={"requests": ()}))
+    left = [name for name in Documents(api).names() if "request" in name]
+    assert left == ["no-request-3", aside("request-2", "rubbish")]
+    # What was set aside is not read for a request.
+    assert state(api).load() == (loaded.model_copy(update={"requests": ()}), state(api).load()[1])
+    assert state(api).load()[1].complete
+
+
+@pytest.mark.integration
 def test_sets_aside_what_it_cannot_read_even_when_there_is_nothing_else_to_write(api: Api) -> None:
-    Documents(api).write("incidents", "rubbish")
+    Documents(api).write("silences", "rubbish")
     saved(api, SavedState())
-    assert Documents(api).names() == [aside("incidents", "rubbish")]
+    assert Documents(api).names() == [aside("silences", "rubbish")]
     assert state(api).load()[1].complete
 
 
