@@ -27,6 +27,11 @@ from tests.corpus.scenario import Scenario, World
 #: Settings that are no thresholds, and why no step of theirs is looked for.
 NO_THRESHOLDS = {
     "owner": "a name that is shown",
+    "escalate_after": "of incidents, not of what one look finds; see tests/alerting/",
+    **{
+        f"{section}.hold": "when it is told, not what is found"
+        for section in (*Policy.model_fields, "watchdog", "server")
+    },
     "server.timeout": "how the API is asked, not what is found",
     "server.attempts": "how the API is asked, not what is found",
     "server.retry_budget": "how the API is asked, not what is found",
