@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from prefect import serve
 from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentEventTrigger
 from prefect.runner.storage import LocalStorage
 from prefect.schedules import Schedule
 from prefect.settings import PREFECT_API_URL
@@ -48,6 +49,7 @@ async def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
         tags=entry["tags"],
         parameters=entry.get("parameters"),
         schedules=[Schedule(**schedule) for schedule in entry["schedules"]],
+        triggers=[DeploymentEventTrigger.model_validate(trigger) for trigger in entry.get("triggers", ())],
     )
     # Said, and not only left out: takes the deployment out of the pool that it may have been in, where workers would
     # take its runs away.

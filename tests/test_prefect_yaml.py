@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect.events import DeploymentEventTrigger
 
-from monitoring.model import CHECK_FLOW, DIGEST_FLOW
+from monitoring.model import CHECK_FLOW, DIGEST_FLOW, OWN_FLOWS
 from tests.support.house import POOL, ROOT
 
 TEXT = (ROOT / "prefect.yaml").read_text()
@@ -17,7 +18,7 @@ FILE: dict[str, Any] = yaml.safe_load(TEXT)
 DEPLOYMENTS: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in FILE["deployments"]}
 CODE = "\n".join(line.partition("#")[0] for line in TEXT.splitlines())
 
-KNOWN = {"name", "description", "entrypoint", "tags", "work_pool", "parameters", "schedules"}
+KNOWN = {"name", "description", "entrypoint", "tags", "work_pool", "parameters", "schedules", "triggers"}
 
 
 def test_there_are_two_deployments_and_nothing_unknown_in_them() -> None:
@@ -53,3 +54,12 @@ def test_an_entrypoint_is_a_file_and_its_flow_has_the_name_that_reports_leave_ou
     }
     constant = {CHECK_FLOW: "CHECK_FLOW", DIGEST_FLOW: "DIGEST_FLOW"}[flow]
     assert names[function] == [f"flow(name={constant})"]
+
+
+def test_failures_start_a_check_and_our_own_are_left_out_by_name() -> None:
+    [trigger] = DEPLOYMENTS["check"]["triggers"]
+    assert "triggers" not in DEPLOYMENTS["digest"]
+    assert set(trigger) <= set(DeploymentEventTrigger.model_fields), "Prefect ignores what it does not know"
+    left_out = [{"prefect.resource.role": "flow", "prefect.resource.name": f"!{name}"} for name in OWN_FLOWS]
+    assert trigger["match_related"] == left_out
+    assert (trigger["posture"], trigger["threshold"], trigger["within"]) == ("Reactive", 1, 60)

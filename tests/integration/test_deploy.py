@@ -270,6 +270,8 @@ def test_both_deployments_are_served_by_one_process(
         assert schedule(digest) == ("0 8 * * *", "Asia/Tokyo", True)
         assert digest["parameters"] == {"time_zone": "Asia/Tokyo"}
         assert (check["tags"], check["work_pool_name"], check["work_queue_name"]) == (["watchdog"], None, None)
+        [trigger] = server.request("POST", "/automations/filter", {})
+        assert trigger["actions"][0]["deployment_id"] == check["id"]
         house = House(server, process)
         assert house.run(CHECK) == ("COMPLETED", "Nothing is wrong.")
         made_by = server.request("GET", f"/flow_runs/{house.artifact('watchdog-health')['flow_run_id']}")

@@ -208,11 +208,13 @@ class House:
         return json.dumps([logs, runs, artifacts])
 
 
-def pause_schedules(server: Server) -> None:
-    """Let nothing run by itself: a test says what runs when."""
+def pause_schedules(server: Server, *, triggers: bool = True) -> None:
+    """Let nothing run by itself: a test says what runs when; with ``triggers`` false, but for what failures start."""
     for name in (CHECK, DIGEST):
         found = server.request("GET", f"/deployments/name/{name}")
         server.request("POST", f"/deployments/{found['id']}/pause_deployment")
+    for trigger in server.request("POST", "/automations/filter", {}) if triggers else ():
+        server.request("PATCH", f"/automations/{trigger['id']}", {"enabled": False})
 
 
 def scheduled(server: Server, deployment: str) -> list[datetime]:
