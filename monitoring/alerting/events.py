@@ -48,6 +48,8 @@ def with_events(outbox: Outbox, incidents: Incidents, closed: Sequence[Incident]
         for step in incident.history
         if incident.number and step.to in _NAMES and (since is None or step.at > since or step.at == now)
     ]
+    if not steps:
+        return outbox
     steps.sort(key=lambda row: (row[0], row[1]))
     known = {delivery.id for delivery in outbox.queue}
     fresh: dict[str, Delivery] = {}
