@@ -49,7 +49,7 @@ def _time_of_day(text: str) -> str:
 
 def _block_reference(reference: str) -> str:
     if not re.fullmatch(r"[a-z0-9-]+/[a-z0-9-]+", reference):
-        raise ValueError("expected type and name of a notification block, such as `teams-webhook/data-team`")
+        raise ValueError("expected type and name of a notification block, such as `ms-teams-webhook/data-team`")
     return reference
 
 
@@ -371,7 +371,7 @@ class Receiver(Section):
         None, description="Name of the Prefect Secret block with the address of a Slack incoming webhook."
     )
     block: BlockReference | None = Field(
-        None, description="Type and name of a Prefect notification block: `teams-webhook/data-team`."
+        None, description="Type and name of a Prefect notification block: `ms-teams-webhook/data-team`."
     )
     mentions: tuple[Mention, ...] = Field(
         (),

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
-from monitoring.config import Config, Rule, Section
+from monitoring.config import Config, Maintenance, Route, Rule, Section
 from monitoring.policy import written
 
 _KINDS = {
@@ -21,6 +21,10 @@ _KINDS = {
     str: "text",
     tuple: "list of text",
 }
+
+
+#: Lists of sections, by name.
+_LISTS: dict[str, type[Section]] = {"rules": Rule, "routes": Route, "maintenance": Maintenance}
 
 
 class Row(NamedTuple):
@@ -34,18 +38,18 @@ def fields(section: type[Section] = Config, prefix: str = "") -> Iterator[Row]:
     """Every field that can stand in a file, by dotted name; of rules only what is theirs alone."""
     for name, field in section.model_fields.items():
         annotation = field.annotation
-        if name == "rules":
-            yield from fields(_section(Rule.model_fields["match"].annotation), "rules.match.")
+        if name in _LISTS:
+            theirs = fields(_LISTS[name], f"{name}.")
+            yield from (row for row in theirs if name != "rules" or row.field.startswith("rules.match."))
         elif isinstance(annotation, type) and issubclass(annotation, Section):
             yield from fields(annotation, f"{prefix}{name}.")
         else:
-            yield Row(prefix + name, _kind(field), written(field.default), field.description or "")
-
-
-def _section(annotation: Any) -> type[Section]:
-    assert isinstance(annotation, type)
-    assert issubclass(annotation, Section)
-    return annotation
+            yield Row(
+                prefix + name,
+                _kind(field),
+                "required" if field.is_required() else written(field.default),
+                field.description or "",
+            )
 
 
 def _kind(field: FieldInfo) -> str:
