@@ -146,3 +146,25 @@ def test_problems_of_file_and_environment_are_told_together() -> None:
 def test_problems_of_what_was_pushed_name_it() -> None:
     with pytest.raises(ConfigError, match=r"^pushed configuration:1: late.after: "):
         load_policies(environ={}, read_pushed=pushed("late: {after: 1}\n"))
+
+
+@pytest.mark.parametrize("cron", ["0 99 * * *", "a b c d e", "R R * * *", "@reboot"])
+def test_a_cron_expression_that_prefect_cannot_read_is_told_with_its_line(cron: str) -> None:
+    Path("watchdog.yaml").write_text(
+        "maintenance:\n"
+        "- {match: {tag: x}, cron: '0 2 * * SAT', lasts: 4h}\n"
+        "- match: {tag: y}\n"
+        f"  cron: '{cron}'\n"
+        "  lasts: 4h\n"
+    )
+    with pytest.raises(ConfigError) as raised:
+        load_policies(read_pushed=never_asked, environ={})
+    assert str(raised.value) == (
+        f"watchdog.yaml:4: maintenance[2].cron: '{cron}': expected a cron expression that Prefect can read, such as "
+        "`0 2 * * SAT`"
+    )
+
+
+def test_a_cron_expression_that_prefect_can_read_is_none_of_a_problem() -> None:
+    Path("watchdog.yaml").write_text("maintenance: [{match: {tag: x}, cron: '@daily', lasts: 4h, time_zone: UTC}]\n")
+    assert load_policies(read_pushed=never_asked, environ={}).config.maintenance[0].cron == "@daily"

@@ -121,6 +121,36 @@ def test_show_prints_every_value_and_its_source(run: Run, monkeypatch: pytest.Mo
     assert "Not shown: what its rules change for some deployments." in shown.out
 
 
+def test_show_says_how_many_routes_and_windows_there_are(run: Run) -> None:
+    Path("watchdog.yaml").write_text(
+        "slack: {channel: ops}\n"
+        "routes: [{name: on-call, match: {severity: critical}, channel: calls}]\n"
+        "maintenance: [{match: {pool: k8s}, cron: '0 2 * * SAT', lasts: 4h}]\n"
+    )
+
+    assert "Not shown: 1 route and 1 maintenance window, as they stand in the file" in run("show").out
+
+
+def test_a_window_that_can_never_open_is_not_pushed(run: Run, httpserver: HTTPServer) -> None:
+    Path("watchdog.yaml").write_text("maintenance: [{match: {pool: k8s}, cron: '0 99 * * SAT', lasts: 4h}]\n")
+    problem = "watchdog.yaml:1: maintenance[1].cron: '0 99 * * SAT': expected a cron expression that Prefect can read"
+
+    assert run("check").err.startswith(problem)
+    status, _, err = run("push", "--target", httpserver.url_for("/api"))
+    assert status == 3
+    assert err.startswith(problem)
+    assert httpserver.log == []
+
+
+def test_an_address_in_the_place_of_a_blocks_name_is_not_repeated(run: Run) -> None:
+    Path("watchdog.yaml").write_text("alerts: {default: {webhook_secret: https://example.com/SECRET}}\n")
+
+    status, _, err = run("check")
+    assert status == 3
+    assert "expected the name of a Secret block" in err
+    assert "SECRET" not in err
+
+
 def test_show_does_not_print_what_looks_like_a_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("watchdog.yaml").write_text("slack: {channel: xoxb-1-SECRET}\n")
 
