@@ -7,24 +7,18 @@ else is broken is no further fault. How alerts leave the house is judged in ``do
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
-from itertools import takewhile
 from shlex import quote
 from typing import Literal
 
-from pydantic import AwareDatetime, Field
-
 from monitoring.alerting.routes import PATIENCE
-from monitoring.alerting.values import Outbox
 from monitoring.config import Config
 from monitoring.durations import spoken
-from monitoring.model import CHECK_FLOW, OWN_FLOWS, Coverage, Deployment, FlowRun, ServerState, Value, WorkPool
+from monitoring.installation import AUTOMATIONS, LOCK, STATE, Automation, Installation, Kept, ended
+from monitoring.model import CHECK_FLOW, OWN_FLOWS, Deployment, Value, WorkPool
 
 Outcome = Literal["ok", "warning", "fault", "unknown"]
-
-#: The queries that only this examination makes; the others are those of a check.
-AUTOMATIONS, LOCK, STATE = "automations", "lock", "state"
 
 #: Its agents send no heartbeats.
 _AGENT_POOL = "prefect-agent"
@@ -49,111 +43,6 @@ class Examined(Value):
     def recommended(self) -> bool:
         """Whether all is well and could be better."""
         return self.outcome == "ok" and bool(self.mend)
-
-
-class Server(Value):
-    """What was read of the Prefect server. None: it does not say."""
-
-    state: ServerState
-    #: The version of the Prefect that asks.
-    client: str
-    #: The reason why it cannot be used is that it refuses our key.
-    refused: bool = False
-    #: Its clock less ours.
-    clock_offset: timedelta | None = None
-    #: Whether it reaches its database.
-    database: bool | None = None
-
-
-class Automation(Value):
-    """An automation that has to do with the watchdog."""
-
-    id: str
-    name: str
-    enabled: bool
-    #: The deployments that it starts, by id.
-    starts: tuple[str, ...] = ()
-    #: It fires when no check completes.
-    watches: bool = False
-
-
-class Lock(Value):
-    """The lock, as it is held."""
-
-    #: The flow run that took it; None where somebody has edited it.
-    holder: str | None
-    since: AwareDatetime
-    renewed: AwareDatetime
-    expired: bool
-
-
-class Kept(Value):
-    """What was read of the watchdog's memory."""
-
-    #: How far it could be understood; a document that could not is empty in the rest.
-    coverage: Coverage = Coverage()
-    #: Why none of it can be used: a newer watchdog wrote it.
-    problem: str = ""
-    #: Names of documents that were set aside.
-    aside: tuple[str, ...] = ()
-    outbox: Outbox = Outbox()
-    #: Until when ended runs were read whole; None where none ever were.
-    cursor: AwareDatetime | None = None
-
-
-class Secret(Value):
-    """Whether there is a secret, and what it looks like; never the secret."""
-
-    place: Literal["nowhere", "environment", "block"]
-    looks: Literal["nothing", "text", "address"] = "nothing"
-    #: Why it could not be read.
-    problem: str = ""
-
-
-class Installation(Value):
-    """What was read of an installation on its server. Each part rests on queries, which the coverage names."""
-
-    at: AwareDatetime
-    server: Server
-    coverage: Coverage = Coverage()
-    #: Our own.
-    deployments: tuple[Deployment, ...] = ()
-    #: The schedules that are not active, by deployment id.
-    inactive: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
-    #: By name.
-    pools: Mapping[str, WorkPool] = Field(default_factory=dict)
-    #: The newest ended runs of each deployment, oldest end first; messages are redacted.
-    ended: tuple[FlowRun, ...] = ()
-    automations: tuple[Automation, ...] = ()
-    lock: Lock | None = None
-    kept: Kept = Kept()
-    #: Secrets by the name of their block.
-    secrets: Mapping[str, Secret] = Field(default_factory=dict)
-    #: The capabilities of blocks by reference; None where there is no such block.
-    blocks: Mapping[str, tuple[str, ...] | None] = Field(default_factory=dict)
-
-    def unread(self, *queries: str) -> str:
-        """Why one of these queries was not answered whole; empty where all were."""
-        if self.server.state.problem:
-            return "the server cannot be used"
-        asked = {query.name: query for query in self.coverage.queries}
-        for name in queries:
-            query = asked.get(name)
-            if query is None or query.outcome != "complete":
-                return (query and query.detail) or f"{name} were not read"
-        return ""
-
-    def completed(self, deployment: Deployment) -> datetime | None:
-        """When the last completed run of a deployment ended."""
-        return max((_end(run) for run in self._runs(deployment) if run.state_type == "COMPLETED"), default=None)
-
-    def ended_badly(self, deployment: Deployment) -> list[FlowRun]:
-        """The last runs of a deployment in a row that failed or crashed, newest first; cancelled ones do not count."""
-        judged = [run for run in self._runs(deployment) if run.state_type != "CANCELLED"]
-        return list(takewhile(lambda run: run.state_type in ("FAILED", "CRASHED"), reversed(judged)))
-
-    def _runs(self, deployment: Deployment) -> list[FlowRun]:
-        return [run for run in self.ended if run.deployment_id == deployment.id]
 
 
 def not_examined(name: str, why: str) -> Examined:
@@ -272,7 +161,7 @@ def deployments(found: Installation) -> Iterator[Examined]:
         elif not mine:
             said = f"the flow {flow} is not deployed"
             yield Examined(name=f"deployment {_USUAL_NAME[flow]}", outcome="fault", said=said, mend=_DEPLOY)
-        yield from (_deployment(one, found.inactive.get(one.id, ()), found.unread("schedules")) for one in mine)
+        yield from (_deployment(one, found.inactive.get(one.id, ()), found.missing("schedules")) for one in mine)
 
 
 def _deployment(deployment: Deployment, inactive: tuple[str, ...], schedules_unread: str) -> Examined:
@@ -299,8 +188,8 @@ def places(found: Installation) -> Iterator[Examined]:
     for deployment in found.deployments:
         if deployment.work_pool:
             placed.setdefault(deployment.work_pool, []).append(deployment)
-        elif deployment.work_queue:
-            # The server forgets the pool with the pool, and not the queue's name.
+        elif deployment.id in found.for_pools:
+            # With the pool, the server deletes the deployment's tie to it.
             mend = f"prefect work-pool create watchdog --type process && {_DEPLOY}"
             said = "there is none: it was deleted"
             yield Examined(name=f"work pool of {deployment.name}", outcome="fault", said=said, mend=mend)
@@ -341,8 +230,7 @@ def _worker(pool: WorkPool, found: Installation) -> Examined:
     if pool.live_workers is None:
         if pool.type == _AGENT_POOL:
             return not_examined(name, "agents send no heartbeats")
-        unseen = next((query.detail or "" for query in found.coverage.missing if query.name == "workers"), None)
-        if unseen is not None:
+        if unseen := found.missing("workers"):
             return not_examined(name, unseen)
         return Examined(name=name, outcome="ok", said=f"pools of the type {pool.type} need none")
     last = f"the last heartbeat was {beat}" if beat else "there never was one"
@@ -352,7 +240,7 @@ def _worker(pool: WorkPool, found: Installation) -> Examined:
 
 def runners(found: Installation, config: Config) -> Iterator[Examined]:
     """Judge whether a process serves the deployments that are in no work pool: only their runs can tell."""
-    served = [one for one in found.deployments if not one.work_pool and not one.work_queue]
+    served = [one for one in found.deployments if not one.work_pool and one.id not in found.for_pools]
     if not served:
         return
     if any(found.completed(one) and not _late(found, one, config) for one in served):
@@ -383,7 +271,12 @@ def automations(found: Installation) -> Iterator[Examined]:
         yield Examined(name=names[0], outcome="ok", said="a failed run starts a check")
     if not watching:
         said = "no automation notices that no check completes"
-        yield Examined(name=names[1], outcome="ok", said=said, mend="watchdog automation deploy")
+        yield Examined(
+            name=names[1],
+            outcome="ok",
+            said=said,
+            mend="watchdog automation deploy --notify TYPE/NAME, of a notification block",
+        )
     elif not any(one.enabled for one in watching):
         said = f"the automation {watching[0].name} is not enabled"
         yield Examined(name=names[1], outcome="ok", said=said, mend=_resume(watching[0]))
@@ -415,7 +308,7 @@ def _last_run(found: Installation, deployment: Deployment, config: Config) -> Ex
         outcome: Outcome = "fault" if len(bad) >= config.watchdog.failures else "warning"
         message = " ".join(bad[0].message.split())[:_MOST_MESSAGE]
         count = "the last run" if len(bad) == 1 else f"the last {len(bad)} runs"
-        said = f"{count} ended badly, at {_moment(_end(bad[0]))}: {bad[0].state_name}: {message}"
+        said = f"{count} ended badly, at {_moment(ended(bad[0]))}: {bad[0].state_name}: {message}"
         return Examined(name=name, outcome=outcome, said=said, mend=f"prefect flow-run logs {bad[0].id}")
     if why := hindered(found, deployment):
         return Examined(name=name, outcome="unknown", said=f"not judged: {why}; {last}")
@@ -447,7 +340,7 @@ def _forgotten(found: Installation, config: Config) -> datetime:
 def hindered(found: Installation, deployment: Deployment) -> str:
     """What else that is broken keeps a deployment from running; empty where nothing does."""
     parts = [_deployment(deployment, found.inactive.get(deployment.id, ()), "")]
-    if deployment.work_queue and not deployment.work_pool:
+    if not deployment.work_pool and deployment.id in found.for_pools:
         return "its work pool was deleted"
     if pool := found.pools.get(deployment.work_pool or ""):
         parts += [_pool(pool), *_queues(pool, {deployment.work_queue}), _worker(pool, found)]
@@ -557,10 +450,6 @@ def lock(found: Installation) -> Examined:
 def _numbers(text: str) -> tuple[int, ...]:
     match = re.match(r"(\d+)\.(\d+)\.(\d+)", text)
     return tuple(map(int, match.groups())) if match else ()
-
-
-def _end(run: FlowRun) -> datetime:
-    return run.end_time or run.state_timestamp
 
 
 def _moment(at: datetime) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pydantic import Field
 
 from monitoring.config import DEFAULT_ROUTE, FALLBACK_ROUTE, Config, Receiver, Route
-from monitoring.doctor import Examined, Installation, Secret, not_examined
+from monitoring.doctor import Examined, not_examined
+from monitoring.installation import Installation, Secret
 from monitoring.model import Value
 
 #: What posting needs of a bot token (https://docs.slack.dev/reference/methods/chat.postMessage).
@@ -131,7 +132,7 @@ def slack(found: Installation, workspace: Workspace | None, config: Config) -> I
 
 def _token(found: Installation, workspace: Workspace | None, config: Config) -> Examined:
     name, block = "Slack token", config.slack.token_secret
-    secret = found.secrets.get(block, Secret(place="nowhere", problem=found.server.state.problem or "not read"))
+    secret = _secret(found, block)
     if secret.place == "nowhere" and secret.problem:
         return not_examined(name, secret.problem)
     mend = _SECRET.format(name=block)
@@ -190,8 +191,12 @@ def _channel(name: str, channel: SlackChannel, workspace: Workspace) -> Examined
     return Examined(name=_channel_name(name), outcome="ok", said=said)
 
 
+def _secret(found: Installation, block: str) -> Secret:
+    return found.secrets.get(block, Secret(place="nowhere", problem="it was not read"))
+
+
 def _webhook(name: str, block: str, found: Installation) -> Examined:
-    secret = found.secrets.get(block, Secret(place="nowhere", problem=found.server.state.problem or "not read"))
+    secret = _secret(found, block)
     if secret.place == "nowhere" and secret.problem:
         return not_examined(name, secret.problem)
     mend = _SECRET.format(name=block)
@@ -220,12 +225,12 @@ def _block(name: str, reference: str, found: Installation) -> Examined:
 
 def block_query(reference: str) -> str:
     """The name of the query for a block."""
-    return f"block {reference}"
+    return f"block-{reference.replace('/', '-')}"
 
 
 def _ping(found: Installation, config: Config) -> Examined:
     name, block = "dead-man's switch", config.ping.url_secret
-    secret = found.secrets.get(block, Secret(place="nowhere", problem=found.server.state.problem or "not read"))
+    secret = _secret(found, block)
     if secret.place == "nowhere" and secret.problem:
         return not_examined(name, secret.problem)
     mend = _SECRET.format(name=block)

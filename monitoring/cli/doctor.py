@@ -19,9 +19,10 @@ from monitoring.cli.check import print_json
 from monitoring.cli.looking import ConfigPath, Target
 from monitoring.cli.terminal import told
 from monitoring.config import Config
-from monitoring.doctor import Examined, Installation, Outcome, examine, not_examined, worst
+from monitoring.doctor import Examined, Outcome, examine, not_examined, worst
 from monitoring.doctor_alerts import Workspace, channels, covered, examine_alerts
 from monitoring.errors import ConfigError, CredentialsRefused, ServerProblem, Unreachable, WatchdogError
+from monitoring.installation import Installation
 from monitoring.policy import Policies
 from monitoring.redact import Redactor
 from monitoring.render import doctor as render

@@ -25,9 +25,9 @@ from monitoring.adapters.prefect_server.secrets import read_secret
 from monitoring.adapters.prefect_server.state import BlockState
 from monitoring.alerting.events import CHECK_COMPLETED
 from monitoring.config import Config
-from monitoring.doctor import AUTOMATIONS, LOCK, STATE, Automation, Installation, Kept, Lock, Secret, Server
 from monitoring.doctor_alerts import block_query, receivers
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, StateError, WatchdogError
+from monitoring.installation import AUTOMATIONS, LOCK, STATE, Automation, Installation, Kept, Lock, Secret, Server
 from monitoring.model import OWN_FLOWS, Deployment, ServerState, Value, WorkPool, WorkQueue
 from monitoring.policy import Policies
 
@@ -147,6 +147,8 @@ def _seen(collection: Collection, server: Server, now: datetime) -> Installation
         server=server,
         deployments=tuple(_with_next(collection, one, schedules[one.id]) for one in own.deployments),
         inactive={deployment.id: _inactive(row) for deployment, row in found},
+        # What is served by a process has none.
+        for_pools=frozenset(deployment.id for deployment, row in found if row.get("job_variables")),
         pools=_pools(collection, {one.work_pool for one in own.deployments if one.work_pool}),
         ended=own.ended,
         automations=_automations(collection),
