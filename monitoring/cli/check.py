@@ -13,11 +13,12 @@ from monitoring.adapters.config_source import load_policies
 from monitoring.adapters.prefect_server.api import Api
 from monitoring.adapters.prefect_server.reader import OVERLAP
 from monitoring.adapters.prefect_server.requests import known
+from monitoring.alerting.values import Silences
 from monitoring.cli.looking import ConfigPath, Target, Window, look
 from monitoring.cli.moments import moment
 from monitoring.cli.terminal import UNABLE, complain, told
 from monitoring.errors import ServerProblem, WatchdogError
-from monitoring.model import Coverage, Ledger, Status
+from monitoring.model import Coverage, Incidents, Ledger, Status
 from monitoring.render import terminal
 from monitoring.render.json import check_json
 from monitoring.report import HealthReport, unreachable_report
@@ -66,13 +67,12 @@ def check(
 
 def _with_known(seen: Assessment, api: Api) -> HealthReport:
     """Add what the checks remember: which incidents these are, and what is silenced."""
-    if seen.report.server.problem:
-        return seen.report
-    try:
-        incidents, silences = known(api)
-    except WatchdogError as problem:
-        complain(f"Incidents and silences are not shown: {problem}")
-        return seen.report.with_known((), seen.observation.maintenance)
+    incidents, silences = Incidents(), Silences()
+    if not seen.report.server.problem:
+        try:
+            incidents, silences = known(api)
+        except WatchdogError as problem:
+            complain(f"Incidents and silences are not shown: {problem}")
     return seen.report.with_known(incidents.open.values(), (*silences.known, *seen.observation.maintenance))
 
 

@@ -389,6 +389,22 @@ def test_maintenance_windows_are_listed(house: House) -> None:
     ]
 
 
+@pytest.mark.parametrize("reachable", [True, False])
+def test_an_open_window_is_in_every_look(house: House, reachable: bool) -> None:
+    """The maintenance of the server itself is what a window is most often for."""
+    begun = house.now - HOUR
+    Path("watchdog.yaml").write_text(
+        "server: {attempts: 1}\n"
+        "maintenance:\n"
+        f"- {{match: {{check: server}}, cron: '{begun.minute} {begun.hour} * * *', lasts: 2h, reason: backup}}\n"
+    )
+    where = [] if reachable else ["--target", "http://127.0.0.1:9/api"]
+    status, out, err = house.run("check", *where)
+    assert (status, err) == (0 if reachable else 2, "")
+    assert "Silenced:\n  maintenance: check server; until" in out
+    assert "by maintenance: backup" in out
+
+
 # --- in reports --------------------------------------------------------------------------------------
 
 
