@@ -51,5 +51,10 @@ def artifact_url(ui_url: str | None, key: str) -> str | None:
     return _page(ui_url, "artifacts/key", key)
 
 
+def automation_url(ui_url: str | None, automation_id: str) -> str | None:
+    """The page of an automation; None without a UI."""
+    return _page(ui_url, "automations/automation", automation_id)
+
+
 def _page(ui_url: str | None, kind: str, name: str) -> str | None:
     return f"{ui_url.rstrip('/')}/{kind}/{quote(name, safe='')}" if ui_url else None

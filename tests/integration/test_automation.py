@@ -1,0 +1,155 @@
+"""Who watches the watchdog: what the command makes on a real server, and when that speaks up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.blocks.system import Secret
+from pytest_httpserver import HTTPServer
+
+from demo.stack import Server, wait_until
+from monitoring.adapters.prefect_server.api import open_api
+from monitoring.adapters.prefect_server.events import PrefectEvents
+from monitoring.alerting.events import check_completed
+from monitoring.cli import app
+from monitoring.config import Server as Settings
+from tests.render import samples
+from tests.support.servers import connected
+
+pytestmark = pytest.mark.integration
+
+Command = Callable[..., tuple[int, str]]
+NAME = "watchdog-silent-prod"
+
+
+@pytest.fixture
+def server(prefect_server: Server) -> Iterator[Server]:
+    """The session's server, which forgets automations only when it is told to."""
+    yield prefect_server
+    for row in prefect_server.request("POST", "/automations/filter", {}):
+        prefect_server.request("DELETE", f"/automations/{row['id']}")
+
+
+@pytest.fixture
+def command(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Any
+) -> Command:
+    """``watchdog automation``, with its exit status and what it printed, for the target ``prod``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WATCHDOG_TARGET__NAME", "prod")
+
+    def run(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            app(["automation", *arguments])
+        shown = capsys.readouterr()
+        return int(str(ended.value.code)), (shown.out + shown.err).strip()
+
+    return run
+
+
+@pytest.fixture
+def check(server: Server) -> str:
+    """A deployed check; its id."""
+    flow = server.request("POST", "/flows/", {"name": "watchdog-check"})
+    schedules = [{"schedule": {"cron": "*/5 * * * *", "timezone": "UTC"}, "active": True}]
+    body = {"name": "check", "flow_id": flow["id"], "schedules": schedules}
+    return str(server.request("POST", "/deployments/", body)["id"])
+
+
+@pytest.fixture
+def block(server: Server, httpserver: HTTPServer) -> str:
+    httpserver.expect_request("/hook").respond_with_data("ok")
+    text = {"subject": "{{subject}}", "body": "{{body}}"}
+    address = httpserver.url_for("/hook")
+    CustomWebhookNotificationBlock(name="ops", url=address, json_data=text).save("ops", overwrite=True)
+    return "custom-webhook/ops"
+
+
+def automations(server: Server) -> dict[str, dict[str, Any]]:
+    rows = server.request("POST", "/automations/filter", {})
+    assert len({row["name"] for row in rows}) == len(rows)
+    return {row["name"]: row for row in rows}
+
+
+def test_it_is_made_once_changed_when_it_has_to_be_and_removed(
+    server: Server, command: Command, check: str, block: str
+) -> None:
+    others = {"name": f"{NAME}-2", "trigger": {"type": "event", "posture": "Reactive"}, "actions": []}
+    server.request("POST", "/automations/", others)
+
+    status, shown = command("deploy", "--notify", block)
+    made = automations(server)[NAME]
+    assert (status, shown) == (
+        0,
+        f"{NAME}: made; tells {block} when no check has completed for 15 min: "
+        f"{server.ui_url}/automations/automation/{made['id']}",
+    )
+    assert made["trigger"]["within"] == 900
+    assert f"/deployments/deployment/{check}" in made["actions"][0]["body"]
+
+    status, shown = command("deploy", "--notify", block)
+    assert (status, shown.split(";")[0]) == (0, f"{NAME}: there already")
+    assert automations(server)[NAME] == made
+
+    server.request("PATCH", f"/automations/{made['id']}", {"enabled": False})
+    status, shown = command("deploy", "--notify", block, "--within", "1h")
+    assert (status, shown.split(";")[0]) == (0, f"{NAME}: changed")
+    changed = automations(server)[NAME]
+    assert (changed["id"], changed["trigger"]["within"], changed["enabled"]) == (made["id"], 3600, True)
+
+    assert command("remove")[1].startswith(f"{NAME}: removed from ")
+    assert command("remove")[1].startswith(f"{NAME}: there is none on ")
+    assert list(automations(server)) == [f"{NAME}-2"]
+
+
+def test_what_is_missing_is_told_in_one_line(server: Server, command: Command, block: str) -> None:
+    Secret(value="x").save("ops", overwrite=True)
+    for arguments, expected in (
+        (["--notify", block], "watchdog-check/check: no such deployment"),
+        (["--notify", "slack-webhook/nobody"], "slack-webhook/nobody: no such block"),
+        (["--notify", "secret/ops"], "secret/ops: no notification block"),
+        (["--notify", "ops"], "--notify: 'ops': expected TYPE/NAME"),
+        (["--notify", block, "--within", "5s"], "--within: '5s': expected a duration of at least 10 s"),
+    ):
+        status, shown = command("deploy", *arguments)
+        assert (status, "\n" in shown) == (3, False)
+        assert shown.startswith(expected)
+    assert automations(server) == {}
+
+
+def test_a_check_without_a_schedule_needs_to_be_told_how_long(
+    server: Server, command: Command, check: str, block: str
+) -> None:
+    server.request("PATCH", f"/deployments/{check}", {"schedules": []})
+    status, shown = command("deploy", "--notify", block)
+    assert status == 3
+    assert "give --within" in shown
+    assert command("deploy", "--notify", block, "--within", "15m")[0] == 0
+
+
+def test_it_is_silent_while_checks_complete_and_speaks_up_again_and_again_when_none_does(
+    server: Server, command: Command, check: str, block: str, httpserver: HTTPServer
+) -> None:
+    checks = 0
+
+    def completed() -> bool:
+        nonlocal checks
+        checks += 1
+        with connected(server), open_api(Settings()) as api:
+            report = samples.healthy().model_copy(update={"at": datetime.now(timezone.utc)})
+            PrefectEvents(api).send([check_completed(report, f"00000000-0000-0000-0000-{checks:012}")])
+        return checks > 9
+
+    # The shortest would be 10 s: no longer than a busy machine may keep an event waiting.
+    assert command("deploy", "--notify", block, "--within", "20s")[0] == 0
+    # Longer than the automation waits, and than it takes the server to look.
+    wait_until(completed, timeout=60, interval=3, waiting_for="checks to complete")
+    assert httpserver.log == []
+    wait_until(lambda: len(httpserver.log) >= 2, timeout=120, waiting_for="the automation to speak up, and again")
+    said = [request.get_json() for request, _ in httpserver.log]
+    assert {message["subject"] for message in said} == {"The watchdog of prod is silent"}
+    assert "No check of prod has completed for 20 s" in said[-1]["body"]
