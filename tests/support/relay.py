@@ -23,7 +23,7 @@ _HOP_BY_HOP = {"connection", "content-encoding", "content-length", "date", "serv
 
 @dataclass(frozen=True)
 class Asked:
-    """One request: its path is the one below ``/api``."""
+    """One request: its path is the one below ``/api``, and its body is None where that is no JSON."""
 
     method: str
     path: str
@@ -57,7 +57,7 @@ def relayed(server_url: str) -> Iterator[Relay]:
 
         def handle(request: Request) -> Response:
             content = request.get_data()
-            body = json.loads(content) if content else None
+            body = json.loads(content) if content and request.is_json else None
             asked = Asked(request.method, request.path.removeprefix("/api"), body, dict(request.headers))
             relay.asked.append(asked)
             answer = relay.answer(asked)

@@ -398,6 +398,15 @@ class Seed:
         self._insert(orm.ConcurrencyLimitV2, [row])
         return UUID(str(row["id"]))
 
+    def changed_before(self, variable: str, age: timedelta) -> None:
+        """Let a Variable have been changed so long ago, and not since; one that does not exist is fine."""
+        at = datetime.now(timezone.utc) - age
+
+        async def write(db: AsyncConnection) -> None:
+            await db.execute(sa.update(orm.Variable).where(orm.Variable.name == variable).values(updated=at))
+
+        self._write(write)
+
     def heartbeats(self, run: Run, times: Iterable[datetime]) -> None:
         """Write the events by which a running flow says that it lives."""
         resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.name": _name(run)}

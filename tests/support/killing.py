@@ -1,0 +1,307 @@
+"""Checks that are killed, checks that come after them, and what people were told by both.
+
+Every round has news: a run of a new deployment has failed. In every other round what was broken before is mended, too,
+so that alerts begin a message, join one, and say that something is over, by turns.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import httpx
+from werkzeug import Response
+
+from demo.stack import Server
+from monitoring.adapters.prefect_server.api import open_api
+from monitoring.adapters.prefect_server.documents import Documents
+from monitoring.adapters.prefect_server.lock import NAME as LOCK
+from monitoring.adapters.prefect_server.state import BlockState
+from monitoring.config import Config
+from monitoring.model import Coverage
+from monitoring.ports import SavedState
+from monitoring.render.alerts import OVER_SIGN
+from tests.killed.program import Order, Outcome
+from tests.support.relay import Asked, Relay, relayed
+from tests.support.seeding import Deployment, Seed
+from tests.support.slack import SlackEmulator
+
+ROOT = Path(__file__).resolve().parents[2]
+#: What is told, ``began`` and ``over`` and ``details``, and of which deployment.
+Telling = tuple[str, str]
+CHANNEL = "alerts"
+ANOTHER = "COMPLETED Another check is running"
+#: What seeded history would otherwise be found to lack.
+_UNSEEDED = {"WATCHDOG_SERVER__LATE_MARKING": "36500d", "WATCHDOG_SERVER__EVENTS_MISSING": "36500d"}
+LIVE = Order()
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
+_NAME = re.compile(r"etl-\d+/nightly")
+#: What was sent by a check that died is done by then.
+_UNDER_WAY = 0.3
+
+
+class Checks:
+    """A process that runs checks of a server, one after another, see ``tests.killed.program``."""
+
+    def __init__(self, server: Server, folder: Path, env: Mapping[str, str]) -> None:
+        """Start it; ``folder`` is where it works and keeps its log."""
+        # What a check would send in the background has nothing to do with what it must not lose.
+        quiet = {"PREFECT_LOGGING_TO_API_ENABLED": "false", "PYTHONPATH": str(ROOT)}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = folder / "checks.log"
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, str(ROOT / "tests/killed/program.py")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=folder,
+                env=server.client_env({**_UNSEEDED, **quiet, **env}),
+                text=True,
+            )
+
+    def start(self, order: Order = LIVE) -> None:
+        """Begin a check and return at once."""
+        assert self._process.stdin
+        print(json.dumps(asdict(order)), file=self._process.stdin, flush=True)
+
+    def end(self) -> Outcome:
+        """Wait for the end of the check that was begun."""
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        assert line, self.log.read_text()[-3_000:]
+        return Outcome(**json.loads(line))
+
+    def run(self, order: Order = LIVE) -> Outcome:
+        """Run a check to its end."""
+        self.start(order)
+        return self.end()
+
+    def stop(self) -> None:
+        """End the process; a check that is running ends first."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def __enter__(self) -> Checks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+@dataclass(frozen=True)
+class After:
+    """How things stand when a round is over."""
+
+    #: What nobody was told.
+    lost: tuple[str, ...]
+    #: Messages that said nothing but what had been said.
+    repeats: int
+    #: What of the saved state cannot be read, or means two things.
+    unreadable: tuple[str, ...]
+    #: Whether the lock is still there.
+    lock_left: bool
+
+
+FINE = After(lost=(), repeats=0, unreadable=(), lock_left=False)
+
+
+@dataclass(frozen=True)
+class Death:
+    """A check that was killed."""
+
+    #: The point, as an index of ``Stage.points``, and what it had just done.
+    at: int
+    point: str
+    #: When the next check had been.
+    after: After
+
+
+class Stage:
+    """A server with deployments that break and are mended, checks of it, and a channel in which people are told."""
+
+    def __init__(self, server: Server, checks: Sequence[Checks], relay: Relay, slack: SlackEmulator) -> None:
+        """Let a first check see a server that is well, and others show what a whole one does; see ``staged``."""
+        self.server = server
+        self.checks = checks
+        self._slack = slack
+        self._seed = Seed(server.database_url)
+        self._made = 0
+        self._broken: list[Deployment] = []
+        #: What each message that nobody has looked at yet said when it was posted, and the time stamps of all.
+        self._unheard: list[frozenset[Telling]] = []
+        self._stamps: set[str] = set()
+        #: What people were told, by now.
+        self.told: set[Telling] = set()
+        relay.after = self._overhear
+        ended = checks[0].run().ended
+        assert ended == "COMPLETED Nothing is wrong.", ended
+        #: What a whole check does from taking the lock to giving it back, when nothing is mended and when something is.
+        self.points: dict[bool, list[str]] = {}
+        # The first time, the documents are made in which later rounds are written.
+        for mend in (False, True, False, True):
+            expected = self.news(mend)
+            self._learn(mend, checks[0].run())
+            assert self.after(expected) == FINE
+
+    def kill(self, at: int, *, mend: bool, with_server: bool = False) -> Death:
+        """Kill a check, and look at what is so after the next one.
+
+        Args:
+            at: The point, as an index of ``points``.
+            mend: Whether what was broken before is mended in this round.
+            with_server: Whether the server is killed as well; it is started again.
+        """
+        expected = self.news(mend)
+        died = self.checks[0].run(Order(self._start + at, self.server.pid if with_server else None))
+        if died.ended is not None:
+            # It had less to do than the one before, and is a whole one itself.
+            self._learn(mend, died)
+            assert self.after(expected).lost == ()
+            return self.kill(min(at, len(self.points[mend]) - 1), mend=mend, with_server=with_server)
+        if with_server:
+            self.server.kill()
+            self.server.start()
+            self.server.wait_ready()
+        self._next_check()
+        return Death(at, _UUID.sub("...", died.points[-1]), self.after(expected))
+
+    def news(self, mend: bool = False) -> set[Telling]:
+        """Let a run of a new deployment fail, and maybe runs of the others succeed; return what is to be told of it."""
+        now = datetime.now(timezone.utc)
+        mended, self._broken = (self._broken, []) if mend else ([], self._broken)
+        for deployment in mended:
+            self._seed.run(deployment, ended=now)
+        self._made += 1
+        new = self._seed.deployment(f"etl-{self._made}/nightly")
+        self._seed.run(new, "FAILED", ended=now)
+        self._broken.append(new)
+        return {("began", new.full_name), *(("over", deployment.full_name) for deployment in mended)}
+
+    def after(self, expected: set[Telling]) -> After:
+        """Compare what was to be told with what has been told since the last time, and look at what is remembered."""
+        repeats = 0
+        while self._unheard:
+            tellings = self._unheard.pop(0)
+            repeats += tellings <= self.told
+            self.told |= tellings
+        state, coverage = self.state()
+        return After(
+            lost=tuple(" ".join(telling) for telling in sorted(expected - self.told)),
+            repeats=repeats,
+            unreadable=(*(query.name for query in coverage.missing), *_ambiguous(state)),
+            lock_left=self._lock() is not None,
+        )
+
+    def state(self) -> tuple[SavedState, Coverage]:
+        """Read what is remembered, as a check does."""
+        with open_api(Config().server, self.server.api_url) as api:
+            return BlockState(Documents(api), Config().state, datetime.now(timezone.utc)).load()
+
+    def unseen(self) -> set[str]:
+        """The messages, by time stamp, that Slack said it had posted and does not show, or the other way round."""
+        shown = {str(message["ts"]) for message in self._slack.messages(CHANNEL)}
+        for ts in list(shown):
+            shown |= {str(message["ts"]) for message in self._slack.replies(CHANNEL, ts)}
+        return shown ^ self._stamps
+
+    def events(self) -> Counter[tuple[str, str]]:
+        """Count the events of incidents that the server has stored, by name and by what they are about."""
+        since = (datetime.now(timezone.utc) - timedelta(days=1)).isoformat()
+        body = {"filter": {"occurred": {"since": since}, "event": {"prefix": ["watchdog.incident."]}}, "limit": 50}
+        page = self.server.request("POST", "/events/filter", body)
+        found = [*page["events"]]
+        while page["next_page"]:
+            page = self.server.request("GET", page["next_page"].removeprefix(self.server.api_url))
+            found += page["events"]
+        return Counter((event["event"], event["payload"]["subject"]) for event in found)
+
+    def _learn(self, mend: bool, whole: Outcome) -> None:
+        assert whole.ended is not None
+        assert whole.ended.startswith("COMPLETED"), whole.ended
+        asked = [point.split()[:2] for point in whole.points]
+        self._start = asked.index(["POST", "/api/variables/"])
+        end = max(index for index, (method, _) in enumerate(asked) if method == "DELETE")
+        self.points[mend] = whole.points[self._start : end + 1]
+
+    def _next_check(self) -> None:
+        """Run the next check that gets the lock: a later one, by when the lock of the one that died has expired."""
+        time.sleep(_UNDER_WAY)
+        for _ in range(3):
+            self._seed.changed_before(LOCK, timedelta(minutes=5))
+            ended = self.checks[0].run().ended
+            if ended != ANOTHER:
+                break
+        assert ended is not None
+        assert ended.startswith("COMPLETED"), ended
+        assert ended != ANOTHER
+
+    def _lock(self) -> Any:
+        found = self.server.request("POST", "/variables/filter", {"variables": {"name": {"any_": [LOCK]}}})
+        return found[0] if found else None
+
+    def _overhear(self, asked: Asked, answer: httpx.Response) -> None:
+        if asked.path == "/chat.postMessage" and answer.json()["ok"]:
+            title = asked.body["text"]
+            about = "details" if title.startswith("Details") else "over" if title.startswith(OVER_SIGN) else "began"
+            names = _NAME.findall(json.dumps(asked.body["blocks"]))
+            self._unheard.append(frozenset((about, name) for name in names))
+            self._stamps.add(str(answer.json()["ts"]))
+
+
+@contextmanager
+def staged(
+    server: Server, slack: SlackEmulator, folder: Path, *, blind: bool = False, at_once: int = 1
+) -> Iterator[Stage]:
+    """Set the stage.
+
+    Args:
+        server: An empty one.
+        slack: With an empty channel.
+        folder: For files.
+        blind: Whether the token may not read the channel's history.
+        at_once: How many checks can run at the same time.
+    """
+
+    def answer(asked: Asked) -> Response | None:
+        if blind and asked.path in ("/conversations.history", "/conversations.replies"):
+            return Response(json.dumps({"ok": False, "error": "missing_scope"}), content_type="application/json")
+        return None
+
+    with relayed(slack.url) as relay:
+        relay.answer = answer
+        env = {
+            "WATCHDOG_SLACK__API_URL": relay.url,
+            "WATCHDOG_SLACK__CHANNEL": CHANNEL,
+            "WATCHDOG_SLACK_TOKEN": slack.token,
+            "WATCHDOG_ALERTS__GROUP_INTERVAL": "1s",
+        }
+        with ExitStack() as stack:
+            checks = [stack.enter_context(Checks(server, folder / f"{number}", env)) for number in range(at_once)]
+            yield Stage(server, checks, relay, slack)
+
+
+def killed(stage: Stage, number: int, *, with_server: bool = False) -> Iterator[Death]:
+    """Kill so many checks, one after another, at points spread over all that there are; see ``Stage.kill``."""
+    for kill in range(number):
+        mend = kill % 2 == 1
+        last = len(stage.points[mend]) - 1
+        yield stage.kill(round(last * kill / max(1, number - 1)), mend=mend, with_server=with_server)
+
+
+def _ambiguous(state: SavedState) -> Iterator[str]:
+    numbers = Counter(one.number for one in (*state.incidents.open.values(), *state.closed))
+    yield from (f"W-{number} stands for {times} incidents" for number, times in numbers.items() if times > 1)
