@@ -465,7 +465,7 @@ class Alerts(Section):
         Receiver(), description="Where that is told which its own route refuses for good. Nothing given: nowhere."
     )
     group_interval: Span = Field(
-        timedelta(minutes=4), description="Shortest time between two changes of a message by what joins it."
+        timedelta(seconds=30), description="Shortest time between two changes of a message by what joins it."
     )
     repeat_after: Span | None = Field(
         timedelta(hours=24), description="An incident that still lasts is told again this long after. None: never."

@@ -158,7 +158,7 @@ def test_what_joins_its_cause_disturbs_nobody_again() -> None:
 
 @pytest.mark.parametrize(("after", "edits"), [(minutes(3), 0), (minutes(4), 1)])
 def test_a_message_changes_at_most_once_in_the_group_interval(after: timedelta, edits: int) -> None:
-    watchdog = Watchdog()
+    watchdog = Watchdog(alerts={"group_interval": "4m"})
     watchdog.check(A)
     watchdog.check(A, B, after=after)
     assert watchdog.channel.messages[0].edits == edits

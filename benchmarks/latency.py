@@ -1,0 +1,110 @@
+"""How long it takes from a failure to the message about it: everything real, from the worker to Slack's API.
+
+    python -m benchmarks.latency --failures 20
+
+A Prefect server, a Slack emulator, and one worker with Prefect's own settings run on this machine. Deployments of a
+flow that fails are run one after the other, more than a minute apart, as the trigger starts at most one check a minute;
+no schedule helps. Measured from the time of the Failed state to the time of the message. Twenty failures take half an
+hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from demo.stack import Server, Worker, wait_until
+from tests.support.house import CHECK, POOL, House, copy_of_the_project, pause_schedules, prefect
+from tests.support.servers import start_server
+from tests.support.slack import TOKEN, SlackEmulator
+
+#: Two failures are at least so far apart, in seconds; the trigger hears one a minute.
+APART = 70.0
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Measure the time from a failure to the message about it.")
+    parser.add_argument("--failures", type=int, default=20, help="how many failures, 70 s apart (default: 20)")
+    failures = parser.parse_args().failures
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        slack = SlackEmulator(folder / "slack")
+        slack.start()
+        try:
+            server = start_server(folder / "server")
+            try:
+                _report([_one(*here) for here in _watched(server, slack, folder, failures)])
+            finally:
+                server.stop()
+        finally:
+            slack.stop()
+
+
+def _watched(
+    server: Server, slack: SlackEmulator, folder: Path, failures: int
+) -> Iterator[tuple[House, SlackEmulator, int]]:
+    project = copy_of_the_project(folder / "project")
+    # Each failure of its own deployment is a message of its own.
+    (project / "watchdog.yaml").write_text(f"slack:\n  channel: alerts\n  api_url: {slack.base_url}\n")
+    prefect(server, "work-pool", "create", POOL, "--type", "process", cwd=server.home)
+    prefect(server, "deploy", "--all", cwd=project)
+    pause_schedules(server, triggers=False)
+    worker = Worker(server, POOL, cwd=folder, env={"WATCHDOG_SLACK_TOKEN": TOKEN})
+    worker.start()
+    try:
+        house = House(server, worker)
+        house.workload(folder)
+        assert house.run("etl/nightly")[0] == "COMPLETED"
+        assert house.run(CHECK)[0] == "COMPLETED"
+        for number in range(failures):
+            started = time.monotonic()
+            yield house, slack, number
+            time.sleep(max(0.0, APART - (time.monotonic() - started)))
+    finally:
+        worker.stop()
+
+
+def _one(house: House, slack: SlackEmulator, number: int) -> float:
+    """Let one run fail, and return the seconds from its failure to the message."""
+    flow = house.server.request("GET", "/deployments/name/etl/nightly")
+    name = f"load-{number}"
+    body = {key: flow[key] for key in ("flow_id", "work_pool_name", "entrypoint", "pull_steps")}
+    house.server.request("POST", "/deployments/", {**body, "name": name})
+    run_id = house.start(f"etl/{name}", {"fail": True})
+    house.wait(run_id)
+    failed = datetime.fromisoformat(
+        house.server.request("GET", f"/flow_runs/{run_id}")["state"]["timestamp"].replace("Z", "+00:00")
+    )
+    told: list[float] = []
+
+    def is_told() -> bool:
+        told[:] = [float(said["ts"]) for said in _said(slack) if f"etl/{name}" in str(said)]
+        return bool(told)
+
+    wait_until(is_told, timeout=300, waiting_for=f"the message about {name}")
+    seconds = min(at for at in told if at > failed.timestamp()) - failed.timestamp()
+    print(f"{name}: {seconds:.1f} s", flush=True)
+    return seconds
+
+
+def _said(slack: SlackEmulator) -> list[dict[str, Any]]:
+    """All messages and replies: what joins a message is told by a reply that is shown in the channel."""
+    messages = slack.messages("alerts")
+    threads = [slack.replies("alerts", one["ts"])[1:] for one in messages if one.get("reply_count")]
+    # An edited message keeps the time at which it was posted, and may name what joined it later.
+    return [*(reply for thread in threads for reply in thread), *(one for one in messages if not one.get("edited"))]
+
+
+def _report(seconds: list[float]) -> None:
+    print(f"{len(seconds)} failures: median {statistics.median(seconds):.1f} s, longest {max(seconds):.1f} s")
+
+
+if __name__ == "__main__":
+    main()
