@@ -26,7 +26,7 @@ HEALTH = "watchdog-health"
 MOST_QUIETED = 5
 #: Characters of a name in a command; what is longer is matched by ``*``.
 _PATTERN = 100
-_PLAIN_SIGNS = " -_./:+=,#"
+_PLAIN_SIGNS = " -_./+=,#"
 _WEEK = timedelta(weeks=1)
 
 _RESOLVED: dict[ResolutionReason, str] = {
@@ -221,8 +221,8 @@ def lead(content: Content) -> str:
     """The sentence under the title; empty where the title says it all."""
     if content.about != "known-before":
         return ""
-    these = "it" if content.total == 1 else "these"
-    return f"No alerts are sent for {these}, unless it gets worse: you are told of what begins from now on."
+    these, worse = ("it", "it gets") if content.total == 1 else ("these", "they get")
+    return f"No alerts are sent for {these}, unless {worse} worse: you are told of what begins from now on."
 
 
 def rows(content: Content) -> tuple[Row, ...]:
@@ -371,10 +371,11 @@ def _matcher(lasting: Sequence[Incident], content: Content) -> list[tuple[str, s
 
 def _pool(lasting: Sequence[Incident], content: Content) -> str:
     """The work pool that all of them belong to; empty where that is not known, or it has no name to type."""
+    pools = {one.pool for one in lasting}
+    pool = pools.pop() if len(pools) == 1 else None
     cause = _cause(content)
-    pools = {one.pool for one in lasting} if len(content.incidents) == content.total else set()
-    pool = (pools.pop() if len(pools) == 1 else None) or (cause.name if cause and cause.kind == "work-pool" else None)
-    return pool if pool and pool == _pattern(pool) else ""
+    of_all = len(content.incidents) == content.total or (cause and (cause.kind, cause.name) == ("work-pool", pool))
+    return pool if pool and of_all and pool == _pattern(pool) else ""
 
 
 def _pattern(name: str) -> str:

@@ -6,6 +6,7 @@ section; and ``msg_blocks_too_long`` is answered near 12,000 characters over all
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -121,13 +122,13 @@ def _rests_on(content: Content) -> Iterator[dict[str, Any]]:
 
 def _evidence(lines: Sequence[str]) -> str:
     """The last lines that fit, in a block of code."""
-    kept: list[str] = []
+    kept, room = len(lines), 0
     for line in reversed(lines):
-        longer = [line, *kept]
-        if kept and _size(slack_code_block(longer, _LINE)) > _EVIDENCE:
+        room += _size(slack_code_block([line], _LINE))
+        if room > _EVIDENCE:
             break
-        kept = longer
-    return slack_code_block(kept, _LINE)
+        kept -= 1
+    return slack_code_block(lines[kept:], _LINE)
 
 
 def _quieter(quieter: alerts.Quieter) -> str:
@@ -152,7 +153,7 @@ def _text(text: str, most: int) -> str:
 
 def _bounded(escape: Callable[[str, int], str], text: str, most: int) -> str:
     """Escape text so that the answer has at most so many characters, as Slack counts them."""
-    limit = most
+    text, limit = clean(text, most), most
     while _size(shown := escape(text, limit)) > most and limit > 1:
         limit = limit * 3 // 4
     return shown
@@ -169,8 +170,8 @@ def _packed(title: str, lines: Iterable[str]) -> list[str]:
 
 
 def _size(text: str) -> int:
-    """Count as Slack may: a character beyond the basic plane, such as an emoji, as two."""
-    return len(text.encode("utf-16-le")) // 2
+    """Count as Slack may: as JSON, and a character beyond the basic plane, such as an emoji, as two."""
+    return len(json.dumps(text, ensure_ascii=False).encode("utf-16-le")) // 2 - len('""')
 
 
 def _sections(texts: Iterable[str]) -> list[dict[str, Any]]:

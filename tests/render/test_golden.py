@@ -11,9 +11,10 @@ from rich.console import RenderableType
 
 from monitoring import __version__
 from monitoring.render import json as as_json
-from monitoring.render import markdown, slack, table, terminal
+from monitoring.render import markdown, plain_alerts, slack, slack_alerts, table, terminal
 from monitoring.report import HealthReport
 from tests.render import samples
+from tests.render.alert_samples import ALERTS
 from tests.render.conftest import Golden
 
 REPORTS = [samples.healthy, samples.bad, samples.unreachable, samples.incomplete]
@@ -64,3 +65,24 @@ def test_health_and_digest_in_a_pipe(golden: Golden) -> None:
     health = [printed(terminal.health(make())) for make in REPORTS]
     digest = printed(terminal.message(slack.digest(samples.digest(samples.bad()))))
     golden("terminal.txt", timeless("\n".join([*health, digest])))
+
+
+def test_alerts_in_slack(golden: Golden) -> None:
+    parts = [
+        f"## {name}\n{message.text}\n\n{printed(terminal.message(message))}"
+        for name, said in ALERTS.items()
+        for message in [slack_alerts.alert(said, ("here", "S0DATA"))]
+    ]
+    golden("alerts-slack.txt", "\n".join(parts))
+
+
+@pytest.mark.parametrize("name", ["one failed", "details"])
+def test_an_alert_as_blocks(name: str, golden: Golden) -> None:
+    message = slack_alerts.alert(ALERTS[name], ("here",))
+    text = json.dumps(message._asdict(), indent=2, ensure_ascii=False) + "\n"
+    golden(f"alert-{name.replace(' ', '-')}.json", text)
+
+
+def test_alerts_for_any_receiver(golden: Golden) -> None:
+    bodies = {name: plain_alerts.plain(said) for name, said in ALERTS.items()}
+    golden("alerts-plain.txt", "\n".join(f"## {subject}\n\n{body}\n" for subject, body in bodies.values()))

@@ -23,6 +23,8 @@ from tests.support.servers import CACHE
 VERSION = "0.11.2"
 TOKEN = "xoxb-test-token"
 CHANNELS = ("alerts", "digest")
+#: Every workspace of the emulator's has a channel of this name, and an incoming webhook that posts there.
+WEBHOOK_CHANNEL = "general"
 
 
 class SlackEmulator:
@@ -48,6 +50,11 @@ class SlackEmulator:
     def base_url(self) -> str:
         """What slack-sdk's ``WebClient`` takes as ``base_url``."""
         return f"{self.url}/api/"
+
+    @property
+    def webhook_url(self) -> str:
+        """The address of an incoming webhook for `WEBHOOK_CHANNEL`."""
+        return f"{self.url}/services/T000000001/B000000001/X000000001"
 
     def start(self) -> None:
         """Start the emulator and wait until it answers."""
@@ -85,7 +92,7 @@ class SlackEmulator:
         return list(thread["messages"])
 
     def clear(self) -> None:
-        """Delete every message from every channel."""
+        """Delete every message from every channel of `CHANNELS`; what a webhook posted is nobody's, and stays."""
         for channel in CHANNELS:
             for message in self.messages(channel):
                 thread = self.replies(channel, message["ts"]) if message.get("reply_count") else [message]
