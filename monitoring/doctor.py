@@ -23,6 +23,8 @@ Outcome = Literal["ok", "warning", "fault", "unknown"]
 #: Its agents send no heartbeats.
 _AGENT_POOL = "prefect-agent"
 _DEPLOY = "prefect deploy --all"
+#: Makes the automation that watches the watchdog.
+WATCH = "watchdog automation deploy --notify TYPE/NAME, of a notification block"
 _SERVE = "python flows/serve.py"
 #: What the flows of ``prefect.yaml`` are deployed as.
 _USUAL_NAME = {flow: f"{flow}/{flow.rpartition('-')[2]}" for flow in OWN_FLOWS}
@@ -160,12 +162,23 @@ def deployments(found: Installation) -> Iterator[Examined]:
             yield not_examined(f"deployment {_USUAL_NAME[flow]}", why)
         elif not mine:
             said = f"the flow {flow} is not deployed"
-            yield Examined(name=f"deployment {_USUAL_NAME[flow]}", outcome="fault", said=said, mend=_DEPLOY)
-        yield from (_deployment(one, found.inactive.get(one.id, ()), found.missing("schedules")) for one in mine)
+            yield Examined(name=f"deployment {_USUAL_NAME[flow]}", outcome="fault", said=said, mend=_deploy(found))
+        yield from (_deployment(one, found) for one in mine)
 
 
-def _deployment(deployment: Deployment, inactive: tuple[str, ...], schedules_unread: str) -> Examined:
+def _deploy(found: Installation) -> str:
+    """What deploys all anew, in the way in which it was deployed."""
+    return _SERVE if found.deployments and _served(found) == list(found.deployments) else _DEPLOY
+
+
+def _served(found: Installation) -> list[Deployment]:
+    """The deployments that one process serves, without a pool."""
+    return [one for one in found.deployments if not one.work_pool and one.id not in found.for_pools]
+
+
+def _deployment(deployment: Deployment, found: Installation) -> Examined:
     name = f"deployment {deployment.name}"
+    inactive = found.inactive.get(deployment.id, ())
     if deployment.paused:
         mend = f"prefect api POST /deployments/{deployment.id}/resume_deployment"
         return Examined(name=name, outcome="fault", said="it is paused", mend=mend)
@@ -173,13 +186,13 @@ def _deployment(deployment: Deployment, inactive: tuple[str, ...], schedules_unr
         mend = f"prefect deployment schedule resume {quote(deployment.name)} {inactive[0]}"
         return Examined(name=name, outcome="fault", said="none of its schedules is active", mend=mend)
     if not deployment.scheduled:
-        return Examined(name=name, outcome="fault", said="it has no schedule", mend=_DEPLOY)
+        return Examined(name=name, outcome="fault", said="it has no schedule", mend=_deploy(found))
     if deployment.next_due:
         return Examined(name=name, outcome="ok", said=f"next due at {_moment(deployment.next_due)}")
-    if schedules_unread:
-        return not_examined(name, schedules_unread)
+    if why := found.missing("schedules"):
+        return not_examined(name, why)
     said = "its schedules are over: nothing is due within a year"
-    return Examined(name=name, outcome="fault", said=said, mend=_DEPLOY)
+    return Examined(name=name, outcome="fault", said=said, mend=_deploy(found))
 
 
 def places(found: Installation) -> Iterator[Examined]:
@@ -240,7 +253,7 @@ def _worker(pool: WorkPool, found: Installation) -> Examined:
 
 def runners(found: Installation, config: Config) -> Iterator[Examined]:
     """Judge whether a process serves the deployments that are in no work pool: only their runs can tell."""
-    served = [one for one in found.deployments if not one.work_pool and one.id not in found.for_pools]
+    served = _served(found)
     if not served:
         return
     if any(found.completed(one) and not _late(found, one, config) for one in served):
@@ -263,7 +276,7 @@ def automations(found: Installation) -> Iterator[Examined]:
         yield not_examined(names[0], "the check is not deployed")
     elif not triggers:
         said = "no automation starts a check when a run fails: it is heard of with the next scheduled one"
-        yield Examined(name=names[0], outcome="warning", said=said, mend=_DEPLOY)
+        yield Examined(name=names[0], outcome="warning", said=said, mend=_deploy(found))
     elif not any(one.enabled for one in triggers):
         said = f"the automation {triggers[0].name} is not enabled"
         yield Examined(name=names[0], outcome="warning", said=said, mend=_resume(triggers[0]))
@@ -271,12 +284,7 @@ def automations(found: Installation) -> Iterator[Examined]:
         yield Examined(name=names[0], outcome="ok", said="a failed run starts a check")
     if not watching:
         said = "no automation notices that no check completes"
-        yield Examined(
-            name=names[1],
-            outcome="ok",
-            said=said,
-            mend="watchdog automation deploy --notify TYPE/NAME, of a notification block",
-        )
+        yield Examined(name=names[1], outcome="ok", said=said, mend=WATCH)
     elif not any(one.enabled for one in watching):
         said = f"the automation {watching[0].name} is not enabled"
         yield Examined(name=names[1], outcome="ok", said=said, mend=_resume(watching[0]))
@@ -339,7 +347,7 @@ def _forgotten(found: Installation, config: Config) -> datetime:
 
 def hindered(found: Installation, deployment: Deployment) -> str:
     """What else that is broken keeps a deployment from running; empty where nothing does."""
-    parts = [_deployment(deployment, found.inactive.get(deployment.id, ()), "")]
+    parts = [_deployment(deployment, found)]
     if not deployment.work_pool and deployment.id in found.for_pools:
         return "its work pool was deleted"
     if pool := found.pools.get(deployment.work_pool or ""):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from monitoring import doctor
 from monitoring.alerting.values import Delivery, Outbox, Trouble
 from monitoring.config import Config
 from monitoring.doctor import Examined, clock, database, examine, version, worst
@@ -259,6 +260,8 @@ def test_only_completed_runs_show_that_a_process_serves_them() -> None:
     examined = wrong(well(None, *old, deployments=served, pools={}))
     assert examined["runner"].outcome == "unknown"
     assert examined["runner"].mend == examined[f"last run of {CHECK}"].mend == "python flows/serve.py"
+    untriggered = wrong(well(deployments=served, pools={}, automations=(WATCH,)))
+    assert untriggered["trigger of the check"].mend == "python flows/serve.py"
 
 
 @pytest.mark.parametrize(
@@ -268,7 +271,7 @@ def test_only_completed_runs_show_that_a_process_serves_them() -> None:
             (),
             {
                 "trigger of the check": "prefect deploy --all",
-                "watch over the watchdog": "watchdog automation deploy --notify TYPE/NAME, of a notification block",
+                "watch over the watchdog": doctor.WATCH,
             },
         ),
         ((WATCH, TRIGGER.model_copy(update={"starts": ("other",)})), {"trigger of the check": "prefect deploy --all"}),
