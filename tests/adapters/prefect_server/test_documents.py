@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from prefect.blocks.core import Block
+from pytest_httpserver import HTTPServer
 
 from demo.stack import Server
 from monitoring.adapters.prefect_server.api import Api, open_api
@@ -171,3 +172,15 @@ def test_a_server_that_gives_few_rows_at_a_time_hides_none(fresh_server: Callabl
         # Three rows of seven would look as if the other four did not exist.
         with pytest.raises(BadAnswer, match="422"):
             documents.read_all(names)
+
+
+def test_what_is_refused_and_not_there_is_told(httpserver: HTTPServer) -> None:
+    """A conflict about a document that does not exist, as PostgreSQL has it while the first ones are made."""
+    httpserver.expect_request("/api/csrf-token").respond_with_json({}, status=404)
+    httpserver.expect_request("/api/block_documents/filter").respond_with_json([])
+    httpserver.expect_request("/api/block_types/").respond_with_json({}, status=409)
+    httpserver.expect_request(f"/api/block_types/slug/{SLUG}").respond_with_json({"id": "type"})
+    httpserver.expect_request("/api/block_schemas/").respond_with_json({"id": "schema"})
+    httpserver.expect_request("/api/block_documents/").respond_with_json({}, status=409)
+    with open_api(Settings(), httpserver.url_for("/api")) as api, pytest.raises(BadAnswer, match="does not take"):
+        Documents(api).write("request-1", "asked")
