@@ -20,6 +20,7 @@ from monitoring.model import (
     Severity,
     Step,
     StepReason,
+    StepTo,
     Transition,
     Value,
     flow_key,
@@ -119,82 +120,114 @@ def advance(
         policies: Tell a failure that is forgiven from one that is over, and how long to wait for what.
         complete: Whether everything was seen.
     """
-    now = observation.at
-    reopen_within = policies.config.alerts.reopen_within
+    move = _Move(incidents, closed, observation, ledger, policies, complete)
     found = {finding.fingerprint: _kept(finding) for finding in findings if finding.severity != "info"}
-    lately = {
-        one.finding.fingerprint: one
-        for one in closed
-        if one.resolved_at and now - one.resolved_at <= reopen_within and one.resolution != "closed"
-    }
-    by_hand = {
-        key: one for key, one in incidents.closed_by_hand.items() if not complete or _the_same(one, found.get(key))
-    }
-    transitions: list[Transition] = []
     still: dict[str, Incident] = {}
-    number = incidents.next_number
-
-    def move(incident: Incident, step: Step, **changes: object) -> Incident:
-        after = incident.moved(step, **changes)
-        transitions.append(Transition(incident=after, step=step))
-        return after
-
-    def fire(incident: Incident, reason: StepReason) -> Incident:
-        nonlocal number
-        changes: dict[str, object] = {"fired_at": now}
-        if not incident.number:
-            changes["number"], number = number, number + 1
-        return move(incident, Step(to="firing", at=now, reason=reason), **changes)
-
     for fingerprint, incident in incidents.open.items():
-        if fingerprint in found:
-            continue
-        reason = _why_resolved(incident.finding, observation, ledger, policies, now) if complete else None
-        away = incident.unseen_since or now
-        if reason and (not incident.reopened or now - away >= reopen_within or reason in ("deleted", "disabled")):
-            move(
-                incident,
-                Step(to="resolved", at=now, reason=reason),
-                resolved_at=now,
-                resolution=reason,
-                unseen_since=away if incident.reopened else None,
-            )
-        else:
-            still[fingerprint] = incident.model_copy(update={"unseen_since": away})
+        if fingerprint not in found and (left := move.missed(incident)):
+            still[fingerprint] = left
     for fingerprint, finding in found.items():
-        incident_, hold = incidents.open.get(fingerprint), _hold(finding, observation, policies)
-        if incident_ is None:
-            if fingerprint in by_hand and _the_same(by_hand[fingerprint], finding):
-                continue
-            if fingerprint in lately:
-                incident_ = _seen(_reopened(lately[fingerprint]), finding, observation)
-                still[fingerprint] = fire(incident_, "reopened")
-                continue
-            incident_ = _seen(Incident(finding=finding, opened_at=now), finding, observation)
-            if hold > timedelta(0):
-                still[fingerprint] = move(incident_, Step(to="pending", at=now, reason="found"))
-            else:
-                still[fingerprint] = fire(incident_, "found")
-            continue
-        before = incident_
-        incident_ = _seen(incident_, finding, observation)
-        if before.fired_at is None:
-            still[fingerprint] = fire(incident_, "held") if now - before.opened_at >= hold else incident_
-            continue
-        for reason_ in _updates(before.finding, finding):
-            changes = {"freed_at": now} if reason_ == "freed" else {}
-            incident_ = move(incident_, Step(to="updated", at=now, reason=reason_), **changes)
-        still[fingerprint] = incident_
-    began = incidents.began_at or now
+        known = incidents.open.get(fingerprint)
+        if known is not None:
+            still[fingerprint] = move.found_again(known, finding)
+        elif not (
+            fingerprint in incidents.closed_by_hand and _the_same(incidents.closed_by_hand[fingerprint], finding)
+        ):
+            still[fingerprint] = move.found(finding)
+    # What was closed by hand and is over is forgotten: should it come back, it is news.
+    by_hand = {
+        fingerprint: mark
+        for fingerprint, mark in incidents.closed_by_hand.items()
+        if not complete or _the_same(mark, found.get(fingerprint))
+    }
     after = incidents.model_copy(
         update={
             "open": still,
-            "next_number": number,
-            "began_at": began,
+            "next_number": move.next_number,
+            "began_at": incidents.began_at or observation.at,
             "closed_by_hand": by_hand,
         }
     )
-    return Moved(incidents=_settled(after, now, complete, policies), transitions=tuple(transitions))
+    return Moved(incidents=_settled(after, observation.at, complete, policies), transitions=tuple(move.transitions))
+
+
+class _Move:
+    """One move of all incidents."""
+
+    def __init__(
+        self,
+        incidents: Incidents,
+        closed: Iterable[Incident],
+        observation: Observation,
+        ledger: Ledger,
+        policies: Policies,
+        complete: bool,
+    ) -> None:
+        self.transitions: list[Transition] = []
+        self.next_number = incidents.next_number
+        self._observation = observation
+        self._ledger = ledger
+        self._policies = policies
+        self._complete = complete
+        self._now = observation.at
+        self._reopen_within = policies.config.alerts.reopen_within
+        self._lately = {
+            one.finding.fingerprint: one
+            for one in closed
+            if one.resolved_at and self._now - one.resolved_at <= self._reopen_within and one.resolution != "closed"
+        }
+
+    def missed(self, incident: Incident) -> Incident | None:
+        """An incident that was not found; None when it is over."""
+        why = (
+            _why_resolved(incident.finding, self._observation, self._ledger, self._policies, self._now)
+            if self._complete
+            else None
+        )
+        away = incident.unseen_since or self._now
+        # What came back once has to stay away for as long as it might come back again.
+        stays = not incident.reopened or self._now - away >= self._reopen_within or why in ("deleted", "disabled")
+        if why is None or not stays:
+            return incident.model_copy(update={"unseen_since": away})
+        self._step(incident, "resolved", why, resolved_at=self._now, resolution=why)
+        return None
+
+    def found(self, finding: Finding) -> Incident:
+        """An incident that was not open."""
+        if finding.fingerprint in self._lately:
+            again = _reopened(self._lately[finding.fingerprint])
+            return self._fire(_seen(again, finding, self._observation), "reopened")
+        new = _seen(Incident(finding=finding, opened_at=self._now), finding, self._observation)
+        return self._fire(new, "found") if not self._hold(finding) else self._step(new, "pending", "found")
+
+    def found_again(self, before: Incident, finding: Finding) -> Incident:
+        """An open incident that was found."""
+        incident = _seen(before, finding, self._observation)
+        if before.fired_at is None:
+            held = self._now - before.opened_at >= self._hold(finding)
+            return self._fire(incident, "held") if held else incident
+        for reason in _updates(before.finding, finding):
+            incident = self._step(incident, "updated", reason, **({"freed_at": self._now} if reason == "freed" else {}))
+        return incident
+
+    def _fire(self, incident: Incident, reason: StepReason) -> Incident:
+        changes: dict[str, object] = {"fired_at": self._now}
+        if not incident.number:
+            changes["number"] = self.next_number
+            self.next_number += 1
+        return self._step(incident, "firing", reason, **changes)
+
+    def _step(self, incident: Incident, to: StepTo, reason: StepReason, **changes: object) -> Incident:
+        step = Step(to=to, at=self._now, reason=reason)
+        after = incident.moved(step, **changes)
+        self.transitions.append(Transition(incident=after, step=step))
+        return after
+
+    def _hold(self, finding: Finding) -> timedelta:
+        of_config = finding.check in ("server", "watchdog")
+        policy = self._policies.config if of_config else policy_for(finding, self._observation, self._policies)
+        hold: timedelta = getattr(policy, finding.check.replace("-", "_")).hold
+        return hold
 
 
 def close_by_hand(incidents: Incidents, number: int, now: datetime) -> tuple[Incidents, Incident | None]:
@@ -281,13 +314,6 @@ def _pool(finding: Finding) -> str | None:
     if subject.kind == "work-pool":
         return subject.name
     return subject.name.split("/")[0] if subject.kind == "work-queue" else None
-
-
-def _hold(finding: Finding, observation: Observation, policies: Policies) -> timedelta:
-    of_config = finding.check in ("server", "watchdog")
-    policy = policies.config if of_config else policy_for(finding, observation, policies)
-    hold: timedelta = getattr(policy, finding.check.replace("-", "_")).hold
-    return hold
 
 
 def _why_resolved(

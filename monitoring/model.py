@@ -62,6 +62,7 @@ CauseReason = Literal[
     "no-live-worker", "paused", "limit-reached", "not-scheduling", "previous-run-running", "failed", "unreachable"
 ]  # fmt: skip
 ResolutionReason = Literal["cleared", "succeeded", "paused", "deleted", "expired", "disabled", "closed"]
+StepTo = Literal["pending", "firing", "updated", "resolved"]
 #: Why an incident moved: it was found, lasted for its hold, came back; got worse or better; somebody acknowledged it;
 #: it became the symptom of another, or stopped being one; and why it was over.
 StepReason = (
@@ -602,7 +603,7 @@ class Acknowledgement(Value):
 class Step(Value):
     """A move of one incident, with its reason."""
 
-    to: Literal["pending", "firing", "updated", "resolved"]
+    to: StepTo
     at: AwareDatetime
     reason: StepReason
 
