@@ -7,19 +7,17 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
-from monitoring.adapters.notification_block import NotificationBlock
-from monitoring.adapters.prefect_server.events import PrefectEvents
-from monitoring.adapters.slack.bot import SlackBot
-from monitoring.adapters.slack.webhook import SlackWebhook
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from monitoring.adapters.config_source import load_policies
+from monitoring.adapters.notification_block import NotificationBlock
 from monitoring.adapters.ping import HttpPing
 from monitoring.adapters.prefect_server.api import Api, open_api
 from monitoring.adapters.prefect_server.artifacts import PrefectArtifacts
 from monitoring.adapters.prefect_server.documents import Documents
+from monitoring.adapters.prefect_server.events import PrefectEvents
 from monitoring.adapters.prefect_server.failing import failed
 from monitoring.adapters.prefect_server.housekeeping import PrefectHousekeeping
 from monitoring.adapters.prefect_server.lock import VariableLock
@@ -27,6 +25,8 @@ from monitoring.adapters.prefect_server.pushed import pushed_reader
 from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
 from monitoring.adapters.prefect_server.secrets import read_secret
 from monitoring.adapters.prefect_server.state import BlockState
+from monitoring.adapters.slack.bot import SlackBot
+from monitoring.adapters.slack.webhook import SlackWebhook
 from monitoring.config import DEFAULT_ROUTE, Config, Receiver
 from monitoring.errors import ConfigError, DeliveryError, ServerProblem, WatchdogError
 from monitoring.flow_parameters import PolicyChanges, parameters

@@ -124,7 +124,10 @@ def test_aliases_stand_for_what_they_name() -> None:
             "w.yaml:1: rules[1].slack: not for a rule: it holds for the watchdog as a whole",
         ),
         ("digest: {zzz: 1}", "w.yaml:1: digest.zzz: unknown key; expected one of time_zone"),
-        ("late: {<<: {after: 3m}}", "w.yaml:1: late.<<: unknown key; expected one of after, critical_after, enabled, hold"),
+        (
+            "late: {<<: {after: 3m}}",
+            "w.yaml:1: late.<<: unknown key; expected one of after, critical_after, enabled, hold",
+        ),
     ],
 )
 def test_says_line_field_value_and_what_was_expected(text: str, expected: str) -> None:

@@ -116,7 +116,7 @@ class Channel:
 
     def said(self) -> list[tuple[str, list[str]]]:
         """All messages and replies, as what they are about and which incidents: never in the order of replies."""
-        rows = [(one.posted.about, ids(one.posted)) for one in self.messages]
+        rows: list[tuple[str, list[str]]] = [(one.posted.about, ids(one.posted)) for one in self.messages]
         return rows + [
             (reply.content.about, ids(reply.content))
             for one in self.messages
