@@ -230,20 +230,24 @@ class _Move:
         return hold
 
 
-def close_by_hand(incidents: Incidents, number: int, now: datetime) -> tuple[Incidents, Incident | None]:
+def close_by_hand(
+    incidents: Incidents, number: int, now: datetime, by: str, note: str
+) -> tuple[Incidents, Incident | None]:
     """Close an open incident because somebody asked for it; it stays closed until something new is found of it.
 
     Args:
         incidents: What is open.
         number: The incident's; 0 is none, as pending ones have no number yet.
         now: The time of the check.
+        by: Who asked for it.
+        note: What they said.
 
     Returns:
         What is open then, and the incident that was closed; None when there was none with that number.
     """
     for fingerprint, incident in incidents.open.items():
         if number and incident.number == number:
-            step = Step(to="resolved", at=now, reason="closed")
+            step = Step(to="resolved", at=now, reason="closed", by=by, note=note)
             over = incident.moved(step, resolved_at=now, resolution="closed")
             finding = incident.finding
             newest = finding.flow_run_ids[0] if finding.flow_run_ids else None

@@ -606,6 +606,9 @@ class Step(Value):
     to: StepTo
     at: AwareDatetime
     reason: StepReason
+    #: Who asked for it, and what they said; empty where nobody did.
+    by: str = ""
+    note: str = ""
 
 
 #: An incident keeps its first step and the newest of the others.

@@ -47,7 +47,7 @@ def done(requests: Iterable[Request], incidents: Incidents, silences: Silences, 
                 undone.append(f"{request.subject}: there is no such open incident")
             incidents = acknowledged or incidents
         else:
-            incidents, over = close_by_hand(incidents, _number(request.subject), now)
+            incidents, over = close_by_hand(incidents, _number(request.subject), now, request.by, request.note)
             if over is None:
                 undone.append(f"{request.subject}: there is no such open incident")
             else:
@@ -87,7 +87,7 @@ def _acknowledged(request: Request, incidents: Incidents, now: datetime) -> Inci
             mark = Acknowledgement(by=request.by, at=request.at, note=request.note)
             if incident.acknowledged == mark:
                 return incidents
-            step = Step(to="updated", at=now, reason="acknowledged")
+            step = Step(to="updated", at=now, reason="acknowledged", by=request.by, note=request.note)
             opened = {**incidents.open, fingerprint: incident.moved(step, acknowledged=mark)}
             return incidents.model_copy(update={"open": opened})
     return None

@@ -13,7 +13,7 @@ from rich.text import Text
 from monitoring.alerting.values import Request
 from monitoring.durations import spoken
 from monitoring.incident_times import to_detect, to_resolve
-from monitoring.model import Incident, Severity, Silence
+from monitoring.model import Incident, Severity, Silence, Step
 from monitoring.render import incident_words, words
 from monitoring.render.escape import clean, indented
 from monitoring.render.json import silence_json
@@ -79,7 +79,7 @@ def details(row: Row, explained_by: str) -> RenderableType:
         parts += [Text(f"    {indented(line)}", overflow="fold") for line in finding.evidence]
     if row.incident.history:
         parts.append(Text("History:", style="bold"))
-        parts += [Text(f"    {words.moment(one.at)}  {one.to}: {one.reason}") for one in row.incident.history]
+        parts += [Text(f"    {words.moment(one.at)}  {one.to}: {_why(one)}") for one in row.incident.history]
     return Group(*parts)
 
 
@@ -152,7 +152,10 @@ def incident_json(row: Row) -> dict[str, Any]:
         "reopened": incident.reopened,
         "time_to_detect": _seconds(to_detect(incident)),
         "time_to_resolve": _seconds(to_resolve(incident)),
-        "history": [{"at": words.stamp(one.at), "to": one.to, "reason": one.reason} for one in incident.history],
+        "history": [
+            {"at": words.stamp(one.at), "to": one.to, "reason": one.reason, "by": one.by, "note": one.note}
+            for one in incident.history
+        ],
     }
 
 
@@ -197,6 +200,11 @@ def _facts(row: Row, explained_by: str) -> Iterable[tuple[str, str]]:
         ("Nobody was told", row.held),
     ]
     return ((name, value) for name, value in shown if value)
+
+
+def _why(step: Step) -> str:
+    by = f", by {clean(step.by, 80)}" if step.by else ""
+    return f"{step.reason}{by}{f': {clean(step.note)}' if step.note else ''}"
 
 
 def _runs(incident: Incident) -> str:

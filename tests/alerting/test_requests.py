@@ -56,6 +56,7 @@ def test_a_closed_incident_is_closed_by_whom_it_was_asked() -> None:
     after = done([asked("close", "W-3")], OPEN, Silences(), NOW)
     assert after.incidents.open == {}
     assert [(one.id, one.resolution, one.resolved_at) for one in after.closed] == [("W-3", "closed", NOW)]
+    assert [(step.by, step.note) for one in after.closed for step in one.history] == [("ann", "why")]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,17 @@
+"""What is shown of one incident, at a terminal and to programs."""
+
+from __future__ import annotations
+
+from monitoring.alerting.requests import done
+from monitoring.alerting.values import Request, Silences
+from monitoring.model import Incident, Incidents
+from monitoring.render.incidents import _why
+from tests.support.builders import NOW, hours
+from tests.support.telling import problem
+
+
+def test_a_step_that_somebody_asked_for_says_who_and_what_they_said_and_does_nothing() -> None:
+    here = Incident(finding=problem("etl/a"), number=3, opened_at=NOW - hours(1), fired_at=NOW - hours(1))
+    request = Request(name="request-1", what="close", at=NOW, by="ann\x1b[31m", subject="W-3", note="we\ngave up\u202e")
+    (over,) = done([request], Incidents(open={"x": here}), Silences(), NOW).closed
+    assert [_why(step) for step in over.history] == ["closed, by ann: we gave up"]
