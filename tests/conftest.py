@@ -34,6 +34,9 @@ def _shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S
 def prefect_server(_shared_server: tuple[Server, Emptier]) -> Iterator[Server]:
     """The session's server, emptied for this test; Prefect's client in this process is pointed at it."""
     server, empty = _shared_server
+    # A server keeps automations in its memory until it is told to forget them.
+    for automation in server.request("POST", "/automations/filter", {}):
+        server.request("DELETE", f"/automations/{automation['id']}")
     empty()
     with connected(server):
         yield server

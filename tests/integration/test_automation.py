@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -27,16 +27,8 @@ NAME = "watchdog-silent-prod"
 
 
 @pytest.fixture
-def server(prefect_server: Server) -> Iterator[Server]:
-    """The session's server, which forgets automations only when it is told to."""
-    yield prefect_server
-    for row in prefect_server.request("POST", "/automations/filter", {}):
-        prefect_server.request("DELETE", f"/automations/{row['id']}")
-
-
-@pytest.fixture
 def command(
-    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Any
+    prefect_server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Any
 ) -> Command:
     """``watchdog automation``, with its exit status and what it printed, for the target ``prod``."""
     monkeypatch.chdir(tmp_path)
@@ -52,16 +44,16 @@ def command(
 
 
 @pytest.fixture
-def check(server: Server) -> str:
+def check(prefect_server: Server) -> str:
     """A deployed check; its id."""
-    flow = server.request("POST", "/flows/", {"name": "watchdog-check"})
+    flow = prefect_server.request("POST", "/flows/", {"name": "watchdog-check"})
     schedules = [{"schedule": {"cron": "*/5 * * * *", "timezone": "UTC"}, "active": True}]
     body = {"name": "check", "flow_id": flow["id"], "schedules": schedules}
-    return str(server.request("POST", "/deployments/", body)["id"])
+    return str(prefect_server.request("POST", "/deployments/", body)["id"])
 
 
 @pytest.fixture
-def block(server: Server, httpserver: HTTPServer) -> str:
+def block(prefect_server: Server, httpserver: HTTPServer) -> str:
     httpserver.expect_request("/hook").respond_with_data("ok")
     text = {"subject": "{{subject}}", "body": "{{body}}"}
     address = httpserver.url_for("/hook")
@@ -69,45 +61,45 @@ def block(server: Server, httpserver: HTTPServer) -> str:
     return "custom-webhook/ops"
 
 
-def automations(server: Server) -> dict[str, dict[str, Any]]:
-    rows = server.request("POST", "/automations/filter", {})
+def automations(prefect_server: Server) -> dict[str, dict[str, Any]]:
+    rows = prefect_server.request("POST", "/automations/filter", {})
     assert len({row["name"] for row in rows}) == len(rows)
     return {row["name"]: row for row in rows}
 
 
 def test_it_is_made_once_changed_when_it_has_to_be_and_removed(
-    server: Server, command: Command, check: str, block: str
+    prefect_server: Server, command: Command, check: str, block: str
 ) -> None:
     trigger = {"type": "event", "posture": "Reactive", "expect": ["somebody.elses"]}
     others = {"name": f"{NAME}-2", "trigger": trigger, "actions": []}
-    server.request("POST", "/automations/", others)
+    prefect_server.request("POST", "/automations/", others)
 
     status, shown = command("deploy", "--notify", block)
-    made = automations(server)[NAME]
+    made = automations(prefect_server)[NAME]
     assert (status, shown) == (
         0,
         f"{NAME}: made; tells {block} when no check has completed for 15 min: "
-        f"{server.ui_url}/automations/automation/{made['id']}",
+        f"{prefect_server.ui_url}/automations/automation/{made['id']}",
     )
     assert made["trigger"]["within"] == 900
     assert f"/deployments/deployment/{check}" in made["actions"][0]["body"]
 
     status, shown = command("deploy", "--notify", block)
     assert (status, shown.split(";")[0]) == (0, f"{NAME}: there already")
-    assert automations(server)[NAME] == made
+    assert automations(prefect_server)[NAME] == made
 
-    server.request("PATCH", f"/automations/{made['id']}", {"enabled": False})
+    prefect_server.request("PATCH", f"/automations/{made['id']}", {"enabled": False})
     status, shown = command("deploy", "--notify", block, "--within", "1h")
     assert (status, shown.split(";")[0]) == (0, f"{NAME}: changed")
-    changed = automations(server)[NAME]
+    changed = automations(prefect_server)[NAME]
     assert (changed["id"], changed["trigger"]["within"], changed["enabled"]) == (made["id"], 3600, True)
 
     assert command("remove")[1].startswith(f"{NAME}: removed from ")
     assert command("remove")[1].startswith(f"{NAME}: there is none on ")
-    assert list(automations(server)) == [f"{NAME}-2"]
+    assert list(automations(prefect_server)) == [f"{NAME}-2"]
 
 
-def test_what_is_missing_is_told_in_one_line(server: Server, command: Command, block: str) -> None:
+def test_what_is_missing_is_told_in_one_line(prefect_server: Server, command: Command, block: str) -> None:
     Secret(value="x").save("ops", overwrite=True)
     for arguments, expected in (
         (["--notify", block], "watchdog-check/check: no such deployment"),
@@ -119,13 +111,13 @@ def test_what_is_missing_is_told_in_one_line(server: Server, command: Command, b
         status, shown = command("deploy", *arguments)
         assert (status, "\n" in shown) == (3, False)
         assert shown.startswith(expected)
-    assert automations(server) == {}
+    assert automations(prefect_server) == {}
 
 
 def test_a_check_without_a_schedule_needs_to_be_told_how_long(
-    server: Server, command: Command, check: str, block: str
+    prefect_server: Server, command: Command, check: str, block: str
 ) -> None:
-    server.request("PATCH", f"/deployments/{check}", {"schedules": []})
+    prefect_server.request("PATCH", f"/deployments/{check}", {"schedules": []})
     status, shown = command("deploy", "--notify", block)
     assert status == 3
     assert "give --within" in shown
@@ -133,14 +125,14 @@ def test_a_check_without_a_schedule_needs_to_be_told_how_long(
 
 
 def test_it_is_silent_while_checks_complete_and_speaks_up_again_and_again_when_none_does(
-    server: Server, command: Command, check: str, block: str, httpserver: HTTPServer
+    prefect_server: Server, command: Command, check: str, block: str, httpserver: HTTPServer
 ) -> None:
     checks = 0
 
     def completed() -> bool:
         nonlocal checks
         checks += 1
-        with connected(server), open_api(Settings()) as api:
+        with connected(prefect_server), open_api(Settings()) as api:
             report = samples.healthy().model_copy(update={"at": datetime.now(timezone.utc)})
             PrefectEvents(api).send([check_completed(report, f"00000000-0000-0000-0000-{checks:012}")])
         return checks > 7

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,6 @@ pytestmark = pytest.mark.integration
 
 BLOCKS: list[str] = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/automations.md").read_text(), re.M | re.S)
 DOCUMENTED = {str(yaml.safe_load(block)["name"]): block for block in BLOCKS}
-
-
-@pytest.fixture
-def server(prefect_server: Server) -> Iterator[Server]:
-    """The session's server, which forgets automations only when it is told to."""
-    yield prefect_server
-    for row in prefect_server.request("POST", "/automations/filter", {}):
-        prefect_server.request("DELETE", f"/automations/{row['id']}")
 
 
 def made(server: Server, folder: Path, name: str, **changes: str) -> None:
@@ -78,31 +69,31 @@ def test_there_are_two() -> None:
     assert list(DOCUMENTED) == ["crash-mark zombies", "clean up after etl/nightly"]
 
 
-def test_a_zombies_run_is_marked_as_crashed(server: Server, tmp_path: Path) -> None:
-    flow_id, deployment_id = deployment(server, "etl", "nightly")
+def test_a_zombies_run_is_marked_as_crashed(prefect_server: Server, tmp_path: Path) -> None:
+    flow_id, deployment_id = deployment(prefect_server, "etl", "nightly")
 
     def running() -> str:
         body = {"flow_id": flow_id, "deployment_id": deployment_id, "state": {"type": "RUNNING"}}
-        return str(server.request("POST", "/flow_runs/", body)["id"])
+        return str(prefect_server.request("POST", "/flow_runs/", body)["id"])
 
     def state(run: str) -> str:
-        return str(server.request("GET", f"/flow_runs/{run}")["state_type"])
+        return str(prefect_server.request("GET", f"/flow_runs/{run}")["state_type"])
 
     slow, silent_longest, silent = running(), running(), running()
-    made(server, tmp_path, "crash-mark zombies")
+    made(prefect_server, tmp_path, "crash-mark zombies")
     opened("slow", 1, deployment_id, slow)
     opened("zombie", 2, deployment_id, silent_longest, silent)
     wait_until(lambda: state(silent_longest) == "CRASHED", timeout=30, waiting_for="the zombie to be marked")
     assert (state(slow), state(silent)) == ("RUNNING", "RUNNING")
 
 
-def test_another_deployment_is_run(server: Server, tmp_path: Path) -> None:
-    _, watched = deployment(server, "etl", "nightly")
-    _, repair = deployment(server, "repair", "run")
-    made(server, tmp_path, "clean up after etl/nightly", deployment_id=repair)
+def test_another_deployment_is_run(prefect_server: Server, tmp_path: Path) -> None:
+    _, watched = deployment(prefect_server, "etl", "nightly")
+    _, repair = deployment(prefect_server, "repair", "run")
+    made(prefect_server, tmp_path, "clean up after etl/nightly", deployment_id=repair)
 
     def runs() -> list[Any]:
-        rows = server.request("POST", "/flow_runs/filter", {"deployments": {"id": {"any_": [repair]}}})
+        rows = prefect_server.request("POST", "/flow_runs/filter", {"deployments": {"id": {"any_": [repair]}}})
         return [row["parameters"] for row in rows]
 
     opened("late", 1, watched, symptom_of="prod/work-pool/work-pool/id")
