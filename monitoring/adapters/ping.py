@@ -8,6 +8,7 @@ summary. When no ping comes, the switch alerts.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from http.client import HTTPException
 
@@ -19,6 +20,7 @@ from urllib.request import Request, urlopen
 from monitoring import config
 from monitoring.errors import DeliveryError
 from monitoring.render.markdown import health
+from monitoring.render.words import counted
 from monitoring.report import HealthReport
 
 #: Bytes of a body that healthchecks.io keeps (https://healthchecks.io/docs/attaching_logs/).
@@ -47,7 +49,7 @@ class HttpPing:
         Raises:
             DeliveryError: The switch did not answer as it should.
         """
-        self._post("" if report.coverage.complete else "/fail", health(report).encode()[:MOST_BYTES])
+        self._post("" if report.coverage.complete else "/fail", health(report).encode()[:MOST_BYTES], WAITS)
 
     def start(self) -> None:
         """Say that a check has begun: the switch then knows how long one takes, and notices one that never ends.
@@ -55,9 +57,10 @@ class HttpPing:
         Raises:
             DeliveryError: The switch did not answer as it should.
         """
-        self._post("/start", b"")
+        # Once: a service that does not answer must not keep the check from looking.
+        self._post("/start", b"", ())
 
-    def _post(self, suffix: str, body: bytes) -> None:
+    def _post(self, suffix: str, body: bytes, waits: Sequence[timedelta]) -> None:
         request = Request(
             _address(self._url, suffix),
             data=body,
@@ -65,15 +68,16 @@ class HttpPing:
             method="POST",
         )
         problem = ""
-        for wait in (*WAITS, None):
+        for wait in (*waits, None):
             problem = self._problem(request)
             if not problem:
                 return
             if wait is not None:
                 time.sleep(wait.total_seconds())
+        tries = counted(len(waits) + 1, "try", "tries")
         raise DeliveryError(
-            f"the ping's address did not answer as it should in {len(WAITS) + 1} tries ({problem}): check the network "
-            "and the service; the next check pings again",
+            f"the ping's address did not answer as it should in {tries} ({problem}): check the network and the service; "
+            "the next check pings again",
             permanent=False,
         )
 

@@ -58,6 +58,21 @@ def test_a_check_that_did_not_see_everything_says_fail(httpserver: HTTPServer, q
     assert "page 3 of 9" in request.get_data(as_text=True)
 
 
+@pytest.mark.parametrize("query", ["", "?rid=1&create=1"])
+def test_a_check_that_begins_says_so_with_nothing_more(httpserver: HTTPServer, query: str) -> None:
+    httpserver.expect_request(f"/ping/{SECRET}/start", method="POST").respond_with_data("OK")
+    switch(httpserver, query).start()
+    ((request, _),) = httpserver.log
+    assert (request.query_string, request.get_data()) == (query.lstrip("?").encode(), b"")
+
+
+def test_a_start_is_tried_once_so_that_the_check_begins(httpserver: HTTPServer) -> None:
+    httpserver.expect_request(f"/ping/{SECRET}/start").respond_with_data("", status=503)
+    with pytest.raises(DeliveryError, match=r"in 1 try \(status 503\)"):
+        switch(httpserver).start()
+    assert len(httpserver.log) == 1
+
+
 def test_the_body_stays_within_what_is_kept(httpserver: HTTPServer) -> None:
     httpserver.expect_request(f"/ping/{SECRET}/fail", method="POST").respond_with_data("OK")
     switch(httpserver).ping(samples.crowd(2_000))

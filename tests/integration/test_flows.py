@@ -222,14 +222,17 @@ def test_the_watchdogs_own_runs_are_neither_found_nor_counted(house: House) -> N
 def test_a_dead_mans_switch_hears_of_success_and_of_failure(house: House, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/ping/secret-id").respond_with_data("OK")
     httpserver.expect_request("/ping/secret-id/fail").respond_with_data("OK")
+    httpserver.expect_request("/ping/secret-id/start").respond_with_data("OK")
     env = {"WATCHDOG_PING_URL": httpserver.url_for("/ping/secret-id")}
 
     assert house.run(CHECK, env=env)[0] == "COMPLETED"
     house.spoil("ledger")
     assert house.run(CHECK, env=env)[0] == "COMPLETED"
 
-    [(good, _), (bad, _)] = httpserver.log
-    assert (good.path, bad.path) == ("/ping/secret-id", "/ping/secret-id/fail")
+    asked = [request for request, _ in httpserver.log]
+    paths = [request.path.removeprefix("/ping/secret-id") for request in asked]
+    assert paths == ["/start", "", "/start", "/fail"]
+    good, bad = asked[1], asked[3]
     assert "Nothing is wrong." in good.get_data(as_text=True)
     assert "ledger" in bad.get_data(as_text=True)
     assert "secret-id" not in house.artifact("watchdog-health")["data"]
