@@ -76,8 +76,8 @@ class HttpPing:
                 time.sleep(wait.total_seconds())
         tries = counted(len(waits) + 1, "try", "tries")
         raise DeliveryError(
-            f"the ping's address did not answer as it should in {tries} ({problem}): check the network and the service; "
-            "the next check pings again",
+            f"the ping's address did not answer as it should in {tries} ({problem}): check the network and the "
+            "service; the next check pings again",
             permanent=False,
         )
 
