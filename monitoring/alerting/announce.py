@@ -150,6 +150,13 @@ class _Announcer:
     def _may_come_back(self, notice: Notice) -> bool:
         return self._at.now - notice.changed_at < self._alerts.reopen_within + _MARGIN
 
+    def _changed_lately(self, notice: Notice) -> bool:
+        """Whether the next change of a message has to wait.
+
+        One that changes now anyway takes in what joins it, which would wait for ever where it changes at every check.
+        """
+        return timedelta(0) < self._at.now - notice.changed_at < self._alerts.group_interval
+
     # --- what was told ------------------------------------------------------------------------------
 
     def _followed(self, notice: Notice) -> tuple[Notice, list[Incident]]:
@@ -190,8 +197,7 @@ class _Announcer:
             return notice
         content = self._content("opened", incidents)
         says = _says(content)
-        soon = self._at.now - notice.changed_at < self._alerts.group_interval
-        if says == notice.says or (soon and not at_once):
+        if says == notice.says or (self._changed_lately(notice) and not at_once):
             return notice
         if self._editable(notice.route):
             self._update(notice, content)
@@ -236,7 +242,8 @@ class _Announcer:
         """Let incidents join a message that tells of the same; return those that cannot."""
         for index in reversed(range(len(self._notices))):
             notice = self._notices[index]
-            if (notice.route, notice.group) != (route, group) or not notice.open:
+            fresh = notice.number >= self._outbox.next_notice
+            if (notice.route, notice.group) != (route, group) or not notice.open or fresh:
                 continue
             by_cause = group.startswith("cause ")
             if not by_cause and self._at.now - notice.posted_at >= (self._alerts.repeat_after or _JOINED_FOR):
@@ -244,7 +251,7 @@ class _Announcer:
             told_critical = any(member.severity == "critical" for member in notice.members)
             # An edit notifies nobody: what is critical gets a message that says so.
             fit = [one for one in incidents if told_critical or one.finding.severity != "critical"]
-            if fit and self._at.now - notice.changed_at >= self._alerts.group_interval:
+            if fit and not self._changed_lately(notice):
                 longer = notice.model_copy(update={"members": (*notice.members, *_members(fit))})
                 # A message that has yet to be sent tells of them as well as of the others.
                 if not (self._editable(route) and self._unsent(notice)):

@@ -1,0 +1,32 @@
+"""Who is told what when several things happen at once: nothing lost, nothing said too early, nothing too often."""
+
+from __future__ import annotations
+
+from tests.support.builders import hours
+from tests.support.telling import Watchdog, ids, problem
+
+A, B = problem("etl/a"), problem("etl/b")
+
+
+def test_what_joins_a_message_that_changes_all_the_time_is_told_at_once() -> None:
+    watchdog = Watchdog()
+    watchdog.check(A)
+    # More runs of the one are late each time, and the message is edited for it; then another begins.
+    watchdog.check(A.model_copy(update={"flow_run_count": 2}), B)
+    assert watchdog.channel.said() == [("opened", ["W-1"]), ("joined", ["W-2"])]
+    (message,) = watchdog.channel.messages
+    assert (ids(message.content), message.edits) == (["W-1", "W-2"], 1)
+
+
+def test_what_begins_while_another_gets_critical_is_told_at_once() -> None:
+    watchdog = Watchdog()
+    watchdog.check(A)
+    watchdog.check(problem("etl/a", severity="critical"), problem("etl/b", severity="critical"))
+    assert watchdog.channel.said() == [("opened", ["W-1"]), ("risen", ["W-1"]), ("opened", ["W-2"])]
+
+
+def test_a_clock_that_was_ahead_holds_nothing_up() -> None:
+    watchdog = Watchdog()
+    watchdog.check(A)
+    watchdog.check(A, B, after=-hours(20))
+    assert watchdog.channel.said() == [("opened", ["W-1"]), ("joined", ["W-2"])]
