@@ -135,6 +135,11 @@ class _Announcer:
         waited = now - freed >= self._at.config.watchdog.incomplete_for
         return "" if waited else "what explained it was just over"
 
+    def _may_rise(self, incident: Incident) -> bool:
+        """Whether people are told now that it got critical; until they are, it stays with its message."""
+        held = self._explained(incident) or self._just_freed(incident) or self._muted(incident)
+        return self._leads_somewhere(route_of(incident, self._at.config)) and not held
+
     def _muted(self, incident: Incident) -> str:
         silence = silence_of(incident, self._at.silences, self._at.now)
         if silence:
@@ -146,6 +151,10 @@ class _Announcer:
     def _editable(self, route: str) -> bool:
         receiver = self._at.config.receiver(route)
         return receiver is not None and receiver.kind == "channel"
+
+    def _leads_somewhere(self, route: str) -> bool:
+        receiver = self._at.config.receiver(route)
+        return receiver is not None and receiver.kind is not None
 
     def _may_come_back(self, notice: Notice) -> bool:
         return self._at.now - notice.changed_at < self._alerts.reopen_within + _MARGIN
@@ -173,9 +182,7 @@ class _Announcer:
                 if incident is not None and not member.resolved:
                     over.append(incident)
                 members.append(member.model_copy(update={"resolved": True}))
-            elif _worse(incident.finding.severity, member.severity) and not (
-                self._explained(incident) or silence_of(incident, self._at.silences, self._at.now)
-            ):
+            elif _worse(incident.finding.severity, member.severity) and self._may_rise(incident):
                 risen.append(incident)
                 members.append(member.model_copy(update={"moved": True}))
             else:
@@ -213,8 +220,7 @@ class _Announcer:
         together: dict[tuple[str, str], list[Incident]] = {}
         for incident in incidents:
             route = route_of(incident, self._at.config)
-            receiver = self._at.config.receiver(route)
-            if receiver is not None and receiver.kind is not None:
+            if self._leads_somewhere(route):
                 together.setdefault((route, _group(incident)), []).append(incident)
         for (route, group), members in together.items():
             joined = self._joined(route, group, members) if about == "opened" else members
@@ -280,8 +286,7 @@ class _Announcer:
     def _summarise(self) -> None:
         """Say once what was known when the watchdog began; a server that was healthy then has nothing to say."""
         known = [one for one in self._open.values() if one.known_before]
-        receiver = self._at.config.receiver(DEFAULT_ROUTE)
-        if not self._outbox.summarised and known and receiver is not None and receiver.kind is not None:
+        if not self._outbox.summarised and known and self._leads_somewhere(DEFAULT_ROUTE):
             self._add("post", DEFAULT_ROUTE, 0, self._content("known-before", known))
 
     def _say(self, notice: Notice, about: About, incidents: Sequence[Incident], *, broadcast: bool) -> None:

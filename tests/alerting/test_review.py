@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from tests.support.builders import hours
-from tests.support.telling import Watchdog, ids, problem
+from tests.support.telling import POOL, Channel, Watchdog, ids, problem, symptom
 
 A, B = problem("etl/a"), problem("etl/b")
+CRITICAL = problem("etl/a", severity="critical")
+GPU = problem("gpu", "work-pool", kind="work-pool", severity="critical", cause=POOL)
 
 
 def test_what_joins_a_message_that_changes_all_the_time_is_told_at_once() -> None:
@@ -30,3 +32,23 @@ def test_a_clock_that_was_ahead_holds_nothing_up() -> None:
     watchdog.check(A)
     watchdog.check(A, B, after=-hours(20))
     assert watchdog.channel.said() == [("opened", ["W-1"]), ("joined", ["W-2"])]
+
+
+def test_what_gets_critical_where_criticals_are_told_to_nobody_is_still_told_of_to_its_end() -> None:
+    route = {"name": "warnings", "match": {"severity": "warning"}, "channel": "data"}
+    channel = Channel()
+    watchdog = Watchdog({"warnings": channel, "default": Channel()}, slack={"channel": None}, routes=[route])
+    watchdog.check(A)
+    watchdog.check(CRITICAL)
+    watchdog.check()
+    assert channel.said() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
+
+
+def test_a_rise_to_critical_waits_as_well_for_one_check_after_its_cause_is_over() -> None:
+    watchdog = Watchdog()
+    watchdog.check(A)
+    watchdog.check(GPU, symptom("etl/a", GPU, severity="critical"))
+    watchdog.check(CRITICAL)
+    assert [about for about, _ in watchdog.channel.said()] == ["opened", "opened", "resolved"]
+    watchdog.check(CRITICAL)
+    assert ("risen", ["W-1"]) in watchdog.channel.said()
