@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from demo.stack import Server
+from monitoring.alerting.events import OPENED
 from tests.conftest import ServerFactory
 from tests.support.killing import FINE, Stage, killed, staged
 from tests.support.slack import SlackEmulator
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.integration
 
 def assert_each_event_is_stored_once(stage: Stage) -> None:
     stored = stage.events()
-    opened = {about for name, about in stored if name == "watchdog.incident.opened"}
+    opened = {about for name, about in stored if name == OPENED}
     assert opened == {name for about, name in stage.told if about == "began"}
     assert set(stored.values()) == {1}
 

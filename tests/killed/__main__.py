@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from monitoring.alerting.events import OPENED
 from tests.support.killing import FINE, Death, killed, staged
 from tests.support.servers import start_server
 from tests.support.slack import SlackEmulator
@@ -32,7 +33,9 @@ def main() -> None:
                     deaths.append(death)
                     if death.after != FINE:
                         sys.stdout.write(f"kill {len(deaths)}: {death}\n")
+                        sys.stdout.flush()
                 differing, events = stage.unseen(), stage.events()
+                began = {name for about, name in stage.told if about == "began"}
         finally:
             slack.stop()
             server.kill()
@@ -45,6 +48,7 @@ def main() -> None:
         "states unreadable": sum(bool(death.after.unreadable) for death in deaths),
         "locks left behind": sum(death.after.lock_left for death in deaths),
         "messages that Slack shows otherwise": len(differing),
+        "openings without an event": len(began - {about for name, about in events if name == OPENED}),
         "events stored twice": sum(times - 1 for times in events.values()),
     }
     for name, figure in table.items():
