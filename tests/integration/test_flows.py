@@ -92,7 +92,8 @@ def test_a_failure_is_found_kept_published_resolved_and_told(
     health = house.artifact("watchdog-health")
     assert "etl/nightly" in health["data"]
     assert "noise" not in health["data"]
-    [incident] = house.documents()["incidents"]["data"].values()
+    [incident] = house.documents()["incidents"]["data"]["open"].values()
+    assert incident["number"] == 1
     assert incident["finding"]["subject"]["name"] == "etl/nightly"
     assert "hunter2" not in json.dumps(house.documents()) + json.dumps(health) + json.dumps(house.findings())
 
@@ -106,7 +107,7 @@ def test_a_failure_is_found_kept_published_resolved_and_told(
     assert house.findings() == []
     assert house.artifact("watchdog-health")["id"] != health["id"]
     documents = house.documents()
-    assert documents["incidents"]["data"] == {}
+    assert documents["incidents"]["data"]["open"] == {}
     [month] = [name for name in documents if name.startswith("closed-")]
     [closed] = documents[month]["data"]
     assert (closed["finding"]["subject"]["name"], closed["resolution"]) == ("etl/nightly", "succeeded")
