@@ -54,7 +54,7 @@ def announce(outbox: Outbox, situation: Situation) -> Outbox:
     """Put into the queue what is to be said now.
 
     A firing incident is told of unless it is a symptom of another, silenced, or a warning in quiet hours; when the last
-    of these ends and it still fires, then. That it is over is told if and only if that it began was.
+    of these ends and it still fires and is found, then. That it is over is told if and only if that it began was.
 
     Args:
         outbox: What was told, and is still to be said.
@@ -116,7 +116,7 @@ class _Announcer:
 
     def _held_back(self, incident: Incident) -> str:
         """Why nobody is told of it now; empty where they are. The reason is kept, to be given when they are."""
-        why = self._explained(incident) or self._just_freed(incident) or self._muted(incident)
+        why = self._explained(incident) or self._just_freed(incident) or self._muted(incident) or _away(incident)
         if why:
             self._held[incident.number] = why
         return why
@@ -137,7 +137,7 @@ class _Announcer:
 
     def _may_rise(self, incident: Incident) -> bool:
         """Whether people are told now that it got critical; until they are, it stays with its message."""
-        held = self._explained(incident) or self._just_freed(incident) or self._muted(incident)
+        held = self._explained(incident) or self._just_freed(incident) or self._muted(incident) or _away(incident)
         return self._leads_somewhere(route_of(incident, self._at.config)) and not held
 
     def _muted(self, incident: Incident) -> str:
@@ -362,6 +362,11 @@ class _Announcer:
 
 def _worse(now: Severity, told: Severity) -> bool:
     return _RANK[now] < _RANK[told]
+
+
+def _away(incident: Incident) -> str:
+    """Open and not found any more: it may be over, and is told of when it is found again."""
+    return "" if incident.unseen_since is None else "not found by the check before"
 
 
 def _group(incident: Incident) -> str:

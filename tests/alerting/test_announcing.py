@@ -186,7 +186,7 @@ class Announcing(RuleBasedStateMachine):
         assert over == began
 
     def _everything_is_told(self) -> None:
-        """What fires is told of, unless there is one of the four reasons not to."""
+        """What fires and is found is told of, unless there is one of the four reasons not to."""
         watchdog = self.watchdog
         told = set(self._told("opened", "joined", "risen"))
         for incident in watchdog.incidents.open.values():
@@ -198,7 +198,8 @@ class Announcing(RuleBasedStateMachine):
                 watchdog.policies.config.alerts.quiet_hours, watchdog.now
             )
             symptom = incident.finding.symptom_of is not None
-            if incident.firing and not (incident.known_before or silenced or waits or symptom):
+            away = incident.unseen_since is not None
+            if incident.firing and not (incident.known_before or silenced or waits or symptom or away):
                 assert incident.id in told
 
     def _ask(self, what: str, **fields: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.builders import hours
+from tests.alerting.test_announce import silence
+from tests.support.builders import hours, minutes
 from tests.support.telling import POOL, Channel, Watchdog, ids, problem, symptom
 
 A, B = problem("etl/a"), problem("etl/b")
@@ -52,3 +53,29 @@ def test_a_rise_to_critical_waits_as_well_for_one_check_after_its_cause_is_over(
     assert [about for about, _ in watchdog.channel.said()] == ["opened", "opened", "resolved"]
     watchdog.check(CRITICAL)
     assert ("risen", ["W-1"]) in watchdog.channel.said()
+
+
+def test_what_is_gone_when_its_silence_ends_is_told_when_it_comes_back_and_not_before() -> None:
+    watchdog = Watchdog()
+    watchdog.check(requests=[silence(minutes(30), check="late")])
+    watchdog.check(A)
+    watchdog.check()
+    watchdog.check(A)
+    # It is away for less than an hour, and may come back; the silence ends meanwhile.
+    watchdog.check()
+    watchdog.check(after=minutes(30))
+    assert watchdog.channel.said() == []
+    watchdog.check(A)
+    assert watchdog.channel.said() == [("opened", ["W-1"])]
+    (note,) = watchdog.channel.messages[0].content.notes
+    assert note == "W-1 is told only now: not found by the check before"
+
+
+def test_what_was_never_told_and_stays_away_is_not_told_at_all() -> None:
+    watchdog = Watchdog()
+    watchdog.check(requests=[silence(minutes(30), check="late")])
+    for found in [(A,), (), (A,), ()]:
+        watchdog.check(*found)
+    watchdog.check(after=minutes(61))
+    watchdog.check(after=minutes(61))
+    assert (watchdog.channel.said(), watchdog.incidents.open) == ([], {})
