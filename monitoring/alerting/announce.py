@@ -392,7 +392,7 @@ def _slim(incident: Incident, *, evidence: bool) -> Incident:
 
 def _says(content: Content) -> str:
     """Name what a message says, without the words that move with the clock."""
-    parts = [str(content.total), str(sorted(content.explained_by.items()))]
+    parts = [str(content.total), str(content.open), str(sorted(content.explained_by.items()))]
     for one in content.incidents:
         known: Mapping[str, object] = one.finding.model_dump(include={"severity", "flow_run_count", "owner"})
         parts += [one.id, str(sorted(known.items())), str(one.resolution), str(one.acknowledged)]

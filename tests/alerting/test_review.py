@@ -79,3 +79,12 @@ def test_what_was_never_told_and_stays_away_is_not_told_at_all() -> None:
     watchdog.check(after=minutes(61))
     watchdog.check(after=minutes(61))
     assert (watchdog.channel.said(), watchdog.incidents.open) == ([], {})
+
+
+def test_a_message_about_many_says_how_many_of_them_are_left() -> None:
+    watchdog = Watchdog()
+    many = [problem(f"etl/{n}") for n in range(300)]
+    watchdog.check(*many)
+    watchdog.check(*many[:20])
+    (message,) = watchdog.channel.messages
+    assert (message.content.open, message.content.total) == (20, 300)
