@@ -194,6 +194,7 @@ class _Announcer:
             self._say(after, "resolved", over, broadcast=not after.open)
         if back:
             self._say(after, "reopened", back, broadcast=True)
+            after = after.model_copy(update={"posted_at": self._at.now})
         return self._edited(after, at_once=bool(over or back or risen)), risen
 
     def _edited(self, notice: Notice, *, at_once: bool) -> Notice:
@@ -281,7 +282,9 @@ class _Announcer:
             if lasting:
                 again = notice.model_copy(update={"posted_at": self._at.now, "changed_at": self._at.now})
                 self._notices[index] = again
-                self._queued("post", again, self._content("repeated", lasting))
+                # Where nothing can be posted, what waits for it says all that a repeat would.
+                if not any(one.notice == notice.number and one.kind == "post" for one in self._queue):
+                    self._queued("post", again, self._content("repeated", lasting))
 
     def _summarise(self) -> None:
         """Say once what was known when the watchdog began; a server that was healthy then has nothing to say."""

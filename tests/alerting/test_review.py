@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monitoring.errors import DeliveryError
 from tests.alerting.test_announce import silence
 from tests.support.builders import hours, minutes
 from tests.support.telling import POOL, Channel, Watchdog, ids, problem, symptom
@@ -88,3 +89,26 @@ def test_a_message_about_many_says_how_many_of_them_are_left() -> None:
     watchdog.check(*many[:20])
     (message,) = watchdog.channel.messages
     assert (message.content.open, message.content.total) == (20, 300)
+
+
+def test_what_could_not_be_said_for_days_is_said_once_and_not_repeated_for_each_day() -> None:
+    watchdog = Watchdog({"default": Channel(fault=lambda _: DeliveryError("no", permanent=False))})
+    watchdog.check(A)
+    for _ in range(5):
+        watchdog.check(A, after=hours(24))
+    watchdog.channel.fault = lambda _: None
+    watchdog.check(A, after=hours(1))
+    watchdog.check(A)
+    assert watchdog.channel.said() == [("opened", ["W-1"])]
+    watchdog.check(A, after=hours(24))
+    assert watchdog.channel.said() == [("opened", ["W-1"]), ("repeated", ["W-1"])]
+
+
+def test_what_comes_back_is_not_repeated_as_well() -> None:
+    watchdog = Watchdog()
+    watchdog.check(A)
+    watchdog.check(after=hours(23))
+    watchdog.check(A, after=minutes(60))
+    assert [about for about, _ in watchdog.channel.said()] == ["opened", "resolved", "reopened"]
+    watchdog.check(A, after=hours(24))
+    assert ("repeated", ["W-1"]) in watchdog.channel.said()
