@@ -194,7 +194,6 @@ class _Announcer:
             self._say(after, "resolved", over, broadcast=not after.open)
         if back:
             self._say(after, "reopened", back, broadcast=True)
-            after = after.model_copy(update={"posted_at": self._at.now})
         return self._edited(after, at_once=bool(over or back or risen)), risen
 
     def _edited(self, notice: Notice, *, at_once: bool) -> Notice:
@@ -278,6 +277,8 @@ class _Announcer:
                 if not member.moved and (incident := self._open.get(member.number)) is not None
                 if incident.unseen_since is None and incident.acknowledged is None
                 if not self._explained(incident) and not self._muted(incident)
+                # That it is back was told as well.
+                if not (incident.reopened and incident.fired_at and self._at.now - incident.fired_at < after)
             ]
             if lasting:
                 again = notice.model_copy(update={"posted_at": self._at.now, "changed_at": self._at.now})

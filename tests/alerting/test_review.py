@@ -112,3 +112,11 @@ def test_what_comes_back_is_not_repeated_as_well() -> None:
     assert [about for about, _ in watchdog.channel.said()] == ["opened", "resolved", "reopened"]
     watchdog.check(A, after=hours(24))
     assert ("repeated", ["W-1"]) in watchdog.channel.said()
+
+
+def test_what_comes_and_goes_does_not_hold_up_the_repeat_of_what_lasts() -> None:
+    watchdog = Watchdog()
+    watchdog.check(A, B)
+    watchdog.check(B, after=hours(23))
+    watchdog.check(A, B, after=minutes(60))
+    assert ("repeated", ["W-2"]) in watchdog.channel.said()
