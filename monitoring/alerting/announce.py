@@ -93,7 +93,7 @@ class _Announcer:
         self._tell("risen", risen)
         self._tell("opened", [one for one in news if self._is_news(one) and not self._held_back(one)])
         self._repeat()
-        kept = [notice for notice in self._notices if notice.open or self._may_come_back(notice)]
+        kept = [notice for notice in self._notices if self._may_change(notice) or self._may_come_back(notice)]
         return self._outbox.model_copy(
             update={
                 "queue": tuple(self._queue),
@@ -155,6 +155,10 @@ class _Announcer:
     def _leads_somewhere(self, route: str) -> bool:
         receiver = self._at.config.receiver(route)
         return receiver is not None and receiver.kind is not None
+
+    def _may_change(self, notice: Notice) -> bool:
+        """Whether something in it lasts, told in a newer one or not: both say in the end that it is over."""
+        return notice.open or any(member.number in self._open for member in notice.members)
 
     def _may_come_back(self, notice: Notice) -> bool:
         return self._at.now - notice.changed_at < self._alerts.reopen_within + _MARGIN

@@ -120,3 +120,18 @@ def test_what_comes_and_goes_does_not_hold_up_the_repeat_of_what_lasts() -> None
     watchdog.check(B, after=hours(23))
     watchdog.check(A, B, after=minutes(60))
     assert ("repeated", ["W-2"]) in watchdog.channel.said()
+
+
+def test_the_message_from_before_a_rise_says_in_the_end_that_it_is_over_too() -> None:
+    watchdog = Watchdog()
+    watchdog.check(A)
+    watchdog.check(CRITICAL)
+    for _ in range(5):
+        watchdog.check(CRITICAL, after=hours(2))
+    watchdog.check()
+    assert [[one.resolution for one in message.content.incidents] for message in watchdog.channel.messages] == [
+        ["cleared"],
+        ["cleared"],
+    ]
+    watchdog.check(after=hours(3))
+    assert watchdog.outbox.notices == ()
