@@ -354,9 +354,10 @@ class _Announcer:
             open=len(lasting),
             severity=min((one.finding.severity for one in lasting or rows), key=lambda severity: _RANK[severity]),
             explained_by={
-                one.id: self._numbers[cause]
+                one.id: cause
                 for one in lasting
-                if (cause := one.finding.symptom_of or "") in self._numbers
+                # What is only pending has no number that people could look up.
+                if (cause := self._numbers.get(one.finding.symptom_of or ""))
             },
             notes=tuple(
                 f"{one.id} is told only now: {held[one.number]}" for one in rows[:MOST_SHOWN] if one.number in held

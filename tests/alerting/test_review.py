@@ -135,3 +135,13 @@ def test_the_message_from_before_a_rise_says_in_the_end_that_it_is_over_too() ->
     ]
     watchdog.check(after=hours(3))
     assert watchdog.outbox.notices == ()
+
+
+def test_a_message_points_at_no_cause_that_is_no_incident_yet() -> None:
+    watchdog = Watchdog(work_pool={"hold": "6m"})
+    watchdog.check(A)
+    watchdog.check(GPU, symptom("etl/a", GPU))
+    (message,) = watchdog.channel.messages
+    assert message.content.explained_by == {}
+    watchdog.check(GPU, symptom("etl/a", GPU), after=minutes(6))
+    assert message.content.explained_by == {"W-1": "W-2"}
