@@ -101,7 +101,8 @@ class _Announcer:
                 "next_notice": self._next_notice,
                 "next_delivery": self._next_delivery,
                 "held": self._held,
-                "summarised": True,
+                # Whoever says later where to tell it is told of what is left then.
+                "summarised": self._outbox.summarised or self._leads_somewhere(DEFAULT_ROUTE),
             }
         )
 

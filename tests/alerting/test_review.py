@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from monitoring.errors import DeliveryError
 from tests.alerting.test_announce import silence
-from tests.support.builders import hours, minutes
-from tests.support.telling import POOL, Channel, Watchdog, ids, problem, symptom
+from tests.support.builders import hours, minutes, policies
+from tests.support.telling import POOL, SLACK, Channel, Watchdog, ids, problem, symptom
 
 A, B = problem("etl/a"), problem("etl/b")
 CRITICAL = problem("etl/a", severity="critical")
@@ -145,3 +145,13 @@ def test_a_message_points_at_no_cause_that_is_no_incident_yet() -> None:
     assert message.content.explained_by == {}
     watchdog.check(GPU, symptom("etl/a", GPU), after=minutes(6))
     assert message.content.explained_by == {"W-1": "W-2"}
+
+
+def test_what_was_known_before_is_summed_up_once_there_is_somewhere_to_tell_it() -> None:
+    watchdog = Watchdog(settled=False, slack={"channel": None})
+    watchdog.check(A, B)
+    watchdog.check(B)
+    watchdog.policies = policies(**SLACK)
+    watchdog.check(B)
+    watchdog.check(B)
+    assert watchdog.channel.said() == [("known-before", ["W-2"])]

@@ -260,7 +260,7 @@ class BlockState:
         told = (member.number for notice in outbox.notices for member in notice.members)
         used = max((*(one.number for one in closed), *told), default=0)
         changes: dict[str, object] = {"next_number": max(incidents.next_number, used + 1)}
-        if outbox.summarised and incidents.settled_at is None:
+        if (outbox.summarised or outbox.next_notice > 1) and incidents.settled_at is None:
             changes.update(began_at=self._now, settled_at=self._now)
         return incidents.model_copy(update=changes)
 
