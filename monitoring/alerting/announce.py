@@ -131,7 +131,8 @@ class _Announcer:
     def _just_freed(self, incident: Incident) -> str:
         """What explained it is over: it gets one complete check to be over as well."""
         freed, now = incident.freed_at, self._at.now
-        if freed is None or (self._at.complete and now > freed):
+        # Another check than that which freed it, whatever became of the clock since.
+        if freed is None or (self._at.complete and now != freed):
             return ""
         waited = now - freed >= self._at.config.watchdog.incomplete_for
         return "" if waited else "what explained it was just over"

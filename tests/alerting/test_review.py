@@ -155,3 +155,11 @@ def test_what_was_known_before_is_summed_up_once_there_is_somewhere_to_tell_it()
     watchdog.check(B)
     watchdog.check(B)
     assert watchdog.channel.said() == [("known-before", ["W-2"])]
+
+
+def test_a_symptom_is_told_after_its_cause_though_the_clock_was_set_back() -> None:
+    watchdog = Watchdog()
+    watchdog.check(GPU, symptom("etl/a", GPU))
+    watchdog.check(A)
+    watchdog.check(A, after=-hours(5))
+    assert ("opened", ["W-2"]) in watchdog.channel.said()
