@@ -93,7 +93,13 @@ class _Announcer:
         self._tell("risen", risen)
         self._tell("opened", [one for one in news if self._is_news(one) and not self._held_back(one)])
         self._repeat()
-        kept = [notice for notice in self._notices if self._may_change(notice) or self._may_come_back(notice)]
+        # What waits to be sent belongs to its message.
+        waiting = {delivery.notice for delivery in self._queue}
+        kept = [
+            notice
+            for notice in self._notices
+            if notice.number in waiting or self._may_change(notice) or self._may_come_back(notice)
+        ]
         return self._outbox.model_copy(
             update={
                 "queue": tuple(self._queue),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from monitoring.errors import DeliveryError
 from tests.alerting.test_announce import silence
 from tests.support.builders import hours, minutes, policies
@@ -163,3 +165,21 @@ def test_a_symptom_is_told_after_its_cause_though_the_clock_was_set_back() -> No
     watchdog.check(A)
     watchdog.check(A, after=-hours(5))
     assert ("opened", ["W-2"]) in watchdog.channel.said()
+
+
+@pytest.mark.parametrize("posted", [False, True])
+def test_what_is_said_after_hours_of_silence_still_belongs_to_its_message(posted: bool) -> None:
+    watchdog = Watchdog()
+    if posted:
+        watchdog.check(A)
+    watchdog.channel.fault = lambda _: DeliveryError("no", permanent=False)
+    watchdog.check(A)
+    for _ in range(8):
+        watchdog.check(after=hours(1))
+    watchdog.channel.fault = lambda _: None
+    watchdog.check(after=hours(1))
+    (message,) = watchdog.channel.messages
+    assert [reply.content.about for reply in message.replies if reply.content] == ["details", "resolved"]
+    assert [one.resolution for one in message.content.incidents] == ["cleared"]
+    watchdog.check(after=hours(3))
+    assert watchdog.outbox.notices == ()
