@@ -87,6 +87,11 @@ class Delivering:
     def _say(self, outbox: Outbox, delivery: Delivery) -> Outbox:
         notice = next((one for one in outbox.notices if one.number == delivery.notice), None)
         message = notice.message if notice else None
+        if message is None and delivery.content is not None and delivery.content.about == "details":
+            # Details belong into a thread: there is none at a receiver such as a fallback that cannot have any.
+            outbox = noted.all_sent(outbox, [delivery])
+            self._save(outbox)
+            return outbox
         if delivery.kind != "post" and message is None:
             # What it would have changed or replied to was never posted, or its receiver has no such thing.
             delivery = delivery.model_copy(update={"kind": "post"})

@@ -183,3 +183,12 @@ def test_what_is_said_after_hours_of_silence_still_belongs_to_its_message(posted
     assert [one.resolution for one in message.content.incidents] == ["cleared"]
     watchdog.check(after=hours(3))
     assert watchdog.outbox.notices == ()
+
+
+def test_a_fallback_without_threads_is_told_once_and_not_of_the_details_as_well() -> None:
+    refuses = Channel(fault=lambda _: DeliveryError("no", permanent=True))
+    fallback = Channel(editable=False)
+    watchdog = Watchdog({"default": refuses, "fallback": fallback}, alerts={"fallback": {"webhook_secret": "hook"}})
+    watchdog.check(A)
+    watchdog.check()
+    assert [message.posted.about for message in fallback.messages] == ["opened", "resolved"]
