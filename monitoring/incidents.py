@@ -170,6 +170,7 @@ class _Move:
         self._policies = policies
         self._complete = complete
         self._now = observation.at
+        self._settles = _settles(incidents, observation.at, complete, policies)
         self._reopen_within = policies.config.alerts.reopen_within
         self._lately = {
             one.finding.fingerprint: one
@@ -224,6 +225,9 @@ class _Move:
         return after
 
     def _hold(self, finding: Finding) -> timedelta:
+        if self._settles:
+            # What is known before has lasted: had it to wait, it would be in no summary, and be no news after it.
+            return timedelta(0)
         of_config = finding.check in ("server", "watchdog")
         policy = self._policies.config if of_config else policy_for(finding, self._observation, self._policies)
         hold: timedelta = getattr(policy, finding.check.replace("-", "_")).hold
@@ -263,12 +267,16 @@ def _settled(incidents: Incidents, now: datetime, complete: bool, policies: Poli
 
     A server that never answers whole must not keep everybody waiting for ever: then what was found so far is known.
     """
-    if incidents.settled_at is not None or incidents.began_at is None:
-        return incidents
-    if not complete and now - incidents.began_at < policies.config.watchdog.incomplete_for:
+    if not _settles(incidents, now, complete, policies):
         return incidents
     known = {key: one.model_copy(update={"known_before": True}) for key, one in incidents.open.items()}
     return incidents.model_copy(update={"open": known, "settled_at": now})
+
+
+def _settles(incidents: Incidents, now: datetime, complete: bool, policies: Policies) -> bool:
+    """Whether what a check finds is taken for known before."""
+    waited = incidents.began_at is not None and now - incidents.began_at >= policies.config.watchdog.incomplete_for
+    return incidents.settled_at is None and (complete or waited)
 
 
 def _the_same(closed: Closed, finding: Finding | None) -> bool:

@@ -192,3 +192,15 @@ def test_a_fallback_without_threads_is_told_once_and_not_of_the_details_as_well(
     watchdog.check(A)
     watchdog.check()
     assert [message.posted.about for message in fallback.messages] == ["opened", "resolved"]
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_would_be_held_is_known_on_the_first_day_like_the_rest(complete: bool) -> None:
+    watchdog = Watchdog(settled=False, late={"hold": "4m"}, alerts={"repeat_after": None})
+    if not complete:
+        watchdog.check(complete=False)
+        watchdog.check(complete=False, after=minutes(25))
+    watchdog.check(A, complete=complete)
+    for _ in range(3):
+        watchdog.check(A)
+    assert watchdog.channel.said() == [("known-before", ["W-1"])]
