@@ -185,7 +185,7 @@ class _Move:
             if self._complete
             else None
         )
-        away = incident.unseen_since or self._now
+        away = min(incident.unseen_since or self._now, self._now)
         # What came back once has to stay away for as long as it might come back again.
         stays = not incident.reopened or self._now - away >= self._reopen_within or why in ("deleted", "disabled")
         if why is None or not stays:
@@ -205,7 +205,10 @@ class _Move:
         """An open incident that was found."""
         incident = _seen(before, finding, self._observation)
         if before.fired_at is None:
-            held = self._now - before.opened_at >= self._hold(finding)
+            if before.opened_at > self._now:
+                # The clock was ahead, and must not hold it up for as long.
+                incident = incident.model_copy(update={"opened_at": self._now})
+            held = self._now - incident.opened_at >= self._hold(finding)
             return self._fire(incident, "held") if held else incident
         for reason in _updates(before.finding, finding):
             incident = self._step(incident, "updated", reason, **({"freed_at": self._now} if reason == "freed" else {}))

@@ -11,11 +11,14 @@ from monitoring.config import FALLBACK_ROUTE, Config
 #: The first wait before what could not be said is tried again; each further one is twice as long, up to the longest.
 FIRST_WAIT = timedelta(minutes=1)
 LONGEST_WAIT = timedelta(hours=1)
+#: Nobody is waited for any longer, whatever they ask for.
+_LONGEST_OF_ALL = timedelta(days=1)
 
 
 def due(delivery: Delivery, now: datetime) -> bool:
-    """Whether something may be tried now."""
-    return delivery.not_before is None or delivery.not_before <= now
+    """Whether something may be tried now. What had to wait until long after now was noted by a clock that was ahead."""
+    wait = timedelta(0) if delivery.not_before is None else delivery.not_before - now
+    return not timedelta(0) < wait <= _LONGEST_OF_ALL
 
 
 def sending(outbox: Outbox, delivery: Delivery) -> Outbox:
@@ -89,7 +92,7 @@ def failed(
             update={
                 "doubtful": doubtful,
                 "attempts": delivery.attempts + 1,
-                "not_before": now + max(wait, retry_after or timedelta(0)),
+                "not_before": now + min(_LONGEST_OF_ALL, max(wait, retry_after or timedelta(0))),
             }
         ),
     )

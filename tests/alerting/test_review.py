@@ -204,3 +204,28 @@ def test_what_would_be_held_is_known_on_the_first_day_like_the_rest(complete: bo
     for _ in range(3):
         watchdog.check(A)
     assert watchdog.channel.said() == [("known-before", ["W-1"])]
+
+
+def test_a_hold_begins_anew_when_the_clock_is_set_back() -> None:
+    watchdog = Watchdog(late={"hold": "10m"})
+    watchdog.check(A)
+    watchdog.check(A, after=-hours(20))
+    watchdog.check(A, after=minutes(10))
+    assert watchdog.channel.said() == [("opened", ["W-1"])]
+
+
+def test_what_came_back_is_over_when_it_has_stayed_away_though_the_clock_was_set_back() -> None:
+    watchdog = Watchdog()
+    for found in [(A,), (), (A,), ()]:
+        watchdog.check(*found)
+    watchdog.check(after=-hours(20))
+    watchdog.check(after=minutes(60))
+    assert watchdog.incidents.open == {}
+
+
+def test_a_receiver_is_tried_again_though_the_clock_was_a_year_ahead() -> None:
+    watchdog = Watchdog({"default": Channel(fault=lambda _: DeliveryError("no", permanent=False))})
+    watchdog.check(A, after=hours(24 * 365))
+    watchdog.channel.fault = lambda _: None
+    watchdog.check(A, after=-hours(24 * 365))
+    assert watchdog.channel.said() == [("opened", ["W-1"])]
