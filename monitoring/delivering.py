@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import datetime
 from functools import cache
 
@@ -61,13 +61,21 @@ class Delivering:
         """
         outbox = self._send_events(outbox)
         blocked: set[str] = set()
-        while delivery := next((one for one in outbox.queue if one.kind != "event" and one.route not in blocked), None):
+        waiting: set[int] = set()
+        while delivery := _first(outbox, blocked, waiting):
+            if delivery.refused and not noted.due(delivery, self._now):
+                # One message that is never taken must not hold up all others; only what belongs to it waits as well.
+                waiting.add(delivery.notice)
+                continue
             if not noted.due(delivery, self._now) or self._timer() >= self._until:
                 # What comes after it on the same route would overtake it.
                 blocked.add(delivery.route)
                 continue
             outbox = self._say(outbox, delivery)
-            if any((one.id, one.route) == (delivery.id, delivery.route) for one in outbox.queue):
+            left = next((one for one in outbox.queue if (one.id, one.route) == (delivery.id, delivery.route)), None)
+            if left is not None and delivery.refused and left.refused:
+                waiting.add(delivery.notice)
+            elif left is not None:
                 blocked.add(delivery.route)
         return outbox
 
@@ -128,3 +136,11 @@ class Delivering:
         outbox = noted.sending(outbox, delivery)
         self._save(outbox)
         return outbox, delivery, messenger.post(delivery, thread)
+
+
+def _first(outbox: Outbox, blocked: Container[str], waiting: Container[int]) -> Delivery | None:
+    """The first message of those that may be said, but for these routes and these notices."""
+    return next(
+        (one for one in outbox.queue if one.kind != "event" and one.route not in blocked and one.notice not in waiting),
+        None,
+    )

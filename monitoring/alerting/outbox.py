@@ -91,6 +91,7 @@ def failed(
         delivery.model_copy(
             update={
                 "doubtful": doubtful,
+                "refused": permanent,
                 "attempts": delivery.attempts + 1,
                 "not_before": now + min(_LONGEST_OF_ALL, max(wait, retry_after or timedelta(0))),
             }
@@ -106,7 +107,13 @@ def _moved(outbox: Outbox, refused: Delivery) -> Outbox:
         if not mine:
             queue.append(delivery)
             continue
-        changes: dict[str, object] = {"route": FALLBACK_ROUTE, "doubtful": False, "attempts": 0, "not_before": None}
+        changes: dict[str, object] = {
+            "route": FALLBACK_ROUTE,
+            "doubtful": False,
+            "refused": False,
+            "attempts": 0,
+            "not_before": None,
+        }
         # There is no message there yet that could be edited or replied to.
         if delivery.id == refused.id and delivery.kind != "post":
             changes.update(kind="post", broadcast=False)

@@ -77,6 +77,8 @@ class Delivery(Value):
     queued_at: AwareDatetime
     #: It was about to be sent, and is not known to have been: we died, or no answer came.
     doubtful: bool = False
+    #: It was refused for good, which may be its own fault and not that of its route.
+    refused: bool = False
     attempts: int = 0
     #: Not to be tried before.
     not_before: AwareDatetime | None = None

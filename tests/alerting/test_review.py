@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from monitoring.alerting.values import Delivery
 from monitoring.errors import DeliveryError
 from tests.alerting.test_announce import silence
 from tests.support.builders import hours, minutes, policies
@@ -229,3 +230,22 @@ def test_a_receiver_is_tried_again_though_the_clock_was_a_year_ahead() -> None:
     watchdog.channel.fault = lambda _: None
     watchdog.check(A, after=-hours(24 * 365))
     assert watchdog.channel.said() == [("opened", ["W-1"])]
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+def test_one_message_that_is_never_taken_holds_up_no_other(fallback: bool) -> None:
+    def refused(delivery: Delivery) -> DeliveryError | None:
+        bad = delivery.content is not None and "W-1" in ids(delivery.content)
+        return DeliveryError("invalid_blocks", permanent=True) if bad else None
+
+    channels = {"default": Channel(fault=refused), "fallback": Channel(fault=refused)}
+    watchdog = Watchdog(channels, alerts={"fallback": {"channel": "ops"}} if fallback else {})
+    other = problem("etl/b", "stuck")
+    watchdog.check(A)
+    watchdog.check(A, other)
+    watchdog.check(A)
+    watchdog.check()
+    assert watchdog.channel.said() == [("opened", ["W-2"]), ("resolved", ["W-2"])]
+    assert channels["fallback"].said() == []
+    # It is kept, and still tried now and then.
+    assert next(delivery.content.about for delivery in watchdog.outbox.queue if delivery.content) == "opened"
