@@ -27,7 +27,7 @@ def test_a_check_that_is_killed_loses_no_alert_and_repeats_none_when_it_can_look
     prefect_server: Server, slack_emulator: SlackEmulator, tmp_path: Path
 ) -> None:
     with staged(prefect_server, slack_emulator, tmp_path) as stage:
-        deaths = list(killed(stage, 24))
+        deaths = list(killed(stage, 14))
         assert [death for death in deaths if death.after != FINE] == []
         assert len({death.at for death in deaths}) >= 12
         assert stage.unseen() == set()
@@ -38,7 +38,7 @@ def test_a_check_that_is_killed_repeats_at_most_one_alert_when_it_cannot_look(
     prefect_server: Server, slack_emulator: SlackEmulator, tmp_path: Path
 ) -> None:
     with staged(prefect_server, slack_emulator, tmp_path, blind=True) as stage:
-        deaths = list(killed(stage, 16))
+        deaths = list(killed(stage, 8))
         sent = [point for point in stage.points[False] if "chat.postMessage is sent" in point]
         deaths.append(stage.kill(stage.points[False].index(sent[0]), mend=False))
         assert [death for death in deaths if replace(death.after, repeats=0) != FINE or death.after.repeats > 1] == []
@@ -50,6 +50,6 @@ def test_a_check_that_is_killed_together_with_the_server_loses_no_alert(
     fresh_server: ServerFactory, slack_emulator: SlackEmulator, tmp_path: Path
 ) -> None:
     with staged(fresh_server(), slack_emulator, tmp_path) as stage:
-        deaths = list(killed(stage, 8, with_server=True))
+        deaths = list(killed(stage, 5, with_server=True))
         assert [death for death in deaths if death.after != FINE] == []
         assert stage.unseen() == set()

@@ -182,7 +182,7 @@ def test_a_check_that_dies_with_the_server_holds_the_next_ones_up_for_the_locks_
     assert [found["subject"] for found in house.findings()] == ["deployment etl/nightly"]
     health = house.artifact("watchdog-health")
     assert "etl/nightly" in health["data"]
-    [incident] = house.documents()["incidents"]["data"].values()
+    [incident] = house.documents()["incidents"]["data"]["open"].values()
     assert incident["finding"]["subject"]["name"] == "etl/nightly"
     assert "state:" not in json.dumps(health), "all of the saved state could be read"
 

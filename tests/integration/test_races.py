@@ -25,7 +25,7 @@ from tests.support.slack import SlackEmulator
 
 pytestmark = pytest.mark.integration
 
-ROUNDS = 4
+ROUNDS = 2
 PEOPLE = 10
 
 
