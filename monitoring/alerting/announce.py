@@ -89,7 +89,8 @@ class _Announcer:
             risen += up
             self._notices.append(changed)
         told = {member.number for notice in self._notices for member in notice.members if not member.moved}
-        news = [one for one in self._open.values() if one.number not in told and one not in risen]
+        told |= {one.number for one in risen}
+        news = [one for one in self._open.values() if one.number not in told]
         self._tell("risen", risen)
         self._tell("opened", [one for one in news if self._is_news(one) and not self._held_back(one)])
         self._repeat()
