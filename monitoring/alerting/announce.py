@@ -131,9 +131,19 @@ class _Announcer:
 
     def _explained(self, incident: Incident) -> str:
         cause = incident.finding.symptom_of
-        if cause in self._numbers:
+        if cause in self._numbers and not self._explains_itself(incident):
             return f"explained by {self._numbers[cause] or 'what may be its cause'}"
         return "explained by what was closed by hand" if cause in self._at.incidents.closed_by_hand else ""
+
+    def _explains_itself(self, incident: Incident) -> bool:
+        """Whether its cause is in the end itself, as where deployments start each other."""
+        open_, own = self._at.incidents.open, incident.finding.fingerprint
+        seen: set[str] = set()
+        cause = incident.finding.symptom_of
+        while cause and cause in open_ and cause not in seen and cause != own:
+            seen.add(cause)
+            cause = open_[cause].finding.symptom_of
+        return cause == own
 
     def _just_freed(self, incident: Incident) -> str:
         """What explained it is over: it gets one complete check to be over as well."""

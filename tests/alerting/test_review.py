@@ -249,3 +249,9 @@ def test_one_message_that_is_never_taken_holds_up_no_other(fallback: bool) -> No
     assert channels["fallback"].said() == []
     # It is kept, and still tried now and then.
     assert next(delivery.content.about for delivery in watchdog.outbox.queue if delivery.content) == "opened"
+
+
+def test_what_explains_each_other_in_a_circle_is_told_and_what_it_explains_is_not() -> None:
+    watchdog = Watchdog()
+    watchdog.check(symptom("etl/a", B), symptom("etl/b", A), symptom("etl/c", A))
+    assert watchdog.channel.said() == [("opened", ["W-1", "W-2"])]
