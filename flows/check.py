@@ -91,8 +91,9 @@ def _messenger(api: Api, config: Config, route: str) -> Messenger:
     Raises:
         DeliveryError: The route has none, or its secret is missing.
     """
-    # A route that was taken out of the configuration leaves what it had to say to the default.
-    receiver = config.receiver(route) or config.receiver(DEFAULT_ROUTE) or Receiver()
+    # A route, or a fallback, that was taken out of the configuration leaves what it had to say to the default.
+    named = config.receiver(route)
+    receiver = named if named and named.kind else config.receiver(DEFAULT_ROUTE) or Receiver()
     try:
         if receiver.block:
             return NotificationBlock(receiver.block)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
+from flows.check import _messenger
+from monitoring.adapters.notification_block import NotificationBlock
+from monitoring.adapters.prefect_server.api import Api
 from monitoring.alerting.values import Delivery
 from monitoring.errors import DeliveryError
 from tests.alerting.test_announce import silence
@@ -255,3 +260,9 @@ def test_what_explains_each_other_in_a_circle_is_told_and_what_it_explains_is_no
     watchdog = Watchdog()
     watchdog.check(symptom("etl/a", B), symptom("etl/b", A), symptom("etl/c", A))
     assert watchdog.channel.said() == [("opened", ["W-1", "W-2"])]
+
+
+@pytest.mark.parametrize("route", ["fallback", "taken-out"])
+def test_what_waits_for_a_route_that_was_taken_out_goes_to_the_default(route: str) -> None:
+    config = policies(alerts={"default": {"block": "slack-webhook/ops"}}).config
+    assert isinstance(_messenger(cast(Api, None), config, route), NotificationBlock)
