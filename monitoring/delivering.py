@@ -53,13 +53,15 @@ class Delivering:
         self._until = timer() + config.alerts.budget.total_seconds()
 
     def deliver(self, outbox: Outbox) -> Outbox:
-        """Say what is due, and return what is left; it is saved.
+        """Say what is due, and return what is left; it is saved. With alerts turned off, only events are sent.
 
         Raises:
             LockLost: Another check took over; nothing more was sent.
             ServerProblem: The outbox cannot be saved.
         """
         outbox = self._send_events(outbox)
+        if not self._config.alerts.enabled:
+            return outbox
         blocked: set[str] = set()
         waiting: set[int] = set()
         while delivery := _first(outbox, blocked, waiting):

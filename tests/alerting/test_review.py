@@ -266,3 +266,15 @@ def test_what_explains_each_other_in_a_circle_is_told_and_what_it_explains_is_no
 def test_what_waits_for_a_route_that_was_taken_out_goes_to_the_default(route: str) -> None:
     config = policies(alerts={"default": {"block": "slack-webhook/ops"}}).config
     assert isinstance(_messenger(cast(Api, None), config, route), NotificationBlock)
+
+
+def test_what_waits_when_alerts_are_turned_off_waits_until_they_are_turned_on() -> None:
+    watchdog = Watchdog({"default": Channel(fault=lambda _: DeliveryError("no", permanent=False))})
+    watchdog.check(A)
+    watchdog.channel.fault = lambda _: None
+    watchdog.policies = policies(**SLACK, alerts={"enabled": False})
+    watchdog.check(A, after=hours(1))
+    assert watchdog.channel.said() == []
+    watchdog.policies = policies(**SLACK)
+    watchdog.check(A)
+    assert watchdog.channel.said() == [("opened", ["W-1"])]
