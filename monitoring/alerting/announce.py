@@ -160,12 +160,16 @@ class _Announcer:
         return self._leads_somewhere(route_of(incident, self._at.config)) and not held
 
     def _muted(self, incident: Incident) -> str:
-        silence = silence_of(incident, self._at.silences, self._at.now)
-        if silence:
-            return f"{silence.id or 'maintenance'} ({silence.reason}) until {silence.ends_at:%Y-%m-%d %H:%M} UTC"
+        if silenced := _silenced(silence_of(incident, self._at.silences, self._at.now)):
+            return silenced
         if incident.finding.severity == "warning" and quiet(self._alerts.quiet_hours, self._at.now):
             return "quiet hours"
         return ""
+
+    def _still_matters(self, incident: Incident) -> bool:
+        """Whether people who were told of it may have to hear again that it lasts."""
+        found = incident.unseen_since is None and incident.acknowledged is None
+        return found and not self._explained(incident)
 
     def _editable(self, route: str) -> bool:
         receiver = self._at.config.receiver(route)
@@ -197,6 +201,7 @@ class _Announcer:
         over: list[Incident] = []
         back: list[Incident] = []
         risen: list[Incident] = []
+        heard: dict[str, Incident] = {}
         for member in notice.members:
             incident = self._known.get(member.number)
             if member.moved:
@@ -209,14 +214,22 @@ class _Announcer:
                 risen.append(incident)
                 members.append(member.model_copy(update={"moved": True}))
             else:
+                silenced = _silenced(silence_of(incident, self._at.silences, self._at.now))
                 if member.resolved:
                     back.append(incident)
-                members.append(member.model_copy(update={"resolved": False}))
+                elif member.silenced and not silenced and self._still_matters(incident):
+                    if self._muted(incident):
+                        silenced = member.silenced
+                    else:
+                        heard[f"{incident.id} still fires, and is silenced no more by {member.silenced}"] = incident
+                members.append(member.model_copy(update={"resolved": False, "silenced": silenced}))
         after = notice.model_copy(update={"members": tuple(members)})
         if over:
             self._say(after, "resolved", over, broadcast=not after.open)
         if back:
             self._say(after, "reopened", back, broadcast=True)
+        if heard:
+            self._say(after, "repeated", list(heard.values()), broadcast=True, notes=tuple(heard)[:MOST_SHOWN])
         return self._edited(after, at_once=bool(over or back or risen)), risen
 
     def _edited(self, notice: Notice, *, at_once: bool) -> Notice:
@@ -298,8 +311,7 @@ class _Announcer:
                 incident
                 for member in notice.members
                 if not member.moved and (incident := self._open.get(member.number)) is not None
-                if incident.unseen_since is None and incident.acknowledged is None
-                if not self._explained(incident) and not self._muted(incident)
+                if self._still_matters(incident) and not self._muted(incident)
                 # That it is back was told as well.
                 if not (incident.reopened and incident.fired_at and self._at.now - incident.fired_at < after)
             ]
@@ -316,12 +328,22 @@ class _Announcer:
         if not self._outbox.summarised and known and self._leads_somewhere(DEFAULT_ROUTE):
             self._add("post", DEFAULT_ROUTE, 0, self._content("known-before", known))
 
-    def _say(self, notice: Notice, about: About, incidents: Sequence[Incident], *, broadcast: bool) -> None:
+    def _say(
+        self,
+        notice: Notice,
+        about: About,
+        incidents: Sequence[Incident],
+        *,
+        broadcast: bool,
+        notes: tuple[str, ...] = (),
+    ) -> None:
         """Say something about a notice: in its thread, or in a message of its own where there are no threads."""
+        content = self._content(about, incidents)
+        content = content.model_copy(update={"notes": (*content.notes, *notes)})
         if self._editable(notice.route):
-            self._queued("reply", notice, self._content(about, incidents), broadcast=broadcast)
+            self._queued("reply", notice, content, broadcast=broadcast)
         else:
-            self._queued("post", notice, self._content(about, incidents))
+            self._queued("post", notice, content)
 
     def _update(self, notice: Notice, content: Content) -> None:
         """Change a message; where an earlier change, or the message itself, has yet to be sent, change that."""
@@ -386,6 +408,13 @@ class _Announcer:
             ui_url=self._at.ui_url,
             traceback=self._alerts.traceback,
         )
+
+
+def _silenced(silence: Silence | None) -> str:
+    """Name a silence for people; empty for none."""
+    if silence is None:
+        return ""
+    return f"{silence.id or 'maintenance'} ({silence.reason}) until {silence.ends_at:%Y-%m-%d %H:%M} UTC"
 
 
 def _worse(now: Severity, told: Severity) -> bool:

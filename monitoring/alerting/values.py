@@ -94,6 +94,8 @@ class Member(Value):
     resolved: bool = False
     #: It is told in a newer notice.
     moved: bool = False
+    #: The silence or window that it falls under since it was told, for people; that it ends is told.
+    silenced: str = ""
 
 
 class Notice(Value):

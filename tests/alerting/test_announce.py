@@ -311,6 +311,40 @@ def test_a_silence_over_what_was_told_stops_repeats_and_not_the_end() -> None:
     assert watchdog.channel.said() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
 
 
+def test_a_silence_that_ends_over_what_was_told_is_reported_once() -> None:
+    watchdog = Watchdog()
+    watchdog.check(A, B)
+    watchdog.check(A, B, requests=[silence(hours(1), deployment="etl/a")])
+    assert [about for about, _ in watchdog.channel.said()] == ["opened"]
+    watchdog.check(A, B, after=hours(1))
+    watchdog.check(A, B)
+    assert watchdog.channel.said()[1:] == [("repeated", ["W-1"])]
+    (reply,) = [one for one in watchdog.channel.messages[0].replies if one.broadcast]
+    assert reply.content
+    (note,) = reply.content.notes
+    assert note.startswith("W-1 still fires, and is silenced no more by S-1 (we know)")
+
+
+@pytest.mark.parametrize("last", [{"requests": [asked("acknowledge", "W-1")]}, {}])
+def test_a_silence_that_ends_over_what_somebody_looks_after_or_is_over_is_not(last: dict[str, Any]) -> None:
+    watchdog = Watchdog()
+    watchdog.check(A)
+    watchdog.check(*([A] if last else []), **last)
+    watchdog.check(*([A] if last else []), requests=[silence(hours(1), deployment="etl/a")])
+    watchdog.check(*([A] if last else []), after=hours(2))
+    assert "repeated" not in [about for about, _ in watchdog.channel.said()]
+
+
+def test_a_silence_that_ends_in_quiet_hours_is_reported_in_the_morning() -> None:
+    watchdog = Watchdog(alerts={"quiet_hours": {"begin": "13:00", "end": "18:00"}})
+    watchdog.check(A)
+    watchdog.check(A, requests=[silence(hours(2), deployment="etl/a")])
+    watchdog.check(A, after=hours(2))
+    assert [about for about, _ in watchdog.channel.said()] == ["opened"]
+    watchdog.check(A, after=hours(4))
+    assert [about for about, _ in watchdog.channel.said()] == ["opened", "repeated"]
+
+
 def test_a_silence_that_matches_something_else_holds_nothing_back() -> None:
     watchdog = Watchdog()
     watchdog.check(requests=[silence(hours(1), deployment="ml/*"), silence(hours(1), pool="gpu")])
