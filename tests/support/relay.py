@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,8 @@ class Relay:
     rows: dict[str, int] = field(default_factory=dict)
     answer: Answerer = lambda asked: None
     after: Observer = lambda asked, answer: None
+    #: Whether the connection is cut when the server has answered, so that nobody hears of it.
+    cut: Callable[[Asked], bool] = lambda asked: False
     #: Stops listening once the present request is answered.
     die: Callable[[], None] = lambda: None
 
@@ -69,6 +72,8 @@ def relayed(server_url: str) -> Iterator[Relay]:
             if isinstance(found, list):
                 relay.rows[asked.path] = relay.rows.get(asked.path, 0) + len(found)
             relay.after(asked, passed)
+            if relay.cut(asked):
+                request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             kept = {name: value for name, value in passed.headers.items() if name.lower() not in _HOP_BY_HOP}
             return Response(passed.content, passed.status_code, kept)
 
