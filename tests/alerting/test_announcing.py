@@ -168,6 +168,22 @@ class Announcing(RuleBasedStateMachine):
         if hasattr(self, "watchdog"):
             assert set(self._told("resolved")) <= set(self._told("opened", "joined", "risen"))
 
+    @invariant()
+    def an_end_is_told_after_its_beginning_and_once(self) -> None:
+        if not hasattr(self, "watchdog"):
+            return
+        firing: Counter[str] = Counter()
+        twice = 0
+        for delivery in self.channel.log:
+            assert delivery.content is not None
+            for incident in delivery.content.incidents:
+                if delivery.content.about in ("opened", "joined", "risen", "reopened"):
+                    firing[incident.id] = 1
+                elif delivery.content.about == "resolved":
+                    twice += not firing[incident.id]
+                    firing[incident.id] = 0
+        assert twice <= (0 if self.channel.readable else self.deaths)
+
     def teardown(self) -> None:
         """In the end, when all works and is over, everything has been told of to its end."""
         if not hasattr(self, "watchdog"):

@@ -90,10 +90,13 @@ class Channel:
     #: Its history can be read.
     readable: bool = False
     tries: int = 0
+    #: What was taken, in its order.
+    log: list[Delivery] = field(default_factory=list)
 
     def post(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
         self._try(delivery)
         assert delivery.content is not None
+        self.log.append(delivery)
         if thread is not None:
             self._at(thread).replies.append(delivery)
             return thread
