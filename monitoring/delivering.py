@@ -59,9 +59,12 @@ class Delivering:
             LockLost: Another check took over; nothing more was sent.
             ServerProblem: The outbox cannot be saved.
         """
-        outbox = self._send_events(outbox)
-        if not self._config.alerts.enabled:
-            return outbox
+        if self._config.alerts.enabled:
+            outbox = self._send_messages(outbox)
+        # People come first: a server that is slow to take events must not make them wait.
+        return self._send_events(outbox)
+
+    def _send_messages(self, outbox: Outbox) -> Outbox:
         blocked: set[str] = set()
         waiting: set[int] = set()
         while delivery := _first(outbox, blocked, waiting):
