@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -55,10 +56,11 @@ def ask_at_once(stage: Stage, requests: list[Request]) -> None:
 
     def leave(request: Request) -> None:
         together.wait(30)
-        for _ in range(5):
-            # So many writers at once are more than SQLite has patience for.
+        for _ in range(20):
+            # So many writers at once are more than SQLite has patience for; people do not try again in step.
             with suppress(ServerProblem), open_api(Settings(), stage.server.api_url) as api:
                 return ask(api, request)
+            time.sleep(random.uniform(0, 5))
         raise AssertionError("it could not be asked for")
 
     with ThreadPoolExecutor(len(requests)) as people:
