@@ -27,7 +27,9 @@ from tests.support.slack import SlackEmulator
 pytestmark = pytest.mark.integration
 
 ROUNDS = 2
-PEOPLE = 10
+#: SQLite takes one writer at a time, and answers 503 to those who have waited for long.
+PEOPLE = {"sqlite": 4, "postgresql": 10}
+BUSY = "answers 503"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -43,11 +45,17 @@ def start(stage: Stage) -> None:
         checks.start()
 
 
-def end(stage: Stage) -> None:
-    """Wait for all checks that were started; each has worked, or found another at work."""
-    ended = [checks.end().ended for checks in stage.checks]
-    assert all(end is not None and end.startswith("COMPLETED") for end in ended), ended
+def end(stage: Stage, *, busy: bool = False) -> bool:
+    """Wait for all checks that were started; each has worked, or found another at work.
+
+    Returns:
+        True; False where the server was too busy for one, which is a failure unless it is said to be ``busy``.
+    """
+    ended = [checks.end().ended or "" for checks in stage.checks]
+    refused = [one for one in ended if busy and BUSY in one]
+    assert all(one.startswith("COMPLETED") for one in ended if one not in refused), ended
     assert set(ended) != {ANOTHER}
+    return not refused
 
 
 def ask_at_once(stage: Stage, requests: list[Request]) -> None:
@@ -82,17 +90,21 @@ def test_of_checks_at_once_each_alert_is_told_once(stage: Stage) -> None:
     assert stage.unseen() == set()
 
 
-def test_what_ten_people_ask_for_while_checks_run_is_done_once_each(stage: Stage) -> None:
+def test_what_people_ask_for_at_once_while_checks_run_is_done_once_each(stage: Stage) -> None:
+    kind = stage.server.database_url.partition("+")[0]
     asked: list[Request] = []
     for number in range(ROUNDS):
         expected = stage.news(mend=number % 2 == 1)
-        fresh = [silence(f"person-{number}-{one}") for one in range(PEOPLE)]
+        fresh = [silence(f"person-{number}-{one}") for one in range(PEOPLE[kind])]
         asked += fresh
         start(stage)
         # Each time they come in another part of the checks.
         time.sleep(number * 0.3)
         ask_at_once(stage, fresh)
-        end(stage)
+        if not end(stage, busy=kind == "sqlite"):
+            # What a check leaves that the server refuses, the next one does.
+            start(stage)
+            end(stage)
         assert stage.after(expected) == FINE
     start(stage)
     end(stage)

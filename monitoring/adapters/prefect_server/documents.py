@@ -154,12 +154,6 @@ class Documents:
         )
 
     def _type_id(self) -> Any:
-        try:
-            return self._api.get(f"/block_types/slug/{SLUG}")["id"]
-        except BadAnswer as answer:
-            if answer.status != 404:
-                raise
-        # Only where it is not there: SQLite takes one writer at a time, refused ones included.
         _unless(409, self._api, "POST", "/block_types/", json=_TYPE)
         return self._api.get(f"/block_types/slug/{SLUG}")["id"]
 
