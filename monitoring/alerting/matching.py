@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -86,7 +86,3 @@ def quiet(hours: QuietHours, now: datetime) -> bool:
         return hours.begin <= at < hours.end
     # Over midnight.
     return at >= hours.begin or at < hours.end
-
-
-#: A silence is shown in reports for so long after it has ended.
-KEEP_ENDED = timedelta(days=7)

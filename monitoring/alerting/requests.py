@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from monitoring.alerting.matching import KEEP_ENDED
 from monitoring.alerting.values import Request, Silences
 from monitoring.incidents import close_by_hand
 from monitoring.model import Acknowledgement, Incident, Incidents, Step, Value
+
+#: A silence is listed for so long after it has ended.
+KEEP_ENDED = timedelta(days=7)
 
 
 class Done(Value):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 from monitoring.alerting.requests import done
 from monitoring.alerting.values import Request, Silences
 from monitoring.model import Incident, Incidents
-from monitoring.render.incidents import _why
+from monitoring.render import terminal
+from monitoring.render.incidents import Row, details
 from tests.support.builders import NOW, hours
 from tests.support.telling import problem
 
@@ -14,4 +17,6 @@ def test_a_step_that_somebody_asked_for_says_who_and_what_they_said_and_does_not
     here = Incident(finding=problem("etl/a"), number=3, opened_at=NOW - hours(1), fired_at=NOW - hours(1))
     request = Request(name="request-1", what="close", at=NOW, by="ann\x1b[31m", subject="W-3", note="we\ngave up\u202e")
     (over,) = done([request], Incidents(open={"x": here}), Silences(), NOW).closed
-    assert [_why(step) for step in over.history] == ["closed, by ann: we gave up"]
+    shown = io.StringIO()
+    terminal.console(shown).print(details(Row(over), ""))
+    assert "resolved: closed, by ann: we gave up\n" in shown.getvalue()

@@ -22,8 +22,6 @@ from monitoring.model import Value
 SLUG = "watchdog-document"
 #: What stands in the name of a document that was set aside, before a digest of its body.
 BROKEN = "-broken-"
-#: Stands in the name of a document that was set aside.
-BROKEN = "-broken-"
 
 _TRIES = 5
 _TYPE = {
