@@ -16,6 +16,7 @@ from monitoring import config
 from monitoring.adapters.slack.digest import SlackChannel
 from monitoring.errors import DeliveryError
 from tests.render import samples
+from tests.support.hanging_up import listening
 from tests.support.slack import SlackEmulator
 
 TOKEN = "xoxb-secret-token"
@@ -141,25 +142,10 @@ def test_no_answer_in_time_is_temporary_and_says_that_it_may_have_been_posted(ht
 
 
 def test_a_cut_connection_is_temporary_and_posts_once() -> None:
-    accepted = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def cut() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    accepted.append(connection.recv(65_536))
-
-        thread = threading.Thread(target=cut)
-        thread.start()
-        error = refused(SlackChannel(TOKEN, settings(f"http://127.0.0.1:{listener.getsockname()[1]}/api/")))
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
+    with listening(b"") as (address, received):
+        error = refused(SlackChannel(TOKEN, settings(f"{address}/api/")))
     assert not error.permanent
-    assert len(accepted) == 1
+    assert len(received) == 1
 
 
 def test_nobody_at_the_address_is_temporary() -> None:

@@ -7,8 +7,7 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -21,6 +20,7 @@ from monitoring.adapters.slack.webhook import SlackWebhook
 from monitoring.errors import DeliveryError
 from monitoring.ports import Messenger
 from tests.render.alert_samples import ALERTS, delivery
+from tests.support.hanging_up import listening
 
 SECRET = "xoxb-T0-B0-very-secret"
 DELIVERY = delivery(ALERTS["one failed"])
@@ -146,43 +146,6 @@ def test_no_answer_in_time_may_have_been_posted(httpserver: HTTPServer, make: Ma
     assert kind(error) == ("temporary", True, None)
     assert "within 1 s" in str(error)
     assert len(received) == 1
-
-
-@contextmanager
-def listening(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
-    """A server that reads a request, says so much, and hangs up; the requests are in the list."""
-    received: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    received.append(whole(connection))
-                    connection.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}", received
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-def whole(connection: socket.socket) -> bytes:
-    """A request with its body."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += connection.recv(65_536)
-    head, _, body = data.partition(b"\r\n\r\n")
-    (length,) = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")]
-    while len(body) < int(length):
-        body += connection.recv(65_536)
-    return head + body
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"])
