@@ -1,4 +1,4 @@
-"""Says what is in the outbox: noted before it is sent and after, in its order, no route in another's way."""
+"""Says the messages in the outbox: noted before it is sent and after, in its order, no route in another's way."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ from datetime import datetime
 from functools import cache
 
 from monitoring.alerting import outbox as noted
-from monitoring.alerting.events import undelivered
 from monitoring.alerting.values import Delivery, MessageRef, Outbox
 from monitoring.config import Config
-from monitoring.errors import DeliveryError, ServerProblem
-from monitoring.ports import Events, Messenger
+from monitoring.errors import DeliveryError
+from monitoring.ports import Messenger
 
 _log = logging.getLogger(__name__)
-
-#: The events that one request carries; a server's own limit is on their size.
-MOST_EVENTS = 50
 
 
 class Delivering:
@@ -27,7 +23,6 @@ class Delivering:
     def __init__(
         self,
         messenger: Callable[[str], Messenger],
-        events: Events,
         save: Callable[[Outbox], None],
         config: Config,
         now: datetime,
@@ -37,7 +32,6 @@ class Delivering:
 
         Args:
             messenger: Gives the messenger of a route by its name; raises ``DeliveryError`` where it cannot be used.
-            events: Sends events.
             save: Saves the outbox; what it raises ends the turn, and nothing is lost.
             config: Routes, and how long the turn may take.
             now: The time of the check.
@@ -45,7 +39,6 @@ class Delivering:
         """
         # One for each route: a token is read once.
         self._messenger = cache(messenger)
-        self._events = events
         self._save = save
         self._config = config
         self._now = now
@@ -53,18 +46,12 @@ class Delivering:
         self._until = timer() + config.alerts.budget.total_seconds()
 
     def deliver(self, outbox: Outbox) -> Outbox:
-        """Say what is due, and return what is left; it is saved. With alerts turned off, only events are sent.
+        """Say what is due, and return what is left; it is saved.
 
         Raises:
             LockLost: Another check took over; nothing more was sent.
             ServerProblem: The outbox cannot be saved.
         """
-        if self._config.alerts.enabled:
-            outbox = self._send_messages(outbox)
-        # People come first: a server that is slow to take events must not make them wait.
-        return self._send_events(outbox)
-
-    def _send_messages(self, outbox: Outbox) -> Outbox:
         blocked: set[str] = set()
         waiting: set[int] = set()
         while delivery := _first(outbox, blocked, waiting):
@@ -82,19 +69,6 @@ class Delivering:
                 waiting.add(delivery.notice)
             elif left is not None:
                 blocked.add(delivery.route)
-        return outbox
-
-    def _send_events(self, outbox: Outbox) -> Outbox:
-        waiting = [delivery for delivery in outbox.queue if delivery.kind == "event"]
-        while waiting:
-            part, waiting = waiting[:MOST_EVENTS], waiting[MOST_EVENTS:]
-            try:
-                self._events.send(undelivered(part))
-            except ServerProblem as problem:
-                _log.warning("Events were not sent, and are sent with the next check: %s", problem)
-                return outbox
-            outbox = noted.all_sent(outbox, part)
-            self._save(outbox)
         return outbox
 
     def _say(self, outbox: Outbox, delivery: Delivery) -> Outbox:

@@ -424,7 +424,7 @@ def _documents(found: Installation) -> Iterator[Examined]:
 def _outbox(found: Installation) -> Examined:
     if why := _lost(found.kept, "outbox"):
         return not_examined("outbox", why)
-    queue = found.kept.outbox.queue
+    queue = [delivery for delivery in found.kept.outbox.queue if delivery.sent_at is None]
     if not queue:
         return Examined(name="outbox", outcome="ok", said="nothing waits to be said")
     oldest = min(delivery.queued_at for delivery in queue)

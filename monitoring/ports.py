@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -139,13 +139,22 @@ class Messenger(Protocol):
 
 
 class Events(Protocol):
-    """Sends events to the Prefect server."""
+    """The events of a Prefect server."""
 
     def send(self, events: Sequence[Event]) -> None:
         """Send events; one with an id that was sent before changes nothing.
 
         Raises:
             ServerProblem: The server did not take them.
+        """
+
+    def kept(self, events: Sequence[Event]) -> Collection[str]:
+        """Return the ids of those of these events, at most 50, that the server has written down.
+
+        Where it does not let us look, these are all: what was sent counts as kept.
+
+        Raises:
+            ServerProblem: The server cannot be used.
         """
 
 

@@ -20,6 +20,7 @@ from monitoring.checks import run_checks
 from monitoring.config import Config
 from monitoring.correlate import correlate
 from monitoring.delivering import Delivering
+from monitoring.emitting import emit
 from monitoring.errors import DeliveryError, ServerProblem
 from monitoring.incidents import advance, still_known
 from monitoring.ledger import fold
@@ -203,7 +204,11 @@ def _delivered(after: SavedState, state: State, outlets: Outlets, config: Config
         state.save(saved, changed)
         saved = changed
 
-    Delivering(outlets.messenger, outlets.events, save, config, now).deliver(after.outbox)
+    outbox = after.outbox
+    if config.alerts.enabled:
+        outbox = Delivering(outlets.messenger, save, config, now).deliver(outbox)
+    # People come first: a server that is slow to take events must not make them wait.
+    emit(outbox, outlets.events, save, now)
     return saved
 
 

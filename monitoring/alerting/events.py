@@ -6,7 +6,7 @@ label. Names stand in them as they are: a trigger's own words are the patterns, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from uuid import NAMESPACE_URL, uuid5
 
 from monitoring.alerting.values import Delivery, Event, Outbox
@@ -21,6 +21,9 @@ MOST_TEXT = 1_000
 #: Longer tags are left out: they are part of a resource's id, and PostgreSQL has an index on those that refuses 2.7 kB
 #: and with it the events of everybody that the server was about to store.
 MOST_TAG = 200
+#: Runs related to all events of one check, and to each however many there are: a queue of thousands is written often.
+MOST_RUNS = 5_000
+FEWEST_RUNS = 5
 #: So many tags come before the runs.
 MOST_TAGS = 20
 
@@ -52,24 +55,26 @@ def with_events(outbox: Outbox, incidents: Incidents, closed: Sequence[Incident]
         return outbox
     steps.sort(key=lambda row: (row[0], row[1]))
     known = {delivery.id for delivery in outbox.queue}
+    most_runs = max(FEWEST_RUNS, MOST_RUNS // len(steps))
     fresh: dict[str, Delivery] = {}
     for _, _, incident, step in steps:
-        event = incident_event(incident, step, observation)
+        event = incident_event(incident, step, observation, most_runs)
         if event.id not in known:
             fresh.setdefault(event.id, Delivery(id=event.id, kind="event", event=event, queued_at=now))
     return outbox.model_copy(update={"queue": (*outbox.queue, *fresh.values()), "told_until": now})
 
 
-def incident_event(incident: Incident, step: Step, observation: Observation) -> Event:
+def incident_event(incident: Incident, step: Step, observation: Observation, most_runs: int = MOST_RELATED) -> Event:
     """The event of one step; the same step always gives the same id.
 
     Args:
         incident: As it is now.
         step: One of its steps.
         observation: Knows the ids of flow and work pool.
+        most_runs: How many runs are related to it; the rest is counted.
     """
     finding, target = incident.finding, observation.target
-    places, runs = list(_places(incident, observation)), list(finding.flow_run_ids)
+    places, runs = list(_places(incident, observation)), list(finding.flow_run_ids[:most_runs])
     tags = [tag for tag in incident.tags if len(tag) <= MOST_TAG]
     first = [*places, *(_resource("tag", _text(tag)) for tag in tags[:MOST_TAGS])]
     related = [*first, *(_resource("flow-run", run) for run in runs)][:MOST_RELATED]
@@ -106,7 +111,7 @@ def incident_event(incident: Incident, step: Step, observation: Observation) -> 
             "known_before": incident.known_before,
             "symptom": finding.symptom_of is not None,
             "flow_run_count": finding.flow_run_count,
-            "flow_runs_left_out": max(finding.flow_run_count, len(runs)) - shown,
+            "flow_runs_left_out": max(finding.flow_run_count, len(finding.flow_run_ids)) - shown,
         },
     )
 
@@ -184,8 +189,3 @@ def check_completed(report: HealthReport, run_id: str) -> Event:
 def check_resource(target: str) -> str:
     """The id of the resource that ``watchdog.check.completed`` is about: the check of one target."""
     return f"watchdog.check.{target}"
-
-
-def undelivered(queue: Iterable[Delivery]) -> list[Event]:
-    """The events in a queue, in their order."""
-    return [delivery.event for delivery in queue if delivery.event is not None]

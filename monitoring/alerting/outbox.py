@@ -45,6 +45,16 @@ def sent(outbox: Outbox, delivery: Delivery, message: MessageRef | None) -> Outb
     return outbox.model_copy(update={"queue": queue, "notices": notices, "troubles": troubles})
 
 
+def handed_over(outbox: Outbox, events: Iterable[Delivery], now: datetime) -> Outbox:
+    """Note that the server has taken these events. They stay until it is known to have kept them."""
+    taken = {one.id for one in events}
+    queue = tuple(
+        one.model_copy(update={"sent_at": now, "attempts": one.attempts + 1}) if one.id in taken else one
+        for one in outbox.queue
+    )
+    return outbox.model_copy(update={"queue": queue})
+
+
 def all_sent(outbox: Outbox, deliveries: Iterable[Delivery]) -> Outbox:
     """Note that these were sent, which leave nothing that could be edited."""
     gone = {delivery.id for delivery in deliveries}

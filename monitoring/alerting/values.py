@@ -80,6 +80,8 @@ class Delivery(Value):
     #: It was refused for good, which may be its own fault and not that of its route.
     refused: bool = False
     attempts: int = 0
+    #: Of an event: when the server took it, which may yet lose it.
+    sent_at: AwareDatetime | None = None
     #: Not to be tried before.
     not_before: AwareDatetime | None = None
 

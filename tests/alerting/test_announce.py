@@ -85,6 +85,7 @@ def test_turned_off_nobody_is_told_and_events_go_on() -> None:
 def test_without_a_channel_nobody_is_told_and_nothing_piles_up() -> None:
     watchdog = Watchdog(slack={"channel": None})
     watchdog.check(A)
+    watchdog.check(A)
     assert (watchdog.channel.said(), watchdog.outbox.queue) == ([], ())
 
 

@@ -194,6 +194,16 @@ def test_steps_are_told_once_and_in_their_order() -> None:
     assert names(queued(incident(2), outbox=sent, at=later, closed=[over])) == [("watchdog.incident.resolved", "W-1")]
 
 
+@pytest.mark.parametrize(("opened_at_once", "shown"), [(1, 98), (51, 98), (52, 96), (100, 50), (1_000, 5), (3_000, 5)])
+def test_the_more_is_told_at_once_the_fewer_runs_each_has(opened_at_once: int, shown: int) -> None:
+    many = [incident(number + 1, of=finding(f"etl/{number}", runs=300)) for number in range(opened_at_once)]
+    events = [one.event for one in queued(*many).queue if one.event]
+    assert len(events) == opened_at_once
+    for event in events:
+        assert [one["prefect.resource.role"] for one in event.related].count("flow-run") == shown
+        assert event.payload["flow_runs_left_out"] == 300 - shown
+
+
 def test_what_waits_in_the_queue_is_not_put_there_twice() -> None:
     before = queued(incident(1)).model_copy(update={"told_until": None})
     assert len(queued(incident(1), outbox=before).queue) == 1

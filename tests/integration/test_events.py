@@ -15,6 +15,7 @@ from monitoring.adapters.prefect_server.events import PrefectEvents
 from monitoring.alerting.events import incident_event
 from monitoring.alerting.values import Event
 from monitoring.config import Server as Settings
+from monitoring.emitting import AT_ONCE
 from monitoring.errors import Unreachable
 from monitoring.model import Finding, Incident, Step, Subject
 from tests.conftest import ServerFactory
@@ -115,6 +116,29 @@ def test_a_server_that_takes_fewer_related_resources_gets_the_events_without(fre
         found = wait_for(api, 2)
         assert [one["related"] for one in found] == [[], []]
         assert {one["payload"]["flow_run_count"] for one in found} == {20, 1}
+
+
+def test_a_server_that_dies_before_it_has_written_an_event_down_is_seen_not_to_have_it(
+    fresh_server: ServerFactory,
+) -> None:
+    server = fresh_server()
+    with connected(server), open_api(Settings()) as api:
+        events = PrefectEvents(api)
+        kept, lost = event(), event(number=8)
+        events.send([kept])
+        wait_for(api, 1)
+        events.send([lost])
+        server.kill()
+        server.start()
+        server.wait_ready()
+        assert events.kept([kept, lost]) == {kept.id}
+        events.send([lost])
+        wait_for(api, 2)
+        assert events.kept([kept, lost]) == {kept.id, lost.id}
+        # As many as are asked for at once.
+        many = [event(number=number) for number in range(10, 10 + AT_ONCE)]
+        events.send(many)
+        wait_until(lambda: len(events.kept(many)) == AT_ONCE, timeout=20, waiting_for="the events to be stored")
 
 
 def test_a_server_that_is_gone_is_told_of(fresh_server: ServerFactory) -> None:

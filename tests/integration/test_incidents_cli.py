@@ -540,19 +540,21 @@ def test_requests_on_a_server_that_knows_no_documents_yet(
 ) -> None:
     server = fresh_server(database=database)
 
-    def ask_one(index: int) -> bool:
+    def ask_one(index: int) -> int:
         request = Request(name=new_name(), what="close", at=datetime.now(timezone.utc), by=f"p{index}", subject="W-1")
-        try:
-            with open_api(ServerSettings(), server.api_url) as api:
-                ask(api, request)
-        except ServerProblem:
-            # SQLite may be too busy, and the server says so: then whoever asked knows.
-            return False
-        return True
+        for tries in range(1, 5):
+            try:
+                with open_api(ServerSettings(), server.api_url) as api:
+                    ask(api, request)
+            except ServerProblem:
+                # SQLite takes one at a time, and a server that has just begun is slow at times: they are told, and
+                # ask again.
+                continue
+            return tries
+        return 0
 
-    taken = at_once(8, ask_one)
-    assert sum(taken) >= 2
+    assert 0 not in at_once(8, ask_one)
     with open_api(ServerSettings(), server.api_url) as api:
         saved, coverage = BlockState(Documents(api), Settings(), datetime.now(timezone.utc)).load()
     assert coverage.complete
-    assert sorted(request.by for request in saved.requests) == [f"p{index}" for index in range(8) if taken[index]]
+    assert sorted(request.by for request in saved.requests) == [f"p{index}" for index in range(8)]

@@ -53,3 +53,5 @@ def test_a_check_that_is_killed_together_with_the_server_loses_no_alert(
         deaths = list(killed(stage, 5, with_server=True))
         assert [death for death in deaths if death.after != FINE] == []
         assert stage.unseen() == set()
+        stage.settle()
+        assert_each_event_is_stored_once(stage)

@@ -34,6 +34,7 @@ def main() -> None:
                     if death.after != FINE:
                         sys.stdout.write(f"kill {len(deaths)}: {death}\n")
                         sys.stdout.flush()
+                stage.settle()
                 differing, events = stage.unseen(), stage.events()
                 began = {name for about, name in stage.told if about == "began"}
         finally:

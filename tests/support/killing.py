@@ -28,6 +28,7 @@ from monitoring.adapters.prefect_server.documents import Documents
 from monitoring.adapters.prefect_server.lock import NAME as LOCK
 from monitoring.adapters.prefect_server.state import BlockState
 from monitoring.config import Config
+from monitoring.emitting import WRITTEN_AFTER
 from monitoring.model import Coverage
 from monitoring.ports import SavedState
 from monitoring.render.alerts import OVER_SIGN
@@ -217,6 +218,13 @@ class Stage:
         for ts in list(shown):
             shown |= {str(message["ts"]) for message in self._slack.replies(CHANNEL, ts)}
         return shown ^ self._stamps
+
+    def settle(self) -> None:
+        """Let the server write down what it has taken, and a check send once more what it has lost."""
+        time.sleep(WRITTEN_AFTER.total_seconds())
+        assert (self.checks[0].run().ended or "").startswith("COMPLETED")
+        # As often as it writes, and a while longer.
+        time.sleep(6)
 
     def events(self) -> Counter[tuple[str, str]]:
         """Count the events of incidents that the server has stored, by name and by what they are about."""

@@ -12,6 +12,7 @@ from monitoring.alerting.events import with_events
 from monitoring.alerting.requests import done
 from monitoring.alerting.values import Content, Delivery, Event, MessageRef, Outbox, Request, Silences
 from monitoring.delivering import Delivering
+from monitoring.emitting import emit
 from monitoring.errors import DeliveryError
 from monitoring.incidents import Moved, advance, still_known
 from monitoring.model import (
@@ -213,7 +214,9 @@ class Watchdog:
     def deliver(self) -> None:
         """Say what is in the outbox."""
         config = self.policies.config
-        Delivering(lambda route: self.channels[route], self, self.save, config, self.now).deliver(self.outbox)
+        if config.alerts.enabled:
+            Delivering(lambda route: self.channels[route], self.save, config, self.now).deliver(self.outbox)
+        emit(self.outbox, self, self.save, self.now)
 
     def save(self, outbox: Outbox) -> None:
         """Keep the outbox."""
@@ -222,6 +225,10 @@ class Watchdog:
     def send(self, events: Iterable[Event]) -> None:
         """Take events, as a server does."""
         self.events += events
+
+    def kept(self, events: Iterable[Event]) -> set[str]:
+        """Find events, as a server does."""
+        return {event.id for event in events if event in self.events}
 
     def fires(self, finding: Finding) -> Incident:
         """The open incident of a finding."""

@@ -7,6 +7,7 @@ as long as ``Retry-After`` says (prefect/client/base.py, ``_send_with_retry``).
 
 from __future__ import annotations
 
+import random
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -116,7 +117,7 @@ class Api:
                     "look at the server's log",
                     busy.status,
                 )
-                wait = _seconds(busy.retry_after) or 0.5 * 2**attempt
+                wait = _seconds(busy.retry_after) or _backoff(attempt)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 # Prefect's client has already tried to connect four times.
                 raise self._silent(error) from None
@@ -124,7 +125,7 @@ class Api:
                 problem = self._silent(error)
                 # A server that hangs costs its time-out; that counts as waiting, too.
                 self._waiting_left -= time.monotonic() - started
-                wait = 0.5 * 2**attempt
+                wait = _backoff(attempt)
             except PrefectHTTPStatusError as error:
                 status = error.response.status_code
                 if status in (401, 403) and "CSRF" not in error.response.text:
@@ -135,7 +136,7 @@ class Api:
                 problem = BadAnswer(f"{self.url} answers {status} to {method} {path}: {advice}", status)
                 if status < 500 and status != 403:
                     raise problem from None
-                wait = 0.5 * 2**attempt
+                wait = _backoff(attempt)
             except httpx.HTTPError as error:
                 raise Unreachable(
                     f"cannot speak to {self.url} ({type(error).__name__}): is PREFECT_API_URL right?"
@@ -184,6 +185,11 @@ def _clock_offset(response: httpx.Response, our_time: float) -> float | None:
 def _shown(address: str) -> str:
     """An address without the user and password that it may carry, whatever else is wrong with it."""
     return re.sub(r"^([a-z][a-z0-9+.-]*://)?.*@", r"\1", address, flags=re.IGNORECASE | re.DOTALL).rstrip("/")
+
+
+def _backoff(attempt: int) -> float:
+    # Those who were refused at the same moment must not come back at the same moment: SQLite takes one at a time.
+    return random.uniform(0.25, 0.75) * 2**attempt
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Sends Prefect events through the API, which answers when the server has them.
+"""Sends Prefect events through the API, which answers when the server has them, and finds those that it has kept.
 
 Prefect's own ``emit_event`` sends in the background, where a kill can lose what it was given, and adds resources of the
 run that it is called in.
@@ -7,16 +7,32 @@ run that it is called in.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from monitoring.adapters.prefect_server.api import Api
 from monitoring.alerting.values import Event
-from monitoring.errors import BadAnswer
+from monitoring.errors import BadAnswer, CredentialsRefused
+from monitoring.model import Value
 
 _log = logging.getLogger(__name__)
 
 _REFUSED = 422
+_MARGIN = timedelta(seconds=1)
+
+
+class _Row(Value):
+    id: str
+
+
+class _Page(Value):
+    events: tuple[_Row, ...]
+
+
+_PAGE = TypeAdapter(_Page)
 
 
 class PrefectEvents:
@@ -45,6 +61,27 @@ class PrefectEvents:
             _log.warning("Events are sent without their related resources: the server takes fewer of them")
             for event in events:
                 self._api.post("/events", [_written(event.model_copy(update={"related": ()}))])
+
+    def kept(self, events: Sequence[Event]) -> Collection[str]:
+        """Return the ids of those of these events, at most 50, that the server has written down.
+
+        Where our key may not look, these are all.
+
+        Raises:
+            ServerProblem: The server cannot be used.
+        """
+        ids = [event.id for event in events]
+        # Without a range a server looks at a range of its own.
+        times = [event.at for event in events]
+        occurred = {"since": (min(times) - _MARGIN).isoformat(), "until": (max(times) + _MARGIN).isoformat()}
+        body = {"filter": {"id": {"id": ids}, "occurred": occurred}, "limit": len(ids)}
+        path = "/events/filter"
+        try:
+            return {row.id for row in _PAGE.validate_python(self._api.post(path, body)).events}
+        except CredentialsRefused:
+            return set(ids)
+        except ValidationError:
+            raise BadAnswer(f"{self._api.url} answers POST {path} with something else: is it a Prefect API?") from None
 
 
 def _written(event: Event) -> dict[str, Any]:
