@@ -189,7 +189,7 @@ def _shown(address: str) -> str:
 
 def _backoff(attempt: int) -> float:
     # Those who were refused at the same moment must not come back at the same moment: SQLite takes one at a time.
-    return random.uniform(0.25, 0.75) * 2**attempt
+    return random.uniform(0.25, 0.75) * 2.0**attempt
 
 
 def _seconds(retry_after: str | None) -> float | None:
