@@ -222,7 +222,8 @@ class _Announcer:
                         silenced = member.silenced
                     else:
                         heard[f"{incident.id} still fires, and is silenced no more by {member.silenced}"] = incident
-                members.append(member.model_copy(update={"resolved": False, "silenced": silenced}))
+                told = {"resolved": False, "silenced": silenced, **self._severity(member, incident)}
+                members.append(member.model_copy(update=told))
         after = notice.model_copy(update={"members": tuple(members)})
         if over:
             self._say(after, "resolved", over, broadcast=not after.open)
@@ -231,6 +232,16 @@ class _Announcer:
         if heard:
             self._say(after, "repeated", list(heard.values()), broadcast=True, notes=tuple(heard)[:MOST_SHOWN])
         return self._edited(after, at_once=bool(over or back or risen)), risen
+
+    def _severity(self, member: Member, incident: Incident) -> dict[str, object]:
+        """What people think of how severe it is: what has been milder for long is news when it gets worse again."""
+        now, severity = self._at.now, incident.finding.severity
+        if not _worse(member.severity, severity):
+            return {"milder_since": None}
+        since = member.milder_since or now
+        if now - since < self._alerts.reopen_within:
+            return {"milder_since": since}
+        return {"severity": severity, "milder_since": None}
 
     def _edited(self, notice: Notice, *, at_once: bool) -> Notice:
         """The notice with its message changed, if it has to say something else and may by now."""

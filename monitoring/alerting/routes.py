@@ -26,7 +26,8 @@ def route_findings(troubles: Mapping[str, Trouble], observation: Observation, po
     config, now = policies.config, observation.at
     for route, trouble in troubles.items():
         lasting = now - trouble.since
-        if not config.watchdog.enabled or config.receiver(route) is None:
+        receiver = config.receiver(route)
+        if not config.watchdog.enabled or receiver is None or receiver.kind is None:
             continue
         if not trouble.permanent and lasting < PATIENCE:
             continue

@@ -92,6 +92,8 @@ class Member(Value):
     #: The incident's number.
     number: int
     severity: Severity
+    #: Since when it has been less severe than that.
+    milder_since: AwareDatetime | None = None
     #: They were told that it is over.
     resolved: bool = False
     #: It is told in a newer notice.

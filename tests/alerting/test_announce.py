@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from monitoring.alerting.routes import route_findings
 from monitoring.alerting.values import Request
+from monitoring.errors import DeliveryError
 from monitoring.model import Silence
-from tests.support.builders import NOW, hours, minutes
+from tests.support.builders import NOW, hours, minutes, observation
 from tests.support.telling import POOL, Channel, Watchdog, ids, problem, symptom
 
 A, B, C = problem("etl/a"), problem("etl/b"), problem("etl/c")
@@ -183,6 +185,16 @@ def test_a_rise_to_critical_is_a_new_message_and_told_once() -> None:
     watchdog.check(CRITICAL)
     watchdog.check()
     assert watchdog.channel.said() == [("opened", ["W-1"]), ("risen", ["W-1"]), ("resolved", ["W-1"])]
+
+
+@pytest.mark.parametrize(("milder", "times"), [(minutes(59), 1), (minutes(60), 2)])
+def test_what_was_milder_for_long_is_told_anew_when_it_gets_critical_again(milder: timedelta, times: int) -> None:
+    watchdog = Watchdog()
+    watchdog.check(CRITICAL)
+    watchdog.check(A)
+    watchdog.check(A, after=milder)
+    watchdog.check(CRITICAL)
+    assert [about for about, _ in watchdog.channel.said()] == ["opened", "risen"][:times]
 
 
 @pytest.mark.parametrize(("lasts", "about"), [(minutes(59), ["opened"]), (minutes(60), ["opened", "risen"])])
@@ -478,3 +490,16 @@ def test_a_rise_goes_where_criticals_go() -> None:
     watchdog.check(A)
     watchdog.check(CRITICAL)
     assert channels["bad"].said() == [("risen", ["W-1"])]
+
+
+@pytest.mark.parametrize("alerts", [{"channel": None}, {"channel": "other"}])
+def test_a_route_that_leads_nowhere_any_more_is_no_trouble(alerts: dict[str, str | None]) -> None:
+    watchdog = Watchdog({"default": Channel(fault=lambda _: DeliveryError("no", permanent=True))})
+    watchdog.check(A)
+    seen = observation(at=watchdog.now)
+    assert [one.subject.name for one in route_findings(watchdog.outbox.troubles, seen, watchdog.policies)] == [
+        "default"
+    ]
+    watchdog.policies = Watchdog(slack=alerts).policies
+    lasts = alerts["channel"] is not None
+    assert bool(list(route_findings(watchdog.outbox.troubles, seen, watchdog.policies))) == lasts
