@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -55,7 +56,7 @@ def list_(
 @app.command
 @told
 def show(incident: str, /, *, json: AsJson = False, config: ConfigPath = None, target: Target = None) -> int:
-    """Show all that is known of one incident, open or closed recently.
+    """Show all that is known of one incident, open or closed.
 
     Args:
         incident: Its id: W-12.
@@ -145,13 +146,18 @@ def _id(name: str) -> str:
 
 
 def _find(memory: Memory, name: str) -> Incident | None:
-    everything = (*memory.saved.incidents.open.values(), *memory.saved.closed)
-    return next((one for one in everything if one.number and one.id == _id(name)), None)
+    recent = (*memory.saved.incidents.open.values(), *memory.saved.closed)
+    return _named(name, recent) or _named(name, memory.state.all_closed())
+
+
+def _named(name: str, incidents: Iterable[Incident]) -> Incident | None:
+    return next((one for one in incidents if one.number and one.id == _id(name)), None)
 
 
 def _unknown(name: str) -> str:
     return (
-        f"{clean(_id(name), 60)}: no such incident is open or was closed recently; see `watchdog incidents list --all`"
+        f"{clean(_id(name), 60)}: no such incident is open, or is kept of those that were closed; see `watchdog "
+        "incidents list --all`"
     )
 
 

@@ -39,6 +39,7 @@ class Memory:
     """The saved state, and the server that keeps it."""
 
     api: Api
+    state: BlockState
     config: Config
     saved: SavedState
     now: datetime
@@ -82,10 +83,11 @@ def remembered(config: str | None, target: str | None) -> Iterator[Memory]:
     now = datetime.now(timezone.utc)
     settings = load_policies(config, read_pushed=pushed_reader(target)).config
     with open_api(settings.server, target) as api:
-        saved, coverage = BlockState(Documents(api), settings.state, now).load()
+        state = BlockState(Documents(api), settings.state, now)
+        saved, coverage = state.load()
         for query in coverage.missing:
             complain(f"{query.name}: {query.detail}")
-        yield Memory(api, settings, saved, now)
+        yield Memory(api, state, settings, saved, now)
 
 
 def asking(by: str | None) -> str:

@@ -251,12 +251,23 @@ def test_the_next_check_closes(house: House) -> None:
     assert re.fullmatch(r"W-12: over since .* UTC \(closed\): there is nothing to be done\n", err)
 
 
+def test_an_incident_that_was_closed_weeks_ago_is_shown(house: House) -> None:
+    over = house.now - timedelta(days=80)
+    ended: dict[str, Any] = {"resolved_at": over, "resolution": "succeeded"}
+    house.save(closed=(incident(3, "etl/nightly", over - timedelta(hours=2), **ended),))
+    assert "etl/nightly" not in house.said("incidents", "list", "--all")
+    assert "etl/nightly" in house.said("incidents", "show", "W-3")
+    status, _, err = house.run("incidents", "ack", "W-3")
+    assert status == 3
+    assert err.startswith("W-3: over since ")
+
+
 @pytest.mark.parametrize("words", [["show", "W-99"], ["ack", "W-99"], ["close", "W-99"], ["show", "W-0"], ["show", ""]])
 def test_an_incident_that_is_none_is_an_error(house: House, words: list[str]) -> None:
     house.open(incident(12, "etl/nightly", house.now), incident(0, "etl/pending", house.now, fired_at=None))
     status, out, err = house.run("incidents", *words)
     assert (status, out) == (3, "")
-    assert "no such incident is open or was closed recently; see `watchdog incidents list --all`" in err
+    assert "no such incident is open, or is kept of those that were closed; see `watchdog incidents list --all`" in err
     assert house.saved.requests == ()
 
 

@@ -17,7 +17,9 @@ import json
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
+from itertools import chain
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
@@ -168,6 +170,16 @@ def expired_months(now: datetime, keep: timedelta) -> list[str]:
     return names
 
 
+def kept_months(now: datetime, keep: timedelta) -> list[str]:
+    """Return the documents that hold the incidents resolved within that time, newest first."""
+    names = []
+    last = now.astimezone(timezone.utc)
+    while month(last) >= month(now - keep):
+        names.append(month(last))
+        last = last.replace(day=1) - timedelta(days=1)
+    return names
+
+
 def newest_first(incidents: Iterable[Incident]) -> tuple[Incident, ...]:
     """Put closed incidents in order, each of them once.
 
@@ -254,6 +266,20 @@ class BlockState:
             closed=tuple(incident for incident in closed if incident.number not in again),
         )
         return state, Coverage(queries=tuple(queries) or (Query(name="state", outcome="complete"),))
+
+    def all_closed(self) -> tuple[Incident, ...]:
+        """Read every closed incident that is kept, newest first; months that cannot be understood are left out.
+
+        Raises:
+            StateError: A newer watchdog wrote them.
+            ServerProblem: The server that keeps them cannot be used.
+        """
+        bodies = self._documents.read_all(kept_months(self._now, self._settings.keep_incidents))
+        months: list[tuple[Incident, ...]] = []
+        for name, body in bodies.items():
+            with suppress(UnreadableError):
+                months.append(decode(name, body, _CLOSED))
+        return newest_first(chain(*months))
 
     def _with_a_past(self, incidents: Incidents, closed: Iterable[Incident], outbox: Outbox) -> Incidents:
         """Give no number twice, and take no problem for known before, though the document that says so was lost."""

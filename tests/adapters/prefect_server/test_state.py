@@ -26,6 +26,7 @@ from monitoring.adapters.prefect_server.state import (
     decode,
     encode,
     expired_months,
+    kept_months,
     month,
     newest_first,
     pack,
@@ -169,6 +170,14 @@ def test_forgets_months_only_when_all_of_them_is_old_enough(now: datetime, keep:
     assert max(expired) < month(now - keep)
     assert month((now - keep).replace(day=1) - DAY) == expired[0]
     assert len(set(expired)) == len(expired)
+
+
+@given(moments, st.timedeltas(timedelta(0), timedelta(days=800)), st.floats(0, 1))
+def test_knows_the_months_of_all_incidents_that_are_kept(now: datetime, keep: timedelta, part: float) -> None:
+    kept = kept_months(now, keep)
+    assert month(now - part * keep) in kept
+    assert (kept[0], kept[-1]) == (month(now), month(now - keep))
+    assert kept == sorted(set(kept), reverse=True)
 
 
 @given(moments, st.timedeltas(timedelta(0), RECENT))
