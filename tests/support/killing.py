@@ -42,6 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 Telling = tuple[str, str]
 CHANNEL = "alerts"
 ANOTHER = "COMPLETED Another check is running"
+_NO_SERVER = ("FAILED no answer from", "FAILED cannot speak to")
 #: What seeded history would otherwise be found to lack.
 _UNSEEDED = {"WATCHDOG_SERVER__LATE_MARKING": "36500d", "WATCHDOG_SERVER__EVENTS_MISSING": "36500d"}
 LIVE = Order()
@@ -248,12 +249,12 @@ class Stage:
     def _next_check(self) -> None:
         """Run the next check that gets the lock: a later one, by when the lock of the one that died has expired."""
         time.sleep(_UNDER_WAY)
-        for _ in range(3):
+        for _ in range(6):
             self._seed.changed_before(LOCK, timedelta(minutes=5))
-            ended = self.checks[0].run().ended
-            if ended != ANOTHER:
+            ended = self.checks[0].run().ended or "it died"
+            # A server that has just begun again may be too slow for a check, which says so; the next one comes.
+            if ended != ANOTHER and not ended.startswith(_NO_SERVER):
                 break
-        assert ended is not None
         assert ended.startswith("COMPLETED"), ended
         assert ended != ANOTHER
 
