@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from demo.stack import Server
 from tests.support.seeding import Seed
@@ -12,6 +13,10 @@ from tests.support.servers import Emptier, Postgres, connected, start_server
 from tests.support.slack import SlackEmulator
 
 ServerFactory = Callable[..., Server]
+
+# How fast a machine is says nothing about the code.
+settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -323,7 +323,7 @@ CONFIGURATIONS: tuple[dict[str, Any], ...] = (
 
 
 @given(histories(), st.sampled_from(CONFIGURATIONS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_looking_only_where_something_can_change_misses_nothing(seen: History, config: dict[str, Any]) -> None:
     rules = policies(**config)
     replayed = replay(seen, rules)
@@ -335,7 +335,6 @@ def test_looking_only_where_something_can_change_misses_nothing(seen: History, c
 
 
 @given(histories(), st.sampled_from(CONFIGURATIONS), st.sampled_from(CONFIGURATIONS))
-@settings(deadline=None)
 def test_every_incident_is_in_the_difference_once(seen: History, one: dict[str, Any], other: dict[str, Any]) -> None:
     first, second = replay(seen, policies(**one)), replay(seen, policies(**other))
     apart = compare(first, second)
@@ -347,7 +346,6 @@ def test_every_incident_is_in_the_difference_once(seen: History, one: dict[str, 
 
 
 @given(histories(), st.sampled_from(CONFIGURATIONS))
-@settings(deadline=None)
 def test_whatever_was_replayed_can_be_printed(seen: History, config: dict[str, Any]) -> None:
     first, second = replay(seen, policies()), replay(seen, policies(**config))
     stream = StringIO()

@@ -43,7 +43,7 @@ def of(explanation: Explanation, check: CheckName) -> Explained:
 
 
 @given(observations(), st.sampled_from(CONFIGURATIONS))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_check_fires_exactly_where_it_is_said_to(seen: Observation, config: dict[str, Any]) -> None:
     ledger = fold(Ledger(), seen, OVERLAP)
     rules = policies(**config)
@@ -154,7 +154,6 @@ def printed(*shown: Any) -> str:
 
 
 @given(observations(), st.sampled_from(CONFIGURATIONS))
-@settings(deadline=None)
 def test_whatever_is_explained_can_be_printed(seen: Observation, config: dict[str, Any]) -> None:
     for key, one in seen.deployments.items():
         text = printed(render.explanation(explained(seen, key, **config), "http://ui.example", (), plain=True))

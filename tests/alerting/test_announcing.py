@@ -241,4 +241,4 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 TestAnnouncing = Announcing.TestCase
-TestAnnouncing.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
+TestAnnouncing.settings = settings(max_examples=200, stateful_step_count=25)

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.adapters.prefect_server.maintenance import next_windows, open_windows
@@ -69,7 +69,6 @@ def test_each_window_counts_for_itself() -> None:
     assert next_windows([window("0 0 30 2 *", "1d")], utc("2026-03-14 02:30:00")) == ()
 
 
-@settings(deadline=None)
 @given(
     # None of the hours that a clock skips or shows twice, as Prefect's arithmetic is its own business there.
     hour=st.integers(4, 23),
