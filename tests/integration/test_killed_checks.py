@@ -39,8 +39,7 @@ def test_a_check_that_is_killed_repeats_at_most_one_alert_when_it_cannot_look(
 ) -> None:
     with staged(prefect_server, slack_emulator, tmp_path, blind=True) as stage:
         deaths = list(killed(stage, 8))
-        sent = [point for point in stage.points[False] if "chat.postMessage is sent" in point]
-        deaths.append(stage.kill(stage.points[False].index(sent[0]), mend=False))
+        deaths.append(stage.kill_on("chat.postMessage is sent"))
         assert [death for death in deaths if replace(death.after, repeats=0) != FINE or death.after.repeats > 1] == []
         assert deaths[-1].after.repeats == 1, "what was being said when it died is said again"
         assert stage.unseen() == set()

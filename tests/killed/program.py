@@ -33,6 +33,8 @@ class Order:
 
     #: The point at which it dies, counted from 0; None lets it live.
     kill_at: int | None = None
+    #: It dies at the first point whose name ends so, wherever that is; None: at none for that.
+    kill_on: str | None = None
     #: The process group of the server that dies with it.
     server: int | None = None
 
@@ -100,7 +102,8 @@ class _Points:
         if threading.current_thread() is not threading.main_thread():
             return
         self.say(point)
-        if self._count == self._order.kill_at:
+        named = self._order.kill_on is not None and point.endswith(self._order.kill_on)
+        if named or self._count == self._order.kill_at:
             if self._order.server is not None:
                 os.killpg(self._order.server, signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)

@@ -168,7 +168,7 @@ class Stage:
             with_server: Whether the server is killed as well; it is started again.
         """
         expected = self.news(mend)
-        died = self.checks[0].run(Order(self._start + at, self.server.pid if with_server else None))
+        died = self.checks[0].run(Order(kill_at=self._start + at, server=self.server.pid if with_server else None))
         if died.ended is not None:
             # It had less to do than the one before, and is a whole one itself.
             self._learn(mend, died)
@@ -180,6 +180,14 @@ class Stage:
             self.server.wait_ready()
         self._next_check()
         return Death(at, _UUID.sub("...", died.points[-1]), self.after(expected))
+
+    def kill_on(self, point: str) -> Death:
+        """Kill a check when it first reaches a point whose name ends so, and look at what is so after the next one."""
+        expected = self.news()
+        died = self.checks[0].run(Order(kill_on=point))
+        assert died.ended is None, died
+        self._next_check()
+        return Death(len(died.points), _UUID.sub("...", died.points[-1]), self.after(expected))
 
     def news(self, mend: bool = False) -> set[Telling]:
         """Let a run of a new deployment fail, and maybe runs of the others succeed; return what is to be told of it."""
