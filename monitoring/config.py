@@ -84,6 +84,24 @@ def _block_name(name: str) -> str:
     return name
 
 
+def _host_port(text: str) -> str:
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}", text) or int(text.rpartition(":")[2]) > 65_535:
+        raise ValueError("expected a host and a port, such as 127.0.0.1:9464")
+    return text
+
+
+def _web_address(text: str) -> str:
+    if "@" in text:
+        raise ValueError("expected an address without a user and password: it is shown, and is no place for secrets")
+    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text):
+        raise ValueError("expected an address such as http://pushgateway:9091")
+    return text
+
+
+def _statsd_address(text: str) -> str:
+    return text if re.fullmatch(r"unix:///\S+", text) else _host_port(text)
+
+
 Span = Annotated[Duration, AfterValidator(_at_least_one_second)]
 Mention = Annotated[str, Field(pattern=r"^([UWS][A-Z0-9]{2,20}|here|channel|everyone)$")]
 Hold = Annotated[Duration, AfterValidator(_a_hold)]
@@ -93,6 +111,9 @@ Cron = Annotated[str, AfterValidator(_cron)]
 TimeZoneName = Annotated[str, AfterValidator(_zone)]
 Pattern = Annotated[str, AfterValidator(_regex)]
 BlockName = Annotated[str, AfterValidator(_block_name)]
+HostPort = Annotated[str, AfterValidator(_host_port)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+StatsdAddress = Annotated[str, AfterValidator(_statsd_address)]
 Count = Annotated[int, BeforeValidator(_no_truth)]
 
 
@@ -498,6 +519,50 @@ class Ping(Section):
     timeout: Span = Field(timedelta(seconds=10), description="Longest wait for the answer.")
 
 
+class Compatibility(Section):
+    """The metrics of the exporter for Prefect that Prefect keeps, by the same names and with the same labels."""
+
+    enabled: bool = Field(False, description="Whether they are measured, too. Each check then asks for more.")
+    window: Span = Field(
+        timedelta(minutes=5), description="How far back runs count that began or ended. At least the check's interval."
+    )
+    failed_window: Span = Field(timedelta(days=7), description="How far back runs that failed or crashed are named.")
+    failed_runs: Count = Field(
+        10, ge=1, le=100, description="Failed or crashed runs that are named of each deployment."
+    )
+    most_series: Count = Field(5_000, ge=1, description="Series of one of these metrics at most.")
+
+
+class Metrics(Section):
+    """What each check measures, and where the numbers go."""
+
+    enabled: bool = Field(
+        False, description="Whether checks measure, and keep the numbers on the server for `watchdog metrics`."
+    )
+    most_series: Count = Field(
+        5_000, ge=1, description="Samples of one metric at most; how many are left out is a metric itself."
+    )
+    listen: HostPort = Field("127.0.0.1:9464", description="Where `watchdog metrics serve` is scraped.")
+    refresh: Span = Field(
+        timedelta(seconds=15), description="How often `watchdog metrics serve` looks whether there was another check."
+    )
+    pushgateway: WebAddress | None = Field(
+        None, description="Address of a Prometheus Pushgateway that each check pushes to. None: none."
+    )
+    textfile: str | None = Field(
+        None,
+        description="Path, on the worker, of a file for the textfile collector of Prometheus' node exporter.",
+        pattern=r"^/.+\.prom$",
+    )
+    dogstatsd: StatsdAddress | None = Field(
+        None, description="Address of a Datadog agent: `127.0.0.1:8125` (UDP) or `unix:///var/run/datadog/dsd.socket`."
+    )
+    timeout: Span = Field(timedelta(seconds=5), description="Longest wait for one of these to take the numbers.")
+    compatibility: Compatibility = Field(
+        Compatibility(), description="The names that dashboards for Prefect's own exporter have."
+    )
+
+
 class Redact(Section):
     """What is taken out of text from runs, besides addresses with credentials, tokens and key-value secrets."""
 
@@ -528,6 +593,7 @@ class Config(Policy):
     digest: Digest = Field(Digest(), description="The daily report.")
     alerts: Alerts = Field(Alerts(), description="Who is told of incidents as they begin and end.")
     ping: Ping = Field(Ping(), description="The dead-man's switch.")
+    metrics: Metrics = Field(Metrics(), description="What each check measures, and where the numbers go.")
     redact: Redact = Field(Redact(), description="What is taken out of text from runs.")
     state: State = Field(State(), description="What the watchdog keeps on the server, and for how long.")
     rules: tuple[Rule, ...] = Field((), description="Changes for some deployments, in order: the last match wins.")

@@ -10,6 +10,7 @@ from typing import Protocol
 from pydantic import AwareDatetime, Field
 
 from monitoring.alerting.values import Delivery, Event, MessageRef, Outbox, Request, Silences
+from monitoring.metrics.values import Snapshot
 from monitoring.model import Coverage, Incident, Incidents, Ledger, Observation, Query, Value
 from monitoring.policy import Policies
 from monitoring.report import DigestReport, HealthReport, Totals
@@ -155,6 +156,21 @@ class Events(Protocol):
 
         Raises:
             ServerProblem: The server cannot be used.
+        """
+
+
+class MetricsOutlet(Protocol):
+    """A way out for the numbers that a check has measured."""
+
+    def publish(self, snapshot: Snapshot, before: Snapshot | None) -> None:
+        """Hand them over.
+
+        Args:
+            snapshot: What this check has measured.
+            before: What the check before it has, for receivers that want to know how far counters have risen.
+
+        Raises:
+            DeliveryError: The receiver did not take them; its message says what to do.
         """
 
 

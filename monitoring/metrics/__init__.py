@@ -1,0 +1,1 @@
+"""What the watchdog knows, as numbers: what there is to measure, and what a check has measured."""
