@@ -9,6 +9,7 @@ from functools import reduce
 from monitoring.baselines import with_run as with_run_time
 from monitoring.error_names import failure_of, one_line
 from monitoring.failure_paths import failing_path
+from monitoring.metrics.counting import counted
 from monitoring.model import (
     MOST_MESSAGE,
     MOST_STREAK_IDS,
@@ -45,7 +46,7 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger
             records[key] = _corrected(record, observation.read_again[record.last_ended.id])
     for run in sorted(observation.ended, key=lambda run: (_end(run), run.id)):
         if run.end_time and ledger.recent.get(run.id) != run.end_time:
-            records[run.key] = _with_run(records.get(run.key, Record()), run, observation)
+            records[run.key] = counted(_with_run(records.get(run.key, Record()), run, observation), run)
         elif run.id in observation.failures and run.key in records:
             records[run.key] = _with_reason(records[run.key], run, observation)
     for key, sampled in observation.samples.items():
@@ -60,6 +61,7 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger
         update={
             "cursor": observation.at if whole else ledger.cursor,
             "cursor_before": ledger.cursor if whole else ledger.cursor_before,
+            "complete_at": observation.at if observation.coverage.complete else ledger.complete_at,
             "recent": _recent(ledger.recent, observation, overlap) if whole else ledger.recent,
             "records": records,
         }

@@ -236,6 +236,15 @@ class ConcurrencyLimit(Value):
     waiting: Mapping[str, AwareDatetime] = Field(default_factory=dict)
 
 
+class LimitSlots(Value):
+    """How many slots a tag's or a global concurrency limit has, and how many are taken; full or not."""
+
+    kind: Literal["tag", "global-concurrency-limit"]
+    name: str
+    limit: int
+    taken: int
+
+
 class Heartbeats(Value):
     """What is known of a run's heartbeats: how many, the first and the last."""
 
@@ -406,6 +415,8 @@ class Observation(Value):
     slots_moving: frozenset[str] = frozenset()
     #: Tag and global limits that are full.
     limits: tuple[ConcurrencyLimit, ...] = ()
+    #: Tag and global limits, whether they are full or not.
+    limit_slots: tuple[LimitSlots, ...] = ()
     vitals: Vitals = Vitals()
     own: OwnRuns = OwnRuns()
     #: By flow id: names needed to speak of failed children.
@@ -471,10 +482,22 @@ class RunTimes(Value):
     months: Mapping[str, tuple[tuple[int, float], ...]] = Field(default_factory=dict)
 
 
+class Counts(Value):
+    """How many runs of one deployment have ended since the watchdog began to look. These numbers only rise."""
+
+    #: By how they ended.
+    ends: Mapping[StateType, int] = Field(default_factory=dict)
+    #: Completed runs by run time: how many in each of the buckets of the metric, and in the last, without a bound.
+    run_times: tuple[int, ...] = ()
+    #: Seconds, of all of them.
+    run_time: float = 0
+
+
 class Record(Value):
     """What later checks need of one deployment's runs that will not be read again.
 
-    Cancelled runs are left out: somebody wanted them gone, which proves neither health nor failure.
+    Cancelled runs are counted and otherwise left out: somebody wanted them gone, which proves neither health nor
+    failure.
     """
 
     last_ended: EndedRun | None = None
@@ -494,6 +517,7 @@ class Record(Value):
     schedule: str | None = None
     #: Since when it has had them, as far as is known: fires before that are nobody's fault.
     scheduled_since: AwareDatetime | None = None
+    counts: Counts = Counts()
 
 
 class Ledger(Value):
@@ -503,6 +527,8 @@ class Ledger(Value):
     cursor: AwareDatetime | None = None
     #: The cursor before that one: how far apart checks are.
     cursor_before: AwareDatetime | None = None
+    #: When a check last saw all that it asked for.
+    complete_at: AwareDatetime | None = None
     #: The runs that ended shortly before the cursor, so that a window that overlaps counts none twice:
     #: run id -> end time.
     recent: Mapping[str, AwareDatetime] = Field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from monitoring.alerting.values import Delivery, MessageRef, Outbox, Trouble
+from monitoring.alerting.values import Delivery, MessageRef, Outbox, Tally, Trouble
 from monitoring.config import FALLBACK_ROUTE, Config
 
 #: The first wait before what could not be said is tried again; each further one is twice as long, up to the longest.
@@ -42,7 +42,8 @@ def sent(outbox: Outbox, delivery: Delivery, message: MessageRef | None) -> Outb
         for notice in outbox.notices
     )
     queue = tuple(one for one in outbox.queue if one.id != delivery.id)
-    return outbox.model_copy(update={"queue": queue, "notices": notices, "troubles": troubles})
+    tallies = _tallied(outbox, delivery.route, sent=1)
+    return outbox.model_copy(update={"queue": queue, "notices": notices, "troubles": troubles, "tallies": tallies})
 
 
 def handed_over(outbox: Outbox, events: Iterable[Delivery], now: datetime) -> Outbox:
@@ -91,7 +92,7 @@ def failed(
     if delivery.route:
         since = troubles[delivery.route].since if delivery.route in troubles else now
         troubles[delivery.route] = Trouble(since=since, problem=problem, permanent=permanent)
-    outbox = outbox.model_copy(update={"troubles": troubles})
+    outbox = outbox.model_copy(update={"troubles": troubles, "tallies": _tallied(outbox, delivery.route, failed=1)})
     fallback = config.alerts.fallback.kind is not None and delivery.route not in ("", FALLBACK_ROUTE)
     if permanent and fallback:
         return _moved(outbox, delivery)
@@ -135,6 +136,11 @@ def _moved(outbox: Outbox, refused: Delivery) -> Outbox:
         for notice in outbox.notices
     )
     return outbox.model_copy(update={"queue": tuple(queue), "notices": notices})
+
+
+def _tallied(outbox: Outbox, route: str, *, sent: int = 0, failed: int = 0) -> dict[str, Tally]:
+    before = outbox.tallies.get(route, Tally())
+    return {**outbox.tallies, route: Tally(sent=before.sent + sent, failed=before.failed + failed)}
 
 
 def _with(outbox: Outbox, delivery: Delivery) -> Outbox:

@@ -132,6 +132,13 @@ class Trouble(Value):
     permanent: bool
 
 
+class Tally(Value):
+    """How often a route was told something, and how often that failed. These numbers only rise."""
+
+    sent: int = 0
+    failed: int = 0
+
+
 class Outbox(Value):
     """All that was decided to be said and may still have to be, and the messages that may still change."""
 
@@ -145,6 +152,10 @@ class Outbox(Value):
     held: Mapping[int, str] = Field(default_factory=dict)
     #: By route.
     troubles: Mapping[str, Trouble] = Field(default_factory=dict)
+    #: By route.
+    tallies: Mapping[str, Tally] = Field(default_factory=dict)
+    #: By the setting that names them: ways out for metrics that do not work.
+    outlets: Mapping[str, Trouble] = Field(default_factory=dict)
     #: Whether the summary of what was known before has been queued.
     summarised: bool = False
 

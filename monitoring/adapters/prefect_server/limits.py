@@ -21,14 +21,27 @@ from monitoring.adapters.prefect_server.rows import Row
 from monitoring.adapters.prefect_server.runs import end
 from monitoring.causes import Slots, was_refused
 from monitoring.errors import BadAnswer, CredentialsRefused
-from monitoring.model import TERMINAL, ConcurrencyLimit, Deployment, FlowRun, Holder, Value
+from monitoring.model import TERMINAL, ConcurrencyLimit, Deployment, FlowRun, Holder, LimitSlots, Value
 
 _MOST_LIMITS = 50
 #: The server stamps ends by its own clock: what ended just before now by ours may have ended since.
 _CLOCKS_DIFFER = timedelta(minutes=1)
 _NOT_FOUND = (404, 405)
 _TAG = "tag:"
-_OF_ITS_OWN = (_TAG, "deployment:")
+_DEPLOYMENT = "deployment:"
+_OF_ITS_OWN = (_TAG, _DEPLOYMENT)
+
+
+class Limits(NamedTuple):
+    """The tag and global limits of a server.
+
+    Args:
+        full: Those that are full, with who holds their slots and who waits.
+        slots: All of them, as far as the server counts.
+    """
+
+    full: tuple[ConcurrencyLimit, ...]
+    slots: tuple[LimitSlots, ...]
 
 
 class Again(NamedTuple):
@@ -83,15 +96,15 @@ class _Tag(NamedTuple):
     holding: tuple[str, ...] | None
 
 
-def limits(collection: Collection, active: Sequence[FlowRun]) -> tuple[ConcurrencyLimit, ...]:
-    """The tag and global limits that are full, with who holds them and who waits.
+def limits(collection: Collection, active: Sequence[FlowRun]) -> Limits:
+    """The tag and global limits: of those that are full, who holds them and who waits.
 
     Args:
         collection: What to ask with.
         active: The watched runs that are active: of others, nobody asks whether they wait.
     """
     if not collection.policies.config.concurrency.enabled:
-        return ()
+        return Limits((), ())
     of_all_kinds = list(collection.values("limits", _listed(collection, "/v2/concurrency_limits/filter"), _limit_row))
     of_tags = list(collection.values("limits", _listed(collection, "/concurrency_limits/filter"), _tag_row))
     tags = _full_tags(of_all_kinds, of_tags)
@@ -106,9 +119,12 @@ def limits(collection: Collection, active: Sequence[FlowRun]) -> tuple[Concurren
     tags = tags[:_MOST_LIMITS]
     others = others[: _MOST_LIMITS - len(tags)]
     known = {run.id: run for run in active}
-    return (
+    full = (
         *(_of_tag(collection, limit, known) for limit in tags),
         *(_of_code(collection, row, known) for row in others),
+    )
+    return Limits(
+        full, tuple(_slots(row) for row in of_all_kinds if row.active and not row.name.startswith(_DEPLOYMENT))
     )
 
 
@@ -176,6 +192,16 @@ def _limit_row(row: Row) -> _LimitRow:
 
 def _tag_row(row: Row) -> _TagRow:
     return _TagRow.model_validate(row)
+
+
+def _slots(row: _LimitRow) -> LimitSlots:
+    tag = row.name.startswith(_TAG)
+    return LimitSlots(
+        kind="tag" if tag else "global-concurrency-limit",
+        name=row.name.removeprefix(_TAG) if tag else row.name,
+        limit=row.limit,
+        taken=row.active_slots,
+    )
 
 
 def _full_tags(of_all_kinds: Sequence[_LimitRow], of_tags: Sequence[_TagRow]) -> list[_Tag]:

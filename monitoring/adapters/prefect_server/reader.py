@@ -103,6 +103,7 @@ class ServerReader:
         pools = places.work_pools(collection, *every_run, deployed.deployments | deployments)
         ahead = fires.ahead(collection, deployments, deployed.schedules, ledger)
         upcoming = waiting.upcoming(collection, pools, deployments, active)
+        limited = limits.limits(collection, active)
         return seen.model_copy(
             update={
                 "deployments": ahead.deployments,
@@ -122,7 +123,8 @@ class ServerReader:
                 "upcoming_cut": upcoming.cut,
                 "backlogs": waiting.backlogs(collection, pools, all_overdue),
                 "slots_moving": again.moving,
-                "limits": limits.limits(collection, active),
+                "limits": limited.full,
+                "limit_slots": limited.slots,
                 "own": own.own_runs(collection, our_deployments, deployed.schedules, (*our_active, *our_overdue)),
                 "vitals": vitals.vitals(collection),
                 "flow_names": names,

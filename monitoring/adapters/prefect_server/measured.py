@@ -1,0 +1,38 @@
+"""The numbers of the last check, kept on the server for those who ask later: a document of its own, ``metrics``.
+
+Nothing else depends on it. So it has no migrations: one that another version wrote is none, and the next check
+writes it anew.
+"""
+
+from __future__ import annotations
+
+from monitoring.adapters.prefect_server.documents import Documents
+from monitoring.adapters.prefect_server.state import pack, unpack
+from monitoring.metrics.values import Snapshot
+
+NAME = "metrics"
+
+
+class Measured:
+    """The last snapshot of one server."""
+
+    def __init__(self, documents: Documents) -> None:
+        """Nothing is asked yet."""
+        self._documents = documents
+
+    def load(self) -> Snapshot | None:
+        """Read it; None where there is none that can be understood.
+
+        Raises:
+            ServerProblem: The server that keeps it cannot be used.
+            CredentialsRefused: It refuses our key.
+        """
+        body = self._documents.read(NAME)
+        try:
+            return None if body is None else Snapshot.model_validate(unpack(body))
+        except ValueError:
+            return None
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Keep it in the place of the one before. Errors are those of ``load``."""
+        self._documents.write(NAME, pack(snapshot))

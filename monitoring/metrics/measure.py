@@ -1,0 +1,201 @@
+"""Measures: turns what a check has seen and remembers into samples of the metrics in the catalog."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+
+from monitoring.alerting.values import Outbox
+from monitoring.baselines import typical
+from monitoring.causes import Causes, full_name
+from monitoring.checks.findings import policy_of
+from monitoring.checks.late import due_time
+from monitoring.checks.slow import bound
+from monitoring.metrics import catalog
+from monitoring.metrics.counting import distribution
+from monitoring.metrics.values import Distribution, Metric, Sample, Snapshot
+from monitoring.model import Coverage, FlowRun, Incidents, Ledger, Observation, Record, Value
+from monitoring.policy import Policies
+
+_Row = tuple[Metric, tuple[str, ...], float | Distribution]
+
+
+class Effort(Value):
+    """What a check has cost so far."""
+
+    #: Requests sent to the Prefect server.
+    requests: int
+    took: timedelta
+
+
+class Measurable(Value):
+    """All that a check knows when it measures."""
+
+    observation: Observation
+    ledger: Ledger
+    incidents: Incidents
+    outbox: Outbox
+    #: Of the observation, and of what the check is told besides.
+    coverage: Coverage
+    effort: Effort
+
+
+def measure(known: Measurable, policies: Policies) -> Snapshot:
+    """Measure everything; what was not seen is left out.
+
+    Args:
+        known: What the check knows.
+        policies: The effective policy of each deployment, and how many series there may be.
+    """
+    seen = known.observation
+    rows = [*_of_the_watchdog(known), (catalog.SERVER_UP, (), float(seen.server.problem is None))]
+    if seen.server.problem is None:
+        rows += _of_the_server(seen)
+        rows += _of_deployments(seen, known.ledger, policies)
+        rows += _of_work_pools(seen)
+        rows += _of_limits(seen)
+    by_name: dict[str, list[Sample]] = {}
+    for metric, labels, value in rows:
+        by_name.setdefault(metric.name, []).append(Sample(labels=labels, value=value))
+    return Snapshot(
+        target=seen.target,
+        at=seen.at,
+        samples=capped(by_name, policies.config.metrics.most_series, catalog.SERIES_DROPPED),
+    )
+
+
+def capped(samples: Mapping[str, Iterable[Sample]], most: int, dropped: Metric) -> dict[str, tuple[Sample, ...]]:
+    """Leave out what is too much of one metric, always the same, and say how much that is.
+
+    Args:
+        samples: By the metric's name.
+        most: How many of one metric may stay. A histogram is one, however many buckets it has.
+        dropped: The metric that says of others how many are left out.
+    """
+    kept: dict[str, tuple[Sample, ...]] = {}
+    left_out: list[Sample] = []
+    for name, found in samples.items():
+        ordered = sorted(found, key=lambda sample: sample.labels)
+        kept[name] = tuple(ordered[:most])
+        if len(ordered) > most:
+            left_out.append(Sample(labels=(name,), value=float(len(ordered) - most)))
+    return {**kept, dropped.name: tuple(left_out)} if left_out else kept
+
+
+def _of_the_watchdog(known: Measurable) -> Iterator[_Row]:
+    yield catalog.LAST_CHECK, (), known.observation.at.timestamp()
+    if known.ledger.complete_at:
+        yield catalog.LAST_COMPLETE_CHECK, (), known.ledger.complete_at.timestamp()
+    yield catalog.CHECK_DURATION, (), known.effort.took.total_seconds()
+    yield catalog.CHECK_REQUESTS, (), float(known.effort.requests)
+    outcomes = Counter(query.outcome for query in known.coverage.queries)
+    for outcome in ("complete", "partial", "failed"):
+        yield catalog.CHECK_QUERIES, (outcome,), float(outcomes[outcome])
+    for route, tally in known.outbox.tallies.items():
+        yield catalog.ALERTS_SENT, (route,), float(tally.sent)
+        yield catalog.ALERT_FAILURES, (route,), float(tally.failed)
+    firing = Counter(
+        (one.finding.check, one.finding.severity, one.finding.deployment or "")
+        for one in known.incidents.open.values()
+        if one.firing
+    )
+    for labels, number in firing.items():
+        yield catalog.INCIDENTS, labels, float(number)
+
+
+def _of_the_server(seen: Observation) -> Iterator[_Row]:
+    if seen.vitals.answer_time is not None:
+        yield catalog.SERVER_ANSWER, (), seen.vitals.answer_time.total_seconds()
+    made = [run.created for run in (*seen.active, *seen.ended, *seen.upcoming) if run.auto_scheduled]
+    if made:
+        yield catalog.SCHEDULER_AGE, (), max(0.0, (seen.at - max(made)).total_seconds())
+
+
+def _of_deployments(seen: Observation, ledger: Ledger, policies: Policies) -> Iterator[_Row]:
+    due = _oldest_due(seen, lambda run: run.key)
+    for key, deployment in seen.deployments.items():
+        record, labels = ledger.records.get(key, Record()), (deployment.name,)
+        if record.last_success:
+            yield catalog.LAST_SUCCESS, labels, record.last_success.ended.timestamp()
+        for state, number in record.counts.ends.items():
+            yield catalog.RUNS, (deployment.name, state.lower()), float(number)
+        if record.counts.run_times:
+            yield catalog.RUN_TIME, labels, distribution(record.counts)
+        usual = typical(record.run_times)
+        if usual is not None:
+            yield catalog.USUAL_RUN_TIME, labels, usual.total_seconds()
+        may = bound(record.run_times, policy_of(deployment, policies).slow)
+        if may:
+            yield catalog.RUN_TIME_LIMIT, labels, may.limit.total_seconds()
+        if seen.coverage.has("due-runs"):
+            yield catalog.LATENESS, labels, _age(seen, due.get(key))
+
+
+def _of_work_pools(seen: Observation) -> Iterator[_Row]:
+    waiting = Counter(run.work_pool for run, _ in _overdue(seen))
+    due = _oldest_due(seen, lambda run: run.work_pool)
+    for name, pool in seen.work_pools.items():
+        if pool.live_workers is not None:
+            yield catalog.LIVE_WORKERS, (name,), float(pool.live_workers)
+        if seen.coverage.has("due-runs"):
+            yield catalog.BACKLOG, (name,), float(waiting[name])
+        if name in due:
+            yield catalog.OLDEST_DUE, (name,), due[name].timestamp()
+
+
+def _of_limits(seen: Observation) -> Iterator[_Row]:
+    waiting = _waiting(seen)
+    slots: dict[tuple[str, str], tuple[int | None, int | None]] = {}
+    for known in seen.limit_slots:
+        slots[known.kind, known.name] = (known.limit, known.taken)
+    for full in seen.limits:
+        slots[full.kind, full.name] = (full.limit, full.taken)
+    for deployment in seen.deployments.values():
+        slots["deployment", deployment.name] = (deployment.concurrency_limit, deployment.slots_taken)
+    for pool in seen.work_pools.values():
+        slots["work-pool", pool.name] = (pool.concurrency_limit, pool.slots_taken)
+        for queue in pool.queues:
+            slots["work-queue", full_name(pool, queue)] = (queue.concurrency_limit, queue.slots_taken)
+    for labels, (limit, taken) in slots.items():
+        if limit is None:
+            continue
+        yield catalog.LIMIT_SLOTS, labels, float(limit)
+        if taken is not None:
+            yield catalog.LIMIT_SLOTS_USED, labels, float(taken)
+        # Who waits for a slot of a global limit shows nowhere.
+        if seen.coverage.has("due-runs") and labels[0] != "global-concurrency-limit":
+            yield catalog.LIMIT_WAITING, labels, float(waiting[labels])
+
+
+def _waiting(seen: Observation) -> Counter[tuple[str, str]]:
+    """How many runs wait for a slot, by the limit's kind and name."""
+    causes = Causes(seen)
+    waiting: Counter[tuple[str, str]] = Counter()
+    for limit in seen.limits:
+        waiting[limit.kind, limit.name] += len(limit.waiting)
+    for run, _ in _overdue(seen):
+        deployment = seen.deployments.get(run.key)
+        cause = causes.of_run(deployment, run) if deployment else None
+        if cause and cause.reason == "limit-reached":
+            waiting[cause.kind, cause.name] += 1
+    return waiting
+
+
+def _overdue(seen: Observation) -> Iterator[tuple[FlowRun, datetime]]:
+    """The runs that were due before now and have not started, with when that was."""
+    for run in seen.active:
+        due = due_time(seen, run) if run.state_type == "SCHEDULED" else None
+        if due and due <= seen.at:
+            yield run, due
+
+
+def _oldest_due(seen: Observation, key: Callable[[FlowRun], str | None]) -> dict[str | None, datetime]:
+    oldest: dict[str | None, datetime] = {}
+    for run, due in _overdue(seen):
+        oldest[key(run)] = min(due, oldest.get(key(run), due))
+    return oldest
+
+
+def _age(seen: Observation, due: datetime | None) -> float:
+    return (seen.at - due).total_seconds() if due else 0.0
