@@ -1,0 +1,359 @@
+"""The metrics of Prefect's own exporter, by the same names and with the same labels: see docs/metrics-compatibility.md.
+
+Source of names, labels and meanings: https://github.com/PrefectHQ/prometheus-prefect-exporter, ``metrics/metrics.py``.
+All of them are gauges there, those that end in ``_total`` too, and so they are here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sized
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import NamedTuple
+
+from pydantic import AwareDatetime, Field
+
+from monitoring.config import Compatibility
+from monitoring.metrics.catalog import SERIES_DROPPED
+from monitoring.metrics.measure import capped
+from monitoring.metrics.values import Metric, Sample
+from monitoring.model import Coverage, FlowRun, Value
+
+#: The queries that the facts rest on, as the coverage names them.
+FLOWS, DEPLOYMENTS = "compatible-flows", "compatible-deployments"
+STARTED, ENDED = "compatible-started", "compatible-ended"
+ONGOING, FAILED = "compatible-ongoing", "compatible-failed"
+POOLS, QUEUES, LATE = "compatible-work-pools", "compatible-work-queues", "compatible-late"
+
+#: When a work queue is healthy: the same for all of them (prefect/server/models/work_queues.py,
+#: ``read_work_queue_status``), and how that is decided (prefect/server/schemas/core.py, ``WorkQueueHealthPolicy``).
+MOST_LATE_RUNS = 0
+MOST_SINCE_POLLED = timedelta(seconds=60)
+
+#: What a label says where there is nothing of that name, and where Prefect leaves a field empty.
+_NOTHING, _EMPTY = "null", "None"
+
+_Row = tuple[tuple[str, ...], float]
+
+
+class DeployedFlow(Value):
+    """A deployment as the labels have it."""
+
+    id: str
+    name: str
+    flow_id: str
+    paused: bool
+    path: str | None = None
+    work_pool: str | None = None
+    work_queue: str | None = None
+    status: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+class Pool(Value):
+    """A work pool as the labels have it."""
+
+    name: str
+    type: str
+    status: str | None = None
+    paused: bool
+
+
+class Queue(Value):
+    """A work queue as the labels have it."""
+
+    name: str
+    work_pool: str | None = None
+    priority: int
+    status: str | None = None
+    paused: bool
+    last_polled: AwareDatetime | None = None
+
+
+class Facts(Value):
+    """What these metrics are made of. What the coverage does not have whole is unknown."""
+
+    #: Names by id.
+    flows: Mapping[str, str] = Field(default_factory=dict)
+    deployments: tuple[DeployedFlow, ...] = ()
+    #: Runs that began in the window, and those that are planned for later.
+    started: tuple[FlowRun, ...] = ()
+    #: Runs that ended in the window.
+    ended: tuple[FlowRun, ...] = ()
+    #: Runs that have begun and not ended.
+    ongoing: tuple[FlowRun, ...] = ()
+    #: Runs of deployments that failed or crashed in the window for these.
+    failed: tuple[FlowRun, ...] = ()
+    pools: tuple[Pool, ...] = ()
+    queues: tuple[Queue, ...] = ()
+    #: Late runs by work pool and work queue; none where there are none.
+    late: Mapping[tuple[str | None, str], int] = Field(default_factory=dict)
+    coverage: Coverage = Coverage()
+
+
+def compatible(facts: Facts, settings: Compatibility, now: datetime) -> Mapping[str, tuple[Sample, ...]]:
+    """Measure what is known whole; a metric that rests on anything else is left out.
+
+    Samples with the same labels are one, with their sum.
+
+    Args:
+        facts: What was collected.
+        settings: How many failed runs are named, and how many series there may be.
+        now: The moment to which run times of ongoing runs count.
+
+    Returns:
+        The samples by the metric's name, and how many are left out by the name of the watchdog's own metric for that.
+    """
+    known = _Known(facts, settings, now)
+    samples = {}
+    for metric, queries, rows in _MEASURED:
+        if facts.coverage.has(*queries):
+            sums: dict[tuple[str, ...], float] = {}
+            for labels, value in rows(known):
+                sums[labels] = sums.get(labels, 0.0) + value
+            samples[metric.name] = [Sample(labels=labels, value=value) for labels, value in sums.items()]
+    return capped({name: found for name, found in samples.items() if found}, settings.most_series, SERIES_DROPPED)
+
+
+class _Known:
+    """Facts, with the names that labels need."""
+
+    def __init__(self, facts: Facts, settings: Compatibility, now: datetime) -> None:
+        self.facts = facts
+        self.settings = settings
+        self.now = now
+        self._deployments = {deployment.id: deployment.name for deployment in facts.deployments}
+
+    def flow(self, flow_id: str) -> str:
+        return self.facts.flows.get(flow_id, _NOTHING)
+
+    def names(self, run: FlowRun) -> tuple[str, str]:
+        """The names of a run's deployment and of its flow."""
+        return self._deployments.get(run.deployment_id or "", _NOTHING), self.flow(run.flow_id)
+
+
+def _deployments(known: _Known) -> Iterator[_Row]:
+    for one in known.facts.deployments:
+        yield (
+            (
+                known.flow(one.flow_id),
+                str(not one.paused),
+                one.name,
+                one.path or _EMPTY,
+                str(one.paused),
+                one.work_pool or _EMPTY,
+                one.work_queue or _EMPTY,
+                one.status or _EMPTY,
+                ",".join(sorted(one.tags)),
+            ),
+            1,
+        )
+
+
+def _flows(known: _Known) -> Iterator[_Row]:
+    return (((name,), 1) for name in known.facts.flows.values())
+
+
+def _run_times(known: _Known) -> Iterator[_Row]:
+    return (((known.flow(run.flow_id),), run.total_run_time.total_seconds()) for run in known.facts.ended)
+
+
+def _ongoing(known: _Known) -> Iterator[_Row]:
+    for run in known.facts.ongoing:
+        if run.start_time:
+            # Another machine's clock may be ahead of ours.
+            seconds = max(0.0, (known.now - run.start_time).total_seconds())
+            yield (*known.names(run), run.state_name, run.id), seconds
+
+
+def _flow_runs(known: _Known) -> Iterator[_Row]:
+    return (((*known.names(run), run.state_name, run.work_queue or _EMPTY), 1) for run in known.facts.started)
+
+
+def _failed(known: _Known) -> Iterator[_Row]:
+    named: Counter[tuple[str | None, str]] = Counter()
+    for run in sorted(known.facts.failed, key=lambda run: (_begun(run), run.id), reverse=True):
+        of = run.deployment_id, run.state_name
+        named[of] += 1
+        if named[of] <= known.settings.failed_runs:
+            yield (*known.names(run), run.id, run.state_name), 1
+
+
+def _begun(run: FlowRun) -> datetime:
+    """When a run began, or should have."""
+    return run.start_time or run.expected_start_time or run.created
+
+
+def _pools(known: _Known) -> Iterator[_Row]:
+    for pool in known.facts.pools:
+        yield (str(pool.paused), pool.name, pool.type, pool.status or _EMPTY), 0 if pool.paused else 1
+
+
+def _queues(known: _Known) -> Iterator[_Row]:
+    return ((_queue(known, one), 0 if one.paused else 1) for one in known.facts.queues)
+
+
+def _late(known: _Known) -> Iterator[_Row]:
+    return ((_queue(known, one), _late_runs(known, one)) for one in known.facts.queues)
+
+
+def _queue(known: _Known, queue: Queue) -> tuple[str, ...]:
+    polled = queue.last_polled is not None and known.now - queue.last_polled <= MOST_SINCE_POLLED
+    return (
+        str(queue.paused),
+        queue.name,
+        str(queue.priority),
+        # A work queue has no type; the label is there for the sake of its name.
+        _NOTHING,
+        queue.work_pool or _EMPTY,
+        queue.status or _EMPTY,
+        str(polled and _late_runs(known, queue) <= MOST_LATE_RUNS),
+        str(MOST_LATE_RUNS),
+        str(int(MOST_SINCE_POLLED.total_seconds())),
+    )
+
+
+def _late_runs(known: _Known, queue: Queue) -> int:
+    return known.facts.late.get((queue.work_pool, queue.name), 0)
+
+
+def _count(what: Callable[[Facts], Sized]) -> Callable[[_Known], Iterator[_Row]]:
+    return lambda known: iter([((), len(what(known.facts)))])
+
+
+class _Measured(NamedTuple):
+    """A metric, the queries that it rests on, and how it is made of their answers."""
+
+    metric: Metric
+    queries: tuple[str, ...]
+    rows: Callable[[_Known], Iterator[_Row]]
+
+
+def _gauge(name: str, help_: str, *labels: str) -> Metric:
+    return Metric(name=name, kind="gauge", help=help_, labels=labels)
+
+
+_NAMES = (FLOWS, DEPLOYMENTS)
+_QUEUE_LABELS = (
+    "is_paused",
+    "work_queue_name",
+    "priority",
+    "type",
+    "work_pool_name",
+    "status",
+    "healthy",
+    "health_check_policy_maximum_late_runs",
+    "health_check_policy_maximum_seconds_since_last_polled",
+)
+_MEASURED: tuple[_Measured, ...] = (
+    _Measured(
+        _gauge("prefect_deployments_total", "How many deployments there are."),
+        (DEPLOYMENTS,),
+        _count(lambda facts: facts.deployments),
+    ),
+    _Measured(
+        _gauge(
+            "prefect_info_deployment",
+            "1 for each deployment.",
+            "flow_name",
+            "is_schedule_active",
+            "deployment_name",
+            "path",
+            "paused",
+            "work_pool_name",
+            "work_queue_name",
+            "status",
+            "tags",
+        ),
+        _NAMES,
+        _deployments,
+    ),
+    _Measured(_gauge("prefect_flows_total", "How many flows there are."), (FLOWS,), _count(lambda facts: facts.flows)),
+    _Measured(_gauge("prefect_info_flows", "1 for each flow.", "flow_name"), (FLOWS,), _flows),
+    _Measured(
+        _gauge("prefect_flow_runs_total", "How many flow runs ended in the window."),
+        (ENDED,),
+        _count(lambda facts: facts.ended),
+    ),
+    _Measured(
+        _gauge(
+            "prefect_flow_runs_total_run_time",
+            "Run time, in seconds, of a flow's runs that ended in the window.",
+            "flow_name",
+        ),
+        (FLOWS, ENDED),
+        _run_times,
+    ),
+    _Measured(
+        _gauge(
+            "prefect_flow_runs_ongoing_run_time",
+            "Seconds since a flow run began that has not ended.",
+            "deployment_name",
+            "flow_name",
+            "state_name",
+            "flow_run_id",
+        ),
+        (*_NAMES, ONGOING),
+        _ongoing,
+    ),
+    _Measured(
+        _gauge(
+            "prefect_info_flow_runs",
+            "How many flow runs began in the window or are planned for later.",
+            "deployment_name",
+            "flow_name",
+            "state_name",
+            "work_queue_name",
+        ),
+        (*_NAMES, STARTED),
+        _flow_runs,
+    ),
+    _Measured(
+        _gauge(
+            "prefect_deployment_failed_flow_runs",
+            "1 for each of the newest flow runs of a deployment that failed or crashed.",
+            "deployment_name",
+            "flow_name",
+            "last_failed_run_id",
+            "state_name",
+        ),
+        (*_NAMES, FAILED),
+        _failed,
+    ),
+    _Measured(
+        _gauge("prefect_work_pools_total", "How many work pools there are."),
+        (POOLS,),
+        _count(lambda facts: facts.pools),
+    ),
+    _Measured(
+        _gauge(
+            "prefect_info_work_pools",
+            "1 for each work pool, 0 where it is paused.",
+            "is_paused",
+            "work_pool_name",
+            "type",
+            "status",
+        ),
+        (POOLS,),
+        _pools,
+    ),
+    _Measured(
+        _gauge("prefect_work_queues_total", "How many work queues there are."),
+        (QUEUES,),
+        _count(lambda facts: facts.queues),
+    ),
+    _Measured(
+        _gauge("prefect_info_work_queues", "1 for each work queue, 0 where it is paused.", *_QUEUE_LABELS),
+        (QUEUES, LATE),
+        _queues,
+    ),
+    _Measured(
+        _gauge("prefect_work_queues_late_runs_count", "How many late flow runs a work queue has.", *_QUEUE_LABELS),
+        (QUEUES, LATE),
+        _late,
+    ),
+)
+METRICS: tuple[Metric, ...] = tuple(one.metric for one in _MEASURED)
+#: Every query that a metric rests on.
+QUERIES: frozenset[str] = frozenset(chain.from_iterable(one.queries for one in _MEASURED))
