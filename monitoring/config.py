@@ -562,6 +562,12 @@ class Metrics(Section):
         Compatibility(), description="The names that dashboards for Prefect's own exporter have."
     )
 
+    @property
+    def ways_out(self) -> tuple[str, ...]:
+        """The settings by which each check hands its numbers over."""
+        given = {name: getattr(self, name) for name in ("pushgateway", "textfile", "dogstatsd")}
+        return tuple(f"metrics.{name}" for name, address in given.items() if self.enabled and address)
+
 
 class Redact(Section):
     """What is taken out of text from runs, besides addresses with credentials, tokens and key-value secrets."""

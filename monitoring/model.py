@@ -46,6 +46,7 @@ SubjectKind = Literal[
     "scheduler",
     "server",
     "route",
+    "metrics-outlet",
 ]
 CauseKind = Literal[
     "server",

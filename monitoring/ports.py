@@ -159,6 +159,16 @@ class Events(Protocol):
         """
 
 
+class MetricsStore(Protocol):
+    """Keeps the numbers of the last check. Its methods raise ``ServerProblem``."""
+
+    def load(self) -> Snapshot | None:
+        """Read them; None where there are none."""
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Keep them in the place of those before."""
+
+
 class MetricsOutlet(Protocol):
     """A way out for the numbers that a check has measured."""
 

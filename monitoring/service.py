@@ -15,7 +15,7 @@ from monitoring.alerting.announce import Situation, announce
 from monitoring.alerting.events import check_completed, with_events
 from monitoring.alerting.requests import done
 from monitoring.alerting.routes import route_findings
-from monitoring.alerting.values import Outbox, Trouble
+from monitoring.alerting.values import Outbox
 from monitoring.checks import run_checks
 from monitoring.config import Config
 from monitoring.correlate import correlate
@@ -24,6 +24,9 @@ from monitoring.emitting import emit
 from monitoring.errors import DeliveryError, ServerProblem
 from monitoring.incidents import advance, still_known
 from monitoring.ledger import fold
+from monitoring.measuring import Measuring, hand_over
+from monitoring.metrics.measure import Measurable, measure
+from monitoring.metrics.outlets import outlet_findings
 from monitoring.model import Coverage, Finding, Incident, Ledger, Observation, Query, Value
 from monitoring.policy import Policies
 from monitoring.ports import (
@@ -63,7 +66,7 @@ def assess(
     overlap: timedelta,
     known: Coverage,
     incidents: Mapping[str, Incident] | None = None,
-    troubles: Mapping[str, Trouble] | None = None,
+    outbox: Outbox | None = None,
 ) -> Assessment:
     """Look at the server once and judge: collect, fold, check, correlate, report. Saves and changes nothing.
 
@@ -75,11 +78,14 @@ def assess(
         overlap: How much of the window of ended runs the next check reads again.
         known: Coverage of what was asked before, such as the saved state.
         incidents: The open incidents by fingerprint.
-        troubles: The routes by which alerts cannot be delivered.
+        outbox: Knows by which routes alerts, and by which ways out metrics, cannot be delivered.
     """
     observation = reader.observe(now, ledger, policies)
     folded = fold(ledger, observation, overlap)
-    found = (*run_checks(observation, folded, policies, now), *route_findings(troubles or {}, observation, policies))
+    found = [*run_checks(observation, folded, policies, now)]
+    if outbox:
+        found += route_findings(outbox.troubles, observation, policies)
+        found += outlet_findings(outbox.outlets, observation, policies)
     findings = still_known(correlate(found, observation, folded), incidents or {}, observation, policies)
     report = health_report(observation, findings, known)
     return Assessment(observation=observation, ledger=folded, findings=findings, report=report)
@@ -95,6 +101,8 @@ class Outlets:
     artifacts: Artifacts
     #: The dead-man's switch, if there is one.
     ping: Ping | None
+    #: None where nothing is measured.
+    measuring: Measuring | None = None
 
 
 def check(
@@ -156,7 +164,7 @@ def _checked(
     config = policies.config
     before, known = state.load()
     asked = done(before.requests, before.incidents, before.silences, now)
-    seen = assess(reader, before.ledger, policies, now, overlap, known, asked.incidents.open, before.outbox.troubles)
+    seen = assess(reader, before.ledger, policies, now, overlap, known, asked.incidents.open, before.outbox)
     complete = seen.report.coverage.complete
     observed, ledger = seen.observation, seen.ledger
     moved = advance(asked.incidents, before.closed, seen.findings, observed, ledger, policies, complete)
@@ -191,6 +199,8 @@ def _checked(
     state.save(told, published)
     tidied = published.model_copy(update={"artifacts": housekeeping.tidy(now, published.artifacts)})
     state.save(published, tidied)
+    if outlets.measuring:
+        _measured(tidied, state, observed, report.coverage, outlets.measuring, policies)
     _completed(outlets.events, report, run_id)
     return report
 
@@ -210,6 +220,26 @@ def _delivered(after: SavedState, state: State, outlets: Outlets, config: Config
     # People come first: a server that is slow to take events must not make them wait.
     emit(outbox, outlets.events, save, now)
     return saved
+
+
+def _measured(
+    saved: SavedState,
+    state: State,
+    observation: Observation,
+    coverage: Coverage,
+    measuring: Measuring,
+    policies: Policies,
+) -> None:
+    known = Measurable(
+        observation=observation,
+        ledger=saved.ledger,
+        incidents=saved.incidents,
+        outbox=saved.outbox,
+        coverage=coverage,
+        effort=measuring.effort(),
+    )
+    failing = hand_over(measure(known, policies), measuring, saved.outbox.outlets, observation.at)
+    state.save(saved, saved.model_copy(update={"outbox": saved.outbox.model_copy(update={"outlets": failing})}))
 
 
 def _completed(events: Events, report: HealthReport, run_id: str) -> None:
@@ -259,8 +289,7 @@ def digest(
         overlap: As for ``assess``.
         zone: The time zone in which days begin and end.
     """
-    troubles = saved.outbox.troubles
-    seen = assess(reader, saved.ledger, policies, now, overlap, known, saved.incidents.open, troubles)
+    seen = assess(reader, saved.ledger, policies, now, overlap, known, saved.incidents.open, saved.outbox)
     silences = (*saved.silences.known, *seen.observation.maintenance)
     report = seen.report.with_known(saved.incidents.open.values(), silences)
     day = now.astimezone(zone).date()

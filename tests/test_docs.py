@@ -51,7 +51,7 @@ def test_every_command_is_in_the_readme(command: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_in_the_docs_exists(page: str) -> None:
-    command = r"(watchdog (?:config |incidents |silence |automation )?[a-z]+)"
+    command = r"(watchdog (?:config |incidents |silence |automation |metrics )?[a-z]+)"
     fenced = "\n".join(re.findall(r"```bash\n(.*?)```", PAGES[page], re.DOTALL))
     named = re.findall(rf"`{command}", PAGES[page]) + re.findall(rf"^{command}", fenced, re.MULTILINE)
 

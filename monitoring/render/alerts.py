@@ -59,6 +59,7 @@ _KINDS: dict[SubjectKind, str] = {
     "scheduler": "scheduler",
     "server": "server",
     "route": "route",
+    "metrics-outlet": "way out for metrics",
 }
 #: What stands behind ``12 deployments``.
 _PREDICATES: dict[CheckName, str] = {

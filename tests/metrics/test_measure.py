@@ -1,0 +1,193 @@
+"""What is measured: what was seen, as numbers; what was not seen, not at all."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from monitoring.alerting.values import Outbox, Tally
+from monitoring.ledger import fold
+from monitoring.metrics import catalog
+from monitoring.metrics.measure import Effort, Measurable, capped, measure
+from monitoring.metrics.values import Metric, Sample, Snapshot
+from monitoring.model import (
+    ConcurrencyLimit,
+    Coverage,
+    Incident,
+    Incidents,
+    Ledger,
+    LimitSlots,
+    Observation,
+    Query,
+    ServerState,
+    Vitals,
+    WorkPool,
+    WorkQueue,
+)
+from tests.support.builders import NOW, OVERLAP, complete, deployment, hours, minutes, observation, policies, run
+from tests.support.telling import problem
+
+EFFORT = Effort(requests=19, took=timedelta(seconds=2.5))
+
+
+def measured(seen: Observation, *incidents: Incident, outbox: Outbox | None = None, **settings: Any) -> Snapshot:
+    known = Measurable(
+        observation=seen,
+        ledger=fold(Ledger(), seen, OVERLAP),
+        incidents=Incidents(open={one.finding.fingerprint: one for one in incidents}),
+        outbox=outbox or Outbox(),
+        coverage=seen.coverage,
+        effort=EFFORT,
+    )
+    return measure(known, policies(**settings))
+
+
+def values(snapshot: Snapshot, metric: Metric) -> dict[tuple[str, ...], Any]:
+    return {sample.labels: sample.value for sample in snapshot.samples.get(metric.name, ())}
+
+
+def firing(name: str, number: int, **fields: Any) -> Incident:
+    return Incident(finding=problem(name, **fields), number=number, opened_at=NOW, fired_at=NOW)
+
+
+def test_every_sample_has_the_labels_of_its_metric_and_no_series_is_there_twice() -> None:
+    pool = WorkPool(id="p", name="k8s", type="process", live_workers=1, concurrency_limit=3, slots_taken=1)
+    seen = observation(
+        run("COMPLETED", "a", start_time=NOW - hours(2), total_run_time=minutes(2)),
+        run("FAILED", "b", of="etl/other"),
+        run("SCHEDULED", "c", work_pool="k8s", auto_scheduled=True),
+        deployments=[deployment(), deployment("etl/other", concurrency_limit=2, slots_taken=0)],
+        work_pools={"k8s": pool},
+        limit_slots=(LimitSlots(kind="tag", name="db", limit=5, taken=2),),
+        vitals=Vitals(answer_time=timedelta(seconds=0.3), answers=9),
+    )
+    outbox = Outbox(tallies={"default": Tally(sent=3, failed=1)})
+    snapshot = measured(seen, firing("etl/other", 1), outbox=outbox, slow={"limit": "1h"})
+    for name, samples in snapshot.samples.items():
+        assert {len(sample.labels) for sample in samples} == {len(catalog.BY_NAME[name].labels)}
+        assert len({sample.labels for sample in samples}) == len(samples)
+    missing = {metric.name for metric in catalog.METRICS} - snapshot.samples.keys()
+    assert missing == {catalog.SERIES_DROPPED.name}
+
+
+def test_incidents_count_when_they_fire() -> None:
+    pending = Incident(finding=problem("etl/c"), opened_at=NOW)
+    pool = firing("k8s", 3, deployment=None, severity="critical")
+    snapshot = measured(observation(), firing("etl/a", 1), firing("etl/b", 2), pool, pending)
+    assert values(snapshot, catalog.INCIDENTS) == {
+        ("late", "warning", "etl/a"): 1,
+        ("late", "warning", "etl/b"): 1,
+        ("late", "critical", ""): 1,
+    }
+
+
+def test_what_a_deployment_did() -> None:
+    runs = [run("COMPLETED", f"{n}", end_time=NOW - minutes(n), total_run_time=minutes(3)) for n in range(1, 11)]
+    snapshot = measured(observation(*runs, run("CRASHED", "x"), run("CANCELLED", "y")), slow={"limit": "1h"})
+    one = ("etl/nightly",)
+    assert values(snapshot, catalog.LAST_SUCCESS) == {one: (NOW - minutes(1)).timestamp()}
+    assert values(snapshot, catalog.RUNS) == {
+        ("etl/nightly", "completed"): 10,
+        ("etl/nightly", "crashed"): 1,
+        ("etl/nightly", "cancelled"): 1,
+    }
+    assert values(snapshot, catalog.USUAL_RUN_TIME) == {one: 180}
+    assert values(snapshot, catalog.RUN_TIME_LIMIT) == {one: 3_600}
+    assert values(snapshot, catalog.RUN_TIME)[one].cumulative[-1] == 10
+    assert values(snapshot, catalog.LATENESS) == {one: 0}
+
+
+def test_lateness_and_backlog_are_those_of_the_oldest_run_that_is_due() -> None:
+    runs = [
+        run("SCHEDULED", "old", since=NOW - minutes(30), work_pool="k8s"),
+        run("SCHEDULED", "new", since=NOW - minutes(1), work_pool="k8s"),
+        run("SCHEDULED", "ahead", since=NOW + minutes(1), work_pool="k8s"),
+        run("RUNNING", "busy", work_pool="k8s"),
+    ]
+    pools = {name: WorkPool(id=name, name=name, type="process") for name in ("k8s", "idle")}
+    snapshot = measured(observation(*runs, work_pools=pools))
+    assert values(snapshot, catalog.LATENESS) == {("etl/nightly",): 1_800}
+    assert values(snapshot, catalog.BACKLOG) == {("k8s",): 2, ("idle",): 0}
+    assert values(snapshot, catalog.OLDEST_DUE) == {("k8s",): (NOW - minutes(30)).timestamp()}
+    assert values(snapshot, catalog.LIVE_WORKERS) == {}
+
+
+def test_limits_of_every_kind_with_who_waits() -> None:
+    waiting = run("SCHEDULED", "waits", state_name="AwaitingConcurrencySlot", expected_start_time=NOW - hours(1))
+    full = ConcurrencyLimit(
+        kind="tag", id="t", name="db", limit=1, taken=1, waiting={"w": NOW - minutes(1), "v": NOW - minutes(2)}
+    )
+    queue = WorkQueue(id="q", name="slow", concurrency_limit=4, slots_taken=None)
+    seen = observation(
+        waiting.model_copy(update={"start_time": None}),
+        run("RUNNING", "holds"),
+        deployments=[deployment(concurrency_limit=1, slots_taken=1), deployment("etl/free")],
+        work_pools={"k8s": WorkPool(id="p", name="k8s", type="process", queues=(queue,))},
+        limits=(full,),
+        limit_slots=(
+            LimitSlots(kind="tag", name="db", limit=1, taken=1),
+            LimitSlots(kind="global-concurrency-limit", name="api", limit=9, taken=3),
+        ),
+    )
+    snapshot = measured(seen)
+    nightly, db, api = ("deployment", "etl/nightly"), ("tag", "db"), ("global-concurrency-limit", "api")
+    slow = ("work-queue", "k8s/slow")
+    assert values(snapshot, catalog.LIMIT_SLOTS) == {nightly: 1, db: 1, api: 9, slow: 4}
+    assert values(snapshot, catalog.LIMIT_SLOTS_USED) == {nightly: 1, db: 1, api: 3}
+    assert values(snapshot, catalog.LIMIT_WAITING) == {nightly: 1, db: 2, slow: 0}
+
+
+def test_the_schedulers_age_is_that_of_the_newest_run_that_it_made() -> None:
+    by_hand = run("RUNNING", "hand", created=NOW - minutes(1))
+    made = [run("COMPLETED", f"{age}", created=NOW - minutes(age), auto_scheduled=True) for age in (20, 90)]
+    assert values(measured(observation(by_hand, *made)), catalog.SCHEDULER_AGE) == {(): 1_200}
+    assert values(measured(observation(by_hand)), catalog.SCHEDULER_AGE) == {}
+
+
+def test_what_was_not_asked_or_not_answered_is_absent() -> None:
+    partial = Coverage(
+        queries=tuple(
+            query.model_copy(update={"outcome": "partial"}) if query.name == "due-runs" else query
+            for query in complete().queries
+        )
+    )
+    pools = {"k8s": WorkPool(id="p", name="k8s", type="process")}
+    snapshot = measured(observation(coverage=partial, work_pools=pools))
+    assert catalog.LATENESS.name not in snapshot.samples
+    assert catalog.BACKLOG.name not in snapshot.samples
+    assert catalog.LAST_COMPLETE_CHECK.name not in snapshot.samples
+    assert values(snapshot, catalog.CHECK_QUERIES)[("partial",)] == 1
+
+
+def test_of_a_server_that_is_down_nothing_is_measured_but_that() -> None:
+    down = ServerState(api_url="http://api.example/api", problem="no answer")
+    failed = Coverage(queries=(Query(name="server", outcome="failed"),))
+    snapshot = measured(observation(server=down, coverage=failed, deployments=[]))
+    assert values(snapshot, catalog.SERVER_UP) == {(): 0}
+    assert snapshot.samples.keys() == {
+        metric.name
+        for metric in (
+            catalog.SERVER_UP,
+            catalog.LAST_CHECK,
+            catalog.CHECK_DURATION,
+            catalog.CHECK_REQUESTS,
+            catalog.CHECK_QUERIES,
+        )
+    }
+
+
+@pytest.mark.parametrize(("there", "kept", "dropped"), [(9, 9, 0), (10, 10, 0), (11, 10, 1)])
+def test_what_is_too_much_is_left_out_and_counted(there: int, kept: int, dropped: int) -> None:
+    many = [deployment(f"etl/{number:02}") for number in reversed(range(there))]
+    snapshot = measured(observation(deployments=many), metrics={"most_series": 10})
+    assert list(values(snapshot, catalog.LATENESS)) == [(f"etl/{number:02}",) for number in range(kept)]
+    expected = {(catalog.LATENESS.name,): dropped} if dropped else {}
+    assert values(snapshot, catalog.SERIES_DROPPED) == expected
+
+
+def test_the_cap_leaves_out_the_same_series_whatever_their_order() -> None:
+    samples = [Sample(labels=(name,), value=1.0) for name in "cab"]
+    for rows in (samples, samples[::-1]):
+        assert [one.labels for one in capped({"x": rows}, 2, catalog.SERIES_DROPPED)["x"]] == [("a",), ("b",)]
