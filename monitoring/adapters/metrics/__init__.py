@@ -1,0 +1,1 @@
+"""Ways out for the numbers that a check has measured, each as ``ports.MetricsOutlet``."""

@@ -1,0 +1,154 @@
+"""``watchdog metrics``: the numbers of the last check, for whoever asks for them."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from datetime import datetime, timezone
+from typing import Annotated, NoReturn
+
+from cyclopts import App, Parameter
+from pydantic import TypeAdapter, ValidationError
+
+from monitoring.adapters.config_source import load_policies
+from monitoring.adapters.prefect_server.api import open_api
+from monitoring.adapters.prefect_server.documents import Documents
+from monitoring.adapters.prefect_server.measured import Measured
+from monitoring.adapters.prefect_server.pushed import pushed_reader
+from monitoring.adapters.scrape import ScrapeServer
+from monitoring.cli.looking import ConfigPath, Target
+from monitoring.cli.terminal import complain, told
+from monitoring.config import Config, HostPort, Server
+from monitoring.errors import ConfigError, CredentialsRefused, ServerProblem, WatchdogError
+from monitoring.metrics import catalog, compatible
+from monitoring.metrics.values import Sample, Snapshot
+from monitoring.render import terminal
+from monitoring.render.openmetrics import openmetrics
+
+app = App(name="metrics", help="Show the numbers of the last check, or have them scraped.")
+
+_HOST_PORT: TypeAdapter[str] = TypeAdapter(HostPort)
+_DEFINITIONS = (*catalog.METRICS, *compatible.METRICS)
+_NOTHING = (
+    "nothing was measured yet: the next check measures, if watchdog-check is deployed on this server, runs, and has "
+    "metrics.enabled"
+)
+_NO_ANSWER = "the Prefect server has not answered yet"
+
+
+@app.command
+@told
+def serve(
+    *,
+    listen: Annotated[
+        str | None, Parameter(name="--listen", help="Where to listen: HOST:PORT. [default: metrics.listen]")
+    ] = None,
+    config: ConfigPath = None,
+    target: Target = None,
+) -> int:
+    """Serve the numbers of the last check to Prometheus until interrupted; nothing is asked of the server about runs.
+
+    Its pages are /metrics, /-/healthy and /-/ready.
+    """
+    address = None if listen is None else _address(listen)
+    settings = _settings(config, target)
+    # As if somebody had pressed Ctrl+C: even in the midst of a request.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    serving = _Serving(settings, address or settings.metrics.listen, target)
+    try:
+        serving.serve()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        serving.stop()
+
+
+@app.command(name="print")
+@told
+def print_(*, config: ConfigPath = None, target: Target = None) -> int:
+    """Print the numbers of the last check as OpenMetrics."""
+    snapshot = _load(_settings(config, target).server, target)
+    if snapshot is None:
+        raise WatchdogError(_NOTHING)
+    terminal.console(sys.stdout).out(openmetrics(snapshot, definitions=_DEFINITIONS).decode(), end="")
+    return 0
+
+
+def _settings(config: str | None, target: str | None) -> Config:
+    """The configuration.
+
+    Raises:
+        ConfigError: It cannot be used, or nothing is measured with it.
+    """
+    policies = load_policies(config, read_pushed=pushed_reader(target))
+    if not policies.config.metrics.enabled:
+        raise ConfigError(
+            f"{policies.origin}: metrics.enabled: false; expected true, here and where the check runs: else nothing is "
+            "measured"
+        )
+    return policies.config
+
+
+def _address(listen: str) -> str:
+    try:
+        return _HOST_PORT.validate_python(listen)
+    except ValidationError:
+        raise ConfigError(f"--listen: {listen!r}: expected a host and a port, such as 127.0.0.1:9464") from None
+
+
+def _load(server: Server, target: str | None) -> Snapshot | None:
+    with open_api(server, target) as api:
+        return Measured(Documents(api)).load()
+
+
+class _Serving:
+    """What is served, and what the server said when it was asked last."""
+
+    def __init__(self, settings: Config, listen: str, target: str | None) -> None:
+        self._settings = settings
+        self._target = target
+        self._pages = ScrapeServer(listen, _DEFINITIONS)
+        #: The last that is known; without samples while nothing is.
+        self._snapshot = Snapshot(target=settings.target.name, at=datetime.now(timezone.utc))
+        self._shown: tuple[Snapshot, str] | None = None
+        self._complaint = ""
+
+    def serve(self) -> NoReturn:
+        """Serve, and look again and again; ends by an exception only."""
+        self._show(up=False, missing=_NO_ANSWER)
+        complain(f"Serving {self._pages.start()}")
+        while True:
+            self._look()
+            time.sleep(self._settings.metrics.refresh.total_seconds())
+
+    def stop(self) -> None:
+        """Serve no more."""
+        self._pages.stop()
+
+    def _look(self) -> None:
+        # Once: to look again soon is to try again.
+        server = self._settings.server.model_copy(update={"attempts": 1})
+        try:
+            self._snapshot = _load(server, self._target) or self._snapshot
+        except (ServerProblem, CredentialsRefused) as problem:
+            self._complain(str(problem))
+            self._show(up=False, missing=_NO_ANSWER)
+        else:
+            self._complain("" if self._snapshot.samples else _NOTHING)
+            self._show(up=True, missing=_NOTHING)
+
+    def _complain(self, complaint: str) -> None:
+        """Say what is wrong, and that it is not any more, once each."""
+        if complaint != self._complaint:
+            complain(complaint or "The numbers of the last check are there")
+            self._complaint = complaint
+
+    def _show(self, *, up: bool, missing: str) -> None:
+        """Show what is known, with what we see ourselves of the server; rendered only where it differs."""
+        seen = {catalog.SERVER_UP.name: (Sample(value=float(up)),)}
+        snapshot = self._snapshot.model_copy(update={"samples": {**self._snapshot.samples, **seen}})
+        shown = snapshot, "" if self._snapshot.samples else missing
+        if shown != self._shown:
+            self._pages.show(*shown)
+            self._shown = shown
