@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, Field
 from monitoring.config import Compatibility
 from monitoring.metrics.catalog import SERIES_DROPPED
 from monitoring.metrics.measure import capped
-from monitoring.metrics.values import Metric, Sample
+from monitoring.metrics.values import Metric, Sample, Snapshot
 from monitoring.model import Coverage, FlowRun, Value
 
 #: The queries that the facts rest on, as the coverage names them.
@@ -114,6 +114,14 @@ def compatible(facts: Facts, settings: Compatibility, now: datetime) -> Mapping[
                 sums[labels] = sums.get(labels, 0.0) + value
             samples[metric.name] = [Sample(labels=labels, value=value) for labels, value in sums.items()]
     return capped({name: found for name, found in samples.items() if found}, settings.most_series, SERIES_DROPPED)
+
+
+def added(snapshot: Snapshot, facts: Facts, settings: Compatibility) -> Snapshot:
+    """Add these metrics to what a check has measured; the arguments are those of ``compatible``."""
+    found = dict(compatible(facts, settings, snapshot.at))
+    dropped = (*snapshot.samples.get(SERIES_DROPPED.name, ()), *found.pop(SERIES_DROPPED.name, ()))
+    both = {**snapshot.samples, **found, **({SERIES_DROPPED.name: dropped} if dropped else {})}
+    return snapshot.model_copy(update={"samples": both})
 
 
 class _Known:

@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -24,16 +24,17 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.parser import text_string_to_metric_families
 
 from demo.stack import Process, Server, free_port, wait_until
 from monitoring.adapters.prefect_server.api import open_api
 from monitoring.adapters.prefect_server.compatible import collect
 from monitoring.config import Config
-from monitoring.metrics.compatible import METRICS, compatible
-from monitoring.metrics.values import Sample
+from monitoring.metrics.compatible import METRICS, Facts, added
+from monitoring.metrics.values import Snapshot
+from monitoring.render.labels import harmless
+from monitoring.render.openmetrics import text
 from tests.support.noise import noise
 from tests.support.seeding import DAY, HOUR, MINUTE, Run, Seed
 from tests.support.servers import connected, start_server
@@ -123,25 +124,17 @@ def our_text(now: datetime) -> str:
     """What we give of the server that Prefect's client is pointed at, as of ``now``."""
     config = settings()
     with open_api(config.server) as api:
-        facts = collect(api, config, now)
-    return exposed(compatible(facts, config.metrics.compatibility, now))
+        return exposed(measured(collect(api, config, now), config, now))
 
 
-def exposed(samples: Mapping[str, tuple[Sample, ...]]) -> str:
-    """Samples in the classic text format."""
+def measured(facts: Facts, config: Config, now: datetime) -> Snapshot:
+    """These metrics, and no others."""
+    return added(Snapshot(target="prod", at=now), facts, config.metrics.compatibility)
 
-    class Families:
-        def collect(self) -> Iterator[GaugeMetricFamily]:
-            for metric in METRICS:
-                family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
-                for sample in samples.get(metric.name, ()):
-                    assert isinstance(sample.value, float)
-                    family.add_metric(sample.labels, sample.value)
-                yield family
 
-    registry = CollectorRegistry()
-    registry.register(Families())
-    return generate_latest(registry).decode()
+def exposed(snapshot: Snapshot) -> str:
+    """Our rendering in the classic text format."""
+    return text(snapshot, definitions=METRICS).decode()
 
 
 class Peer(Process):
@@ -189,13 +182,18 @@ def running(peer: Peer) -> Iterator[Peer]:
         peer.stop()
 
 
-def series(text: str) -> Series:
+def series(page: str) -> Series:
+    """What stands on a page in the classic text format, as ``series_of``."""
+    return series_of(text_string_to_metric_families(page))
+
+
+def series_of(families: Iterable[Family]) -> Series:
     """All samples of the metrics of these names, those with the same labels as one, with their sum.
 
     Ids that are made anew for each world are named alike, and run times that grow are in whole minutes.
     """
     found: Series = {}
-    for family in text_string_to_metric_families(text):
+    for family in families:
         if family.name not in NAMES:
             continue
         assert family.type == "gauge", family.name
@@ -212,7 +210,14 @@ def _same(label: str, value: str) -> str:
 
 
 def differences(ours: Series, theirs: Series) -> list[str]:
-    """Each series that only one of both has, or that has another value."""
+    """Each series that only one of both has, or that has another value.
+
+    What our rendering makes harmless in a name is no difference.
+    """
+    theirs = {
+        name: {frozenset((label, harmless(text)) for label, text in labels): value for labels, value in values.items()}
+        for name, values in theirs.items()
+    }
     return [
         f"{name}{dict(sorted(labels))}: ours {our_values.get(labels)}, the exporter's {their_values.get(labels)}"
         for name in sorted(ours.keys() | theirs.keys())

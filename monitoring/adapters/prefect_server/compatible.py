@@ -8,7 +8,7 @@ the indexes that Prefect's database has (prefect/server/database/orm_models.py):
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, get_args
 
@@ -40,7 +40,7 @@ MOST_RUNS = 10_000
 _STATE_TYPES: tuple[str, ...] = get_args(StateType)
 
 
-def collect(api: Api, config: Config, now: datetime) -> Facts:
+def collect(api: Api, config: Config, now: datetime, deployments: Sequence[Row] | None = None) -> Facts:
     """Collect the facts. The watchdog's own flows and runs count like all others, as they do there.
 
     Nothing is raised for what cannot be read: the coverage of the facts says what is missing, and why.
@@ -49,13 +49,15 @@ def collect(api: Api, config: Config, now: datetime) -> Facts:
         api: The server's API.
         config: How it is asked, and the windows.
         now: The end of the windows.
+        deployments: The rows of all deployments, where they were just read: no other answer takes a server as long,
+            10 ms a row. None: they are read.
     """
     settings = config.metrics.compatibility
     # No message is looked at, so none is kept.
     collection = Collection(api, config, lambda message: "", now, Policies(config))
     facts = Facts(
         flows=dict(_all(collection, FLOWS, "/flows/filter", _flow)),
-        deployments=_all(collection, DEPLOYMENTS, "/deployments/filter", _deployment, sort="CREATED_DESC"),
+        deployments=_deployments(collection, deployments),
         started=_started(collection, now - settings.window),
         ended=_runs(collection, ENDED, {"end_time": _since(now - settings.window)}, "END_TIME_DESC"),
         ongoing=_ongoing(collection),
@@ -65,6 +67,13 @@ def collect(api: Api, config: Config, now: datetime) -> Facts:
         late=_late(collection),
     )
     return facts.model_copy(update={"coverage": collection.coverage})
+
+
+def _deployments(collection: Collection, known: Sequence[Row] | None) -> tuple[DeployedFlow, ...]:
+    if known is None:
+        return _all(collection, DEPLOYMENTS, "/deployments/filter", _deployment, sort="CREATED_DESC")
+    rows = collection.ask(DEPLOYMENTS, (), lambda: known)
+    return tuple(collection.values(DEPLOYMENTS, rows, _deployment))
 
 
 def _started(collection: Collection, since: datetime) -> tuple[FlowRun, ...]:

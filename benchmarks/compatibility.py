@@ -1,0 +1,99 @@
+"""What our metrics of Prefect's exporter's names cost, beside one scrape of that exporter.
+
+    python -m benchmarks.compatibility ../exporter ../exporter/.venv/bin/python --runs 100000
+
+Takes a checkout of the exporter and a Python that has its requirements: ``tests/support/peer.py`` says where they come
+from. Seeds a fresh server as ``benchmarks.check`` does, and measures in turn: one scrape of the exporter; what we
+collect for the same metrics; and that together with the collection of a check five minutes after the last one. Both
+look back as far as the exporter does. The two ratios are ours to the exporter's, each the median of pairs.
+
+A scrape of ours asks the Prefect server for nothing but the numbers of the last check, whatever the server holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from benchmarks.check import DEPLOYMENTS, look, plant, seconds
+from demo.stack import Server
+from monitoring.adapters.prefect_server.api import Traffic, open_api
+from monitoring.adapters.prefect_server.compatible import collect
+from monitoring.config import Config
+from monitoring.metrics.compatible import compatible
+from monitoring.model import Ledger
+from tests.support.peer import Peer, running
+from tests.support.seeding import Seed
+from tests.support.servers import connected, start_server
+
+REPEATS = 5
+#: Minutes that both look back for runs; 7 days and 10 runs for those that failed are the defaults of both.
+WINDOW = 5
+
+
+def collected(now: datetime) -> tuple[Traffic, int]:
+    """Collect once, and measure: what it has cost, and how many series there are."""
+    metrics = {"enabled": True, "compatibility": {"enabled": True, "window": f"{WINDOW}m"}}
+    config = Config.model_validate({"metrics": metrics})
+    with open_api(config.server) as api:
+        facts = collect(api, config, now)
+        missing = facts.coverage.missing
+        if missing:
+            raise SystemExit(f"not all was answered: {missing[0].name}: {missing[0].detail}")
+        series = compatible(facts, config.metrics.compatibility, now)
+        return api.traffic, sum(map(len, series.values()))
+
+
+def report(server: Server, peer: Peer, stored: int) -> None:
+    """Measure, and print."""
+    now = datetime.now(timezone.utc)
+    _, ledger, _ = look(Ledger(), now)
+    later = now + timedelta(minutes=5)
+
+    def with_check() -> None:
+        look(ledger, later)
+        collected(later)
+
+    works: tuple[Callable[[], object], ...] = (peer.scrape, lambda: collected(later), with_check)
+    for work in works:
+        work()
+    rounds = [[seconds(work) for work in works] for _ in range(REPEATS)]
+    theirs, ours, both = (statistics.median(column) for column in zip(*rounds, strict=True))
+    traffic, series = collected(later)
+    print(f"{stored:,} runs stored, {DEPLOYMENTS} deployments; medians of {REPEATS}")
+    print(f"one scrape of the exporter: {theirs:.2f} s")
+    print(
+        f"our collection: {ours:.2f} s, {traffic.requests} requests, {traffic.bytes / 1024:,.0f} KiB of answers, "
+        f"{series:,} series"
+    )
+    print(f"our collection and one check's: {both:.2f} s")
+    for name, column in (("our collection", 1), ("our collection and one check's", 2)):
+        ratio = statistics.median(row[column] / row[0] for row in rounds)
+        print(f"{name} / one scrape of the exporter: {ratio:.2f}")
+
+
+def main() -> None:
+    """Seed a server and measure."""
+    parser = argparse.ArgumentParser(description="Measure our metrics of the exporter's names beside it.")
+    parser.add_argument("checkout", type=Path, help="folder with the exporter's source")
+    parser.add_argument("python", type=Path, help="a Python that has its requirements")
+    parser.add_argument("--runs", type=int, default=100_000, help="how many runs to seed (default: 100,000)")
+    arguments = parser.parse_args()
+    defaults = {"OFFSET_MINUTES": str(WINDOW), "FAILED_RUNS_LIMIT": "10"}
+    with tempfile.TemporaryDirectory() as home:
+        server = start_server(Path(home))
+        try:
+            plant(Seed(server.database_url), arguments.runs)
+            peer = Peer(server, arguments.checkout, arguments.python, defaults)
+            with connected(server), running(peer):
+                report(server, peer, arguments.runs)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()
