@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from monitoring.adapters.config_source import load_policies
+from monitoring.adapters.logs import configure
 from monitoring.adapters.notification_block import NotificationBlock
 from monitoring.adapters.ping import HttpPing
 from monitoring.adapters.prefect_server.api import Api, open_api
@@ -27,15 +29,19 @@ from monitoring.adapters.prefect_server.secrets import read_secret
 from monitoring.adapters.prefect_server.state import BlockState
 from monitoring.adapters.slack.bot import SlackBot
 from monitoring.adapters.slack.webhook import SlackWebhook
-from monitoring.config import DEFAULT_ROUTE, Config, Receiver
+from monitoring.config import DEFAULT_ROUTE, Config, Logs, Receiver
 from monitoring.errors import ConfigError, DeliveryError, ServerProblem, WatchdogError
 from monitoring.flow_parameters import PolicyChanges, parameters
+from monitoring.logs import bound, get_logger
 from monitoring.model import CHECK_FLOW
 from monitoring.ports import Messenger
 from monitoring.redact import Redactor
 from monitoring.render.words import headline
+from monitoring.report import HealthReport
 from monitoring.service import Outlets
 from monitoring.service import check as run_check
+
+_log = get_logger("monitoring.flows.check")
 
 
 @flow(name=CHECK_FLOW)
@@ -45,20 +51,23 @@ def check(overrides: PolicyChanges | None = None) -> Any:
     Args:
         overrides: Changes of policy for this run, for every deployment.
     """
-    now = datetime.now(timezone.utc)
-    log = get_run_logger()
+    now, began = datetime.now(timezone.utc), time.monotonic()
+    run_id = str(flow_run.id)
+    # Until the configuration is read, which may say otherwise.
+    configure(Logs(), Redactor().redact, in_run=True)
     try:
         policies = load_policies(read_pushed=pushed_reader(), stronger=[parameters(overrides)])
         config = policies.config
-        with open_api(config.server) as api:
-            run_id = str(flow_run.id)
+        redact = Redactor(config.redact.patterns).redact
+        configure(config.logs, redact, in_run=True)
+        with bound(target=config.target.name, run=run_id), open_api(config.server) as api:
             lock = VariableLock(api, run_id, config.state.lock_expiry)
             api.before_request = lock.keep
             try:
                 url = read_secret(api, config.ping.url_secret, "WATCHDOG_PING_URL", os.environ)
             except ConfigError as error:
                 # A dead-man's switch that is not told speaks up by itself; the check goes on.
-                log.warning("The dead-man's switch cannot be told: %s", error)
+                _log.warning("ping failed", about="address", problem=str(error))
                 url = None
             outlets = Outlets(
                 messenger=partial(_messenger, api, config),
@@ -67,7 +76,7 @@ def check(overrides: PolicyChanges | None = None) -> Any:
                 ping=HttpPing(url, config.ping) if url else None,
             )
             report = run_check(
-                reader=ServerReader(api, config, Redactor(config.redact.patterns).redact),
+                reader=ServerReader(api, config, redact),
                 state=BlockState(Documents(api), config.state, now, lock.confirm),
                 lock=lock,
                 outlets=outlets,
@@ -77,12 +86,31 @@ def check(overrides: PolicyChanges | None = None) -> Any:
                 overlap=OVERLAP,
                 run_id=run_id,
             )
+            message = _ended(report, api.traffic.requests, time.monotonic() - began)
     except WatchdogError as error:
-        log.error("%s", error)
+        _log.error("check failed", run=run_id, problem=str(error))
         return failed(error)
-    message = "Another check is running" if report is None else headline(report)
-    log.info("%s", message)
     return Completed(message=message)
+
+
+def _ended(report: HealthReport | None, requests: int, seconds: float) -> str:
+    """Log how a check has ended, and say it."""
+    if report is None:
+        says = "Another check is running"
+        _log.info("check skipped", says=says)
+        return says
+    says = headline(report)
+    _log.info(
+        "check completed",
+        says=says,
+        status=report.status,
+        complete=report.coverage.complete,
+        findings=len(report.findings),
+        incidents=len(report.incidents),
+        requests=requests,
+        seconds=round(seconds, 1),
+    )
+    return says
 
 
 def _messenger(api: Api, config: Config, route: str) -> Messenger:

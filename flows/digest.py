@@ -8,11 +8,12 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from monitoring.adapters.config_source import load_policies
+from monitoring.adapters.logs import configure
 from monitoring.adapters.prefect_server.api import open_api
 from monitoring.adapters.prefect_server.artifacts import PrefectArtifacts
 from monitoring.adapters.prefect_server.documents import Documents
@@ -23,8 +24,10 @@ from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
 from monitoring.adapters.prefect_server.secrets import read_secret
 from monitoring.adapters.prefect_server.state import BlockState
 from monitoring.adapters.slack.digest import SlackChannel
+from monitoring.config import Logs
 from monitoring.errors import WatchdogError
 from monitoring.flow_parameters import PolicyChanges, parameters
+from monitoring.logs import bound, get_logger
 from monitoring.model import DIGEST_FLOW
 from monitoring.redact import Redactor
 from monitoring.render.words import headline
@@ -35,6 +38,8 @@ from monitoring.service import digest as put_together
 WAITS = (5, 60, 300)
 #: A run that starts so long after its time is not worth posting.
 TOO_LATE = timedelta(hours=24)
+
+_log = get_logger("monitoring.flows.digest")
 
 
 # Without retries of Prefect's: those would try what cannot work again as well, and publish the artifact each time.
@@ -47,7 +52,9 @@ def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None)
         time_zone: IANA time zone in which the digest's days begin and end.
     """
     now = datetime.now(timezone.utc)
-    log = get_run_logger()
+    run_id = str(flow_run.id)
+    # Until the configuration is read, which may say otherwise.
+    configure(Logs(), Redactor().redact, in_run=True)
     unpublished: WatchdogError | None = None
     if now - flow_run.scheduled_start_time > TOO_LATE:
         # The worker was away; the run for the day that has begun since then says it better.
@@ -55,38 +62,42 @@ def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None)
     try:
         policies = load_policies(read_pushed=pushed_reader(), stronger=[parameters(overrides, time_zone)])
         config = policies.config
-        with open_api(config.server) as api:
-            run_id = str(flow_run.id)
+        redact = Redactor(config.redact.patterns).redact
+        configure(config.logs, redact, in_run=True)
+        with bound(target=config.target.name, run=run_id), open_api(config.server) as api:
             lock = VariableLock(api, run_id, config.state.lock_expiry)
             state = BlockState(Documents(api), config.state, now, lock.confirm)
             token = read_secret(api, config.slack.token_secret, "WATCHDOG_SLACK_TOKEN", os.environ)
-            reader = ServerReader(api, config, Redactor(config.redact.patterns).redact)
+            reader = ServerReader(api, config, redact)
             saved, known = state.load()
             report = put_together(reader, saved, known, policies, now, OVERLAP, ZoneInfo(config.digest.time_zone))
             try:
                 # A check that takes longer than its lock lasts has lost it.
                 patience = 2 * config.state.lock_expiry
                 if not publish_digest(report, state, lock, PrefectArtifacts(api, run_id), patience):
-                    log.warning("The artifact was not written: a check held the lock all the time")
+                    _log.warning("digest not published", problem="a check held the lock all the time")
             except WatchdogError as error:
                 # People who read Slack can still be told.
-                log.error("The artifact was not written: %s", error)
+                _log.error("digest not published", problem=str(error))
                 unpublished = error
         if not token:
-            log.warning(
-                "No Slack token: the digest is in the artifact watchdog-digest only. Set WATCHDOG_SLACK_TOKEN or "
-                "make a Secret block named %r",
-                config.slack.token_secret,
+            _log.warning(
+                "digest not posted",
+                problem="no Slack token: the digest is in the artifact watchdog-digest only. Set WATCHDOG_SLACK_TOKEN "
+                f"or make a Secret block named {config.slack.token_secret!r}",
             )
         elif not config.slack.channel:
-            log.warning("No Slack channel: the digest is in the artifact watchdog-digest only. Set slack.channel")
+            _log.warning(
+                "digest not posted",
+                problem="no Slack channel: the digest is in the artifact watchdog-digest only. Set slack.channel",
+            )
         else:
             deliver(SlackChannel(token, config.slack), report, WAITS, time.sleep)
     except WatchdogError as error:
-        log.error("%s", error)
+        _log.error("digest failed", run=run_id, problem=str(error))
         return failed(error)
     if unpublished:
         return failed(unpublished)
     message = headline(report.health)
-    log.info("%s", message)
+    _log.info("digest completed", run=run_id, says=message)
     return Completed(message=message)

@@ -569,6 +569,15 @@ class Metrics(Section):
         return tuple(f"metrics.{name}" for name, address in given.items() if self.enabled and address)
 
 
+class Logs(Section):
+    """What checks, digests and `watchdog metrics serve` log."""
+
+    format: Literal["console", "json"] = Field(
+        "console", description="Lines for people, or JSON for machines; on stderr. The Prefect UI has lines."
+    )
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least level that is logged.")
+
+
 class Redact(Section):
     """What is taken out of text from runs, besides addresses with credentials, tokens and key-value secrets."""
 
@@ -600,6 +609,7 @@ class Config(Policy):
     alerts: Alerts = Field(Alerts(), description="Who is told of incidents as they begin and end.")
     ping: Ping = Field(Ping(), description="The dead-man's switch.")
     metrics: Metrics = Field(Metrics(), description="What each check measures, and where the numbers go.")
+    logs: Logs = Field(Logs(), description="What checks, digests and `watchdog metrics serve` log.")
     redact: Redact = Field(Redact(), description="What is taken out of text from runs.")
     state: State = Field(State(), description="What the watchdog keeps on the server, and for how long.")
     rules: tuple[Rule, ...] = Field((), description="Changes for some deployments, in order: the last match wins.")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Container
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 from monitoring.alerting import outbox as noted
 from monitoring.alerting.values import Delivery, MessageRef, Outbox
 from monitoring.config import Config
 from monitoring.errors import DeliveryError
+from monitoring.logs import get_logger
 from monitoring.ports import Messenger
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Delivering:
@@ -90,8 +91,9 @@ class Delivering:
             else:
                 outbox, delivery, stands = self._posted(outbox, delivery, message, messenger)
                 outbox = noted.sent(outbox, delivery, stands)
+            _log.info("alert delivered", **_named(delivery))
         except DeliveryError as error:
-            _log.warning("An alert for the route %s was not delivered: %s", delivery.route, error)
+            _log.warning("alert not delivered", **_named(delivery), permanent=error.permanent, problem=str(error))
             outbox = noted.failed(
                 outbox,
                 delivery,
@@ -115,6 +117,18 @@ class Delivering:
         outbox = noted.sending(outbox, delivery)
         self._save(outbox)
         return outbox, delivery, messenger.post(delivery, thread)
+
+
+def _named(delivery: Delivery) -> dict[str, Any]:
+    """What ties the line of a message to incidents, and to the message where it stands."""
+    content = delivery.content
+    return {
+        "delivery": delivery.id,
+        "route": delivery.route,
+        "kind": delivery.kind,
+        "about": content.about if content else "",
+        "incidents": [incident.id for incident in content.incidents] if content else [],
+    }
 
 
 def _first(outbox: Outbox, blocked: Container[str], waiting: Container[int]) -> Delivery | None:

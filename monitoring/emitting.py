@@ -6,7 +6,6 @@ A server answers as soon as it has events in its memory, and writes them down se
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
@@ -14,9 +13,10 @@ from itertools import islice
 from monitoring.alerting import outbox as noted
 from monitoring.alerting.values import Delivery, Event, Outbox
 from monitoring.errors import ServerProblem
+from monitoring.logs import get_logger
 from monitoring.ports import Events
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 #: The events that one request carries or asks for. No more are found by one (prefect/server/events/storage/__init__.py,
 #: ``INTERACTIVE_PAGE_SIZE``), and a server has a limit on the size of a request.
@@ -51,9 +51,10 @@ def emit(outbox: Outbox, events: Events, save: Callable[[Outbox], None], now: da
             events.send(_events(lost))
             after = noted.handed_over(noted.all_sent(after, (one for one in part if one not in lost)), lost, now)
     except ServerProblem as problem:
-        _log.warning("Events were not sent, and are sent with the next check: %s", problem)
+        _log.warning("events not sent", problem=str(problem))
     if after != outbox:
         save(after)
+        _log.debug("events sent", waiting=sum(one.kind == "event" and one.sent_at is None for one in after.queue))
     return after
 
 

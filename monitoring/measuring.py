@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from monitoring.alerting.values import Trouble
 from monitoring.errors import DeliveryError, ServerProblem
+from monitoring.logs import get_logger
 from monitoring.metrics.measure import Effort
 from monitoring.metrics.values import Snapshot
 from monitoring.ports import MetricsOutlet, MetricsStore
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,19 @@ def hand_over(
     try:
         before = measuring.store.load()
     except ServerProblem as problem:
-        _log.warning("The numbers of the check before cannot be read: %s", problem)
+        _log.warning("numbers not read", problem=str(problem))
         before = None
+    _log.debug("numbers measured", series=sum(map(len, snapshot.samples.values())))
     failing: dict[str, Trouble] = {}
     for name, outlet in measuring.outlets.items():
         try:
             outlet.publish(snapshot, before)
         except DeliveryError as error:
-            _log.warning("%s", error)
+            _log.warning("numbers not taken", way_out=name, problem=str(error))
             since = troubles[name].since if name in troubles else now
             failing[name] = Trouble(since=since, problem=str(error), permanent=error.permanent)
     try:
         measuring.store.save(snapshot)
     except ServerProblem as problem:
-        _log.warning("The numbers of this check were not kept: %s", problem)
+        _log.warning("numbers not kept", problem=str(problem))
     return failing

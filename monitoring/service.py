@@ -5,7 +5,6 @@ Everything between reading and writing is a pure function of values; the clock i
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
@@ -24,10 +23,11 @@ from monitoring.emitting import emit
 from monitoring.errors import DeliveryError, ServerProblem
 from monitoring.incidents import advance, still_known
 from monitoring.ledger import fold
+from monitoring.logs import get_logger
 from monitoring.measuring import Measuring, hand_over
 from monitoring.metrics.measure import Measurable, measure
 from monitoring.metrics.outlets import outlet_findings
-from monitoring.model import Coverage, Finding, Incident, Ledger, Observation, Query, Value
+from monitoring.model import Coverage, Finding, Incident, Ledger, Observation, Query, Transition, Value
 from monitoring.policy import Policies
 from monitoring.ports import (
     Artifacts,
@@ -43,7 +43,7 @@ from monitoring.ports import (
 )
 from monitoring.report import DigestReport, HealthReport, health_report, unreachable_report
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 #: A check waits so long for the lock: the digest has it for a moment, every day at the minute of a check.
 CHECK_PATIENCE = timedelta(seconds=10)
@@ -164,10 +164,12 @@ def _checked(
     config = policies.config
     before, known = state.load()
     asked = done(before.requests, before.incidents, before.silences, now)
+    _log.debug("state loaded", incidents=len(before.incidents.open), requests=len(before.requests))
     seen = assess(reader, before.ledger, policies, now, overlap, known, asked.incidents.open, before.outbox)
     complete = seen.report.coverage.complete
     observed, ledger = seen.observation, seen.ledger
     moved = advance(asked.incidents, before.closed, seen.findings, observed, ledger, policies, complete)
+    _log_seen(seen.report, moved.transitions)
     again = {incident.number for incident in moved.open.values()}
     closed = tuple(one for one in (*moved.closed, *asked.closed, *before.closed) if one.number not in again)
     silences = (*asked.silences.known, *observed.maintenance)
@@ -191,7 +193,7 @@ def _checked(
     )
     state.save(before, after)
     for sentence in asked.undone:
-        _log.warning("What was asked for cannot be done: %s", sentence)
+        _log.warning("request not done", says=sentence)
     report = seen.report.with_known(moved.open.values(), silences)
     told = _delivered(after, state, outlets, config, now)
     # Registered before anything else can fail: an artifact that is not in the register is never deleted.
@@ -199,10 +201,38 @@ def _checked(
     state.save(told, published)
     tidied = published.model_copy(update={"artifacts": housekeeping.tidy(now, published.artifacts)})
     state.save(published, tidied)
+    _log.debug("report published", artifacts=len(tidied.artifacts))
     if outlets.measuring:
         _measured(tidied, state, observed, report.coverage, outlets.measuring, policies)
     _completed(outlets.events, report, run_id)
     return report
+
+
+def _log_seen(report: HealthReport, transitions: Iterable[Transition]) -> None:
+    """Log what was seen, and how each incident moved."""
+    _log.debug(
+        "server observed",
+        deployments=report.deployments,
+        active_runs=report.active_runs,
+        ended_runs=report.ended_runs,
+        findings=len(report.findings),
+    )
+    for query in report.coverage.missing:
+        _log.warning("answer incomplete", query=query.name, outcome=query.outcome, problem=query.detail)
+    for incident, step in ((one.incident, one.step) for one in transitions):
+        finding = incident.finding
+        # Nobody is told of what is only pending, and not even its number is known.
+        log = _log.info if incident.number else _log.debug
+        log(
+            "incident moved",
+            incident=incident.id,
+            fingerprint=finding.fingerprint,
+            check=finding.check,
+            severity=finding.severity,
+            subject=finding.subject.name,
+            to=step.to,
+            reason=step.reason,
+        )
 
 
 def _delivered(after: SavedState, state: State, outlets: Outlets, config: Config, now: datetime) -> SavedState:
@@ -247,7 +277,7 @@ def _completed(events: Events, report: HealthReport, run_id: str) -> None:
     try:
         events.send([check_completed(report, run_id)])
     except ServerProblem as problem:
-        _log.warning("The event that this check is complete was not sent: %s", problem)
+        _log.warning("completion not announced", problem=str(problem))
 
 
 def _start(ping: Ping | None) -> None:
@@ -256,7 +286,7 @@ def _start(ping: Ping | None) -> None:
     try:
         ping.start()
     except DeliveryError as error:
-        _log.warning("The dead-man's switch was not told that a check has begun: %s", error)
+        _log.warning("ping failed", about="start", problem=str(error))
 
 
 def _tell(ping: Ping | None, report: HealthReport) -> None:
@@ -266,7 +296,7 @@ def _tell(ping: Ping | None, report: HealthReport) -> None:
     try:
         ping.ping(report)
     except DeliveryError as error:
-        _log.warning("The dead-man's switch was not told: %s", error)
+        _log.warning("ping failed", about="end", problem=str(error))
 
 
 def digest(
@@ -356,5 +386,5 @@ def deliver(channel: Channel, report: DigestReport, waits: Iterable[float], slee
         except DeliveryError as error:
             if error.permanent or error.doubtful or wait is None:
                 raise
-            _log.warning("The digest was not posted, and is tried again in %g s: %s", wait, error)
+            _log.warning("digest post failed", problem=str(error), retry_seconds=wait)
             sleep(wait)

@@ -6,7 +6,6 @@ run that it is called in.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
@@ -16,9 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 from monitoring.adapters.prefect_server.api import Api
 from monitoring.alerting.values import Event
 from monitoring.errors import BadAnswer, CredentialsRefused
+from monitoring.logs import get_logger
 from monitoring.model import Value
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _REFUSED = 422
 _MARGIN = timedelta(seconds=1)
@@ -58,7 +58,7 @@ class PrefectEvents:
         except BadAnswer as problem:
             if problem.status != _REFUSED:
                 raise
-            _log.warning("Events are sent without their related resources: the server takes fewer of them")
+            _log.warning("events cut", says="the server takes fewer related resources: they are left out")
             for event in events:
                 self._api.post("/events", [_written(event.model_copy(update={"related": ()}))])
 

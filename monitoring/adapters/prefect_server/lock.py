@@ -17,7 +17,6 @@ other, and the stamp is there even when somebody has edited the value by hand.
 
 from __future__ import annotations
 
-import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
 from monitoring.adapters.prefect_server.api import Api
 from monitoring.errors import BadAnswer, LockLost, WatchdogError
+from monitoring.logs import get_logger
 from monitoring.model import Value
 
 #: Letters, digits, dashes and underscores are allowed (prefect.types.names.VariableName).
@@ -38,7 +38,7 @@ _ATTEMPTS = 3
 #: Seconds between two tries to take it.
 _PAUSE = 2.0
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Lease(Value):
@@ -188,7 +188,7 @@ class VariableLock:
                 return True
             if not expired(lease, variable.updated, self._clock()):
                 return False
-            _log.warning("taking over a lock that %s left behind", lease.holder if lease else "somebody")
+            _log.warning("lock taken over", holder=lease.holder if lease else "somebody")
             self._delete(variable.id)
         return False
 
@@ -224,4 +224,4 @@ class VariableLock:
         try:
             self._delete(variable_id)
         except WatchdogError as error:
-            _log.warning("the lock was not released, and expires by itself: %s", error)
+            _log.warning("lock not released", problem=str(error))

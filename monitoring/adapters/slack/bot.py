@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,12 +15,13 @@ from monitoring import config
 from monitoring.adapters.slack.client import asking, code, web_client
 from monitoring.alerting.values import Delivery, MessageRef
 from monitoring.errors import DeliveryError
+from monitoring.logs import get_logger
 from monitoring.render import slack_alerts
 
 #: Marks our messages in a channel's history, so that one that may have been posted can be found.
 EVENT_TYPE = "watchdog_alert"
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 #: Slack's clock and ours may be so far apart.
 _CLOCKS_APART = timedelta(minutes=5)
@@ -79,7 +79,7 @@ class SlackBot:
             except SlackApiError as error:
                 if code(error) not in _UNCHANGEABLE:
                     raise
-                _log.info("A message in %s cannot be changed any more: %s", self._channel, code(error))
+                _log.info("message not changed", delivery=delivery.id, channel=self._channel, problem=code(error))
 
     def find(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
         """Look for a message in the channel's history; None, too, where the token may not read it."""
@@ -93,7 +93,7 @@ class SlackBot:
                     if _is(message, delivery):
                         return MessageRef(channel=channel, ts=str(message["ts"]))
         except DeliveryError as error:
-            _log.info("Whether an alert was posted cannot be seen, so that it may be posted twice: %s", error)
+            _log.info("message not looked for", delivery=delivery.id, problem=str(error))
         return None
 
     def _client(self) -> WebClient:
