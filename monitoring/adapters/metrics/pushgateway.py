@@ -57,17 +57,13 @@ class Pushgateway:
         except HTTPError as error:
             with error:
                 raise self._refused(error) from None
-        except TimeoutError:
-            raise self._failed(
-                f"does not answer within {format_duration(self._timeout)}: look at the gateway, or raise "
-                "metrics.timeout"
-            ) from None
         except (OSError, HTTPException, ValueError) as error:
-            # An address that cannot be read is a ValueError, and a host that is not known comes wrapped in another.
+            # An address that cannot be read is a ValueError, and what goes wrong before the answer comes wrapped.
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
                 raise self._failed(
-                    f"cannot be connected to within {format_duration(self._timeout)}: check the address and the network"
+                    f"does not answer within {format_duration(self._timeout)}: check the address and the network, look "
+                    "at the gateway, or raise metrics.timeout"
                 ) from None
             raise self._failed(
                 f"cannot be reached ({_said(reason)}): check the address, and whether the gateway runs"
