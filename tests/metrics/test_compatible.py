@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -18,6 +20,7 @@ from monitoring.metrics.values import Sample, Snapshot
 from monitoring.model import Coverage, FlowRun, Query
 from tests.support.builders import NOW, hours, minutes
 
+DOC = (Path(__file__).parents[2] / "docs" / "metrics-compatibility.md").read_text()
 SETTINGS = Compatibility(enabled=True)
 FLOWS = {"f-etl": "etl", "f-ads": "ads"}
 DAILY = DeployedFlow(id="d-daily", name="daily", flow_id="f-etl", paused=False)
@@ -70,6 +73,16 @@ def test_all_are_gauges_and_none_has_a_name_of_ours() -> None:
     assert {metric.kind for metric in METRICS} == {"gauge"}
     assert len({metric.name for metric in METRICS}) == len(METRICS) == 14
     assert not any(metric.name.startswith(PREFIX) for metric in METRICS)
+
+
+def test_the_documentation_has_every_metric_as_it_is_and_no_other() -> None:
+    rows = re.findall(r"^\| `(prefect_[a-z_]+)` \|(.*?)\| ([^|`]+\.) \|$", DOC, re.MULTILINE)
+    documented = [(name, tuple(re.findall("`(.+?)`", labels)), text) for name, labels, text in rows]
+    assert documented == [(metric.name, metric.labels, metric.help) for metric in METRICS]
+
+
+def test_the_documentation_has_every_query_and_no_other() -> None:
+    assert set(re.findall(r"^\| `(compatible-[a-z-]+)` \|", DOC, re.MULTILINE)) == QUERIES
 
 
 def test_each_sample_has_a_value_for_each_label() -> None:
