@@ -165,6 +165,8 @@ def _hang_up(connection: socket.socket) -> None:
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
+    # Head and body are sent one after the other; the second must not wait until the first is acknowledged.
+    disable_nagle_algorithm = True
     server_version = "PrefectWatchdog"
     sys_version = ""
 
