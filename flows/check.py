@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
@@ -14,15 +14,20 @@ from prefect.states import Completed
 
 from monitoring.adapters.config_source import load_policies
 from monitoring.adapters.logs import configure
+from monitoring.adapters.metrics.dogstatsd import DogStatsD
+from monitoring.adapters.metrics.pushgateway import Pushgateway
+from monitoring.adapters.metrics.textfile import Textfile
 from monitoring.adapters.notification_block import NotificationBlock
 from monitoring.adapters.ping import HttpPing
 from monitoring.adapters.prefect_server.api import Api, open_api
 from monitoring.adapters.prefect_server.artifacts import PrefectArtifacts
+from monitoring.adapters.prefect_server.compatible import collect
 from monitoring.adapters.prefect_server.documents import Documents
 from monitoring.adapters.prefect_server.events import PrefectEvents
 from monitoring.adapters.prefect_server.failing import failed
 from monitoring.adapters.prefect_server.housekeeping import PrefectHousekeeping
 from monitoring.adapters.prefect_server.lock import VariableLock
+from monitoring.adapters.prefect_server.measured import Measured
 from monitoring.adapters.prefect_server.pushed import pushed_reader
 from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
 from monitoring.adapters.prefect_server.secrets import read_secret
@@ -33,8 +38,11 @@ from monitoring.config import DEFAULT_ROUTE, Config, Logs, Receiver
 from monitoring.errors import ConfigError, DeliveryError, ServerProblem, WatchdogError
 from monitoring.flow_parameters import PolicyChanges, parameters
 from monitoring.logs import bound, get_logger
+from monitoring.measuring import Measuring
+from monitoring.metrics import catalog, compatible
+from monitoring.metrics.measure import Effort
 from monitoring.model import CHECK_FLOW
-from monitoring.ports import Messenger
+from monitoring.ports import Messenger, MetricsOutlet
 from monitoring.redact import Redactor
 from monitoring.render.words import headline
 from monitoring.report import HealthReport
@@ -74,6 +82,7 @@ def check(overrides: PolicyChanges | None = None) -> Any:
                 events=PrefectEvents(api),
                 artifacts=PrefectArtifacts(api, run_id),
                 ping=HttpPing(url, config.ping) if url else None,
+                measuring=_measuring(api, config, now, began) if config.metrics.enabled else None,
             )
             report = run_check(
                 reader=ServerReader(api, config, redact),
@@ -111,6 +120,25 @@ def _ended(report: HealthReport | None, requests: int, seconds: float) -> str:
         seconds=round(seconds, 1),
     )
     return says
+
+
+def _measuring(api: Api, config: Config, now: datetime, began: float) -> Measuring:
+    """With what a check measures that began at that time of the monotonic clock."""
+    settings = config.metrics
+    definitions = (*catalog.METRICS, *(compatible.METRICS if settings.compatibility.enabled else ()))
+    outlets: dict[str, MetricsOutlet] = {}
+    if settings.pushgateway:
+        outlets["metrics.pushgateway"] = Pushgateway(settings.pushgateway, settings.timeout, definitions)
+    if settings.textfile:
+        outlets["metrics.textfile"] = Textfile(settings.textfile, definitions)
+    if settings.dogstatsd:
+        outlets["metrics.dogstatsd"] = DogStatsD(settings.dogstatsd, settings.timeout, definitions)
+    return Measuring(
+        effort=lambda: Effort(requests=api.traffic.requests, took=timedelta(seconds=time.monotonic() - began)),
+        facts=partial(collect, api, config, now) if settings.compatibility.enabled else None,
+        store=Measured(Documents(api)),
+        outlets=outlets,
+    )
 
 
 def _messenger(api: Api, config: Config, route: str) -> Messenger:

@@ -9,8 +9,10 @@ from datetime import datetime
 from monitoring.alerting.values import Trouble
 from monitoring.errors import DeliveryError, ServerProblem
 from monitoring.logs import get_logger
-from monitoring.metrics.measure import Effort
+from monitoring.metrics.compatible import Facts, added
+from monitoring.metrics.measure import Effort, Measurable, measure
 from monitoring.metrics.values import Snapshot
+from monitoring.policy import Policies
 from monitoring.ports import MetricsOutlet, MetricsStore
 
 _log = get_logger(__name__)
@@ -22,9 +24,25 @@ class Measuring:
 
     #: What the check has cost by the time of the call.
     effort: Callable[[], Effort]
+    #: Collects what the metrics of Prefect's own exporter are made of; None where nobody wants them.
+    facts: Callable[[], Facts] | None
     store: MetricsStore
     #: By the setting that names each: ``metrics.pushgateway``.
     outlets: Mapping[str, MetricsOutlet]
+
+
+def take(known: Measurable, measuring: Measuring, policies: Policies) -> Snapshot:
+    """Measure everything that is wanted.
+
+    Args:
+        known: What the check knows.
+        measuring: With what it measures.
+        policies: How many series there may be, and what is usual for each deployment.
+    """
+    snapshot = measure(known, policies)
+    if measuring.facts:
+        snapshot = added(snapshot, measuring.facts(), policies.config.metrics.compatibility)
+    return snapshot
 
 
 def hand_over(

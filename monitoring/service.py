@@ -24,8 +24,8 @@ from monitoring.errors import DeliveryError, ServerProblem
 from monitoring.incidents import advance, still_known
 from monitoring.ledger import fold
 from monitoring.logs import get_logger
-from monitoring.measuring import Measuring, hand_over
-from monitoring.metrics.measure import Measurable, measure
+from monitoring.measuring import Measuring, hand_over, take
+from monitoring.metrics.measure import Measurable
 from monitoring.metrics.outlets import outlet_findings
 from monitoring.model import Coverage, Finding, Incident, Ledger, Observation, Query, Transition, Value
 from monitoring.policy import Policies
@@ -268,7 +268,8 @@ def _measured(
         coverage=coverage,
         effort=measuring.effort(),
     )
-    failing = hand_over(measure(known, policies), measuring, saved.outbox.outlets, observation.at)
+    snapshot = take(known, measuring, policies)
+    failing = hand_over(snapshot, measuring, saved.outbox.outlets, observation.at)
     state.save(saved, saved.model_copy(update={"outbox": saved.outbox.model_copy(update={"outlets": failing})}))
 
 

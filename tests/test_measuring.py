@@ -48,7 +48,7 @@ class Outlet:
 
 def measuring(store: Store, **outlets: Outlet) -> Measuring:
     effort = Effort(requests=1, took=timedelta(seconds=1))
-    return Measuring(lambda: effort, store, {f"metrics.{name}": outlet for name, outlet in outlets.items()})
+    return Measuring(lambda: effort, None, store, {f"metrics.{name}": outlet for name, outlet in outlets.items()})
 
 
 def test_every_way_out_gets_the_numbers_and_those_of_the_check_before() -> None:

@@ -106,7 +106,7 @@ def _line(fields: dict[str, Any]) -> str:
     for known in ("logger", "target", "run"):
         fields.pop(known, None)
     exception = fields.pop("exception", None)
-    says = fields.pop("says", None)
+    says = fields.pop("says", None) or fields.pop("problem", None)
     words = [f"{name}:", terminal(str(says), _MOST)] if says else [name]
     words += [f"{key}={_word(value)}" for key, value in fields.items()]
     lines = [terminal(line, _MOST) for line in str(exception).splitlines()] if exception else []

@@ -7,7 +7,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from monitoring import __version__
-from monitoring.cli import automation, backtest, check, config, digest, doctor, explain, incidents, silence
+from monitoring.cli import automation, backtest, check, config, digest, doctor, explain, incidents, metrics, silence
 from monitoring.cli.terminal import UNABLE
 
 app = App(
@@ -23,6 +23,7 @@ app.command(explain.explain)
 app.command(config.app)
 app.command(incidents.app)
 app.command(silence.app)
+app.command(metrics.app)
 app.command(automation.app)
 
 

@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from monitoring.alerting.values import Outbox
+from monitoring.alerting.values import Outbox, Tally
 from monitoring.baselines import typical
 from monitoring.causes import Causes, full_name
 from monitoring.checks.findings import policy_of
 from monitoring.checks.late import due_time
 from monitoring.checks.slow import bound
+from monitoring.config import DEFAULT_ROUTE, Config
 from monitoring.metrics import catalog
 from monitoring.metrics.counting import distribution
 from monitoring.metrics.values import Distribution, Metric, Sample, Snapshot
-from monitoring.model import Coverage, FlowRun, Incidents, Ledger, Observation, Record, Value
+from monitoring.model import TERMINAL, Coverage, FlowRun, Incidents, Ledger, Observation, Record, Value
 from monitoring.policy import Policies
 
 _Row = tuple[Metric, tuple[str, ...], float | Distribution]
@@ -49,7 +50,7 @@ def measure(known: Measurable, policies: Policies) -> Snapshot:
         policies: The effective policy of each deployment, and how many series there may be.
     """
     seen = known.observation
-    rows = [*_of_the_watchdog(known), (catalog.SERVER_UP, (), float(seen.server.problem is None))]
+    rows = [*_of_the_watchdog(known, policies.config), (catalog.SERVER_UP, (), float(seen.server.problem is None))]
     if seen.server.problem is None:
         rows += _of_the_server(seen)
         rows += _of_deployments(seen, known.ledger, policies)
@@ -83,7 +84,7 @@ def capped(samples: Mapping[str, Iterable[Sample]], most: int, dropped: Metric) 
     return {**kept, dropped.name: tuple(left_out)} if left_out else kept
 
 
-def _of_the_watchdog(known: Measurable) -> Iterator[_Row]:
+def _of_the_watchdog(known: Measurable, config: Config) -> Iterator[_Row]:
     yield catalog.LAST_CHECK, (), known.observation.at.timestamp()
     if known.ledger.complete_at:
         yield catalog.LAST_COMPLETE_CHECK, (), known.ledger.complete_at.timestamp()
@@ -92,7 +93,8 @@ def _of_the_watchdog(known: Measurable) -> Iterator[_Row]:
     outcomes = Counter(query.outcome for query in known.coverage.queries)
     for outcome in ("complete", "partial", "failed"):
         yield catalog.CHECK_QUERIES, (outcome,), float(outcomes[outcome])
-    for route, tally in known.outbox.tallies.items():
+    for route in dict.fromkeys([DEFAULT_ROUTE, *(route.name for route in config.routes), *known.outbox.tallies]):
+        tally = known.outbox.tallies.get(route, Tally())
         yield catalog.ALERTS_SENT, (route,), float(tally.sent)
         yield catalog.ALERT_FAILURES, (route,), float(tally.failed)
     firing = Counter(
@@ -118,10 +120,10 @@ def _of_deployments(seen: Observation, ledger: Ledger, policies: Policies) -> It
         record, labels = ledger.records.get(key, Record()), (deployment.name,)
         if record.last_success:
             yield catalog.LAST_SUCCESS, labels, record.last_success.ended.timestamp()
-        for state, number in record.counts.ends.items():
-            yield catalog.RUNS, (deployment.name, state.lower()), float(number)
-        if record.counts.run_times:
-            yield catalog.RUN_TIME, labels, distribution(record.counts)
+        # From 0 on, as no increase is seen of a series that begins with 1.
+        for state in sorted(TERMINAL):
+            yield catalog.RUNS, (deployment.name, state.lower()), float(record.counts.ends.get(state, 0))
+        yield catalog.RUN_TIME, labels, distribution(record.counts)
         usual = typical(record.run_times)
         if usual is not None:
             yield catalog.USUAL_RUN_TIME, labels, usual.total_seconds()

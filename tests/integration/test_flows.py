@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -138,7 +139,7 @@ def test_a_green_day_is_posted_with_the_token_of_a_secret_block(house: House, sl
 def test_without_a_token_the_digest_is_an_artifact_and_says_so_once(house: House, httpserver: HTTPServer) -> None:
     run = house.start(DIGEST, env=slack_at(httpserver.url_for("/api/"), token=None))
     assert house.wait(run) == ("COMPLETED", "Nothing is wrong.")
-    [line] = [line for line in house.log(run) if "token" in line]
+    [line] = [line for line in house.log(run) if line.startswith("digest not posted: no Slack token")]
     assert "WATCHDOG_SLACK_TOKEN" in line
     assert "watchdog-slack-token" in line
     assert "Nothing is wrong." in house.artifact("watchdog-digest")["data"]
@@ -154,7 +155,8 @@ def test_a_refused_token_fails_the_run_in_one_line_and_shows_nowhere(house: Hous
     assert "invalid_auth" in message
     assert "WATCHDOG_SLACK_TOKEN" in message
     log = house.log(run)
-    assert [line for line in log if "invalid_auth" in line and not line.startswith("Finished in state")] == [message]
+    said = [line for line in log if "invalid_auth" in line and not line.startswith("Finished in state")]
+    assert said == [f"digest failed: {message}"]
     assert "Traceback" not in "\n".join(log) + house.worker.log.read_text()[said_before:]
     assert "Nothing is wrong." in house.artifact("watchdog-digest")["data"]
     assert len(httpserver.log) == 1, "a refused token is refused again"
@@ -172,7 +174,7 @@ def test_a_busy_slack_is_tried_again_and_told_once(house: House, httpserver: HTT
     run = house.start(DIGEST, env=slack_at(httpserver.url_for("/api/")))
     assert house.wait(run) == ("COMPLETED", "Nothing is wrong.")
     assert [response.status_code for _, response in httpserver.log] == [503, 200]
-    assert [line for line in house.log(run) if "tried again in 5 s" in line]
+    assert [line for line in house.log(run) if line.startswith("digest post failed: ") and "retry_seconds=5" in line]
     assert house.versions("watchdog-digest") == 1
 
 
@@ -244,9 +246,21 @@ def test_a_dead_mans_switch_that_is_dead_itself_leaves_the_check_completed(house
     run = house.start(CHECK, env={"WATCHDOG_PING_URL": f"http://{address}/secret-id"})
     assert house.wait(run) == ("COMPLETED", "Nothing is wrong.")
     log = "\n".join(house.log(run))
-    assert "The dead-man's switch was not told" in log
+    assert "ping failed: " in log
     assert "secret-id" not in log
     assert address not in log
+
+
+def test_a_healthy_check_is_one_line_in_its_log(house: House) -> None:
+    house.run(CHECK)
+    run = house.start(CHECK)
+    assert house.wait(run) == ("COMPLETED", "Nothing is wrong.")
+    body = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
+    house.log(run)
+    lines = [row for row in house.server.request("POST", "/logs/filter", body) if row["name"].startswith("monitoring")]
+    [line] = lines
+    assert line["level"] == logging.INFO
+    assert line["message"].startswith("check completed: Nothing is wrong. status=ok complete=True ")
 
 
 def test_the_worker_would_have_found_somebody_elses_packages(house: House, foreign: Path) -> None:
