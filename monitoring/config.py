@@ -537,7 +537,7 @@ class Metrics(Section):
     """What each check measures, and where the numbers go."""
 
     enabled: bool = Field(
-        False, description="Whether checks measure, and keep the numbers on the server for `watchdog metrics`."
+        False, description="Whether checks measure, and keep the numbers on the server for `watchdog metrics serve`."
     )
     most_series: Count = Field(
         5_000, ge=1, description="Samples of one metric at most; how many are left out is a metric itself."

@@ -12,19 +12,24 @@ from cyclopts import App, Parameter
 from pydantic import TypeAdapter, ValidationError
 
 from monitoring.adapters.config_source import load_policies
+from monitoring.adapters.logs import configure
 from monitoring.adapters.prefect_server.api import open_api
 from monitoring.adapters.prefect_server.documents import Documents
 from monitoring.adapters.prefect_server.measured import Measured
 from monitoring.adapters.prefect_server.pushed import pushed_reader
 from monitoring.adapters.scrape import ScrapeServer
 from monitoring.cli.looking import ConfigPath, Target
-from monitoring.cli.terminal import complain, told
+from monitoring.cli.terminal import told
 from monitoring.config import Config, HostPort, Server
 from monitoring.errors import ConfigError, CredentialsRefused, ServerProblem, WatchdogError
+from monitoring.logs import get_logger
 from monitoring.metrics import catalog, compatible
 from monitoring.metrics.values import Sample, Snapshot
+from monitoring.redact import Redactor
 from monitoring.render import terminal
 from monitoring.render.openmetrics import openmetrics
+
+_log = get_logger(__name__)
 
 app = App(name="metrics", help="Show the numbers of the last check, or have them scraped.")
 
@@ -53,6 +58,7 @@ def serve(
     """
     address = None if listen is None else _address(listen)
     settings = _settings(config, target)
+    configure(settings.logs, Redactor(settings.redact.patterns).redact, in_run=False)
     # As if somebody had pressed Ctrl+C: even in the midst of a request.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     serving = _Serving(settings, address or settings.metrics.listen, target)
@@ -112,12 +118,12 @@ class _Serving:
         #: The last that is known; without samples while nothing is.
         self._snapshot = Snapshot(target=settings.target.name, at=datetime.now(timezone.utc))
         self._shown: tuple[Snapshot, str] | None = None
-        self._complaint = ""
+        self._problem = ""
 
     def serve(self) -> NoReturn:
         """Serve, and look again and again; ends by an exception only."""
         self._show(up=False, missing=_NO_ANSWER)
-        complain(f"Serving {self._pages.start()}")
+        _log.info("metrics served", says=self._pages.start())
         while True:
             self._look()
             time.sleep(self._settings.metrics.refresh.total_seconds())
@@ -132,17 +138,19 @@ class _Serving:
         try:
             self._snapshot = _load(server, self._target) or self._snapshot
         except (ServerProblem, CredentialsRefused) as problem:
-            self._complain(str(problem))
+            self._noted(str(problem))
             self._show(up=False, missing=_NO_ANSWER)
         else:
-            self._complain("" if self._snapshot.samples else _NOTHING)
+            self._noted("" if self._snapshot.samples else _NOTHING)
             self._show(up=True, missing=_NOTHING)
 
-    def _complain(self, complaint: str) -> None:
-        """Say what is wrong, and that it is not any more, once each."""
-        if complaint != self._complaint:
-            complain(complaint or "The numbers of the last check are there")
-            self._complaint = complaint
+    def _noted(self, problem: str) -> None:
+        """Log what is wrong, and that it is not any more, once each."""
+        if problem and problem != self._problem:
+            _log.warning("metrics not current", problem=problem)
+        elif problem != self._problem:
+            _log.info("metrics current", says="the numbers of the last check are there")
+        self._problem = problem
 
     def _show(self, *, up: bool, missing: str) -> None:
         """Show what is known, with what we see ourselves of the server; rendered only where it differs."""

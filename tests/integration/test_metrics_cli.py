@@ -112,10 +112,12 @@ def test_the_last_numbers_are_served_while_the_server_comes_and_goes(
     server.wait_ready()
     served.until(UP)
     assert served.told(signal.SIGTERM) == 0
-    serving, nothing, there, down, back = served.log.read_text().splitlines()
-    assert serving == f"Serving {served.url}/metrics"
-    assert nothing.startswith("nothing was measured yet: ")
-    assert there == back == "The numbers of the last check are there"
+    lines = [line.partition(" UTC ")[2] for line in served.log.read_text().splitlines()]
+    serving, nothing, there, down, back = lines
+    assert serving == f"INFO    metrics served: {served.url}/metrics"
+    assert nothing.startswith("WARNING metrics not current: nothing was measured yet: ")
+    assert there == back == "INFO    metrics current: the numbers of the last check are there"
+    assert down.startswith("WARNING metrics not current: ")
     assert server.api_url in down
 
 
