@@ -14,6 +14,8 @@ from prefect.runtime import flow_run
 
 # What lasts this long ends by being stopped.
 A_DAY = 24 * 60 * 60
+# The watchdog must never repeat what this gives away.
+RATES_URL = "https://reader:open-sesame@rates.example/v1"
 
 
 @flow
@@ -24,9 +26,9 @@ def healthy() -> str:
 
 @flow
 def fails() -> None:
-    """Fail with a traceback."""
+    """Fail with a traceback, and with a password where it should not be."""
     rates = {"EUR": 1.0, "USD": 1.1}
-    raise LookupError(f"no exchange rate for GBP, only for {', '.join(rates)}")
+    raise LookupError(f"no exchange rate for GBP at {RATES_URL}, only for {', '.join(rates)}")
 
 
 @flow(retries=1, retry_delay_seconds=1)
