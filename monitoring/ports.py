@@ -172,12 +172,8 @@ class MetricsStore(Protocol):
 class MetricsOutlet(Protocol):
     """A way out for the numbers that a check has measured."""
 
-    def publish(self, snapshot: Snapshot, before: Snapshot | None) -> None:
-        """Hand them over.
-
-        Args:
-            snapshot: What this check has measured.
-            before: What the check before it has, for receivers that want to know how far counters have risen.
+    def publish(self, snapshot: Snapshot) -> None:
+        """Hand over what this check has measured.
 
         Raises:
             DeliveryError: The receiver did not take them; its message says what to do.

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
@@ -24,11 +25,15 @@ from monitoring.metrics.catalog import METRICS
 from monitoring.metrics.values import Metric, Snapshot
 from monitoring.render.openmetrics import OPENMETRICS_TYPE, TEXT_TYPE, openmetrics, text
 
-#: Seconds after which we hang up, however far a request and its answer are: Prometheus' own patience by default.
+#: Seconds until a request has arrived; then we hang up. More than a slow network takes, and little for those who only
+#: hold places.
+REQUEST_PATIENCE = 2.0
+#: Seconds from then until its answer was taken: Prometheus' own patience by default.
 PATIENCE = 10.0
 #: Connections at a time. More than any number of scrapers, and few enough for threads and open files.
 MOST_CONNECTIONS = 100
 
+_EMPTY = Snapshot(target="", at=datetime.fromtimestamp(0, timezone.utc))
 _PLAIN = "text/plain; charset=utf-8"
 _NOT_ACCEPTED = re.compile(r"q=0(\.0*)?")
 
@@ -55,7 +60,7 @@ class ScrapeServer:
         """
         self._listen = listen
         self._definitions = tuple(definitions)
-        self._page = _rendered((), self._definitions, "nothing was shown yet")
+        self._page = _rendered(_EMPTY, self._definitions, "nothing was shown yet")
         self._server: _Server | None = None
 
     def show(self, snapshot: Snapshot, missing: str = "") -> None:
@@ -65,7 +70,7 @@ class ScrapeServer:
             snapshot: The numbers.
             missing: What they lack, so that we are not ready; empty when we are.
         """
-        self._page = _rendered((snapshot,), self._definitions, missing)
+        self._page = _rendered(snapshot, self._definitions, missing)
         if self._server:
             # At once: a request that is being answered goes on with the page that it has.
             self._server.page = self._page
@@ -102,10 +107,10 @@ class ScrapeServer:
             self._server = None
 
 
-def _rendered(snapshots: Iterable[Snapshot], definitions: Iterable[Metric], missing: str) -> _Page:
+def _rendered(snapshot: Snapshot, definitions: Iterable[Metric], missing: str) -> _Page:
     forms = {
-        True: openmetrics(*snapshots, definitions=definitions),
-        False: text(*snapshots, definitions=definitions),
+        True: openmetrics(snapshot, definitions),
+        False: text(snapshot, definitions),
     }
     plain = {(form, False): body for form, body in forms.items()}
     packed = {(form, True): gzip.compress(body, compresslevel=6) for form, body in forms.items()}
@@ -130,20 +135,25 @@ class _Server(ThreadingTCPServer):
 
     def __init__(self, family: int, address: Any) -> None:
         self.address_family = family
+        #: Until when each may last.
         self._connections: dict[socket.socket, float] = {}
         super().__init__(address, _Handler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         if len(self._connections) >= MOST_CONNECTIONS:
             return False
-        self._connections[request] = time.monotonic()
+        self._connections[request] = time.monotonic() + REQUEST_PATIENCE
         return True
+
+    def heard(self, request: socket.socket) -> None:
+        """Give a request that has arrived the time for its answer."""
+        self._connections[request] = time.monotonic() + PATIENCE
 
     def service_actions(self) -> None:
         """Hang up on those who take too long; called every half second, and after each new connection."""
-        overdue = time.monotonic() - PATIENCE
-        for request, began in list(self._connections.items()):
-            if began < overdue:
+        now = time.monotonic()
+        for request, until in list(self._connections.items()):
+            if until < now:
                 _hang_up(request)
 
     def shutdown_request(self, request: Any) -> None:
@@ -171,6 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
+        self.server.heard(self.connection)
         page = self.server.page
         path = self.path.partition("?")[0]
         if path == "/metrics":

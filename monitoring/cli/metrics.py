@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Annotated, NoReturn
 
 from cyclopts import App, Parameter
@@ -21,7 +21,7 @@ from monitoring.adapters.scrape import ScrapeServer
 from monitoring.cli.looking import ConfigPath, Target
 from monitoring.cli.terminal import told
 from monitoring.config import Config, HostPort, Server
-from monitoring.errors import ConfigError, CredentialsRefused, ServerProblem, WatchdogError
+from monitoring.errors import ConfigError, CredentialsRefused, ServerProblem, StateError, WatchdogError
 from monitoring.logs import get_logger
 from monitoring.metrics import catalog, compatible
 from monitoring.metrics.values import Sample, Snapshot
@@ -39,7 +39,13 @@ _NOTHING = (
     "nothing was measured yet: the next check measures, if watchdog-check is deployed on this server, runs, and has "
     "metrics.enabled"
 )
+_GONE = (
+    "the numbers of the last check are gone from the server, and the last known ones are served: the next check writes "
+    "them anew, if watchdog-check is deployed on this server, runs, and has metrics.enabled"
+)
 _NO_ANSWER = "the Prefect server has not answered yet"
+#: Checks are to run every few minutes. Where none has measured for this long, several were missed: no slow or late one.
+_MOST_AGE = timedelta(minutes=30)
 
 
 @app.command
@@ -77,7 +83,7 @@ def print_(*, config: ConfigPath = None, target: Target = None) -> int:
     snapshot = _load(_settings(config, target).server, target)
     if snapshot is None:
         raise WatchdogError(_NOTHING)
-    terminal.console(sys.stdout).out(openmetrics(snapshot, definitions=_DEFINITIONS).decode(), end="")
+    terminal.console(sys.stdout).out(openmetrics(snapshot, _DEFINITIONS).decode(), end="")
     return 0
 
 
@@ -122,7 +128,7 @@ class _Serving:
 
     def serve(self) -> NoReturn:
         """Serve, and look again and again; ends by an exception only."""
-        self._show(up=False, missing=_NO_ANSWER)
+        self._show(None, _NO_ANSWER)
         _log.info("metrics served", says=self._pages.start())
         while True:
             self._look()
@@ -135,14 +141,24 @@ class _Serving:
     def _look(self) -> None:
         # Once: to look again soon is to try again.
         server = self._settings.server.model_copy(update={"attempts": 1})
+        up: bool | None = True
+        problem = ""
         try:
-            self._snapshot = _load(server, self._target) or self._snapshot
-        except (ServerProblem, CredentialsRefused) as problem:
-            self._noted(str(problem))
-            self._show(up=False, missing=_NO_ANSWER)
-        else:
-            self._noted("" if self._snapshot.samples else _NOTHING)
-            self._show(up=True, missing=_NOTHING)
+            found = _load(server, self._target)
+            if found is None:
+                problem = _GONE if self._snapshot.samples else _NOTHING
+            else:
+                self._snapshot = found
+        except StateError as error:
+            problem = str(error)
+        except CredentialsRefused as refused:
+            # The server may be well for everybody else: the last check knows better.
+            problem, up = str(refused), None
+        except ServerProblem as error:
+            problem, up = str(error), False
+        missing = _aged(self._snapshot) if self._snapshot.samples else problem
+        self._noted(problem or missing)
+        self._show(up, missing)
 
     def _noted(self, problem: str) -> None:
         """Log what is wrong, and that it is not any more, once each."""
@@ -152,11 +168,20 @@ class _Serving:
             _log.info("metrics current", says="the numbers of the last check are there")
         self._problem = problem
 
-    def _show(self, *, up: bool, missing: str) -> None:
-        """Show what is known, with what we see ourselves of the server; rendered only where it differs."""
-        seen = {catalog.SERVER_UP.name: (Sample(value=float(up)),)}
-        snapshot = self._snapshot.model_copy(update={"samples": {**self._snapshot.samples, **seen}})
-        shown = snapshot, "" if self._snapshot.samples else missing
+    def _show(self, up: bool | None, missing: str) -> None:
+        """Show what is known, with what we see ourselves of the server, if anything; rendered only where it differs."""
+        seen = {} if up is None else {catalog.SERVER_UP.name: (Sample(value=float(up)),)}
+        shown = self._snapshot.model_copy(update={"samples": {**self._snapshot.samples, **seen}}), missing
         if shown != self._shown:
             self._pages.show(*shown)
             self._shown = shown
+
+
+def _aged(snapshot: Snapshot) -> str:
+    """What is wrong with numbers that no check has renewed for long; empty when they are new enough."""
+    if datetime.now(timezone.utc) - snapshot.at <= _MOST_AGE:
+        return ""
+    return (
+        f"no check has measured since {snapshot.at:%Y-%m-%d %H:%M} UTC: see whether the deployment watchdog-check runs "
+        "on schedule, and has metrics.enabled"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 from monitoring.metrics.catalog import PREFIX, TARGET
 from monitoring.metrics.values import Metric, Sample, Snapshot
@@ -26,7 +27,7 @@ def label_values(metric: Metric, snapshot: Snapshot, sample: Sample) -> tuple[st
     return (snapshot.target, *sample.labels) if metric.name.startswith(PREFIX) else sample.labels
 
 
-def harmless(text: str, limit: int = LONGEST) -> str:
+def harmless(text: str, limit: int = LONGEST, unsafe: re.Pattern[str] | None = None) -> str:
     """Make a label's value of visible characters; text that is so already stays as it is.
 
     What had to be changed ends with a digest of the whole, so that two names do not become one.
@@ -34,9 +35,10 @@ def harmless(text: str, limit: int = LONGEST) -> str:
     Args:
         text: Anything.
         limit: The most characters of the answer.
+        unsafe: What the receiver would misread, each to be an underscore.
     """
-    shown = clean(text, limit)
-    if shown == text:
+    safe = unsafe.sub("_", text) if unsafe else text
+    if clean(safe, limit) == text:
         return text
     digest = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:_DIGITS]
-    return f"{clean(text, limit - _DIGITS - 2)} ~{digest}".lstrip()
+    return f"{clean(safe, limit - _DIGITS - 2)} ~{digest}".lstrip()

@@ -27,39 +27,38 @@ _SECONDS = "seconds"
 class Families(Collector):
     """What prometheus-client renders and pushes: the families of the metrics that were measured."""
 
-    def __init__(self, *snapshots: Snapshot, definitions: Iterable[Metric] = METRICS) -> None:
+    def __init__(self, snapshot: Snapshot, definitions: Iterable[Metric] = METRICS) -> None:
         """Nothing is rendered yet.
 
         Args:
-            snapshots: The numbers, of different targets.
+            snapshot: The numbers.
             definitions: The metrics that are rendered, in this order.
         """
-        self._snapshots = snapshots
+        self._snapshot = snapshot
         self._definitions = definitions
 
     def collect(self) -> Iterator[Family]:
         """Make a family of each metric that has samples."""
         for metric in self._definitions:
             found: dict[tuple[str, ...], float | Distribution] = {}
-            for snapshot in self._snapshots:
-                for sample in snapshot.samples.get(metric.name, ()):
-                    if _fits(metric, sample):
-                        labels = tuple(map(harmless, label_values(metric, snapshot, sample)))
-                        # Receivers refuse everything for the sake of two samples with the same labels.
-                        found.setdefault(labels, sample.value)
+            for sample in self._snapshot.samples.get(metric.name, ()):
+                if _fits(metric, sample):
+                    labels = tuple(map(harmless, label_values(metric, self._snapshot, sample)))
+                    # Receivers refuse everything for the sake of two samples with the same labels.
+                    found.setdefault(labels, sample.value)
             if found:
                 yield _family(metric, found)
 
 
-def openmetrics(*snapshots: Snapshot, definitions: Iterable[Metric] = METRICS) -> bytes:
+def openmetrics(snapshot: Snapshot, definitions: Iterable[Metric] = METRICS) -> bytes:
     """Render as OpenMetrics; arguments are those of ``Families``."""
     encode, _ = exposition.choose_encoder(OPENMETRICS_TYPE)
-    return encode(Families(*snapshots, definitions=definitions))
+    return encode(Families(snapshot, definitions))
 
 
-def text(*snapshots: Snapshot, definitions: Iterable[Metric] = METRICS) -> bytes:
+def text(snapshot: Snapshot, definitions: Iterable[Metric] = METRICS) -> bytes:
     """Render in Prometheus' classic text format, 0.0.4; arguments are those of ``Families``."""
-    return exposition.generate_latest(Families(*snapshots, definitions=definitions))
+    return exposition.generate_latest(Families(snapshot, definitions))
 
 
 def _fits(metric: Metric, sample: Sample) -> bool:

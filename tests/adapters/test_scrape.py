@@ -159,9 +159,22 @@ def test_those_who_say_nothing_are_in_nobodys_way(pages: ScrapeServer) -> None:
         assert get(address).status_code == 200
 
 
+def eventually_answered(address: str) -> None:
+    """Ask until a place is free."""
+    for _ in range(300):
+        try:
+            assert get(address).status_code == 200
+            return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    pytest.fail("those who went away still count")
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrape, "PATIENCE", 0.5)
+    """Little patience until the request is there, and no end of it for the answer."""
+    monkeypatch.setattr(scrape, "REQUEST_PATIENCE", 0.5)
+    monkeypatch.setattr(scrape, "PATIENCE", 3_600)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -189,15 +202,23 @@ def say_a_little_for_ever(client: socket.socket) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.usefixtures("impatient")
-def test_those_who_do_not_read_are_hung_up_on(pages: ScrapeServer, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("patience", "whole"), [(0.5, False), (3_600, True)])
+def test_those_who_are_slow_to_read_have_patience_of_its_own(
+    pages: ScrapeServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    patience: float,
+    whole: bool,
+) -> None:
+    monkeypatch.setattr(scrape, "REQUEST_PATIENCE", 0.5)
+    monkeypatch.setattr(scrape, "PATIENCE", patience)
     # More than the buffers on the way hold.
     numbers = large(2_000)
     pages.show(numbers)
     with connected(pages.start(), buffer=4_096) as client:
         client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
         time.sleep(2)
-        assert len(until_hung_up(client)) < len(text(numbers))
+        assert (text(numbers) in until_hung_up(client)) == whole
     assert capfd.readouterr().err == ""
 
 
@@ -210,14 +231,17 @@ def test_no_more_are_served_at_a_time_than_there_can_be(pages: ScrapeServer, mon
             held.enter_context(connected(address))
         with connected(address) as one_too_many:
             assert until_hung_up(one_too_many) == b""
-    for _ in range(100):
-        try:
-            assert get(address).status_code == 200
-            break
-        except httpx.TransportError:
-            time.sleep(0.1)
-    else:
-        pytest.fail("those who went away still count")
+    eventually_answered(address)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_those_who_say_nothing_do_not_keep_their_places(pages: ScrapeServer) -> None:
+    pages.show(ordinary())
+    address = pages.start()
+    with ExitStack() as held:
+        for _ in range(scrape.MOST_CONNECTIONS):
+            held.enter_context(connected(address))
+        eventually_answered(address)
 
 
 def test_it_serves_on_ipv6_and_under_a_name() -> None:

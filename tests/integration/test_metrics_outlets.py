@@ -97,15 +97,15 @@ def test_prometheus_scrapes_what_was_measured(tmp_path: Path) -> None:
 def test_the_pushgateway_shows_what_the_last_check_pushed(tmp_path: Path) -> None:
     with pushgateway(tmp_path) as gateway:
         way_out = Pushgateway(gateway.url, TIMEOUT)
-        way_out.publish(WORST, None)
+        way_out.publish(WORST)
         shown = json.loads(gateway.get("/api/v1/metrics"))["data"]
         [group] = shown
         assert group["labels"] == {"job": "prefect_watchdog", "target": "prod"}
         late = group["prefect_watchdog_deployment_lateness_seconds"]["metrics"]
         assert {one["labels"]["deployment"]: float(one["value"]) for one in late} == NAMES
         assert {one["labels"]["target"] for one in late} == {"prod"}
-        way_out.publish(ordinary().model_copy(update={"target": "staging"}), None)
-        way_out.publish(ordinary(), WORST)
+        way_out.publish(ordinary().model_copy(update={"target": "staging"}))
+        way_out.publish(ordinary())
         assert 'deployment="etl/nightly"' in gateway.get("/metrics")
         assert 'deployment="{}"' not in gateway.get("/metrics"), "what is not measured any more is gone"
         assert len(json.loads(gateway.get("/api/v1/metrics"))["data"]) == 2, "another target's numbers stay"
@@ -116,7 +116,7 @@ def test_the_pushgateway_says_why_it_refuses(tmp_path: Path) -> None:
         other = "# TYPE prefect_watchdog_server_up counter\nprefect_watchdog_server_up 1\n"
         httpx.put(f"{gateway.url}/metrics/job/other", content=other, trust_env=False).raise_for_status()
         with pytest.raises(DeliveryError, match="is not a COUNTER") as caught:
-            Pushgateway(gateway.url, TIMEOUT).publish(ordinary(), None)
+            Pushgateway(gateway.url, TIMEOUT).publish(ordinary())
     assert caught.value.permanent
 
 
@@ -124,10 +124,10 @@ def test_the_node_exporter_collects_the_file(tmp_path: Path) -> None:
     folder = tmp_path / "collected"
     folder.mkdir()
     way_out = Textfile(str(folder / "prefect.prom"))
-    way_out.publish(WORST, None)
+    way_out.publish(WORST)
     with node_exporter(tmp_path, folder) as exporter:
         page = exporter.get("/metrics")
         assert "node_textfile_scrape_error 0" in page
         assert read(page, "prefect_watchdog_deployment_lateness_seconds") == NAMES
-        way_out.publish(ordinary(), None)
+        way_out.publish(ordinary())
         assert 'deployment="etl/nightly"' in exporter.get("/metrics")

@@ -28,6 +28,10 @@ HOSTILE = (
 ANOTHERS = Metric(name="prefect_flow_runs_total", kind="gauge", help="Another exporter's.", labels=("flow_name",))
 
 
+#: Of each deployment of a ``large`` snapshot, in DogStatsD.
+SERIES = 10
+
+
 def snapshot(**samples: tuple[Sample, ...]) -> Snapshot:
     """A snapshot with these samples, by the metric's name without its prefix."""
     return Snapshot(target="prod", at=NOW, samples={f"{catalog.PREFIX}{name}": of for name, of in samples.items()})

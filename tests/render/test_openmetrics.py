@@ -88,13 +88,6 @@ def test_seconds_are_a_unit_to_openmetrics() -> None:
 
 
 @FORMATS
-def test_two_targets_stand_side_by_side(rendered: Rendered, read: Read) -> None:
-    other = ordinary().model_copy(update={"target": "staging"})
-    found = values(read(rendered(ordinary(), other)))
-    assert found[key("server_up", {"target": "prod"})] == found[key("server_up", {"target": "staging"})] == 1
-
-
-@FORMATS
 def test_a_metric_of_another_exporter_keeps_its_name_and_its_labels(rendered: Rendered, read: Read) -> None:
     given = Snapshot(target="prod", at=NOW, samples={ANOTHERS.name: gauges("etl")})
     [family] = read(rendered(given, definitions=(*catalog.METRICS, ANOTHERS)))

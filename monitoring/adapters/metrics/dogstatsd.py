@@ -6,8 +6,8 @@ UDP loses what the receiver does not read in time, and nobody notices; on a Unix
 
 from __future__ import annotations
 
+import os
 import socket
-import time
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -29,29 +29,29 @@ class DogStatsD:
 
         Args:
             address: ``host:port``, or ``unix://`` and a path.
-            timeout: The longest wait until all is sent.
+            timeout: The longest wait until a datagram is taken.
             definitions: The metrics that are sent.
         """
         self._address = address
         self._timeout = timeout
         self._definitions = definitions
 
-    def publish(self, snapshot: Snapshot, before: Snapshot | None) -> None:
-        """Send what is measured now, and how far counters have risen.
+    def publish(self, snapshot: Snapshot) -> None:
+        """Send what is measured.
 
         Raises:
             DeliveryError: Nobody listens there, or too slowly.
         """
         size = UNIX_SIZE if self._address.startswith(_UNIX) else UDP_SIZE
+        messages = datagrams(snapshot, self._definitions, size)
         try:
-            self._send(datagrams(snapshot, before, self._definitions, size))
+            self._send(messages)
         except TimeoutError:
             raise self._failed(
-                f"does not take everything within {format_duration(self._timeout)}: look at the agent, or raise "
-                "metrics.timeout"
+                f"takes nothing within {format_duration(self._timeout)}: look at the agent, or raise metrics.timeout"
             ) from None
-        except (OSError, UnicodeError) as error:
-            # A host's name that cannot be one is a UnicodeError.
+        except (OSError, ValueError, OverflowError) as error:
+            # What cannot be an address is one of the latter.
             reason = (error.strerror if isinstance(error, OSError) else "") or type(error).__name__
             raise self._failed(
                 f"cannot be sent to ({reason}): check the address, whether the agent runs and listens for DogStatsD "
@@ -59,12 +59,14 @@ class DogStatsD:
             ) from None
 
     def _send(self, messages: Iterable[bytes]) -> None:
-        until = time.monotonic() + self._timeout.total_seconds()
         with self._connected() as connection:
+            connection.settimeout(self._timeout.total_seconds())
             for message in messages:
-                # Never 0, which would mean not to wait at all.
-                connection.settimeout(max(until - time.monotonic(), 0.001))
                 connection.send(message)
+            # Over UDP, that nobody takes a datagram is told with the next one at the earliest; for the last, ask.
+            refused = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if refused:
+                raise OSError(refused, os.strerror(refused))
 
     def _connected(self) -> socket.socket:
         family, address = self._resolved()

@@ -40,7 +40,7 @@ class Pushgateway:
         self._timeout = timeout
         self._definitions = definitions
 
-    def publish(self, snapshot: Snapshot, before: Snapshot | None) -> None:
+    def publish(self, snapshot: Snapshot) -> None:
         """Push, once: the next check pushes again.
 
         Raises:
@@ -50,15 +50,15 @@ class Pushgateway:
             push_to_gateway(
                 self._address,
                 JOB,
-                Families(snapshot, definitions=self._definitions),
+                Families(snapshot, self._definitions),
                 grouping_key={TARGET: snapshot.target},
                 timeout=self._timeout.total_seconds(),
             )
         except HTTPError as error:
             with error:
                 raise self._refused(error) from None
-        except (OSError, HTTPException, ValueError) as error:
-            # An address that cannot be read is a ValueError, and what goes wrong before the answer comes wrapped.
+        except (OSError, HTTPException, ValueError, OverflowError) as error:
+            # What cannot be an address is one of the latter two, and what goes wrong before the answer comes wrapped.
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
                 raise self._failed(

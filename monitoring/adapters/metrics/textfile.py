@@ -7,7 +7,6 @@ at all (https://github.com/prometheus/node_exporter#textfile-collector).
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -34,34 +33,39 @@ class Textfile:
         self._path = Path(path)
         self._definitions = definitions
 
-    def publish(self, snapshot: Snapshot, before: Snapshot | None) -> None:
+    def publish(self, snapshot: Snapshot) -> None:
         """Put the numbers in the place of those of the check before.
 
         Raises:
             DeliveryError: They cannot be written; what was there is there still.
         """
         try:
-            self._replace(text(snapshot, definitions=self._definitions))
-        except OSError as error:
+            self._replace(text(snapshot, self._definitions))
+        except (OSError, ValueError) as error:
+            # A path that no file can have is a ValueError.
+            reason = error.strerror if isinstance(error, OSError) else error
             raise DeliveryError(
-                f"metrics.textfile: {self._path} cannot be written ({error.strerror}): make the folder on the worker, "
-                "let the worker's user write there, and see that the disk has room",
+                f"metrics.textfile: {self._path} cannot be written ({reason}): make the folder on the "
+                "worker, let the worker's user write there, and see that the disk has room",
                 permanent=isinstance(
-                    error, (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+                    error, (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, ValueError)
                 ),
             ) from None
 
     def _replace(self, content: bytes) -> None:
         # In the same folder, as only there a rename happens at once; its name does not end as the collector wants it.
-        descriptor, name = tempfile.mkstemp(prefix=f".{self._path.name}.", suffix=".tmp", dir=self._path.parent)
+        # Always the same name, so that a check that was killed leaves one file, and the next takes it away.
+        beside = self._path.with_name(f".{self._path.name}.tmp")
+        beside.unlink(missing_ok=True)
         try:
-            with open(descriptor, "wb") as file:
+            # A new file, never one that somebody has put there: it could be a link.
+            with open(beside, "xb") as file:
                 file.write(content)
                 os.fchmod(file.fileno(), _MODE)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(name, self._path)
+            os.replace(beside, self._path)
         except BaseException:
             with suppress(OSError):
-                os.unlink(name)
+                beside.unlink()
             raise

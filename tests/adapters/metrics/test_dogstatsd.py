@@ -15,7 +15,7 @@ from demo.stack import free_port
 from monitoring.adapters.metrics.dogstatsd import DogStatsD
 from monitoring.errors import DeliveryError
 from monitoring.metrics.values import Sample, Snapshot
-from tests.render.metric_samples import ANOTHERS, gauges, large, ordinary, snapshot
+from tests.render.metric_samples import ANOTHERS, SERIES, gauges, large, ordinary, snapshot
 from tests.support.builders import NOW
 from tests.support.dogstatsd import Line, read
 
@@ -54,7 +54,7 @@ def agent(kind: str, folder: Path) -> Iterator[tuple[str, list[bytes]]]:
 
 def refused(address: str, numbers: Snapshot = UP) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
-        DogStatsD(address, QUICK).publish(numbers, None)
+        DogStatsD(address, QUICK).publish(numbers)
     said = str(caught.value)
     assert said.startswith(f"metrics.dogstatsd: {address} ")
     assert "\n" not in said
@@ -64,41 +64,51 @@ def refused(address: str, numbers: Snapshot = UP) -> DeliveryError:
 @pytest.mark.parametrize("kind", ["udp", "name", "ipv6", "unix"])
 def test_what_is_sent_arrives(tmp_path: Path, kind: str) -> None:
     with agent(kind, tmp_path) as (address, taken):
-        DogStatsD(address, QUICK).publish(ordinary(), None)
+        DogStatsD(address, QUICK).publish(ordinary())
     assert Line("prefect_watchdog_server_up", 1, "g", {"target": "prod"}) in read(taken)
 
 
 @pytest.mark.parametrize(("kind", "most"), [("udp", 1_432), ("unix", 8_192)])
 def test_datagrams_are_as_large_as_their_way_takes_them(tmp_path: Path, kind: str, most: int) -> None:
     with agent(kind, tmp_path) as (address, taken):
-        DogStatsD(address, timedelta(seconds=30)).publish(large(30), None)
-    assert len(read(taken)) == 4 * 30 + 1
+        DogStatsD(address, timedelta(seconds=30)).publish(large(30))
+    assert len(read(taken)) == SERIES * 30 + 1
     assert most - 200 < max(map(len, taken)) <= most
 
 
-def test_counters_are_sent_as_far_as_they_have_risen(tmp_path: Path) -> None:
-    before, after = (snapshot(alerts_sent=(Sample(labels=("default",), value=value),)) for value in (7.0, 9.0))
+def test_counters_are_sent_as_what_they_have_risen_to_whatever_was_sent_before(tmp_path: Path) -> None:
     with agent("udp", tmp_path) as (address, taken):
-        DogStatsD(address, QUICK).publish(after, before)
-    assert read(taken) == [Line("prefect_watchdog_alerts_sent_total", 2, "c", {"target": "prod", "route": "default"})]
+        for value in (7.0, 9.0, 9.0):
+            DogStatsD(address, QUICK).publish(snapshot(alerts_sent=(Sample(labels=("default",), value=value),)))
+    assert [(line.value, line.kind) for line in read(taken)] == [(7, "g"), (9, "g"), (9, "g")]
 
 
 def test_other_definitions_are_sent_too(tmp_path: Path) -> None:
     given = Snapshot(target="prod", at=NOW, samples={ANOTHERS.name: gauges("etl")})
     with agent("udp", tmp_path) as (address, taken):
-        DogStatsD(address, QUICK, (ANOTHERS,)).publish(given, None)
+        DogStatsD(address, QUICK, (ANOTHERS,)).publish(given)
     assert read(taken) == [Line("prefect_flow_runs_total", 0, "g", {"flow_name": "etl"})]
 
 
-def test_nobody_at_a_port_of_this_machine_is_told() -> None:
-    # The first datagram is on its way before the machine says that nobody takes it.
-    error = refused(f"127.0.0.1:{free_port()}", large(30))
+@pytest.mark.parametrize("numbers", [UP, large(30)], ids=["one datagram", "many"])
+def test_nobody_at_a_port_of_this_machine_is_told(numbers: Snapshot) -> None:
+    error = refused(f"127.0.0.1:{free_port()}", numbers)
     assert "Connection refused" in str(error)
     assert "whether the agent runs" in str(error)
     assert not error.permanent
 
 
-@pytest.mark.parametrize("address", ["no-such-host.invalid:8125", f"{'a' * 64}.example:8125"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "no-such-host.invalid:8125",
+        f"{'a' * 64}.example:8125",
+        "no-port",
+        f"127.0.0.1:{'9' * 30}",
+        "nul\0byte:8125",
+        "unix:///nul\0byte",
+    ],
+)
 def test_an_address_that_leads_nowhere_is_told(address: str) -> None:
     assert "check the address" in str(refused(address))
 
@@ -128,5 +138,5 @@ def test_an_agent_that_hangs_is_waited_for_as_long_as_configured(tmp_path: Path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hanging:
         hanging.bind(str(tmp_path / "dsd.socket"))
         error = refused(f"unix://{tmp_path}/dsd.socket", large(1_000))
-    assert "does not take everything within 1s" in str(error)
+    assert "takes nothing within 1s" in str(error)
     assert "metrics.timeout" in str(error)

@@ -25,7 +25,7 @@ QUICK = timedelta(seconds=1)
 
 def refused(address: str) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
-        Pushgateway(address, QUICK).publish(ordinary(), None)
+        Pushgateway(address, QUICK).publish(ordinary())
     said = str(caught.value)
     assert said.startswith(f"metrics.pushgateway: {address} ")
     assert "\n" not in said
@@ -34,7 +34,7 @@ def refused(address: str) -> DeliveryError:
 
 def test_it_puts_all_numbers_under_job_and_target(httpserver: HTTPServer) -> None:
     httpserver.expect_request(GROUP, method="PUT").respond_with_data("")
-    Pushgateway(httpserver.url_for("/"), QUICK).publish(ordinary(), None)
+    Pushgateway(httpserver.url_for("/"), QUICK).publish(ordinary())
     ((request, _),) = httpserver.log
     assert request.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     pushed = {family.name for family in text_string_to_metric_families(request.get_data(as_text=True))}
@@ -43,14 +43,14 @@ def test_it_puts_all_numbers_under_job_and_target(httpserver: HTTPServer) -> Non
 
 def test_a_gateway_behind_a_path_is_found(httpserver: HTTPServer) -> None:
     httpserver.expect_request(f"/gateway{GROUP}", method="PUT").respond_with_data("")
-    Pushgateway(httpserver.url_for("/gateway"), QUICK).publish(ordinary(), None)
+    Pushgateway(httpserver.url_for("/gateway"), QUICK).publish(ordinary())
     assert len(httpserver.log) == 1
 
 
 def test_other_definitions_are_pushed_too(httpserver: HTTPServer) -> None:
     httpserver.expect_request(GROUP, method="PUT").respond_with_data("")
     given = Snapshot(target="prod", at=NOW, samples={ANOTHERS.name: gauges("etl")})
-    Pushgateway(httpserver.url_for("/"), QUICK, (*catalog.METRICS, ANOTHERS)).publish(given, None)
+    Pushgateway(httpserver.url_for("/"), QUICK, (*catalog.METRICS, ANOTHERS)).publish(given)
     ((request, _),) = httpserver.log
     assert 'prefect_flow_runs_total{flow_name="etl"} 0.0' in request.get_data(as_text=True)
 
@@ -77,7 +77,15 @@ def test_nobody_at_the_address_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["http://no-such-host.invalid:9091", "http://127.0.0.1:99999", "http://host:port", "http://[::1"]
+    "address",
+    [
+        "http://no-such-host.invalid:9091",
+        "http://127.0.0.1:99999",
+        f"http://127.0.0.1:{'9' * 30}",
+        "http://host:port",
+        "http://[::1",
+        "http://nul\0byte",
+    ],
 )
 def test_an_address_that_leads_nowhere_is_told(address: str) -> None:
     assert "check the address" in str(refused(address))
@@ -107,4 +115,4 @@ def test_a_gateway_that_says_nothing_is_waited_for_as_long_as_configured(silent:
 def test_a_gateway_that_does_not_read_is_waited_for_no_longer(silent: str) -> None:
     # More than the buffers on the way hold.
     with pytest.raises(DeliveryError, match=r"metrics\.timeout"):
-        Pushgateway(silent, QUICK).publish(large(2_000), None)
+        Pushgateway(silent, QUICK).publish(large(2_000))

@@ -27,7 +27,7 @@ def file(tmp_path: Path) -> Path:
 
 def refused(path: Path) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
-        Textfile(str(path)).publish(UP, None)
+        Textfile(str(path)).publish(UP)
     said = str(caught.value)
     assert said.startswith(f"metrics.textfile: {path} cannot be written (")
     assert "\n" not in said
@@ -35,14 +35,14 @@ def refused(path: Path) -> DeliveryError:
 
 
 def test_the_numbers_are_in_the_file_and_nothing_is_beside_it(file: Path) -> None:
-    Textfile(str(file)).publish(ordinary(), None)
+    Textfile(str(file)).publish(ordinary())
     assert file.read_bytes() == text(ordinary())
     assert os.listdir(file.parent) == [file.name]
 
 
 def test_the_numbers_of_the_check_before_are_replaced(file: Path) -> None:
     for numbers in (large(100), UP):
-        Textfile(str(file)).publish(numbers, None)
+        Textfile(str(file)).publish(numbers)
     assert file.read_bytes() == text(UP)
 
 
@@ -50,7 +50,7 @@ def test_the_numbers_of_the_check_before_are_replaced(file: Path) -> None:
 def test_everybody_may_read_it_and_nobody_else_may_write_it(file: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        Textfile(str(file)).publish(UP, None)
+        Textfile(str(file)).publish(UP)
     finally:
         os.umask(before)
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
@@ -75,13 +75,18 @@ def test_a_folder_in_the_place_of_the_file_is_told_and_nothing_is_left_behind(fi
     assert os.listdir(file.parent) == [file.name]
 
 
+@pytest.mark.parametrize("path", ["/nul\0byte.prom", "/lone\ud800surrogate.prom", "/", f"/{'long' * 100}.prom"])
+def test_a_path_that_no_file_can_have_is_told(path: str) -> None:
+    refused(Path(path))
+
+
 def test_a_folder_that_takes_no_files_is_told() -> None:
     # Not even root's.
     assert refused(Path("/proc/self/prefect.prom")).permanent
 
 
 def test_a_full_disk_is_told_what_was_there_stays_and_nothing_is_left_behind(file: Path) -> None:
-    Textfile(str(file)).publish(UP, None)
+    Textfile(str(file)).publish(UP)
     # A limit on the size of files plays the full disk: both are an error in the midst of writing.
     script = f"""
 import resource, signal
@@ -91,7 +96,7 @@ from tests.render.metric_samples import large
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
-    Textfile({str(file)!r}).publish(large(100), None)
+    Textfile({str(file)!r}).publish(large(100))
 except DeliveryError as error:
     print(error.permanent, error)
 """
@@ -103,16 +108,31 @@ except DeliveryError as error:
 
 
 def test_a_check_that_is_killed_while_it_writes_leaves_what_was_there(file: Path) -> None:
-    Textfile(str(file)).publish(UP, None)
+    Textfile(str(file)).publish(UP)
     script = f"""
 import os, signal
 from monitoring.adapters.metrics import textfile
 from tests.render.metric_samples import large
 os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-textfile.Textfile({str(file)!r}).publish(large(100), None)
+textfile.Textfile({str(file)!r}).publish(large(100))
 """
     ended = subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
     assert ended.returncode == -signal.SIGKILL
     assert file.read_bytes() == text(UP)
     # What the killed one left is no file that the collector reads.
     assert [path.name for path in file.parent.iterdir() if path.suffix == ".prom"] == [file.name]
+    Textfile(str(file)).publish(ordinary())
+    assert file.read_bytes() == text(ordinary())
+    assert os.listdir(file.parent) == [file.name], "the next check takes it away"
+
+
+def test_what_somebody_put_in_the_way_is_not_written_to(file: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    precious = tmp_path_factory.mktemp("elsewhere") / "precious"
+    precious.write_text("precious")
+    for put in (os.symlink, os.link):
+        put(precious, file.with_name(f".{file.name}.tmp"))
+        Textfile(str(file)).publish(UP)
+        assert precious.read_text() == "precious"
+        assert os.listdir(file.parent) == [file.name]
+        assert not file.is_symlink()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o644
