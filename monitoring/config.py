@@ -20,6 +20,8 @@ from monitoring.model import CheckName, Severity
 DEFAULT_ROUTE, FALLBACK_ROUTE = RESERVED_ROUTES = ("default", "fallback")
 
 _POSITIVE = timedelta(seconds=1)
+#: Twice so long is still well under the least sensible `state.lock_expiry`.
+_LONGEST_WAIT = timedelta(seconds=30)
 
 
 def _at_least_one_second(span: timedelta) -> timedelta:
@@ -93,16 +95,29 @@ def _host_port(text: str) -> str:
 def _web_address(text: str) -> str:
     if "@" in text:
         raise ValueError("expected an address without a user and password: it is shown, and is no place for secrets")
-    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text):
+    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text) or not text.isprintable():
         raise ValueError("expected an address such as http://pushgateway:9091")
     return text
 
 
 def _statsd_address(text: str) -> str:
-    return text if re.fullmatch(r"unix:///\S+", text) else _host_port(text)
+    return text if re.fullmatch(r"unix:///\S+", text) and text.isprintable() else _host_port(text)
+
+
+def _textfile(text: str) -> str:
+    if not re.fullmatch(r"/.+\.prom", text) or not text.isprintable():
+        raise ValueError("expected a path from / on that ends in .prom, such as /var/lib/node_exporter/watchdog.prom")
+    return text
+
+
+def _a_short_wait(wait: timedelta) -> timedelta:
+    if wait > _LONGEST_WAIT:
+        raise ValueError(f"expected at most {format_duration(_LONGEST_WAIT)}: every check may have to wait so long")
+    return wait
 
 
 Span = Annotated[Duration, AfterValidator(_at_least_one_second)]
+Wait = Annotated[Span, AfterValidator(_a_short_wait)]
 Mention = Annotated[str, Field(pattern=r"^([UWS][A-Z0-9]{2,20}|here|channel|everyone)$")]
 Hold = Annotated[Duration, AfterValidator(_a_hold)]
 TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
@@ -114,6 +129,7 @@ BlockName = Annotated[str, AfterValidator(_block_name)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 StatsdAddress = Annotated[str, AfterValidator(_statsd_address)]
+TextfilePath = Annotated[str, AfterValidator(_textfile)]
 Count = Annotated[int, BeforeValidator(_no_truth)]
 
 
@@ -540,7 +556,9 @@ class Metrics(Section):
         False, description="Whether checks measure, and keep the numbers on the server for `watchdog metrics serve`."
     )
     most_series: Count = Field(
-        5_000, ge=1, description="Samples of one metric at most; how many are left out is a metric itself."
+        5_000,
+        ge=1,
+        description="Series of one metric at most, a histogram being one; a metric says how many are left out.",
     )
     listen: HostPort = Field("127.0.0.1:9464", description="Where `watchdog metrics serve` is scraped.")
     refresh: Span = Field(
@@ -549,15 +567,16 @@ class Metrics(Section):
     pushgateway: WebAddress | None = Field(
         None, description="Address of a Prometheus Pushgateway that each check pushes to. None: none."
     )
-    textfile: str | None = Field(
-        None,
-        description="Path, on the worker, of a file for the textfile collector of Prometheus' node exporter.",
-        pattern=r"^/.+\.prom$",
+    textfile: TextfilePath | None = Field(
+        None, description="Path, on the worker, of a file for the textfile collector of Prometheus' node exporter."
     )
     dogstatsd: StatsdAddress | None = Field(
         None, description="Address of a Datadog agent: `127.0.0.1:8125` (UDP) or `unix:///var/run/datadog/dsd.socket`."
     )
-    timeout: Span = Field(timedelta(seconds=5), description="Longest wait for one of these to take the numbers.")
+    timeout: Wait = Field(
+        timedelta(seconds=5),
+        description="Longest wait for one of these to connect, and to answer. A check waits twice as long for all.",
+    )
     compatibility: Compatibility = Field(
         Compatibility(), description="The names that dashboards for Prefect's own exporter have."
     )

@@ -40,13 +40,16 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger
     if observation.server.problem:
         return ledger
     whole = observation.coverage.has("ended-runs")
+    # What is missing of a part is read again with the part, and what ended before the first check is history.
+    counting = whole and ledger.cursor is not None
     records = dict(ledger.records)
     for key, record in ledger.records.items():
         if record.streak and record.last_ended and record.last_ended.id in observation.read_again:
             records[key] = _corrected(record, observation.read_again[record.last_ended.id])
     for run in sorted(observation.ended, key=lambda run: (_end(run), run.id)):
         if run.end_time and ledger.recent.get(run.id) != run.end_time:
-            records[run.key] = counted(_with_run(records.get(run.key, Record()), run, observation), run)
+            record = _with_run(records.get(run.key, Record()), run, observation)
+            records[run.key] = counted(record, run) if counting else record
         elif run.id in observation.failures and run.key in records:
             records[run.key] = _with_reason(records[run.key], run, observation)
     for key, sampled in observation.samples.items():
@@ -61,7 +64,6 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger
         update={
             "cursor": observation.at if whole else ledger.cursor,
             "cursor_before": ledger.cursor if whole else ledger.cursor_before,
-            "complete_at": observation.at if observation.coverage.complete else ledger.complete_at,
             "recent": _recent(ledger.recent, observation, overlap) if whole else ledger.recent,
             "records": records,
         }

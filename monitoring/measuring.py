@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import Thread
 
 from monitoring.alerting.values import Trouble
-from monitoring.errors import DeliveryError, ServerProblem
+from monitoring.durations import format_duration
+from monitoring.errors import CredentialsRefused, DeliveryError, ServerProblem
 from monitoring.logs import get_logger
 from monitoring.metrics.compatible import Facts, added
 from monitoring.metrics.measure import Effort, Measurable, measure
 from monitoring.metrics.values import Snapshot
+from monitoring.model import Coverage
 from monitoring.policy import Policies
 from monitoring.ports import MetricsOutlet, MetricsStore
 
@@ -29,6 +33,8 @@ class Measuring:
     store: MetricsStore
     #: By the setting that names each: ``metrics.pushgateway``.
     outlets: Mapping[str, MetricsOutlet]
+    #: The longest that a check waits for all of them.
+    patience: timedelta
 
 
 def take(known: Measurable, measuring: Measuring, policies: Policies) -> Snapshot:
@@ -39,10 +45,14 @@ def take(known: Measurable, measuring: Measuring, policies: Policies) -> Snapsho
         measuring: With what it measures.
         policies: How many series there may be, and what is usual for each deployment.
     """
-    snapshot = measure(known, policies)
-    if measuring.facts:
-        snapshot = added(snapshot, measuring.facts(), policies.config.metrics.compatibility)
-    return snapshot
+    if measuring.facts is None:
+        return measure(known, measuring.effort(), policies)
+    facts = measuring.facts()
+    for query in facts.coverage.missing:
+        _log.warning("answer incomplete", query=query.name, outcome=query.outcome, problem=query.detail)
+    asked = Coverage(queries=(*known.coverage.queries, *facts.coverage.queries))
+    snapshot = measure(known.model_copy(update={"coverage": asked}), measuring.effort(), policies)
+    return added(snapshot, facts, policies.config.metrics.compatibility)
 
 
 def hand_over(
@@ -59,22 +69,54 @@ def hand_over(
     Returns:
         What goes wrong now.
     """
-    try:
-        before = measuring.store.load()
-    except ServerProblem as problem:
-        _log.warning("numbers not read", problem=str(problem))
-        before = None
     _log.debug("numbers measured", series=sum(map(len, snapshot.samples.values())))
     failing: dict[str, Trouble] = {}
-    for name, outlet in measuring.outlets.items():
-        try:
-            outlet.publish(snapshot, before)
-        except DeliveryError as error:
-            _log.warning("numbers not taken", way_out=name, problem=str(error))
-            since = troubles[name].since if name in troubles else now
-            failing[name] = Trouble(since=since, problem=str(error), permanent=error.permanent)
+    for name, error in _published(snapshot, measuring).items():
+        _log.warning("numbers not taken", way_out=name, problem=str(error))
+        since = troubles[name].since if name in troubles else now
+        failing[name] = Trouble(since=since, problem=str(error), permanent=error.permanent)
     try:
         measuring.store.save(snapshot)
-    except ServerProblem as problem:
+    except (ServerProblem, CredentialsRefused) as problem:
         _log.warning("numbers not kept", problem=str(problem))
     return failing
+
+
+def _published(snapshot: Snapshot, measuring: Measuring) -> dict[str, DeliveryError]:
+    """Hand the numbers to all ways out at once; what each says against it.
+
+    A receiver that sends its answer byte by byte, a name that is not resolved and a disk that hangs know no time-out
+    of ours: they are left to a thread that ends with the process.
+    """
+    tries = [_Try(name, outlet) for name, outlet in measuring.outlets.items()]
+    threads = [Thread(target=one.publish, args=(snapshot,), daemon=True) for one in tries]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + measuring.patience.total_seconds()
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    late = (
+        f"does not take the numbers within {format_duration(measuring.patience)}: look at it, or raise metrics.timeout"
+    )
+    return {
+        one.name: one.error or DeliveryError(f"{one.name}: {late}", permanent=False)
+        for one in tries
+        if one.error or not one.over
+    }
+
+
+@dataclass
+class _Try:
+    """One way out being told, in a thread of its own."""
+
+    name: str
+    outlet: MetricsOutlet
+    error: DeliveryError | None = field(default=None, init=False)
+    over: bool = field(default=False, init=False)
+
+    def publish(self, snapshot: Snapshot) -> None:
+        try:
+            self.outlet.publish(snapshot)
+        except DeliveryError as error:
+            self.error = error
+        self.over = True

@@ -369,6 +369,8 @@ class OwnRuns(Value):
     ended: tuple[FlowRun, ...] = ()
     #: Runs that are active or overdue now.
     active: tuple[FlowRun, ...] = ()
+    #: When the newest of their runs that are planned was made by the server's scheduler; None where none is.
+    planned_at: AwareDatetime | None = None
 
 
 class Observation(Value):
@@ -484,7 +486,7 @@ class RunTimes(Value):
 
 
 class Counts(Value):
-    """How many runs of one deployment have ended since the watchdog began to look. These numbers only rise."""
+    """How many runs of one deployment have ended since the watchdog's first check. These numbers only rise."""
 
     #: By how they ended.
     ends: Mapping[StateType, int] = Field(default_factory=dict)
@@ -528,7 +530,7 @@ class Ledger(Value):
     cursor: AwareDatetime | None = None
     #: The cursor before that one: how far apart checks are.
     cursor_before: AwareDatetime | None = None
-    #: When a check last saw all that it asked for.
+    #: When a check last saw all that it asked for, the saved state included.
     complete_at: AwareDatetime | None = None
     #: The runs that ended shortly before the cursor, so that a window that overlaps counts none twice:
     #: run id -> end time.

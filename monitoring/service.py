@@ -168,6 +168,8 @@ def _checked(
     seen = assess(reader, before.ledger, policies, now, overlap, known, asked.incidents.open, before.outbox)
     complete = seen.report.coverage.complete
     observed, ledger = seen.observation, seen.ledger
+    if complete:
+        ledger = ledger.model_copy(update={"complete_at": now})
     moved = advance(asked.incidents, before.closed, seen.findings, observed, ledger, policies, complete)
     _log_seen(seen.report, moved.transitions)
     again = {incident.number for incident in moved.open.values()}
@@ -266,7 +268,6 @@ def _measured(
         incidents=saved.incidents,
         outbox=saved.outbox,
         coverage=coverage,
-        effort=measuring.effort(),
     )
     snapshot = take(known, measuring, policies)
     failing = hand_over(snapshot, measuring, saved.outbox.outlets, observation.at)

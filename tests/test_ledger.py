@@ -98,8 +98,9 @@ STATES: list[StateType] = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
 @given(st.lists(st.sampled_from(STATES), max_size=12), st.integers(0, 12))
 def test_it_does_not_matter_in_how_many_checks_runs_are_read(states: list[StateType], cut: int) -> None:
     runs = [run(state, f"run-{n}", since=NOW - hours(20 - n)) for n, state in enumerate(states)]
-    at_once = fold(Ledger(), observation(*runs), OVERLAP)
-    halfway = fold(Ledger(), observation(*runs[:cut], at=NOW - minutes(5)), OVERLAP)
+    begun = Ledger(cursor=NOW - hours(24))
+    at_once = fold(begun, observation(*runs), OVERLAP)
+    halfway = fold(begun, observation(*runs[:cut], at=NOW - minutes(5)), OVERLAP)
     in_two = fold(halfway, observation(*runs[cut:]), OVERLAP)
 
     assert in_two.records == at_once.records

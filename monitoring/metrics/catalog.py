@@ -29,7 +29,7 @@ LAST_SUCCESS = _metric(
 RUNS = _metric(
     "deployment_runs",
     "counter",
-    "Runs that have ended since the watchdog began to look, by how they ended.",
+    "Runs that have ended since the watchdog's first check, by how they ended.",
     "deployment",
     "state",
 )
@@ -53,6 +53,7 @@ LATENESS = _metric(
     "deployment",
 )
 LIVE_WORKERS = _metric("work_pool_live_workers", "gauge", "Workers that send heartbeats.", "work_pool")
+POOL_PAUSED = _metric("work_pool_paused", "gauge", "1 where the work pool is paused, 0 where it is not.", "work_pool")
 BACKLOG = _metric("work_pool_backlog_runs", "gauge", "Runs that are due and have not started.", "work_pool")
 OLDEST_DUE = _metric(
     "work_pool_oldest_due_timestamp_seconds",
@@ -68,7 +69,9 @@ LIMIT_WAITING = _metric(
 SERVER_UP = _metric("server_up", "gauge", "1 where the Prefect server answers, 0 where it does not.")
 SERVER_ANSWER = _metric("server_answer_seconds", "gauge", "Median time of the server's answers to the last check.")
 SCHEDULER_AGE = _metric(
-    "server_scheduler_age_seconds", "gauge", "Age of the newest run that the server's scheduler is seen to have made."
+    "server_scheduler_age_seconds",
+    "gauge",
+    "How long ago the server's scheduler made the newest run that it has planned of the watchdog's own.",
 )
 LAST_CHECK = _metric(
     "last_check_timestamp_seconds", "gauge", "When the last check looked, in Unix time: all else is as of then."
@@ -99,6 +102,7 @@ METRICS: tuple[Metric, ...] = (
     RUN_TIME_LIMIT,
     LATENESS,
     LIVE_WORKERS,
+    POOL_PAUSED,
     BACKLOG,
     OLDEST_DUE,
     LIMIT_SLOTS,

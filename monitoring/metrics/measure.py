@@ -12,14 +12,16 @@ from monitoring.causes import Causes, full_name
 from monitoring.checks.findings import policy_of
 from monitoring.checks.late import due_time
 from monitoring.checks.slow import bound
-from monitoring.config import DEFAULT_ROUTE, Config
+from monitoring.config import DEFAULT_ROUTE, FALLBACK_ROUTE, Config
 from monitoring.metrics import catalog
 from monitoring.metrics.counting import distribution
 from monitoring.metrics.values import Distribution, Metric, Sample, Snapshot
-from monitoring.model import TERMINAL, Coverage, FlowRun, Incidents, Ledger, Observation, Record, Value
+from monitoring.model import TERMINAL, Coverage, Finding, FlowRun, Incidents, Ledger, Observation, Record, Value
 from monitoring.policy import Policies
 
 _Row = tuple[Metric, tuple[str, ...], float | Distribution]
+#: Series of one deployment that are left out together: a part of its runs would be taken for all.
+_TOGETHER = {catalog.RUNS.name: len(TERMINAL)}
 
 
 class Effort(Value):
@@ -39,18 +41,21 @@ class Measurable(Value):
     outbox: Outbox
     #: Of the observation, and of what the check is told besides.
     coverage: Coverage
-    effort: Effort
 
 
-def measure(known: Measurable, policies: Policies) -> Snapshot:
+def measure(known: Measurable, effort: Effort, policies: Policies) -> Snapshot:
     """Measure everything; what was not seen is left out.
 
     Args:
         known: What the check knows.
+        effort: What it has cost.
         policies: The effective policy of each deployment, and how many series there may be.
     """
     seen = known.observation
-    rows = [*_of_the_watchdog(known, policies.config), (catalog.SERVER_UP, (), float(seen.server.problem is None))]
+    rows = [
+        *_of_the_watchdog(known, effort, policies.config),
+        (catalog.SERVER_UP, (), float(seen.server.problem is None)),
+    ]
     if seen.server.problem is None:
         rows += _of_the_server(seen)
         rows += _of_deployments(seen, known.ledger, policies)
@@ -78,27 +83,31 @@ def capped(samples: Mapping[str, Iterable[Sample]], most: int, dropped: Metric) 
     left_out: list[Sample] = []
     for name, found in samples.items():
         ordered = sorted(found, key=lambda sample: sample.labels)
-        kept[name] = tuple(ordered[:most])
-        if len(ordered) > most:
-            left_out.append(Sample(labels=(name,), value=float(len(ordered) - most)))
+        stay = most - most % _TOGETHER.get(name, 1) if len(ordered) > most else len(ordered)
+        kept[name] = tuple(ordered[:stay])
+        if len(ordered) > stay:
+            left_out.append(Sample(labels=(name,), value=float(len(ordered) - stay)))
     return {**kept, dropped.name: tuple(left_out)} if left_out else kept
 
 
-def _of_the_watchdog(known: Measurable, config: Config) -> Iterator[_Row]:
+def _of_the_watchdog(known: Measurable, effort: Effort, config: Config) -> Iterator[_Row]:
     yield catalog.LAST_CHECK, (), known.observation.at.timestamp()
     if known.ledger.complete_at:
         yield catalog.LAST_COMPLETE_CHECK, (), known.ledger.complete_at.timestamp()
-    yield catalog.CHECK_DURATION, (), known.effort.took.total_seconds()
-    yield catalog.CHECK_REQUESTS, (), float(known.effort.requests)
+    yield catalog.CHECK_DURATION, (), effort.took.total_seconds()
+    yield catalog.CHECK_REQUESTS, (), float(effort.requests)
     outcomes = Counter(query.outcome for query in known.coverage.queries)
     for outcome in ("complete", "partial", "failed"):
         yield catalog.CHECK_QUERIES, (outcome,), float(outcomes[outcome])
-    for route in dict.fromkeys([DEFAULT_ROUTE, *(route.name for route in config.routes), *known.outbox.tallies]):
+    fallback = [FALLBACK_ROUTE] if config.alerts.fallback.kind else []
+    # From 0 on, as no increase is seen of a series that begins with 1.
+    routes = [DEFAULT_ROUTE, *(route.name for route in config.routes), *fallback, *known.outbox.tallies]
+    for route in dict.fromkeys(routes):
         tally = known.outbox.tallies.get(route, Tally())
         yield catalog.ALERTS_SENT, (route,), float(tally.sent)
         yield catalog.ALERT_FAILURES, (route,), float(tally.failed)
     firing = Counter(
-        (one.finding.check, one.finding.severity, one.finding.deployment or "")
+        (one.finding.check, one.finding.severity, _deployment_of(one.finding))
         for one in known.incidents.open.values()
         if one.firing
     )
@@ -106,28 +115,34 @@ def _of_the_watchdog(known: Measurable, config: Config) -> Iterator[_Row]:
         yield catalog.INCIDENTS, labels, float(number)
 
 
+def _deployment_of(finding: Finding) -> str:
+    """As in the other metrics: the flow's name where runs without a deployment are watched."""
+    return finding.deployment or (finding.subject.name if finding.subject.kind == "flow" else "")
+
+
 def _of_the_server(seen: Observation) -> Iterator[_Row]:
     if seen.vitals.answer_time is not None:
         yield catalog.SERVER_ANSWER, (), seen.vitals.answer_time.total_seconds()
-    made = [run.created for run in (*seen.active, *seen.ended, *seen.upcoming) if run.auto_scheduled]
-    if made:
-        yield catalog.SCHEDULER_AGE, (), max(0.0, (seen.at - max(made)).total_seconds())
+    if seen.own.planned_at:
+        yield catalog.SCHEDULER_AGE, (), max(0.0, (seen.at - seen.own.planned_at).total_seconds())
 
 
 def _of_deployments(seen: Observation, ledger: Ledger, policies: Policies) -> Iterator[_Row]:
     due = _oldest_due(seen, lambda run: run.key)
     for key, deployment in seen.deployments.items():
+        policy = policy_of(deployment, policies)
+        if not policy.watch:
+            continue
         record, labels = ledger.records.get(key, Record()), (deployment.name,)
         if record.last_success:
             yield catalog.LAST_SUCCESS, labels, record.last_success.ended.timestamp()
-        # From 0 on, as no increase is seen of a series that begins with 1.
         for state in sorted(TERMINAL):
             yield catalog.RUNS, (deployment.name, state.lower()), float(record.counts.ends.get(state, 0))
         yield catalog.RUN_TIME, labels, distribution(record.counts)
         usual = typical(record.run_times)
         if usual is not None:
             yield catalog.USUAL_RUN_TIME, labels, usual.total_seconds()
-        may = bound(record.run_times, policy_of(deployment, policies).slow)
+        may = bound(record.run_times, policy.slow)
         if may:
             yield catalog.RUN_TIME_LIMIT, labels, may.limit.total_seconds()
         if seen.coverage.has("due-runs"):
@@ -135,15 +150,17 @@ def _of_deployments(seen: Observation, ledger: Ledger, policies: Policies) -> It
 
 
 def _of_work_pools(seen: Observation) -> Iterator[_Row]:
-    waiting = Counter(run.work_pool for run, _ in _overdue(seen))
-    due = _oldest_due(seen, lambda run: run.work_pool)
+    # What its own process tries again, no worker takes.
+    waiting = Counter(run.work_pool for run, _ in _overdue(seen) if not run.retries_in_process)
+    due = _oldest_due(seen, lambda run: None if run.retries_in_process else run.work_pool)
     for name, pool in seen.work_pools.items():
         if pool.live_workers is not None:
             yield catalog.LIVE_WORKERS, (name,), float(pool.live_workers)
+        yield catalog.POOL_PAUSED, (name,), float(pool.paused)
         if seen.coverage.has("due-runs"):
             yield catalog.BACKLOG, (name,), float(waiting[name])
-        if name in due:
-            yield catalog.OLDEST_DUE, (name,), due[name].timestamp()
+            if name in due:
+                yield catalog.OLDEST_DUE, (name,), due[name].timestamp()
 
 
 def _of_limits(seen: Observation) -> Iterator[_Row]:
@@ -165,9 +182,18 @@ def _of_limits(seen: Observation) -> Iterator[_Row]:
         yield catalog.LIMIT_SLOTS, labels, float(limit)
         if taken is not None:
             yield catalog.LIMIT_SLOTS_USED, labels, float(taken)
-        # Who waits for a slot of a global limit shows nowhere.
-        if seen.coverage.has("due-runs") and labels[0] != "global-concurrency-limit":
+        if _shows_who_waits(seen, *labels, full=taken is not None and taken >= limit):
             yield catalog.LIMIT_WAITING, labels, float(waiting[labels])
+
+
+def _shows_who_waits(seen: Observation, kind: str, name: str, *, full: bool) -> bool:
+    """Whether what was seen tells who waits for a slot of a limit; of a global limit, nothing ever does."""
+    if kind == "global-concurrency-limit":
+        return False
+    if kind != "tag":
+        return seen.coverage.has("due-runs")
+    looked_into = any((limit.kind, limit.name) == (kind, name) for limit in seen.limits)
+    return not full or (looked_into and seen.coverage.has("limit-waiters"))
 
 
 def _waiting(seen: Observation) -> Counter[tuple[str, str]]:

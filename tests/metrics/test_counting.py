@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from monitoring.metrics.catalog import RUN_TIME_BUCKETS
 from monitoring.metrics.counting import counted, distribution
 from monitoring.model import FlowRun, Ledger, Record, StateType
 from tests.support import builders
-from tests.support.builders import NOW, OVERLAP, minutes, observation
+from tests.support.builders import NOW, OVERLAP, minutes, observation, without
 
 
 def run(state: StateType = "COMPLETED", seconds: float = 30, run_id: str = "run", **fields: Any) -> FlowRun:
@@ -53,9 +54,33 @@ def test_the_last_bucket_holds_all_and_none_holds_fewer_than_the_one_before(time
     assert found.cumulative[-1] == len(times) == record.counts.ends["COMPLETED"]
 
 
+BEGUN = Ledger(cursor=NOW - minutes(5))
+
+
+def ends(ledger: Ledger) -> Mapping[StateType, int]:
+    return ledger.records["etl/nightly"].counts.ends
+
+
 def test_a_run_in_two_windows_that_overlap_is_counted_once() -> None:
     runs = [run(run_id="a", end_time=NOW - minutes(1)), run("CANCELLED", run_id="b", end_time=NOW - minutes(1))]
-    ledger = fold(Ledger(), observation(*runs), OVERLAP)
+    ledger = fold(BEGUN, observation(*runs), OVERLAP)
     fresh = run("FAILED", run_id="c", end_time=NOW)
     again = fold(ledger, observation(*runs, fresh, at=NOW + minutes(3)), OVERLAP)
-    assert again.records["etl/nightly"].counts.ends == {"COMPLETED": 1, "CANCELLED": 1, "FAILED": 1}
+    assert ends(again) == {"COMPLETED": 1, "CANCELLED": 1, "FAILED": 1}
+
+
+def test_what_ended_before_the_first_check_is_not_counted() -> None:
+    before = run("FAILED", run_id="a", end_time=NOW - minutes(1))
+    ledger = fold(Ledger(), observation(before), OVERLAP)
+    assert ends(ledger) == {}
+    fresh = run("FAILED", run_id="b", end_time=NOW)
+    assert ends(fold(ledger, observation(before, fresh, at=NOW + minutes(5)), OVERLAP)) == {"FAILED": 1}
+
+
+def test_of_answers_in_part_nothing_is_counted_until_one_is_whole() -> None:
+    runs = [run("FAILED", run_id=name, end_time=NOW - minutes(1)) for name in "ab"]
+    ledger = BEGUN
+    for minute in (0, 5, 10):
+        ledger = fold(ledger, observation(*runs, at=NOW + minutes(minute), coverage=without("ended-runs")), OVERLAP)
+        assert ends(ledger) == {}
+    assert ends(fold(ledger, observation(*runs, at=NOW + minutes(15)), OVERLAP)) == {"FAILED": 2}

@@ -20,13 +20,25 @@ from monitoring.model import (
     Ledger,
     LimitSlots,
     Observation,
+    OwnRuns,
     Query,
     ServerState,
     Vitals,
     WorkPool,
     WorkQueue,
 )
-from tests.support.builders import NOW, OVERLAP, complete, deployment, hours, minutes, observation, policies, run
+from tests.support.builders import (
+    NOW,
+    OVERLAP,
+    complete,
+    deployment,
+    hours,
+    minutes,
+    observation,
+    policies,
+    run,
+    without,
+)
 from tests.support.telling import problem
 
 EFFORT = Effort(requests=19, took=timedelta(seconds=2.5))
@@ -35,13 +47,12 @@ EFFORT = Effort(requests=19, took=timedelta(seconds=2.5))
 def measured(seen: Observation, *incidents: Incident, outbox: Outbox | None = None, **settings: Any) -> Snapshot:
     known = Measurable(
         observation=seen,
-        ledger=fold(Ledger(), seen, OVERLAP),
+        ledger=fold(Ledger(cursor=seen.at - hours(24)), seen, OVERLAP).model_copy(update={"complete_at": seen.at}),
         incidents=Incidents(open={one.finding.fingerprint: one for one in incidents}),
         outbox=outbox or Outbox(),
         coverage=seen.coverage,
-        effort=EFFORT,
     )
-    return measure(known, policies(**settings))
+    return measure(known, EFFORT, policies(**settings))
 
 
 def values(snapshot: Snapshot, metric: Metric) -> dict[tuple[str, ...], Any]:
@@ -62,6 +73,7 @@ def test_every_sample_has_the_labels_of_its_metric_and_no_series_is_there_twice(
         work_pools={"k8s": pool},
         limit_slots=(LimitSlots(kind="tag", name="db", limit=5, taken=2),),
         vitals=Vitals(answer_time=timedelta(seconds=0.3), answers=9),
+        own=OwnRuns(planned_at=NOW),
     )
     outbox = Outbox(tallies={"default": Tally(sent=3, failed=1)})
     snapshot = measured(seen, firing("etl/other", 1), outbox=outbox, slow={"limit": "1h"})
@@ -74,12 +86,14 @@ def test_every_sample_has_the_labels_of_its_metric_and_no_series_is_there_twice(
 
 def test_incidents_count_when_they_fire() -> None:
     pending = Incident(finding=problem("etl/c"), opened_at=NOW)
-    pool = firing("k8s", 3, deployment=None, severity="critical")
-    snapshot = measured(observation(), firing("etl/a", 1), firing("etl/b", 2), pool, pending)
+    pool = firing("k8s", 3, kind="work-pool", severity="critical")
+    flow = firing("laptop", 4, kind="flow", severity="critical")
+    snapshot = measured(observation(), firing("etl/a", 1), firing("etl/b", 2), pool, flow, pending)
     assert values(snapshot, catalog.INCIDENTS) == {
         ("late", "warning", "etl/a"): 1,
         ("late", "warning", "etl/b"): 1,
         ("late", "critical", ""): 1,
+        ("late", "critical", "laptop"): 1,
     }
 
 
@@ -106,13 +120,16 @@ def test_lateness_and_backlog_are_those_of_the_oldest_run_that_is_due() -> None:
         run("SCHEDULED", "new", since=NOW - minutes(1), work_pool="k8s"),
         run("SCHEDULED", "ahead", since=NOW + minutes(1), work_pool="k8s"),
         run("RUNNING", "busy", work_pool="k8s"),
+        # No worker takes this one: its own process goes on with it.
+        run("SCHEDULED", "again", since=NOW - hours(1), work_pool="idle", retries_in_process=True, of="etl/other"),
     ]
-    pools = {name: WorkPool(id=name, name=name, type="process") for name in ("k8s", "idle")}
+    pools = {name: WorkPool(id=name, name=name, type="process", paused=name == "idle") for name in ("k8s", "idle")}
     snapshot = measured(observation(*runs, work_pools=pools))
     assert values(snapshot, catalog.LATENESS) == {("etl/nightly",): 1_800}
     assert values(snapshot, catalog.BACKLOG) == {("k8s",): 2, ("idle",): 0}
     assert values(snapshot, catalog.OLDEST_DUE) == {("k8s",): (NOW - minutes(30)).timestamp()}
     assert values(snapshot, catalog.LIVE_WORKERS) == {}
+    assert values(snapshot, catalog.POOL_PAUSED) == {("k8s",): 0, ("idle",): 1}
 
 
 def test_limits_of_every_kind_with_who_waits() -> None:
@@ -131,6 +148,7 @@ def test_limits_of_every_kind_with_who_waits() -> None:
             LimitSlots(kind="tag", name="db", limit=1, taken=1),
             LimitSlots(kind="global-concurrency-limit", name="api", limit=9, taken=3),
         ),
+        coverage=complete("limits", "limit-waiters"),
     )
     snapshot = measured(seen)
     nightly, db, api = ("deployment", "etl/nightly"), ("tag", "db"), ("global-concurrency-limit", "api")
@@ -140,25 +158,49 @@ def test_limits_of_every_kind_with_who_waits() -> None:
     assert values(snapshot, catalog.LIMIT_WAITING) == {nightly: 1, db: 2, slow: 0}
 
 
-def test_the_schedulers_age_is_that_of_the_newest_run_that_it_made() -> None:
-    by_hand = run("RUNNING", "hand", created=NOW - minutes(1))
-    made = [run("COMPLETED", f"{age}", created=NOW - minutes(age), auto_scheduled=True) for age in (20, 90)]
-    assert values(measured(observation(by_hand, *made)), catalog.SCHEDULER_AGE) == {(): 1_200}
-    assert values(measured(observation(by_hand)), catalog.SCHEDULER_AGE) == {}
+def test_who_waits_for_a_full_tag_limit_is_unknown_unless_it_was_asked_and_answered() -> None:
+    slots = (
+        LimitSlots(kind="tag", name="full", limit=1, taken=1),
+        LimitSlots(kind="tag", name="free", limit=2, taken=1),
+    )
+    looked_into = ConcurrencyLimit(kind="tag", id="t", name="full", limit=1, taken=1)
+    full, free = ("tag", "full"), ("tag", "free")
+    answered = complete("limits", "limit-waiters")
+    failed = Coverage(queries=(*complete("limits").queries, Query(name="limit-waiters", outcome="failed")))
+    for limits, coverage, known in [
+        ((looked_into,), answered, {full: 0, free: 0}),
+        ((looked_into,), failed, {free: 0}),
+        ((), answered, {free: 0}),
+    ]:
+        snapshot = measured(observation(limits=limits, limit_slots=slots, coverage=coverage))
+        assert values(snapshot, catalog.LIMIT_WAITING) == known
+
+
+def test_the_schedulers_age_is_that_of_the_newest_run_of_ours_that_it_has_planned() -> None:
+    planned = OwnRuns(planned_at=NOW - minutes(4))
+    assert values(measured(observation(own=planned)), catalog.SCHEDULER_AGE) == {(): 240}
+    assert values(measured(observation()), catalog.SCHEDULER_AGE) == {}
+
+
+def test_a_deployment_that_is_not_watched_is_not_measured() -> None:
+    seen = observation(deployments=[deployment(), deployment("etl/off", tags=("watchdog:off",))])
+    for metric in (catalog.RUNS, catalog.RUN_TIME, catalog.LATENESS):
+        assert {labels[0] for labels in values(measured(seen), metric)} == {"etl/nightly"}
+
+
+def test_the_fallback_is_counted_from_the_beginning_where_there_is_one() -> None:
+    without_one, with_one = measured(observation()), measured(observation(), alerts={"fallback": {"channel": "ops"}})
+    assert values(without_one, catalog.ALERTS_SENT) == {("default",): 0}
+    assert values(with_one, catalog.ALERT_FAILURES) == {("default",): 0, ("fallback",): 0}
 
 
 def test_what_was_not_asked_or_not_answered_is_absent() -> None:
-    partial = Coverage(
-        queries=tuple(
-            query.model_copy(update={"outcome": "partial"}) if query.name == "due-runs" else query
-            for query in complete().queries
-        )
-    )
     pools = {"k8s": WorkPool(id="p", name="k8s", type="process")}
-    snapshot = measured(observation(coverage=partial, work_pools=pools))
+    overdue = run("SCHEDULED", "old", since=NOW - minutes(30), work_pool="k8s")
+    snapshot = measured(observation(overdue, coverage=without("due-runs"), work_pools=pools))
     assert catalog.LATENESS.name not in snapshot.samples
     assert catalog.BACKLOG.name not in snapshot.samples
-    assert catalog.LAST_COMPLETE_CHECK.name not in snapshot.samples
+    assert catalog.OLDEST_DUE.name not in snapshot.samples
     assert values(snapshot, catalog.CHECK_QUERIES)[("partial",)] == 1
 
 
@@ -172,6 +214,7 @@ def test_of_a_server_that_is_down_nothing_is_measured_but_that() -> None:
         for metric in (
             catalog.SERVER_UP,
             catalog.LAST_CHECK,
+            catalog.LAST_COMPLETE_CHECK,
             catalog.CHECK_DURATION,
             catalog.CHECK_REQUESTS,
             catalog.CHECK_QUERIES,
@@ -187,6 +230,13 @@ def test_what_is_too_much_is_left_out_and_counted(there: int, kept: int, dropped
     snapshot = measured(observation(deployments=many), metrics={"most_series": 10})
     assert list(values(snapshot, catalog.LATENESS)) == [(f"etl/{number:02}",) for number in range(kept)]
     assert values(snapshot, catalog.SERIES_DROPPED).get((catalog.LATENESS.name,), 0) == dropped
+
+
+def test_the_cap_leaves_out_whole_deployments() -> None:
+    seen = observation(deployments=[deployment(f"etl/{number}") for number in range(3)])
+    snapshot = measured(seen, metrics={"most_series": 10})
+    assert [labels[0] for labels in values(snapshot, catalog.RUNS)] == ["etl/0"] * 4 + ["etl/1"] * 4
+    assert values(snapshot, catalog.SERIES_DROPPED) == {(catalog.RUNS.name,): 4}
 
 
 def test_the_cap_leaves_out_the_same_series_whatever_their_order() -> None:

@@ -82,6 +82,16 @@ def complete(*names: str) -> Coverage:
     return Coverage(queries=tuple(Query(name=name, outcome="complete") for name in ("server", *ALWAYS_ASKED, *names)))
 
 
+def without(name: str) -> Coverage:
+    """Coverage in which everything was answered, and one query only in part."""
+    return Coverage(
+        queries=tuple(
+            query.model_copy(update={"outcome": "partial"}) if query.name == name else query
+            for query in complete().queries
+        )
+    )
+
+
 def observation(
     *runs: FlowRun, deployments: Iterable[Deployment] = (deployment(),), at: datetime = NOW, **fields: Any
 ) -> Observation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from monitoring.adapters.prefect_server.collection import Collection
 from monitoring.adapters.prefect_server.rows import Row
@@ -44,6 +44,7 @@ def own_runs(
         ),
         ended=tuple(sorted(ended, key=lambda run: run.end_time or run.state_timestamp)),
         active=tuple(active),
+        planned_at=_planned_at(collection, watched),
     )
 
 
@@ -51,6 +52,18 @@ def _newest_ended(collection: Collection, deployment: Deployment) -> Sequence[Fl
     filters = {"deployment_id": {"any_": [deployment.id]}, "end_time": {"before_": collection.now.isoformat()}}
     body = {"flow_runs": filters, "sort": "END_TIME_DESC", "limit": _NEWEST_RUNS}
     return collection.first_runs("own-runs", body) or ()
+
+
+def _planned_at(collection: Collection, deployments: Sequence[Deployment]) -> datetime | None:
+    """When the run that is planned furthest ahead was made: the scheduler makes another for each that has begun."""
+    ids = [deployment.id for deployment in deployments if deployment.scheduled]
+    if not ids:
+        return None
+    # The check's, of which there is always one to make; a digest's may be days old.
+    filters = {"deployment_id": {"any_": ids}, "state": {"type": {"any_": ["SCHEDULED"]}}}
+    body = {"flow_runs": filters, "sort": "EXPECTED_START_TIME_DESC", "limit": _NEWEST_RUNS}
+    made = [run.created for run in collection.first_runs("own-runs", body) or () if run.auto_scheduled]
+    return max(made, default=None)
 
 
 def _with_due(collection: Collection, deployment: Deployment, schedules: Sequence[Row]) -> Deployment:

@@ -20,13 +20,13 @@ _LOOK_BACK = timedelta(days=1)
 def vitals(collection: Collection) -> Vitals:
     """Judge by the answers of this collection so far, and look for the newest event.
 
-    No more is said of either than can be seen: a tenth of a second of an answer, and a second of the server's clock.
+    No more is said of either than can be seen: a millisecond of an answer, and a second of the server's clock.
     """
     answers = collection.api.traffic.answers
     offsets = [answer.clock_offset for answer in answers if answer.clock_offset is not None]
     newest, unheard = collection.ask("events", (None, None), _events, collection)
     return Vitals(
-        answer_time=timedelta(seconds=round(median(answer.seconds for answer in answers), 1)) if answers else None,
+        answer_time=timedelta(seconds=round(median(answer.seconds for answer in answers), 3)) if answers else None,
         answers=len(answers),
         # The median: the first answer took the time of a second one, for the CSRF token, and others wait in a queue.
         clock_offset=timedelta(seconds=round(median(offsets))) if offsets else None,

@@ -126,3 +126,17 @@ def test_policy_in_tags(prefect_server: Server, world: Seed) -> None:
         ("watchdog", "team/misspelt"): "warning",
     }
     assert looked.found["failed", "team/loud"].owner == "data"
+
+
+def test_how_old_the_newest_plan_for_a_check_is(prefect_server: Server, world: Seed, check: Deployment) -> None:
+    digest = world.deployment(DIGEST, pool=check.pool, schedule="0 8 * * *", updated=world.now - 30 * DAY)
+    now = world.now
+    assert look(now).assessment.observation.own.planned_at is None
+    for ahead in range(5, 65, 5):
+        world.run(check, "SCHEDULED", due=now + ahead * MINUTE, created=now - (66 - ahead) * MINUTE)
+    for days in (1, 2, 3):
+        world.run(digest, "SCHEDULED", due=now + days * DAY, created=now - (4 - days) * DAY)
+    # Somebody has one run made by hand, and another deployment has one made just now.
+    world.run(check, "SCHEDULED", due=now + DAY, created=now - MINUTE, columns={"auto_scheduled": False})
+    world.run(world.deployment("etl/other", schedule="0 * * * *"), "SCHEDULED", due=now + HOUR, created=now - SECOND)
+    assert look(now).assessment.observation.own.planned_at == now - 6 * MINUTE
