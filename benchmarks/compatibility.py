@@ -4,8 +4,9 @@
 
 Takes a checkout of the exporter and a Python that has its requirements: ``tests/support/peer.py`` says where they come
 from. Seeds a fresh server as ``benchmarks.check`` does, and measures in turn: one scrape of the exporter; what we
-collect for the same metrics; and that together with the collection of a check five minutes after the last one. Both
-look back as far as the exporter does. The two ratios are ours to the exporter's, each the median of pairs.
+collect for the same metrics, the deployments included; and a check five minutes after the last one that collects for
+them too, and reads the deployments once. Both look back as far as the exporter does. The two ratios are ours to the
+exporter's, each the median of pairs.
 
 A scrape of ours asks the Prefect server for nothing but the numbers of the last check, whatever the server holds.
 """
@@ -23,10 +24,14 @@ from benchmarks.check import DEPLOYMENTS, look, plant, seconds
 from demo.stack import Server
 from monitoring.adapters.prefect_server.api import Traffic, open_api
 from monitoring.adapters.prefect_server.compatible import collect
+from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
 from monitoring.config import Config
-from monitoring.metrics.compatible import compatible
-from monitoring.model import Ledger
-from tests.support.peer import Peer, running
+from monitoring.metrics.compatible import Facts, compatible
+from monitoring.model import Coverage, Ledger
+from monitoring.policy import Policies
+from monitoring.redact import Redactor
+from monitoring.service import assess
+from tests.support.peer import Peer, collected, running
 from tests.support.seeding import Seed
 from tests.support.servers import connected, start_server
 
@@ -35,17 +40,33 @@ REPEATS = 5
 WINDOW = 5
 
 
-def collected(now: datetime) -> tuple[Traffic, int]:
+#: What is measured.
+CONFIG = Config.model_validate(
+    {"metrics": {"enabled": True, "compatibility": {"enabled": True, "window": f"{WINDOW}m"}}}
+)
+
+
+def alone(now: datetime) -> tuple[Traffic, int]:
     """Collect once, and measure: what it has cost, and how many series there are."""
-    metrics = {"enabled": True, "compatibility": {"enabled": True, "window": f"{WINDOW}m"}}
-    config = Config.model_validate({"metrics": metrics})
-    with open_api(config.server) as api:
-        facts = collect(api, config, now)
-        missing = facts.coverage.missing
-        if missing:
-            raise SystemExit(f"not all was answered: {missing[0].name}: {missing[0].detail}")
-        series = compatible(facts, config.metrics.compatibility, now)
-        return api.traffic, sum(map(len, series.values()))
+    with open_api(CONFIG.server) as api:
+        return api.traffic, series(collected(api, CONFIG, now), now)
+
+
+def with_check(ledger: Ledger, now: datetime) -> None:
+    """Look at the server as a check does, then collect and measure."""
+    redact = Redactor().redact
+    with open_api(CONFIG.server) as api:
+        reader = ServerReader(api, CONFIG, redact)
+        assess(reader, ledger, Policies(CONFIG), now, OVERLAP, Coverage())
+        series(collect(api, CONFIG, redact, now, reader.deployed), now)
+
+
+def series(facts: Facts, now: datetime) -> int:
+    """Measure, and count the series."""
+    missing = facts.coverage.missing
+    if missing:
+        raise SystemExit(f"not all was answered: {missing[0].name}: {missing[0].detail}")
+    return sum(map(len, compatible(facts, CONFIG.metrics.compatibility, now).values()))
 
 
 def report(server: Server, peer: Peer, stored: int) -> None:
@@ -54,21 +75,21 @@ def report(server: Server, peer: Peer, stored: int) -> None:
     _, ledger, _ = look(Ledger(), now)
     later = now + timedelta(minutes=5)
 
-    def with_check() -> None:
-        look(ledger, later)
-        collected(later)
-
-    works: tuple[Callable[[], object], ...] = (peer.scrape, lambda: collected(later), with_check)
+    works: tuple[Callable[[], object], ...] = (
+        peer.scrape,
+        lambda: alone(later),
+        lambda: with_check(ledger, later),
+    )
     for work in works:
         work()
     rounds = [[seconds(work) for work in works] for _ in range(REPEATS)]
     theirs, ours, both = (statistics.median(column) for column in zip(*rounds, strict=True))
-    traffic, series = collected(later)
+    traffic, counted = alone(later)
     print(f"{stored:,} runs stored, {DEPLOYMENTS} deployments; medians of {REPEATS}")
     print(f"one scrape of the exporter: {theirs:.2f} s")
     print(
         f"our collection: {ours:.2f} s, {traffic.requests} requests, {traffic.bytes / 1024:,.0f} KiB of answers, "
-        f"{series:,} series"
+        f"{counted:,} series"
     )
     print(f"our collection and one check's: {both:.2f} s")
     for name, column in (("our collection", 1), ("our collection and one check's", 2)):

@@ -69,6 +69,8 @@ class Queue(Value):
     status: str | None = None
     paused: bool
     last_polled: AwareDatetime | None = None
+    #: How many runs are late there, as far as ``LATE`` was answered.
+    late: int = 0
 
 
 class Facts(Value):
@@ -87,8 +89,6 @@ class Facts(Value):
     failed: tuple[FlowRun, ...] = ()
     pools: tuple[Pool, ...] = ()
     queues: tuple[Queue, ...] = ()
-    #: Late runs by work pool and work queue; none where there are none.
-    late: Mapping[tuple[str | None, str], int] = Field(default_factory=dict)
     coverage: Coverage = Coverage()
 
 
@@ -148,11 +148,11 @@ def _deployments(known: _Known) -> Iterator[_Row]:
                 known.flow(one.flow_id),
                 str(not one.paused),
                 one.name,
-                one.path or _EMPTY,
+                _text(one.path),
                 str(one.paused),
-                one.work_pool or _EMPTY,
-                one.work_queue or _EMPTY,
-                one.status or _EMPTY,
+                _text(one.work_pool),
+                _text(one.work_queue),
+                _text(one.status),
                 ",".join(sorted(one.tags)),
             ),
             1,
@@ -176,7 +176,7 @@ def _ongoing(known: _Known) -> Iterator[_Row]:
 
 
 def _flow_runs(known: _Known) -> Iterator[_Row]:
-    return (((*known.names(run), run.state_name, run.work_queue or _EMPTY), 1) for run in known.facts.started)
+    return (((*known.names(run), run.state_name, _text(run.work_queue)), 1) for run in known.facts.started)
 
 
 def _failed(known: _Known) -> Iterator[_Row]:
@@ -195,7 +195,7 @@ def _begun(run: FlowRun) -> datetime:
 
 def _pools(known: _Known) -> Iterator[_Row]:
     for pool in known.facts.pools:
-        yield (str(pool.paused), pool.name, pool.type, pool.status or _EMPTY), 0 if pool.paused else 1
+        yield (str(pool.paused), pool.name, pool.type, _text(pool.status)), 0 if pool.paused else 1
 
 
 def _queues(known: _Known) -> Iterator[_Row]:
@@ -203,7 +203,7 @@ def _queues(known: _Known) -> Iterator[_Row]:
 
 
 def _late(known: _Known) -> Iterator[_Row]:
-    return ((_queue(known, one), _late_runs(known, one)) for one in known.facts.queues)
+    return ((_queue(known, one), one.late) for one in known.facts.queues)
 
 
 def _queue(known: _Known, queue: Queue) -> tuple[str, ...]:
@@ -214,16 +214,17 @@ def _queue(known: _Known, queue: Queue) -> tuple[str, ...]:
         str(queue.priority),
         # A work queue has no type; the label is there for the sake of its name.
         _NOTHING,
-        queue.work_pool or _EMPTY,
-        queue.status or _EMPTY,
-        str(polled and _late_runs(known, queue) <= MOST_LATE_RUNS),
+        _text(queue.work_pool),
+        _text(queue.status),
+        str(polled and queue.late <= MOST_LATE_RUNS),
         str(MOST_LATE_RUNS),
         str(int(MOST_SINCE_POLLED.total_seconds())),
     )
 
 
-def _late_runs(known: _Known, queue: Queue) -> int:
-    return known.facts.late.get((queue.work_pool, queue.name), 0)
+def _text(field: str | None) -> str:
+    """A field that may be missing; one that is there and says nothing is no missing one."""
+    return _EMPTY if field is None else field
 
 
 def _count(what: Callable[[Facts], Sized]) -> Callable[[_Known], Iterator[_Row]]:

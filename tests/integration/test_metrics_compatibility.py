@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from prefect.server.schemas.states import StateType
 from prometheus_client.openmetrics import parser
 from werkzeug import Response
 
@@ -17,6 +18,8 @@ from demo.stack import Server
 from monitoring.adapters.prefect_server import compatible as collecting
 from monitoring.adapters.prefect_server.api import Traffic, open_api
 from monitoring.adapters.prefect_server.compatible import collect
+from monitoring.adapters.prefect_server.reader import ServerReader
+from monitoring.config import Config
 from monitoring.metrics.compatible import (
     DEPLOYMENTS,
     ENDED,
@@ -31,14 +34,19 @@ from monitoring.metrics.compatible import (
     QUERIES,
     QUEUES,
     STARTED,
+    Facts,
     compatible,
 )
+from monitoring.model import Ledger
+from monitoring.policy import Policies
+from monitoring.redact import Redactor
 from monitoring.render.openmetrics import openmetrics
 from tests.conftest import ServerFactory
 from tests.support.noise import noise
 from tests.support.peer import (
     STILL,
     Series,
+    collected,
     differences,
     exposed,
     measured,
@@ -63,12 +71,21 @@ def scrape(now: datetime, at: str | None = None, **compatibility: Any) -> tuple[
     # In front of a relay an answer that is refused is refused again.
     server = config.server.model_copy(update={"attempts": 1}) if at else config.server
     with open_api(server, at) as api:
-        facts = collect(api, config, now)
+        facts = collected(api, config, now)
         return (
             series(exposed(measured(facts, config, now))),
             {query.name: query.detail for query in facts.coverage.missing},
             api.traffic,
         )
+
+
+def checked(config: Config, now: datetime, at: str | None = None) -> Facts:
+    """What is collected after a look at the server, as every check does both."""
+    redact = Redactor(config.redact.patterns).redact
+    with open_api(config.server, at) as api:
+        reader = ServerReader(api, config, redact)
+        reader.observe(now, Ledger(), Policies(config))
+        return collect(api, config, redact, now, reader.deployed)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +114,7 @@ def test_a_scraper_that_asks_for_openmetrics_gets_the_same(known: tuple[Server, 
     _, seed = known
     config = settings()
     with open_api(config.server) as api:
-        snapshot = measured(collect(api, config, seed.now), config, seed.now)
+        snapshot = measured(collected(api, config, seed.now), config, seed.now)
     page = openmetrics(snapshot, definitions=METRICS).decode()
     families = parser.text_string_to_metric_families(page)  # type: ignore[no-untyped-call]
     assert series_of(families) == series(exposed(snapshot))
@@ -106,11 +123,20 @@ def test_a_scraper_that_asks_for_openmetrics_gets_the_same(known: tuple[Server, 
 def test_deployments_that_a_check_has_read_are_not_read_again(known: tuple[Server, Seed]) -> None:
     server, seed = known
     config = settings()
-    rows = server.request("POST", "/deployments/filter", {})
-    with relayed(server.ui_url) as relay, open_api(config.server, relay.url) as api:
-        snapshot = measured(collect(api, config, seed.now, rows), config, seed.now)
-    assert "/deployments/filter" not in relay.paths()
-    assert differences(series(exposed(snapshot)), recorded()) == []
+    with relayed(server.ui_url) as relay:
+        facts = checked(config, seed.now, at=relay.url)
+    assert relay.paths().count("/deployments/filter") == 1
+    assert facts.coverage.missing == ()
+    assert differences(series(exposed(measured(facts, config, seed.now))), recorded()) == []
+
+
+def test_a_check_keeps_nothing_for_metrics_that_nobody_wants(known: tuple[Server, Seed]) -> None:
+    _, seed = known
+    config = Config()
+    with open_api(config.server) as api:
+        reader = ServerReader(api, config, Redactor().redact)
+        reader.observe(seed.now, Ledger(), Policies(config))
+    assert reader.deployed is None
 
 
 def test_pages_that_are_small_and_a_busier_database_change_nothing(fresh_server: ServerFactory) -> None:
@@ -170,7 +196,6 @@ def with_filter(path: str, text: str = "") -> Any:
     ("query", "asked_for", "gone"),
     [
         (FLOWS, with_filter("/flows/filter"), 7),
-        (DEPLOYMENTS, with_filter("/deployments/filter"), 5),
         (STARTED, with_filter(COUNT, "COMPLETED"), 1),
         (STARTED, with_filter(RUNS, "COMPLETED"), 1),
         (ENDED, with_filter(RUNS, "END_TIME_DESC"), 2),
@@ -193,6 +218,28 @@ def test_what_a_query_without_an_answer_would_have_told_is_left_out_and_the_rest
     assert "500" in missing[query]
     left = {name: values for name, values in recorded().items() if name in ours}
     assert len(left) == len(recorded()) - gone
+    assert differences(ours, left) == []
+
+
+@pytest.mark.parametrize("page", [0, 1])
+def test_without_all_deployments_none_are_counted_and_no_run_is_said_to_have_none(
+    known: tuple[Server, Seed], page: int
+) -> None:
+    server, seed = known
+    config = settings()
+    config = config.model_copy(update={"server": config.server.model_copy(update={"attempts": 1, "page_size": 5})})
+
+    def fail(asked: Asked) -> Response | None:
+        fails = asked.path == "/deployments/filter" and (asked.body.get("offset", 0) > 0) == (page > 0)
+        return Response("boom", 500) if fails else None
+
+    with relayed(server.ui_url) as relay:
+        relay.answer = fail
+        facts = checked(config, seed.now, at=relay.url)
+    assert [(query.name, query.outcome) for query in facts.coverage.missing] == [(DEPLOYMENTS, "failed")]
+    ours = series(exposed(measured(facts, config, seed.now)))
+    left = {name: values for name, values in recorded().items() if name in ours}
+    assert len(left) == len(recorded()) - 5
     assert differences(ours, left) == []
 
 
@@ -227,7 +274,44 @@ def test_a_server_that_is_gone_is_asked_once_and_nothing_is_measured(seed: Seed)
     ours, missing, traffic = scrape(seed.now, at="http://127.0.0.1:9/api")
     assert ours == {}
     assert missing.keys() == QUERIES
-    assert traffic.requests == 1
+    # One for the deployments, which a check has asked for, and one for all else.
+    assert traffic.requests == 2
+
+
+# --- secrets -----------------------------------------------------------------------------------------
+
+
+def test_a_secret_that_somebody_wrote_into_a_name_a_tag_or_a_path_does_not_come_out(
+    prefect_server: Server, seed: Seed
+) -> None:
+    pool = seed.queue(seed.pool("pool?token=hunter2pw", status="READY"), "password=hunter2pw", priority=2)
+    tags = ["token=xoxb-1234567890-abcdefghij", "api_key: hunter2pw", "mine-4711", "team:a"]
+    deployment = seed.deployment("etl --password hunter2pw/daily secret=hunter2pw", pool=pool, tags=tags)
+    path = {"path": "https://user:hunter2pw@git.example.com/flows"}
+    prefect_server.request("PATCH", f"/deployments/{deployment.id}", path)
+    seed.run(deployment, "Refused token=hunter2pw", state_type=StateType.FAILED, ended=seed.now - MINUTE)
+    seed.run(deployment, "Late", due=seed.now - MINUTE)
+    config = settings()
+    config = config.model_copy(update={"redact": config.redact.model_copy(update={"patterns": ("mine-[0-9]+",)})})
+    facts = checked(config, seed.now)
+    assert facts.coverage.missing == ()
+    page = exposed(measured(facts, config, seed.now))
+    for secret in ("hunter2pw", "xoxb", "mine-4711"):
+        assert secret not in page
+        assert secret not in facts.model_dump_json()
+    [labels] = [dict(one) for one in series(page)["prefect_info_deployment"]]
+    assert labels["path"] == "https://REDACTED@git.example.com/flows"
+    assert labels["tags"] == "REDACTED,api_key: REDACTED,team:a,token=REDACTED"
+    assert labels["flow_name"] == "etl --password REDACTED"
+    assert labels["deployment_name"] == "daily secret=REDACTED"
+    assert labels["work_pool_name"] == "pool?token=REDACTED"
+    assert labels["work_queue_name"] == "password=REDACTED"
+    # What belongs together still does.
+    late = {
+        dict(one)["work_queue_name"]: value
+        for one, value in series(page)["prefect_work_queues_late_runs_count"].items()
+    }
+    assert late == {"default": 0, "password=REDACTED": 1}
 
 
 # --- limits ------------------------------------------------------------------------------------------
@@ -258,7 +342,7 @@ def test_of_very_many_runs_that_go_on_so_many_series_are_kept(prefect_server: Se
     seed.many(Run(deployment=deployment, state="RUNNING", started=seed.now - MINUTE) for _ in range(30))
     config = settings(most_series=10)
     with open_api(config.server) as api:
-        found = compatible(collect(api, config, seed.now), config.metrics.compatibility, seed.now)
+        found = compatible(collected(api, config, seed.now), config.metrics.compatibility, seed.now)
     assert len(found["prefect_flow_runs_ongoing_run_time"]) == 10
     assert [(one.labels, one.value) for one in found["prefect_watchdog_series_dropped"]] == [
         (("prefect_flow_runs_ongoing_run_time",), 20.0)

@@ -118,6 +118,11 @@ def test_an_empty_server_has_totals_of_zero_and_nothing_else() -> None:
             {"path": "/srv", "work_pool": "k8s", "work_queue": "default", "status": "READY", "tags": ("b", "a")},
             ("etl", "True", "daily", "/srv", "False", "k8s", "default", "READY", "a,b"),
         ),
+        # Prefect keeps an empty text as it is.
+        (
+            {"path": "", "work_pool": "", "work_queue": "", "status": ""},
+            ("etl", "True", "daily", "", "False", "", "", "", ""),
+        ),
     ],
 )
 def test_the_labels_of_a_deployment(fields: dict[str, Any], labels: tuple[str, ...]) -> None:
@@ -209,8 +214,8 @@ def test_a_paused_work_pool_is_zero() -> None:
     ids=["just polled", "polled too long ago", "clock ahead", "never polled", "late runs"],
 )
 def test_when_a_work_queue_is_healthy(polled: datetime | None, late: int, healthy: str) -> None:
-    queue = Queue(name="urgent", work_pool="k8s", priority=2, status="READY", paused=False, last_polled=polled)
-    found = measured(facts(queues=[queue], late={("k8s", "urgent"): late, ("other", "urgent"): 9}))
+    fields: dict[str, Any] = {"name": "urgent", "work_pool": "k8s", "priority": 2, "status": "READY", "paused": False}
+    found = measured(facts(queues=[Queue(**fields, last_polled=polled, late=late)]))
     labels = ("False", "urgent", "2", "null", "k8s", "READY", healthy, "0", "60")
     assert found["info_work_queues"] == {labels: 1}
     assert found["work_queues_late_runs_count"] == {labels: late}

@@ -28,11 +28,16 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.parser import text_string_to_metric_families
 
 from demo.stack import Process, Server, free_port, wait_until
-from monitoring.adapters.prefect_server.api import open_api
+from monitoring.adapters.prefect_server import places
+from monitoring.adapters.prefect_server.api import Api, open_api
+from monitoring.adapters.prefect_server.collection import Collection
 from monitoring.adapters.prefect_server.compatible import collect
 from monitoring.config import Config
 from monitoring.metrics.compatible import METRICS, Facts, added
 from monitoring.metrics.values import Snapshot
+from monitoring.model import Ledger
+from monitoring.policy import Policies
+from monitoring.redact import Redactor
 from monitoring.render.labels import harmless
 from monitoring.render.openmetrics import text
 from tests.support.noise import noise
@@ -69,6 +74,7 @@ def plant(server: Server, seed: Seed) -> None:
     daily = seed.deployment("etl/daily", pool=urgent, tags=["team:b", "a, b"], schedule="0 3 * * *", status="READY")
     server.request("PATCH", f"/deployments/{daily.id}", {"path": "/srv/flows"})
     hourly = seed.deployment("etl/hourly", pool=pool, paused=True)
+    server.request("PATCH", f"/deployments/{hourly.id}", {"path": ""})
     hostile = seed.deployment('we"ird\\flow\n{x="1"} 7/na\\me "} 1', pool=pool, tags=['"', "\n"])
     homeless = seed.deployment("homeless/flow-is-gone")
     gone = seed.deployment("etl/gone")
@@ -124,7 +130,14 @@ def our_text(now: datetime) -> str:
     """What we give of the server that Prefect's client is pointed at, as of ``now``."""
     config = settings()
     with open_api(config.server) as api:
-        return exposed(measured(collect(api, config, now), config, now))
+        return exposed(measured(collected(api, config, now), config, now))
+
+
+def collected(api: Api, config: Config, now: datetime) -> Facts:
+    """Collect everything, the deployments too, which a check has read by then."""
+    redact = Redactor().redact
+    deployed = places.deployments(Collection(api, config, redact, now, Policies(config)), Ledger())
+    return collect(api, config, redact, now, deployed.flows)
 
 
 def measured(facts: Facts, config: Config, now: datetime) -> Snapshot:

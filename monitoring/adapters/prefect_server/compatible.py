@@ -1,5 +1,7 @@
 """Collects what the metrics of Prefect's own exporter are made of: see ``monitoring.metrics.compatible``.
 
+What people name and note gets secrets taken out here: behind it, all of it is without.
+
 Each answer is read whole or not at all, and no more rows are read than are named here. How each query is asked follows
 the indexes that Prefect's database has (prefect/server/database/orm_models.py): types of state with ``start_time``,
 ``end_time`` with its own order, and else the order of ids, which has no ties.
@@ -8,14 +10,16 @@ the indexes that Prefect's database has (prefect/server/database/orm_models.py):
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import cache, partial
 from typing import Any, TypeVar, get_args
 
 from monitoring.adapters.prefect_server.api import Api
 from monitoring.adapters.prefect_server.collection import Collection
-from monitoring.adapters.prefect_server.rows import Row
+from monitoring.adapters.prefect_server.rows import Row, parsed
 from monitoring.config import Compatibility, Config
+from monitoring.errors import BadAnswer
 from monitoring.metrics.compatible import (
     DEPLOYMENTS,
     ENDED,
@@ -40,7 +44,29 @@ MOST_RUNS = 10_000
 _STATE_TYPES: tuple[str, ...] = get_args(StateType)
 
 
-def collect(api: Api, config: Config, now: datetime, deployments: Sequence[Row] | None = None) -> Facts:
+def deployed_flows(collection: Collection, found: Iterable[Row]) -> tuple[DeployedFlow, ...] | None:
+    """Make of the rows of all deployments what ``collect`` needs: no other answer takes a server as long, 10 ms a row.
+
+    Args:
+        collection: What the rows were read with, by the query ``deployments``.
+        found: The rows, those of the watchdog's own deployments too.
+
+    Returns:
+        None where nobody wants these metrics, and where the deployments are not known whole.
+    """
+    if not collection.config.metrics.compatibility.enabled or not collection.coverage.has("deployments"):
+        return None
+    make = partial(_deployment, redact=cache(collection.redact))
+    try:
+        return tuple(parsed("deployments", make, row) for row in found)
+    except BadAnswer:
+        # What a label lacks is no reason for a check to be incomplete.
+        return None
+
+
+def collect(
+    api: Api, config: Config, redact: Callable[[str], str], now: datetime, deployed: tuple[DeployedFlow, ...] | None
+) -> Facts:
     """Collect the facts. The watchdog's own flows and runs count like all others, as they do there.
 
     Nothing is raised for what cannot be read: the coverage of the facts says what is missing, and why.
@@ -48,37 +74,51 @@ def collect(api: Api, config: Config, now: datetime, deployments: Sequence[Row] 
     Args:
         api: The server's API.
         config: How it is asked, and the windows.
+        redact: Takes secrets out of text.
         now: The end of the windows.
-        deployments: The rows of all deployments, where they were just read: no other answer takes a server as long,
-            10 ms a row. None: they are read.
+        deployed: All deployments, as the check has read them; None where it has not read them whole.
     """
     settings = config.metrics.compatibility
+    # Names come again and again.
+    redact = cache(redact)
     # No message is looked at, so none is kept.
     collection = Collection(api, config, lambda message: "", now, Policies(config))
+    if deployed is None:
+        collection.note(DEPLOYMENTS, "failed", "the check has not read all deployments")
     facts = Facts(
-        flows=dict(_all(collection, FLOWS, "/flows/filter", _flow)),
-        deployments=_deployments(collection, deployments),
-        started=_started(collection, now - settings.window),
-        ended=_runs(collection, ENDED, {"end_time": _since(now - settings.window)}, "END_TIME_DESC"),
-        ongoing=_ongoing(collection),
-        failed=_failed(collection, settings),
-        pools=_all(collection, POOLS, "/work_pools/filter", _pool),
-        queues=_all(collection, QUEUES, "/work_queues/filter", _queue),
-        late=_late(collection),
+        deployments=collection.ask(DEPLOYMENTS, (), lambda: deployed or ()),
+        flows=dict(_all(collection, FLOWS, "/flows/filter", partial(_flow, redact=redact))),
+        started=_redacted(_started(collection, now - settings.window), redact),
+        ended=_redacted(_ended(collection, now - settings.window), redact),
+        ongoing=_redacted(_ongoing(collection), redact),
+        failed=_redacted(_failed(collection, settings), redact),
+        pools=_all(collection, POOLS, "/work_pools/filter", partial(_pool, redact=redact)),
+        queues=_all(collection, QUEUES, "/work_queues/filter", partial(_queue, redact=redact, late=_late(collection))),
     )
     return facts.model_copy(update={"coverage": collection.coverage})
 
 
-def _deployments(collection: Collection, known: Sequence[Row] | None) -> tuple[DeployedFlow, ...]:
-    if known is None:
-        return _all(collection, DEPLOYMENTS, "/deployments/filter", _deployment, sort="CREATED_DESC")
-    rows = collection.ask(DEPLOYMENTS, (), lambda: known)
-    return tuple(collection.values(DEPLOYMENTS, rows, _deployment))
+def _redacted(runs: Iterable[FlowRun], redact: Callable[[str], str]) -> tuple[FlowRun, ...]:
+    """Runs, with what labels say of them redacted, and without the other names."""
+
+    def changed(run: FlowRun) -> dict[str, str | None]:
+        named = {"state_name": redact(run.state_name), "work_queue": _if_given(redact, run.work_queue)}
+        return {**named, "name": "", "work_pool": None}
+
+    return tuple(run.model_copy(update=changed(run)) for run in runs)
+
+
+def _if_given(redact: Callable[[str], str], text: str | None) -> str | None:
+    return None if text is None else redact(text)
 
 
 def _started(collection: Collection, since: datetime) -> tuple[FlowRun, ...]:
     # Every type of state is named: without one, SQLite reads all runs that there are.
     return _runs(collection, STARTED, {"state": _type(*_STATE_TYPES), "start_time": _since(since)})
+
+
+def _ended(collection: Collection, since: datetime) -> tuple[FlowRun, ...]:
+    return _runs(collection, ENDED, {"end_time": _since(since)}, "END_TIME_DESC")
 
 
 def _ongoing(collection: Collection) -> tuple[FlowRun, ...]:
@@ -103,7 +143,7 @@ def _failed(collection: Collection, settings: Compatibility) -> tuple[FlowRun, .
 def _late(collection: Collection) -> dict[tuple[str | None, str], int]:
     """Late runs of each queue, as ``/work_queues/{id}/status`` counts them, in one request where there are none."""
     late = _runs(collection, LATE, {"state": {"name": {"any_": ["Late"]}}})
-    return Counter((run.work_pool, run.work_queue) for run in late if run.work_queue)
+    return Counter((run.work_pool, run.work_queue) for run in late if run.work_queue is not None)
 
 
 def _runs(
@@ -122,36 +162,37 @@ def _all(collection: Collection, name: str, path: str, make: Callable[[Row], T],
     return tuple(collection.values(name, collection.rows(name, path, body), make))
 
 
-def _flow(row: Row) -> tuple[str, str]:
-    return str(row["id"]), str(row["name"])
+def _flow(row: Row, redact: Callable[[str], str]) -> tuple[str, str]:
+    return str(row["id"]), redact(row["name"])
 
 
-def _deployment(row: Row) -> DeployedFlow:
+def _deployment(row: Row, redact: Callable[[str], str]) -> DeployedFlow:
     return DeployedFlow(
         id=row["id"],
-        name=row["name"],
+        name=redact(row["name"]),
         flow_id=row["flow_id"],
         paused=row["paused"],
-        path=row.get("path"),
-        work_pool=row.get("work_pool_name"),
-        work_queue=row.get("work_queue_name"),
+        path=_if_given(redact, row.get("path")),
+        work_pool=_if_given(redact, row.get("work_pool_name")),
+        work_queue=_if_given(redact, row.get("work_queue_name")),
         status=row.get("status"),
-        tags=tuple(row.get("tags") or ()),
+        tags=tuple(redact(tag) for tag in row.get("tags") or ()),
     )
 
 
-def _pool(row: Row) -> Pool:
-    return Pool(name=row["name"], type=row["type"], status=row.get("status"), paused=row["is_paused"])
+def _pool(row: Row, redact: Callable[[str], str]) -> Pool:
+    return Pool(name=redact(row["name"]), type=row["type"], status=row.get("status"), paused=row["is_paused"])
 
 
-def _queue(row: Row) -> Queue:
+def _queue(row: Row, redact: Callable[[str], str], late: Mapping[tuple[str | None, str], int]) -> Queue:
     return Queue(
-        name=row["name"],
-        work_pool=row.get("work_pool_name"),
+        name=redact(row["name"]),
+        work_pool=_if_given(redact, row.get("work_pool_name")),
         priority=row["priority"],
         status=row.get("status"),
         paused=row["is_paused"],
         last_polled=row.get("last_polled"),
+        late=late.get((row.get("work_pool_name"), row["name"]), 0),
     )
 
 

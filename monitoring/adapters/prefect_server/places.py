@@ -10,10 +10,12 @@ from urllib.parse import quote
 
 from monitoring.adapters.prefect_server import rows
 from monitoring.adapters.prefect_server.collection import Collection, chunks
+from monitoring.adapters.prefect_server.compatible import deployed_flows
 from monitoring.adapters.prefect_server.rows import Row
 from monitoring.adapters.prefect_server.schedules import newest_due
 from monitoring.adapters.prefect_server.waiting import work_ahead
 from monitoring.baselines import granted
+from monitoring.metrics.compatible import DeployedFlow
 from monitoring.model import OWN_FLOWS, Deployment, FlowRun, Ledger, Record, WorkPool, WorkQueue, flow_key
 
 #: Pools of these types have no workers that could be counted; the older agents send no heartbeats.
@@ -46,19 +48,22 @@ class Deployed(NamedTuple):
     deployments: dict[str, Deployment]
     names: dict[str, str]
     schedules: dict[str, list[Row]]
+    #: All of them, for the metrics of Prefect's own exporter: see ``deployed_flows``.
+    flows: tuple[DeployedFlow, ...] | None
 
 
 def deployments(collection: Collection, ledger: Ledger) -> Deployed:
     """All deployments, the watchdog's own too, with the names of their flows and their active schedules."""
     # Not by name, which many share: in an order with ties, pages overlap and miss rows.
     found = collection.rows("deployments", "/deployments/filter", {"sort": "CREATED_DESC"})
+    flows = deployed_flows(collection, found)
     names = flow_names(collection, {row["flow_id"] for row in found if "flow_id" in row})
     # Without its flow's name a deployment cannot be named; the coverage says that names are missing.
     named = [row for row in found if "flow_id" not in row or row["flow_id"] in names]
     made = collection.values("deployments", named, lambda row: _deployment(collection, row, names, ledger))
     by_id = {deployment.id: deployment for deployment in made}
     schedules = {row["id"]: rows.active_schedules(row) for row in named if row.get("id") in by_id}
-    return Deployed(by_id, names, schedules)
+    return Deployed(by_id, names, schedules, flows)
 
 
 def _deployment(collection: Collection, row: Row, names: Mapping[str, str], ledger: Ledger) -> Deployment:

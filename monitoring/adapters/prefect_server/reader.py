@@ -17,6 +17,7 @@ from monitoring.adapters.prefect_server.collection import Collection
 from monitoring.adapters.prefect_server.maintenance import open_windows
 from monitoring.config import Config
 from monitoring.errors import BadAnswer, CredentialsRefused, ServerProblem
+from monitoring.metrics.compatible import DeployedFlow
 from monitoring.model import ALWAYS_ASKED, FlowRun, Ledger, Observation, Query, ServerState
 from monitoring.policy import Policies
 from monitoring.report import Totals, unseen
@@ -40,6 +41,9 @@ class ServerReader:
         self._api = api
         self._config = config
         self._redact = redact
+        #: What the last look saw of all deployments, for the metrics of Prefect's own exporter; None where nobody wants
+        #: these, and where not all were seen.
+        self.deployed: tuple[DeployedFlow, ...] | None = None
 
     def observe(self, now: datetime, ledger: Ledger, policies: Policies) -> Observation:
         """See what is active now, and what ended since the ledger's cursor (or in the configured window).
@@ -52,6 +56,7 @@ class ServerReader:
         Raises:
             CredentialsRefused: The server refuses our key.
         """
+        self.deployed = None
         target = self._config.target
         since = ledger.cursor - OVERLAP if ledger.cursor else now - target.window
         collection = Collection(self._api, self._config, self._redact, now, policies)
@@ -77,6 +82,7 @@ class ServerReader:
         all_active, all_overdue = runs.active(collection), runs.overdue(collection)
         all_ended = runs.ended(collection, since)
         deployed = places.deployments(collection, ledger)
+        self.deployed = deployed.flows
         our_deployments = tuple(d for d in deployed.deployments.values() if d.flow_id in ours)
         deployments = {key: d for key, d in deployed.deployments.items() if d.flow_id not in ours}
         names = deployed.names
