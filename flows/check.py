@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from monitoring.adapters.config_source import load_policies
-from monitoring.adapters.logs import configure
+from monitoring.adapters.logs import configure, from_environment
 from monitoring.adapters.metrics.dogstatsd import DogStatsD
 from monitoring.adapters.metrics.pushgateway import Pushgateway
 from monitoring.adapters.metrics.textfile import Textfile
@@ -34,7 +35,7 @@ from monitoring.adapters.prefect_server.secrets import read_secret
 from monitoring.adapters.prefect_server.state import BlockState
 from monitoring.adapters.slack.bot import SlackBot
 from monitoring.adapters.slack.webhook import SlackWebhook
-from monitoring.config import DEFAULT_ROUTE, Config, Logs, Receiver
+from monitoring.config import DEFAULT_ROUTE, Config, Receiver
 from monitoring.errors import ConfigError, DeliveryError, ServerProblem, WatchdogError
 from monitoring.flow_parameters import PolicyChanges, parameters
 from monitoring.logs import bound, get_logger
@@ -61,45 +62,48 @@ def check(overrides: PolicyChanges | None = None) -> Any:
     """
     now, began = datetime.now(timezone.utc), time.monotonic()
     run_id = str(flow_run.id)
-    # Until the configuration is read, which may say otherwise.
-    configure(Logs(), Redactor().redact, in_run=True)
-    try:
-        policies = load_policies(read_pushed=pushed_reader(), stronger=[parameters(overrides)])
-        config = policies.config
-        redact = Redactor(config.redact.patterns).redact
-        configure(config.logs, redact, in_run=True)
-        with bound(target=config.target.name, run=run_id), open_api(config.server) as api:
-            lock = VariableLock(api, run_id, config.state.lock_expiry)
-            api.before_request = lock.keep
-            try:
-                url = read_secret(api, config.ping.url_secret, "WATCHDOG_PING_URL", os.environ)
-            except ConfigError as error:
-                # A dead-man's switch that is not told speaks up by itself; the check goes on.
-                _log.warning("ping failed", about="address", problem=str(error))
-                url = None
-            outlets = Outlets(
-                messenger=partial(_messenger, api, config),
-                events=PrefectEvents(api),
-                artifacts=PrefectArtifacts(api, run_id),
-                ping=HttpPing(url, config.ping) if url else None,
-                measuring=_measuring(api, config, now, began) if config.metrics.enabled else None,
-            )
-            report = run_check(
-                reader=ServerReader(api, config, redact),
-                state=BlockState(Documents(api), config.state, now, lock.confirm),
-                lock=lock,
-                outlets=outlets,
-                housekeeping=PrefectHousekeeping(api, config.state, run_id),
-                policies=policies,
-                now=now,
-                overlap=OVERLAP,
-                run_id=run_id,
-            )
-            message = _ended(report, api.traffic.requests, time.monotonic() - began)
-    except WatchdogError as error:
-        _log.error("check failed", run=run_id, problem=str(error))
-        return failed(error)
-    return Completed(message=message)
+    with ExitStack() as ties:
+        ties.enter_context(bound(run=run_id))
+        # Until the configuration is read, which may say otherwise.
+        configure(from_environment(os.environ), Redactor().redact, in_run=True)
+        try:
+            policies = load_policies(read_pushed=pushed_reader(), stronger=[parameters(overrides)])
+            config = policies.config
+            redact = Redactor(config.redact.patterns).redact
+            configure(config.logs, redact, in_run=True)
+            ties.enter_context(bound(target=config.target.name))
+            with open_api(config.server) as api:
+                lock = VariableLock(api, run_id, config.state.lock_expiry)
+                api.before_request = lock.keep
+                try:
+                    url = read_secret(api, config.ping.url_secret, "WATCHDOG_PING_URL", os.environ)
+                except ConfigError as error:
+                    # A dead-man's switch that is not told speaks up by itself; the check goes on.
+                    _log.warning("ping failed", about="address", problem=str(error))
+                    url = None
+                outlets = Outlets(
+                    messenger=partial(_messenger, api, config),
+                    events=PrefectEvents(api),
+                    artifacts=PrefectArtifacts(api, run_id),
+                    ping=HttpPing(url, config.ping) if url else None,
+                    measuring=_measuring(api, config, now, began) if config.metrics.enabled else None,
+                )
+                report = run_check(
+                    reader=ServerReader(api, config, redact),
+                    state=BlockState(Documents(api), config.state, now, lock.confirm),
+                    lock=lock,
+                    outlets=outlets,
+                    housekeeping=PrefectHousekeeping(api, config.state, run_id),
+                    policies=policies,
+                    now=now,
+                    overlap=OVERLAP,
+                    run_id=run_id,
+                )
+                message = _ended(report, api.traffic.requests, time.monotonic() - began)
+        except WatchdogError as error:
+            _log.error("check failed", problem=str(error))
+            return failed(error)
+        return Completed(message=message)
 
 
 def _ended(report: HealthReport | None, requests: int, seconds: float) -> str:
@@ -138,6 +142,8 @@ def _measuring(api: Api, config: Config, now: datetime, began: float) -> Measuri
         facts=partial(collect, api, config, now) if settings.compatibility.enabled else None,
         store=Measured(Documents(api)),
         outlets=outlets,
+        # The ways out know their own time-outs, to connect and to answer, and say more than that they are late.
+        patience=2 * settings.timeout,
     )
 
 

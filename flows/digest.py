@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,7 +14,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from monitoring.adapters.config_source import load_policies
-from monitoring.adapters.logs import configure
+from monitoring.adapters.logs import configure, from_environment
 from monitoring.adapters.prefect_server.api import open_api
 from monitoring.adapters.prefect_server.artifacts import PrefectArtifacts
 from monitoring.adapters.prefect_server.documents import Documents
@@ -24,13 +25,14 @@ from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
 from monitoring.adapters.prefect_server.secrets import read_secret
 from monitoring.adapters.prefect_server.state import BlockState
 from monitoring.adapters.slack.digest import SlackChannel
-from monitoring.config import Logs
+from monitoring.config import Config
 from monitoring.errors import WatchdogError
 from monitoring.flow_parameters import PolicyChanges, parameters
 from monitoring.logs import bound, get_logger
 from monitoring.model import DIGEST_FLOW
 from monitoring.redact import Redactor
 from monitoring.render.words import headline
+from monitoring.report import DigestReport
 from monitoring.service import deliver, publish_digest
 from monitoring.service import digest as put_together
 
@@ -53,51 +55,63 @@ def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None)
     """
     now = datetime.now(timezone.utc)
     run_id = str(flow_run.id)
-    # Until the configuration is read, which may say otherwise.
-    configure(Logs(), Redactor().redact, in_run=True)
-    unpublished: WatchdogError | None = None
     if now - flow_run.scheduled_start_time > TOO_LATE:
         # The worker was away; the run for the day that has begun since then says it better.
         return Completed(message="Not posted: a newer digest is due")
-    try:
-        policies = load_policies(read_pushed=pushed_reader(), stronger=[parameters(overrides, time_zone)])
-        config = policies.config
-        redact = Redactor(config.redact.patterns).redact
-        configure(config.logs, redact, in_run=True)
-        with bound(target=config.target.name, run=run_id), open_api(config.server) as api:
-            lock = VariableLock(api, run_id, config.state.lock_expiry)
-            state = BlockState(Documents(api), config.state, now, lock.confirm)
-            token = read_secret(api, config.slack.token_secret, "WATCHDOG_SLACK_TOKEN", os.environ)
-            reader = ServerReader(api, config, redact)
-            saved, known = state.load()
-            report = put_together(reader, saved, known, policies, now, OVERLAP, ZoneInfo(config.digest.time_zone))
-            try:
-                # A check that takes longer than its lock lasts has lost it.
-                patience = 2 * config.state.lock_expiry
-                if not publish_digest(report, state, lock, PrefectArtifacts(api, run_id), patience):
-                    _log.warning("digest not published", problem="a check held the lock all the time")
-            except WatchdogError as error:
-                # People who read Slack can still be told.
-                _log.error("digest not published", problem=str(error))
-                unpublished = error
-        if not token:
-            _log.warning(
-                "digest not posted",
-                problem="no Slack token: the digest is in the artifact watchdog-digest only. Set WATCHDOG_SLACK_TOKEN "
-                f"or make a Secret block named {config.slack.token_secret!r}",
-            )
-        elif not config.slack.channel:
-            _log.warning(
-                "digest not posted",
-                problem="no Slack channel: the digest is in the artifact watchdog-digest only. Set slack.channel",
-            )
-        else:
-            deliver(SlackChannel(token, config.slack), report, WAITS, time.sleep)
-    except WatchdogError as error:
-        _log.error("digest failed", run=run_id, problem=str(error))
-        return failed(error)
-    if unpublished:
-        return failed(unpublished)
-    message = headline(report.health)
-    _log.info("digest completed", run=run_id, says=message)
-    return Completed(message=message)
+    unpublished: WatchdogError | None = None
+    with ExitStack() as ties:
+        ties.enter_context(bound(run=run_id))
+        # Until the configuration is read, which may say otherwise.
+        configure(from_environment(os.environ), Redactor().redact, in_run=True)
+        try:
+            policies = load_policies(read_pushed=pushed_reader(), stronger=[parameters(overrides, time_zone)])
+            config = policies.config
+            redact = Redactor(config.redact.patterns).redact
+            configure(config.logs, redact, in_run=True)
+            ties.enter_context(bound(target=config.target.name))
+            with open_api(config.server) as api:
+                lock = VariableLock(api, run_id, config.state.lock_expiry)
+                state = BlockState(Documents(api), config.state, now, lock.confirm)
+                token = read_secret(api, config.slack.token_secret, "WATCHDOG_SLACK_TOKEN", os.environ)
+                reader = ServerReader(api, config, redact)
+                saved, known = state.load()
+                report = put_together(reader, saved, known, policies, now, OVERLAP, ZoneInfo(config.digest.time_zone))
+                try:
+                    # A check that takes longer than its lock lasts has lost it.
+                    patience = 2 * config.state.lock_expiry
+                    if not publish_digest(report, state, lock, PrefectArtifacts(api, run_id), patience):
+                        _log.warning("digest not published", problem="a check held the lock all the time")
+                except WatchdogError as error:
+                    # People who read Slack can still be told.
+                    _log.error("digest not published", problem=str(error))
+                    unpublished = error
+            _post(token, config, report)
+        except WatchdogError as error:
+            _log.error("digest failed", problem=str(error))
+            return failed(error)
+        if unpublished:
+            return failed(unpublished)
+        message = headline(report.health)
+        _log.info("digest completed", says=message)
+        return Completed(message=message)
+
+
+def _post(token: str | None, config: Config, report: DigestReport) -> None:
+    """Post the digest; where nothing says where to, or with what, log that.
+
+    Raises:
+        DeliveryError: It could not be posted.
+    """
+    if not token:
+        _log.warning(
+            "digest not posted",
+            problem="no Slack token: the digest is in the artifact watchdog-digest only. Set WATCHDOG_SLACK_TOKEN "
+            f"or make a Secret block named {config.slack.token_secret!r}",
+        )
+    elif not config.slack.channel:
+        _log.warning(
+            "digest not posted",
+            problem="no Slack channel: the digest is in the artifact watchdog-digest only. Set slack.channel",
+        )
+    else:
+        deliver(SlackChannel(token, config.slack), report, WAITS, time.sleep)

@@ -28,6 +28,10 @@ _KEY = r"""(?:
   | auth[_-]?string | connection[_-]?string | authorization
 )(?:[_-]?(?:value|hash|\d{1,3}))?"""
 
+#: Keys that mean something else in prose, and so only with an equals sign.
+_SHORT_KEY = "(?:signature|(?<![a-z])(?:sig|pass))"
+_SECRET_KEY = re.compile(rf"(?:{_KEY}|{_SHORT_KEY}|cookie)\W*\Z", re.IGNORECASE | re.VERBOSE)
+
 #: Words that follow a key in a sentence rather than being its value.
 _PROSE = r"""(?:
     a|an|the|is|was|are|not|no|has|have|must|should|cannot|can|could|may|will|does|did|please
@@ -103,8 +107,7 @@ _RULES: tuple[_Rule, ...] = (
         _quoted,
     ),
     _rule(rf"(?P<head>--[\w-]{{0,40}}?{_KEY}\s{{1,3}})(?!-|{_PROSE}|{_NOTHING}){_VALUE}", _quoted),
-    # Keys that mean something else in prose, and so only with an equals sign.
-    _rule(rf"(?P<head>(?:signature|(?<![a-z])(?:sig|pass))=)(?!{_NOTHING}){_VALUE}", _quoted),
+    _rule(rf"(?P<head>{_SHORT_KEY}=)(?!{_NOTHING}){_VALUE}", _quoted),
     # Tokens that are known by their form.
     _rule(
         r"""(?<![A-Za-z0-9])(?:
@@ -122,6 +125,15 @@ _RULES: tuple[_Rule, ...] = (
     # JSON Web Tokens. Only at a word's start: a text of nothing but `eyJ` would be scanned from each of them.
     _rule(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?", flags=_CASE_COUNTS),
 )
+
+
+def names_secret(key: str) -> bool:
+    """Say whether a key names a secret, as ``DB_PASSWORD`` does, so that its value is one whatever it looks like.
+
+    Args:
+        key: The key alone; in a text with its value, ``redact`` finds both.
+    """
+    return _SECRET_KEY.search(key) is not None
 
 
 class Redactor:

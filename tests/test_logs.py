@@ -7,8 +7,9 @@ import io
 import json
 import logging
 import re
+import tokenize
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from monitoring.adapters import logs
 from monitoring.config import Logs
 from monitoring.logs import ROOT, bound, get_logger
 from monitoring.redact import Redactor
+from monitoring.render.escape import terminal
 from tests.render.samples import HOSTILE
 
 PROJECT = Path(__file__).parent.parent
@@ -30,12 +32,22 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 LEVELS = ("debug", "info", "warning", "error")
 #: What the standard library has on every record: a field of that name would be refused, or take its place.
 TAKEN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+SOURCES = [*(PROJECT / "monitoring").rglob("*.py"), *(PROJECT / "flows").glob("*.py")]
+#: Where logging is made what it is, where others' lines are kept away or overheard, and where a level is named.
+MAY_IMPORT_LOGGING = {
+    "monitoring/logs.py",
+    "monitoring/adapters/logs.py",
+    "monitoring/adapters/notification_block.py",
+    "monitoring/adapters/prefect_server/failing.py",
+    "monitoring/adapters/prefect_server/failures.py",
+    "monitoring/adapters/slack/client.py",
+}
 _log = get_logger("monitoring.tests")
 
 
 def calls() -> Iterator[tuple[str, str, set[str], bool]]:
     """Every place that logs: event, level, fields that are written there, and whether there are more."""
-    for path in [*(PROJECT / "monitoring").rglob("*.py"), *(PROJECT / "flows").glob("*.py")]:
+    for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS:
                 if isinstance(node.func.value, ast.Name) and node.func.value.id == "_log":
@@ -43,6 +55,45 @@ def calls() -> Iterator[tuple[str, str, set[str], bool]]:
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "log":
                 for level in ("debug", "info"):
                     yield _call(node, level)
+
+
+def logging_otherwise(code: str) -> set[str]:
+    """What of a module logs, or may, in a way that ``calls`` does not see."""
+    tokens = tokenize.generate_tokens(io.StringIO(code).readline)
+    text = " ".join(token.string for token in tokens if token.type in (tokenize.NAME, tokenize.OP, tokenize.NEWLINE))
+    seen = rf"_log = get_logger \(|\b_log \. ({'|'.join(LEVELS)}) \(|log = _log . info if [\w .]+ else _log . debug"
+    text = re.sub(rf"from monitoring \. logs import (\w+ , )*get_logger \n|{seen}", "", text)
+    return set(re.findall(r"\b(_log|get_logger|logging|structlog|get_run_logger)\b", text))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_whatever_logs_is_seen_by_the_tests_below(path: Path) -> None:
+    allowed = {"logging", "structlog", "get_logger"} if str(path.relative_to(PROJECT)) in MAY_IMPORT_LOGGING else set()
+    assert logging_otherwise(path.read_text()) <= allowed
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "_log.exception('check failed')",
+        "_log.critical('check failed')",
+        "_log.log(40, 'check failed')",
+        "_log.bind(more=1).info('check failed')",
+        "say = _log.info",
+        "helper(_log)",
+        "logger = get_logger(__name__)",
+        "get_logger(__name__).info('check failed')",
+        "from monitoring.logs import get_logger as logger\n",
+        "import logging",
+        "import logging.config",
+        "from logging import getLogger",
+        "import structlog",
+        "from prefect import get_run_logger",
+        "from prefect.logging import get_run_logger",
+    ],
+)
+def test_what_would_go_unseen_is_refused(code: str) -> None:
+    assert logging_otherwise(code)
 
 
 def _call(node: ast.Call, level: str) -> tuple[str, str, set[str], bool]:
@@ -67,8 +118,7 @@ def test_every_event_is_in_the_schema_with_its_fields_and_no_other_is() -> None:
     known, seen = documented(), dict[str, set[str]]()
     for event, level, fields, more in calls():
         seen.setdefault(event, set()).add(level)
-        required = known[event][1] | {"run"}
-        assert fields <= required, event
+        assert fields <= known[event][1], event
         assert more or known[event][1] <= fields, event
     assert seen == {event: levels for event, (levels, _) in known.items()}
 
@@ -125,26 +175,83 @@ def test_the_level_says_what_is_logged(capsys: pytest.CaptureFixture[str], level
 def test_lines_for_people_say_what_they_need_and_no_more(capsys: pytest.CaptureFixture[str]) -> None:
     configure(format="console")
     with bound(target="prod", run="0195-run"):
-        _log.info("check completed", says="Nothing is wrong.", findings=0, incidents=["W-1", "W-2"])
+        _log.info("check completed", says="Nothing is wrong.", findings=0, incidents=["W-1", "W-2"], subject="etl/a")
     written = capsys.readouterr().err
     assert re.fullmatch(
-        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC INFO    check completed: Nothing is wrong\. "
-        r'findings=0 incidents="W-1, W-2"\n',
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC INFO    check completed "
+        r'findings=0 incidents="W-1, W-2" subject=etl/a: Nothing is wrong\.\n',
         written,
     )
 
 
-def test_an_exception_is_shown_without_its_secrets(capsys: pytest.CaptureFixture[str]) -> None:
-    configure(format="json")
-    try:
-        raise ValueError("password=hunter2secret")
-    except ValueError:
-        _log.error("check failed", problem="a fault", exc_info=True)
-    written = capsys.readouterr().err
-    [line] = map(json.loads, written.splitlines())
+def read(line: str) -> tuple[dict[str, Any], str]:
+    """Read a line for people: its fields, and what it says after them."""
+    text = re.sub(r"^.* UTC [A-Z]+ +(?:[a-z]+ ?)+?(?=$|:| [a-z_]+=)", "", line)
+    fields: dict[str, Any] = {}
+    while found := re.match(r' ([a-z_]+)=("(?:[^"\\]|\\.)*"|[^\s"=:]+)', text):
+        fields[found[1]] = json.loads(found[2]) if found[2].startswith('"') else found[2]
+        text = text[found.end() :]
+    assert re.match(r": |$", text), line
+    return fields, text[2:]
+
+
+FORGED = (
+    'a/b"severity=ok"to="resolved',
+    "a to=resolved",
+    "a: Nothing is wrong.",
+    "a\\",
+    'a" to="x',
+    "a\uff1ato\uff1dresolved",
+    "",
+)
+
+
+@given(st.sampled_from(FORGED) | st.text(), st.sampled_from(FORGED) | st.text())
+def test_what_others_wrote_looks_like_no_other_field(name: str, message: str) -> None:
+    stream = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stderr", stream)
+        configure()
+        _log.warning("alert not delivered", subject=name, to="firing", problem=f"no answer: {message}")
+    fields, says = read(stream.getvalue().removesuffix("\n"))
+    assert fields.keys() == {"subject", "to"}
+    assert fields == {"subject": terminal(Redactor().redact(name), 2_000), "to": "firing"}
+    assert says.startswith("no answer:")
+
+
+@pytest.mark.parametrize("missing", ["run", "target"])
+def test_a_line_that_nothing_ties_to_a_check_is_not_valid(missing: str) -> None:
+    line = {"timestamp": "2026-03-01T04:05:06Z", "level": "warning", "logger": "monitoring.flows.digest"}
+    line |= {"event": "digest not posted", "problem": "no Slack token", "run": "0195-run", "target": "prod"}
     VALIDATOR.validate(line)
-    assert "ValueError" in line["exception"]
-    assert "hunter2secret" not in written
+    del line[missing]
+    assert not VALIDATOR.is_valid(line)
+
+
+def test_a_configuration_that_cannot_be_read_has_no_target_and_what_is_served_has_no_run() -> None:
+    line = {"timestamp": "2026-03-01T04:05:06Z", "level": "error", "logger": "monitoring.flows.check"}
+    VALIDATOR.validate(line | {"event": "check failed", "problem": "watchdog.yaml: cannot be read", "run": "0195-run"})
+    assert not VALIDATOR.is_valid(line | {"event": "check failed", "problem": "watchdog.yaml: cannot be read"})
+    VALIDATOR.validate(line | {"level": "info", "event": "metrics served", "says": "http://127.0.0.1:9464/metrics"})
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, Logs()),
+        ({"WATCHDOG_LOGS__FORMAT": "json", "WATCHDOG_LOGS__LEVEL": "DEBUG"}, Logs(format="json", level="DEBUG")),
+        ({"WATCHDOG_LOGS": '{"format": "json"}'}, Logs(format="json")),
+        ({"WATCHDOG_LOGS": '{"format": "json"}', "WATCHDOG_LOGS__FORMAT": "console"}, Logs()),
+        # What cannot be used counts as not set, and takes nothing with it that can.
+        ({"WATCHDOG_LOGS__FORMAT": "json", "WATCHDOG_LOGS__LEVEL": "loud"}, Logs(format="json")),
+        ({"WATCHDOG_LOGS": "{", "WATCHDOG_LOGS__COLOUR": "red", "WATCHDOG_LOGS__LEVEL": "ERROR"}, Logs(level="ERROR")),
+        ({"WATCHDOG_LATE__AFTER": "soon", "WATCHDOG_LOGS__FORMAT": "json"}, Logs(format="json")),
+    ],
+)
+def test_the_environment_says_how_to_log_before_the_configuration_is_read(
+    environ: Mapping[str, str], expected: Logs
+) -> None:
+    assert logs.from_environment(environ) == expected
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
@@ -165,6 +272,53 @@ def test_secrets_are_taken_out_of_fields_however_deep_they_lie(
     written = capsys.readouterr().err
     assert "abcdefghijkl" not in written
     assert written.count("REDACTED") >= 4
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"token": "hunter2"},
+        {"password": b"hunter2"},
+        {"problem": b"password=hunter2"},
+        {"DB_PASSWORD": ["two words", "hunter2"]},
+        {"more": {"password": "hunter2", "nested": {"api_key": "hunter2", "n": 1}}},
+        {"more": [{b"client_secret": b"hunter2"}]},
+        {"more": {"token": {"value": "hunter2"}}},
+        {"more": {"password=hunter2": 1}},
+    ],
+)
+def test_what_stands_under_a_key_that_names_a_secret_is_one(
+    capsys: pytest.CaptureFixture[str], form: str, fields: dict[str, Any]
+) -> None:
+    configure(format=form)
+    _log.warning("events not sent", **fields)
+    written = capsys.readouterr().err
+    assert "hunter2" not in written
+    assert "REDACTED" in written
+
+
+def test_patterns_of_the_users_leave_what_ties_lines_together(capsys: pytest.CaptureFixture[str]) -> None:
+    run, delivery = "0195f0a2-7b1c-7d3e-8f40-123456789abc", "3f0a1c9e-5b7d-4c57-9a53-0d6f4f0ddc11"
+    patterns = [r"\d{4}-\d\d-\d\d", r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", r"W-\d+", "(?i)warning|prod|alert"]
+    logs.configure(Logs(format="json"), Redactor(patterns).redact, in_run=False)
+    with bound(run=run, target="prod"):
+        _log.warning(
+            "alert not delivered",
+            delivery=delivery,
+            route="default",
+            kind="post",
+            about="began",
+            incidents=["W-1"],
+            permanent=False,
+            problem=f"no answer about {delivery} since 2026-03-01",
+        )
+    [line] = map(json.loads, capsys.readouterr().err.splitlines())
+    VALIDATOR.validate(line)
+    assert (line["event"], line["level"], line["logger"]) == ("alert not delivered", "warning", "monitoring.tests")
+    assert re.match(r"\d{4}-\d\d-\d\dT", line["timestamp"])
+    assert (line["run"], line["target"], line["delivery"], line["incidents"]) == (run, "prod", delivery, ["W-1"])
+    assert line["problem"] == "no answer about REDACTED since REDACTED"
 
 
 @given(st.text() | st.just(HOSTILE) | st.just("a\nERROR   check failed\x1b[2J"))

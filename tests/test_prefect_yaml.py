@@ -30,6 +30,11 @@ def test_there_are_two_deployments_and_nothing_unknown_in_them() -> None:
             assert set(schedule) == {"cron", "timezone"}
 
 
+def test_the_environment_of_the_runs_is_the_users_alone() -> None:
+    for entry in DEPLOYMENTS.values():
+        assert entry["work_pool"]["job_variables"] == {"env": {}}
+
+
 def test_what_a_user_changes_stands_once() -> None:
     zone = FILE["definitions"]["time_zone"]
     assert len(re.findall(rf"\b{zone}\b", CODE)) == 1

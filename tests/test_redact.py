@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from monitoring.redact import MARK, MOST, Redactor
+from monitoring.redact import MARK, MOST, Redactor, names_secret
 
 REDACTOR = Redactor()
 
@@ -98,6 +98,32 @@ def test_secrets_go_and_what_is_around_them_stays(text: str, expected: str) -> N
 )
 def test_what_is_no_secret_stays(text: str) -> None:
     assert REDACTOR.redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "password",
+        "DB_PASSWORD",
+        "api_key",
+        "x-api-key",
+        "accessToken",
+        "token_1",
+        "Set-Cookie",
+        "sig",
+        "pass",
+        "'token'",
+    ],
+)
+def test_a_key_that_names_a_secret_is_known_by_itself(key: str) -> None:
+    assert names_secret(key)
+
+
+@pytest.mark.parametrize(
+    "key", ["", "problem", "tokens", "token_count", "secret_name", "bypass", "incident", "fingerprint"]
+)
+def test_a_key_that_names_none_is_known_too(key: str) -> None:
+    assert not names_secret(key)
 
 
 _ALPHABET = string.ascii_letters + string.digits

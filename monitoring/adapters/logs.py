@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -12,14 +15,37 @@ from prefect.logging.handlers import APILogHandler
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.types import EventDict, Processor
 
-from monitoring.config import Logs
+from monitoring.config import Config, Logs
+from monitoring.config_environment import PREFIX, environment
+from monitoring.errors import ConfigError
 from monitoring.logs import ROOT
+from monitoring.policy import Layer, Policies
+from monitoring.redact import MARK, names_secret
 from monitoring.render.escape import terminal
 
+#: Fields that we make ourselves, and by which lines are tied together: no pattern of the user's is meant for them.
+_OURS = frozenset({"timestamp", "level", "logger", "event", "run", "target", "incident", "incidents", "delivery"})
 #: Characters of a field that a line for people shows.
 _MOST = 2_000
 #: What other libraries put on records of theirs, or of ours: none of it is said by us.
 _FOREIGN = ("flow_run_id", "flow_run_name", "flow_name", "task_run_id", "send_to_api", "color_message")
+#: What needs no quotes in a line for people: it can look like nothing but one value.
+_PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
+
+
+def from_environment(environ: Mapping[str, str]) -> Logs:
+    """Read how to log from the environment: what is known of it before the configuration is read.
+
+    Args:
+        environ: The environment's variables. One that cannot be used counts as not set: to say what is wrong with it
+            is up to who reads the configuration.
+    """
+    layers: list[Layer] = []
+    for name in sorted(environ):
+        if name.startswith(f"{PREFIX}LOGS"):
+            with suppress(ConfigError):
+                layers += environment({name: environ[name]})
+    return Policies(Config(), stronger=layers).config.logs
 
 
 def configure(settings: Logs, redact: Callable[[str], str], *, in_run: bool) -> None:
@@ -46,26 +72,34 @@ def configure(settings: Logs, redact: Callable[[str], str], *, in_run: bool) -> 
 
 
 def redacting(redact: Callable[[str], str]) -> Processor:
-    """Make a processor that takes secrets out of every text of an event, however deep it lies.
+    """Make a processor that takes secrets out of every field that may hold what others wrote, however deep they lie.
 
     Args:
         redact: Takes secrets out of text.
     """
 
     def processor(_: Any, __: str, event: EventDict) -> EventDict:
-        return {name: _redacted(value, redact) for name, value in event.items()}
+        return {name: value if name in _OURS else _redacted(name, value, redact) for name, value in event.items()}
 
     return processor
 
 
-def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
-    if value is None or isinstance(value, (bool, int, float)):
+def _redacted(key: str, value: Any, redact: Callable[[str], str]) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if names_secret(key):
+        return MARK
+    if isinstance(value, (int, float)):
         return value
     if isinstance(value, Mapping):
-        return {redact(str(key)): _redacted(one, redact) for key, one in value.items()}
+        return {redact(_text(name)): _redacted(_text(name), one, redact) for name, one in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_redacted(one, redact) for one in value]
-    return redact(str(value))
+        return [_redacted(key, one, redact) for one in value]
+    return redact(_text(value))
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, (bytes, bytearray)) else str(value)
 
 
 def _formatter(render: Processor, redact: Callable[[str], str]) -> logging.Formatter:
@@ -75,7 +109,6 @@ def _formatter(render: Processor, redact: Callable[[str], str]) -> logging.Forma
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
         ],
         processors=[ProcessorFormatter.remove_processors_meta, redacting(redact), render],
     )
@@ -100,22 +133,22 @@ def _without_time(_: Any, __: str, event: EventDict) -> str:
 
 
 def _line(fields: dict[str, Any]) -> str:
-    """An event in one line; what others wrote in it can neither begin another nor move the cursor."""
+    """An event in one line: its name, its fields and, after the first colon outside of quotes, what it says.
+
+    What others wrote in it can neither begin another line, nor look like another field, nor move the cursor.
+    """
     name = str(fields.pop("event"))
     # These are the same on every line of a check.
     for known in ("logger", "target", "run"):
         fields.pop(known, None)
-    exception = fields.pop("exception", None)
     says = fields.pop("says", None) or fields.pop("problem", None)
-    words = [f"{name}:", terminal(str(says), _MOST)] if says else [name]
-    words += [f"{key}={_word(value)}" for key, value in fields.items()]
-    lines = [terminal(line, _MOST) for line in str(exception).splitlines()] if exception else []
-    return "\n".join([" ".join(words), *lines])
+    line = " ".join([name, *(f"{key}={_word(value)}" for key, value in fields.items())])
+    return f"{line}: {terminal(str(says), _MOST)}" if says else line
 
 
 def _word(value: Any) -> str:
     text = terminal(", ".join(map(str, value)) if isinstance(value, list) else str(value), _MOST)
-    return f'"{text}"' if " " in text or not text else text
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def _own(event: EventDict) -> dict[str, Any]:
