@@ -4,7 +4,8 @@
 
 Both servers run in processes of their own, and are measured in turns. Each scraper asks without a pause, which is far
 more often than Prometheus does, and over a new connection: for OpenMetrics in gzip, as Prometheus does, and then
-uncompressed.
+uncompressed. Ours is measured twice: at rest, and while it takes in the numbers of another check every second, which
+in earnest is every few minutes.
 """
 
 from __future__ import annotations
@@ -17,30 +18,49 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
 from multiprocessing.connection import Connection
 from urllib.parse import urlsplit
 
+from monitoring.adapters.prefect_server.state import pack, unpack
 from monitoring.adapters.scrape import ScrapeServer
+from monitoring.metrics.catalog import ALERTS_SENT
+from monitoring.metrics.values import Sample, Snapshot
 from monitoring.render.openmetrics import OPENMETRICS_TYPE, openmetrics, text
 from tests.render.metric_samples import large
 
 ROUNDS = 10
+#: Seconds between the numbers of one check and of the next.
+EVERY = 1.0
 #: Of each scraper in each round.
 SCRAPES = 20
+OURS, RENEWED, BARE = "ours", "ours, renewed every second", "bare http.server"
 _PACKED, _PLAIN = "gzip", "identity"
 
 
 def ours(pipe: Connection, deployments: int) -> None:
-    """Serve as ``watchdog metrics serve`` does, until told to end."""
+    """Serve as ``watchdog metrics serve`` does, and be told whether other numbers come meanwhile."""
+    kept = cycle([pack(checked(deployments, alerts)) for alerts in (1.0, 2.0)])
     server = ScrapeServer("127.0.0.1:0")
-    server.show(large(deployments))
+    server.show(Snapshot.model_validate(unpack(next(kept))))
     pipe.send(urlsplit(server.start()).netloc)
-    pipe.recv()
-    server.stop()
+    renewing = False
+    while True:
+        if pipe.poll(EVERY if renewing else None):
+            renewing = pipe.recv()
+        if renewing:
+            server.show(Snapshot.model_validate(unpack(next(kept))))
+
+
+def checked(deployments: int, alerts: float) -> Snapshot:
+    """What a check measures that has sent so many alerts."""
+    numbers = large(deployments)
+    sent = {ALERTS_SENT.name: (Sample(labels=("default",), value=alerts),)}
+    return numbers.model_copy(update={"samples": {**numbers.samples, **sent}})
 
 
 def bare(pipe: Connection, body: bytes) -> None:
-    """Serve the same bytes with nothing around them, until killed."""
+    """Serve the same bytes with nothing around them."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -83,7 +103,7 @@ def percentile(values: list[float], of: int) -> float:
 
 
 def started(serve: Callable[..., None], given: object) -> tuple[multiprocessing.Process, Connection, str]:
-    """Start a server in a process of its own; the process, what ends it, and where it listens."""
+    """Start a server in a process of its own; the process, how to speak to it, and where it listens."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.Process(target=serve, args=(there, given), daemon=True)
     process.start()
@@ -102,10 +122,11 @@ def report(deployments: int, scrapers: int) -> None:
     for encoding in (_PACKED, _PLAIN):
         _, body = scrape(host, encoding)
         beside, _, bare_host = started(bare, body)
-        hosts = {"ours": host, "bare http.server": bare_host}
-        found: dict[str, list[float]] = {name: [] for name in hosts}
+        turns = [(OURS, host, False), (RENEWED, host, True), (BARE, bare_host, False)]
+        found: dict[str, list[float]] = {name: [] for name, _, _ in turns}
         for _ in range(ROUNDS):
-            for name, at in hosts.items():
+            for name, at, renewing in turns:
+                pipe.send(renewing)
                 found[name] += latencies(at, encoding, scrapers)
         beside.kill()
         print(f"{encoding}, {len(body) / 1024:,.0f} KiB, {scrapers} scrapers at a time")
@@ -114,10 +135,10 @@ def report(deployments: int, scrapers: int) -> None:
                 f"  {name}: p50 {percentile(waits, 50):.1f} ms, p99 {percentile(waits, 99):.1f} ms, "
                 f"max {max(waits):.1f} ms of {len(waits)} scrapes"
             )
-        ratios = (percentile(found["ours"], of) / percentile(found["bare http.server"], of) for of in (50, 99))
-        print("  ours / bare: p50 {:.2f}, p99 {:.2f}".format(*ratios))
-    pipe.send("end")
-    process.join()
+        for name in (OURS, RENEWED):
+            ratios = (percentile(found[name], of) / percentile(found[BARE], of) for of in (50, 99))
+            print(f"  {name} / {BARE}: " + "p50 {:.2f}, p99 {:.2f}".format(*ratios))
+    process.kill()
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import httpx
@@ -15,7 +17,7 @@ import pytest
 from demo.stack import Process, Server, free_port, prefect_env, wait_until
 from monitoring.adapters.prefect_server.api import open_api
 from monitoring.adapters.prefect_server.documents import Documents
-from monitoring.adapters.prefect_server.measured import Measured
+from monitoring.adapters.prefect_server.measured import NAME, Measured
 from monitoring.config import Server as ServerSettings
 from monitoring.metrics.values import Snapshot
 from monitoring.render.openmetrics import openmetrics, text
@@ -25,6 +27,7 @@ from tests.support.looking import Said, watchdog
 
 pytestmark = pytest.mark.integration
 
+LONG, NOT_LONG = timedelta(minutes=31), timedelta(minutes=1)
 UP, DOWN = (f'prefect_watchdog_server_up{{target="prod"}} {value}\n' for value in ("1.0", "0.0"))
 
 
@@ -57,6 +60,14 @@ class Served(Process):
 
         self.wait(there, timeout=60, waiting_for=f"{wanted!r} on {path}")
 
+    def until_logged(self, wanted: str) -> None:
+        """Wait until the log holds this."""
+        self.wait(lambda: wanted in self.log.read_text(), timeout=60, waiting_for=f"{wanted!r} in its log")
+
+    def lines(self) -> list[str]:
+        """Its log, without the times."""
+        return [line.partition(" UTC ")[2] for line in self.log.read_text().splitlines()]
+
     def told(self, number: signal.Signals) -> int | None:
         """Send a signal, and return the status with which it ends."""
         os.kill(self.pid, number)
@@ -80,8 +91,19 @@ def serve(folder: Path) -> Iterator[Callable[[str], Served]]:
 
 def measured(server: Server, numbers: Snapshot) -> None:
     """Keep numbers on the server, as a check does."""
+    with documents(server) as kept:
+        Measured(kept).save(numbers)
+
+
+@contextmanager
+def documents(server: Server) -> Iterator[Documents]:
     with open_api(ServerSettings(), server.api_url) as api:
-        Measured(Documents(api)).save(numbers)
+        yield Documents(api)
+
+
+def taken(age: timedelta) -> Snapshot:
+    """What a check measured so long ago."""
+    return ordinary().model_copy(update={"at": datetime.now(timezone.utc) - age})
 
 
 def printed(server: Server, folder: Path) -> Said:
@@ -99,7 +121,7 @@ def test_the_last_numbers_are_served_while_the_server_comes_and_goes(
     assert ready.text.startswith("nothing was measured yet: ")
     assert served.get().text.count("\nprefect_") == 1, "what is not known is not there"
 
-    measured(server, ordinary())
+    measured(server, taken(NOT_LONG))
     served.until("ready", "/-/ready")
     assert served.get().text == text(ordinary()).decode()
 
@@ -112,8 +134,7 @@ def test_the_last_numbers_are_served_while_the_server_comes_and_goes(
     server.wait_ready()
     served.until(UP)
     assert served.told(signal.SIGTERM) == 0
-    lines = [line.partition(" UTC ")[2] for line in served.log.read_text().splitlines()]
-    serving, nothing, there, down, back = lines
+    serving, nothing, there, down, back = served.lines()
     assert serving == f"INFO    metrics served: {served.url}/metrics"
     assert nothing.startswith("WARNING metrics not current: nothing was measured yet: ")
     assert there == back == "INFO    metrics current: the numbers of the last check are there"
@@ -127,15 +148,65 @@ def test_a_server_that_was_never_there_is_told_of_and_looked_for(serve: Callable
     assert served.get().text.count("\nprefect_") == 1
     assert served.get("/-/healthy").status_code == 200
     ready = served.get("/-/ready")
-    assert (ready.status_code, ready.text) == (503, "the Prefect server has not answered yet\n")
+    assert ready.status_code == 503
+    assert ready.text.startswith("no answer from http://127.0.0.1:")
     assert served.told(signal.SIGINT) == 0
     assert "Traceback" not in served.log.read_text()
 
 
-def test_it_ends_while_it_waits_for_a_server_that_says_nothing(serve: Callable[[str], Served]) -> None:
+def test_numbers_that_no_check_renews_are_told_of(prefect_server: Server, serve: Callable[[str], Served]) -> None:
+    measured(prefect_server, taken(LONG))
+    served = serve(prefect_server.api_url)
+    served.until("no check has measured since", "/-/ready")
+    assert [served.get(path).status_code for path in ("/-/healthy", "/-/ready", "/metrics")] == [200, 503, 200]
+    assert served.get().text == text(ordinary()).decode(), "old numbers are better than none"
+
+    measured(prefect_server, taken(NOT_LONG))
+    served.until("ready\n", "/-/ready")
+    with documents(prefect_server) as kept:
+        kept.write(NAME, "what nobody understands")
+        served.until_logged("cannot be read")
+        kept.delete(NAME)
+    served.until_logged("are gone from the server")
+    assert served.get("/-/ready").status_code == 200, "those that are known are not old yet"
+    assert served.get().text == text(ordinary()).decode()
+    measured(prefect_server, taken(NOT_LONG))
+    served.wait(lambda: "metrics current" in served.lines()[-1], timeout=60, waiting_for="the numbers")
+
+    old, unreadable, gone = (line for line in served.lines() if line.startswith("WARNING metrics not current: "))
+    assert "whether the deployment watchdog-check runs" in old
+    assert "have the same version here and there" in unreadable
+    assert "the next check writes them anew" in gone
+
+
+def test_a_refused_key_says_nothing_about_the_server(
+    fresh_server: ServerFactory, serve: Callable[[str], Served]
+) -> None:
+    server = fresh_server()
+    measured(server, taken(NOT_LONG))
+    served = serve(server.api_url)
+    served.until(UP)
+    server.kill()
+    served.until(DOWN)
+    auth = {"PREFECT_SERVER_API_AUTH_STRING": "watchdog:let me in"}
+    guarded = Server(server.home, port=server.port, database_url=server.database_url, env=auth)
+    try:
+        guarded.start()
+        served.until(UP)
+        served.until_logged("refuses our credentials")
+        assert served.get("/-/ready").status_code == 200
+        later = serve(server.api_url)
+        later.until("refuses our credentials", "/-/ready")
+        assert "server_up" not in later.get().text
+    finally:
+        guarded.stop()
+
+
+def test_before_the_server_answers_nothing_is_said_of_it_and_it_ends_when_told(serve: Callable[[str], Served]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         served = serve(f"http://127.0.0.1:{silent.getsockname()[1]}/api")
-        served.until(DOWN)
+        served.until("the Prefect server has not answered yet\n", "/-/ready")
+        assert "server_up" not in served.get().text
         with silent.accept()[0]:
             assert served.told(signal.SIGTERM) == 0
     assert "Traceback" not in served.log.read_text()
