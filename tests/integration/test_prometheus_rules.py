@@ -118,7 +118,9 @@ def watched(watchdog: Watchdog, httpserver: HTTPServer, tmp_path: Path) -> Itera
         config = documented("prometheus.yml")
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [url.removeprefix("http://")]
-        config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"{httpserver.host}:{httpserver.port}"]
+        # As two that serve the same numbers.
+        pages = [f"{host}:{httpserver.port}" for host in ("127.0.0.1", "localhost")]
+        config["scrape_configs"][0]["static_configs"][0]["targets"] = pages
         with prometheus(folder, yaml.safe_dump(config)) as running:
             yield running
 
@@ -166,6 +168,20 @@ def test_a_healthy_server_fills_the_dashboards_and_fires_nothing(watched: Promet
     assert watchdog.told == []
 
 
+def test_an_incident_that_is_scraped_from_two_pages_is_one(watched: Prometheus, watchdog: Watchdog) -> None:
+    incidents = catalog.INCIDENTS.name
+    watchdog.incidents = [Sample(labels=("failed", "critical", DEPLOYMENT), value=1.0)]
+    wait_until(lambda: len(watched.query(incidents)) == 2, timeout=60, waiting_for="both pages to be scraped")
+    shown = {
+        query: {sample["value"][1] for sample in watched.query(filled(query))}
+        for panel in panels()
+        for query in panel.queries
+        if incidents in query
+    }
+    assert shown
+    assert shown == {query: {"0" if "warning" in query else "1"} for query in shown}
+
+
 def test_an_incident_is_told_by_alertmanager_and_so_is_its_end(watched: Prometheus, watchdog: Watchdog) -> None:
     name = 'etl/"nightly" {{ .Labels }}'
     watchdog.incidents = [Sample(labels=("failed", "critical", name), value=1.0)]
@@ -180,7 +196,7 @@ def test_an_incident_is_told_by_alertmanager_and_so_is_its_end(watched: Promethe
         "deployment": name,
     }
     assert alert["annotations"]["summary"] == f"Prefect server prod: failed of {name}"
-    assert f"about the deployment {name} on prod, of severity critical" in alert["annotations"]["description"]
+    assert f"about {name} on prod, of severity critical" in alert["annotations"]["description"]
     watchdog.incidents = []
     wait_until(
         lambda: watchdog.told[-1]["status"] == "resolved", timeout=60, waiting_for="Alertmanager to tell of its end"
