@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -81,15 +82,16 @@ def check(overrides: PolicyChanges | None = None) -> Any:
                     # A dead-man's switch that is not told speaks up by itself; the check goes on.
                     _log.warning("ping failed", about="address", problem=str(error))
                     url = None
+                reader = ServerReader(api, config, redact)
                 outlets = Outlets(
                     messenger=partial(_messenger, api, config),
                     events=PrefectEvents(api),
                     artifacts=PrefectArtifacts(api, run_id),
                     ping=HttpPing(url, config.ping) if url else None,
-                    measuring=_measuring(api, config, now, began) if config.metrics.enabled else None,
+                    measuring=_measuring(api, reader, config, redact, now, began) if config.metrics.enabled else None,
                 )
                 report = run_check(
-                    reader=ServerReader(api, config, redact),
+                    reader=reader,
                     state=BlockState(Documents(api), config.state, now, lock.confirm),
                     lock=lock,
                     outlets=outlets,
@@ -126,7 +128,9 @@ def _ended(report: HealthReport | None, requests: int, seconds: float) -> str:
     return says
 
 
-def _measuring(api: Api, config: Config, now: datetime, began: float) -> Measuring:
+def _measuring(
+    api: Api, reader: ServerReader, config: Config, redact: Callable[[str], str], now: datetime, began: float
+) -> Measuring:
     """With what a check measures that began at that time of the monotonic clock."""
     settings = config.metrics
     definitions = (*catalog.METRICS, *(compatible.METRICS if settings.compatibility.enabled else ()))
@@ -137,9 +141,13 @@ def _measuring(api: Api, config: Config, now: datetime, began: float) -> Measuri
         outlets["metrics.textfile"] = Textfile(settings.textfile, definitions)
     if settings.dogstatsd:
         outlets["metrics.dogstatsd"] = DogStatsD(settings.dogstatsd, settings.timeout, definitions)
+
+    def facts() -> compatible.Facts:
+        return collect(api, config, redact, now, reader.deployed)
+
     return Measuring(
         effort=lambda: Effort(requests=api.traffic.requests, took=timedelta(seconds=time.monotonic() - began)),
-        facts=partial(collect, api, config, now) if settings.compatibility.enabled else None,
+        facts=facts if settings.compatibility.enabled else None,
         store=Measured(Documents(api)),
         outlets=outlets,
         # The ways out know their own time-outs, to connect and to answer, and say more than that they are late.
