@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -12,17 +13,20 @@ import jsonschema
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from pytest_httpserver import HTTPServer
 
 from demo.stack import Server, free_port, prefect_env
 from monitoring.adapters.prefect_server.api import open_api
 from monitoring.config import Config
 from tests.support.killing import Checks
 from tests.support.looking import watchdog
-from tests.support.seeding import HOUR, Seed
+from tests.support.seeding import Seed
 
 pytestmark = pytest.mark.integration
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "monitoring/render/log.schema.json").read_text())
+#: How a line of Prefect's own begins, and of other libraries, which the root logger gets.
+OTHERS = re.compile(r"\d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ +\| (?!monitoring\b)")
 SECRETS = ("hunter2-hunter2", "xoxb-2718281828-abcdefghijkl", "ping-abcdefghijkl")
 #: Series by name and labels.
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -59,11 +63,9 @@ class Place:
         }
         folder.mkdir(exist_ok=True)
         seed = Seed(server.database_url)
-        good, bad = seed.deployment("etl/good"), seed.deployment("etl/bad")
-        for minutes in (50, 40, 30):
-            seed.run(good, ended=seed.now - timedelta(minutes=minutes), run_time=timedelta(seconds=90))
-        # Before anything was broken, a first check has seen a server that is well.
-        self.seed, self.bad = seed, bad
+        # Before anything is broken, a first check sees a server that is well, and what it counts from.
+        self.seed, self.good, self.bad = seed, seed.deployment("etl/good"), seed.deployment("etl/bad")
+        seed.run(self.good, ended=seed.now - timedelta(minutes=50))
 
     def check(self, times: int = 1) -> str:
         """Run checks; return what they have written to stderr."""
@@ -72,6 +74,11 @@ class Place:
                 ended = checks.run().ended
                 assert (ended or "").startswith("COMPLETED"), ended
         return checks.log.read_text()
+
+    def work(self, runs: int) -> None:
+        """Let so many runs of the healthy deployment complete."""
+        for _ in range(runs):
+            self.seed.run(self.good, ended=self.seed.now, run_time=timedelta(seconds=90))
 
     def break_it(self) -> None:
         """Let a run fail, with a secret in its message."""
@@ -86,8 +93,8 @@ class Place:
 
 
 def lines(log: str) -> list[dict[str, Any]]:
-    """Our lines among what a process wrote."""
-    found = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    """Our lines among what a process wrote, all of them valid; whatever is not in Prefect's form is one of ours."""
+    found = [json.loads(line) for line in log.splitlines() if not OTHERS.match(line)]
     for line in found:
         jsonschema.validate(line, SCHEMA)
     return found
@@ -100,6 +107,7 @@ def named(found: list[dict[str, Any]], event: str) -> list[Mapping[str, Any]]:
 def test_the_same_numbers_are_in_the_file_and_on_the_server(prefect_server: Server, tmp_path: Path) -> None:
     place = Place(prefect_server, tmp_path / "place")
     place.check()
+    place.work(3)
     place.break_it()
     place.check()
     printed, file = series(place.print(), openmetrics), series(place.textfile.read_text())
@@ -118,14 +126,13 @@ def test_the_same_numbers_are_in_the_file_and_on_the_server(prefect_server: Serv
 
 def test_counters_only_rise(prefect_server: Server, tmp_path: Path) -> None:
     place = Place(prefect_server, tmp_path / "place")
-    place.check(2)
-    before = value(
-        series(place.textfile.read_text()), "deployment_runs_total", deployment="etl/good", state="completed"
-    )
-    place.seed.run(place.seed.deployment("other/one"), ended=place.seed.now - 0.1 * HOUR)
-    place.check()
-    after = series(place.textfile.read_text())
-    assert value(after, "deployment_runs_total", deployment="etl/good", state="completed") == before == 3
+    counted = []
+    for runs in (0, 3, 0, 3):
+        place.work(runs)
+        place.check()
+        found = series(place.textfile.read_text())
+        counted.append(value(found, "deployment_runs_total", deployment="etl/good", state="completed"))
+    assert counted == [0, 3, 3, 6]
 
 
 def test_the_names_of_prefects_exporter_come_by_a_switch(prefect_server: Server, tmp_path: Path) -> None:
@@ -161,9 +168,13 @@ def test_what_does_not_take_the_numbers_is_one_line_and_a_finding_and_the_check_
 
 
 def test_the_lines_of_a_check_are_valid_tied_together_and_without_secrets(
-    prefect_server: Server, tmp_path: Path
+    prefect_server: Server, tmp_path: Path, httpserver: HTTPServer
 ) -> None:
-    place = Place(prefect_server, tmp_path / "place")
+    # A Slack that says the token again as it refuses it.
+    refusal = {"ok": False, "error": f"refused:{SECRETS[1]}"}
+    httpserver.expect_request("/api/chat.postMessage").respond_with_json(refusal)
+    slack = {"WATCHDOG_SLACK__CHANNEL": "alerts", "WATCHDOG_SLACK__API_URL": httpserver.url_for("/api/")}
+    place = Place(prefect_server, tmp_path / "place", **slack)
     place.check()
     place.break_it()
     log = place.check(1)
@@ -178,6 +189,11 @@ def test_the_lines_of_a_check_are_valid_tied_together_and_without_secrets(
         line["event"] for line in last
     }
     assert {line["target"] for line in last} == {"prefect"}
+    [told] = named(last, "alert not delivered")
+    assert told["problem"].startswith("Slack refuses an alert for alerts (refused:REDACTED)")
+    assert told["incidents"] == [moved["incident"]]
+    [asked] = [request for request, _ in httpserver.log]
+    assert SECRETS[1] in asked.headers["Authorization"]
     for secret in SECRETS:
         assert secret not in log
         assert secret not in place.textfile.read_text()
