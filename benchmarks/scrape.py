@@ -23,17 +23,17 @@ from multiprocessing.connection import Connection
 from urllib.parse import urlsplit
 
 from monitoring.adapters.prefect_server.state import pack, unpack
-from monitoring.adapters.scrape import ScrapeServer
+from monitoring.adapters.scrape import ScrapeServer, answers_first
 from monitoring.metrics.catalog import ALERTS_SENT
 from monitoring.metrics.values import Sample, Snapshot
 from monitoring.render.openmetrics import OPENMETRICS_TYPE, openmetrics, text
 from tests.render.metric_samples import large
 
-ROUNDS = 10
+ROUNDS = 4
 #: Seconds between the numbers of one check and of the next.
 EVERY = 1.0
-#: Of each scraper in each round.
-SCRAPES = 20
+#: Of each scraper in each round; they take some seconds, so that several renewals are among them.
+SCRAPES = 100
 OURS, RENEWED, BARE = "ours", "ours, renewed every second", "bare http.server"
 _PACKED, _PLAIN = "gzip", "identity"
 
@@ -41,6 +41,7 @@ _PACKED, _PLAIN = "gzip", "identity"
 def ours(pipe: Connection, deployments: int) -> None:
     """Serve as ``watchdog metrics serve`` does, and be told whether other numbers come meanwhile."""
     kept = cycle([pack(checked(deployments, alerts)) for alerts in (1.0, 2.0)])
+    answers_first()
     server = ScrapeServer("127.0.0.1:0")
     server.show(Snapshot.model_validate(unpack(next(kept))))
     pipe.send(urlsplit(server.start()).netloc)
@@ -48,6 +49,7 @@ def ours(pipe: Connection, deployments: int) -> None:
     while True:
         if pipe.poll(EVERY if renewing else None):
             renewing = pipe.recv()
+            pipe.send("heard")
         if renewing:
             server.show(Snapshot.model_validate(unpack(next(kept))))
 
@@ -127,6 +129,8 @@ def report(deployments: int, scrapers: int) -> None:
         for _ in range(ROUNDS):
             for name, at, renewing in turns:
                 pipe.send(renewing)
+                # Whatever is rendered still is none of the next one's burden.
+                pipe.recv()
                 found[name] += latencies(at, encoding, scrapers)
         beside.kill()
         print(f"{encoding}, {len(body) / 1024:,.0f} KiB, {scrapers} scrapers at a time")

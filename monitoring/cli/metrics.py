@@ -17,7 +17,7 @@ from monitoring.adapters.prefect_server.api import open_api
 from monitoring.adapters.prefect_server.documents import Documents
 from monitoring.adapters.prefect_server.measured import Measured
 from monitoring.adapters.prefect_server.pushed import pushed_reader
-from monitoring.adapters.scrape import ScrapeServer
+from monitoring.adapters.scrape import ScrapeServer, answers_first
 from monitoring.cli.looking import ConfigPath, Target
 from monitoring.cli.terminal import told
 from monitoring.config import Config, HostPort, Server
@@ -128,6 +128,7 @@ class _Serving:
 
     def serve(self) -> NoReturn:
         """Serve, and look again and again; ends by an exception only."""
+        answers_first()
         self._show(None, _NO_ANSWER)
         _log.info("metrics served", says=self._pages.start())
         while True:
