@@ -38,6 +38,7 @@ from tests.support.slack import SlackEmulator
 pytestmark = pytest.mark.integration
 
 TOKEN = "xoxb-very-secret-token"
+JSON_LOGS = {"WATCHDOG_LOGS__FORMAT": "json"}
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,15 @@ def house(_deployed: tuple[House, Emptier]) -> House:
 def slack_at(address: str, token: str | None = TOKEN) -> dict[str, str]:
     env = {"WATCHDOG_SLACK__API_URL": address, "WATCHDOG_SLACK__CHANNEL": "digest"}
     return env | ({"WATCHDOG_SLACK_TOKEN": token} if token else {})
+
+
+def events(house: House, run: str, target: str | None = "prefect") -> list[str]:
+    """The events that a run with its logs as JSON has written, each with the run's id and the target's name."""
+    house.log(run)
+    written = [json.loads(line) for line in house.worker.log.read_text().splitlines() if line.startswith("{")]
+    lines = [line for line in written if line["run"] == run]
+    assert {line.get("target") for line in lines} == {target}
+    return [line["event"] for line in lines]
 
 
 def blocks(message: dict[str, Any]) -> str:
@@ -137,11 +147,12 @@ def test_a_green_day_is_posted_with_the_token_of_a_secret_block(house: House, sl
 
 
 def test_without_a_token_the_digest_is_an_artifact_and_says_so_once(house: House, httpserver: HTTPServer) -> None:
-    run = house.start(DIGEST, env=slack_at(httpserver.url_for("/api/"), token=None))
+    run = house.start(DIGEST, env=slack_at(httpserver.url_for("/api/"), token=None) | JSON_LOGS)
     assert house.wait(run) == ("COMPLETED", "Nothing is wrong.")
     [line] = [line for line in house.log(run) if line.startswith("digest not posted: no Slack token")]
     assert "WATCHDOG_SLACK_TOKEN" in line
     assert "watchdog-slack-token" in line
+    assert events(house, run) == ["digest not posted", "digest completed"]
     assert "Nothing is wrong." in house.artifact("watchdog-digest")["data"]
     assert httpserver.log == []
 
@@ -149,7 +160,7 @@ def test_without_a_token_the_digest_is_an_artifact_and_says_so_once(house: House
 def test_a_refused_token_fails_the_run_in_one_line_and_shows_nowhere(house: House, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/api/chat.postMessage").respond_with_json({"ok": False, "error": "invalid_auth"})
     said_before = len(house.worker.log.read_text())
-    run = house.start(DIGEST, env=slack_at(httpserver.url_for("/api/")))
+    run = house.start(DIGEST, env=slack_at(httpserver.url_for("/api/")) | JSON_LOGS)
     state, message = house.wait(run)
     assert state == "FAILED"
     assert "invalid_auth" in message
@@ -157,6 +168,7 @@ def test_a_refused_token_fails_the_run_in_one_line_and_shows_nowhere(house: Hous
     log = house.log(run)
     said = [line for line in log if "invalid_auth" in line and not line.startswith("Finished in state")]
     assert said == [f"digest failed: {message}"]
+    assert events(house, run) == ["digest failed"]
     assert "Traceback" not in "\n".join(log) + house.worker.log.read_text()[said_before:]
     assert "Nothing is wrong." in house.artifact("watchdog-digest")["data"]
     assert len(httpserver.log) == 1, "a refused token is refused again"
@@ -171,10 +183,11 @@ def test_a_refused_token_fails_the_run_in_one_line_and_shows_nowhere(house: Hous
 def test_a_busy_slack_is_tried_again_and_told_once(house: House, httpserver: HTTPServer) -> None:
     httpserver.expect_ordered_request("/api/chat.postMessage").respond_with_data("upstream is down", status=503)
     httpserver.expect_ordered_request("/api/chat.postMessage").respond_with_json({"ok": True, "ts": "1.2"})
-    run = house.start(DIGEST, env=slack_at(httpserver.url_for("/api/")))
+    run = house.start(DIGEST, env=slack_at(httpserver.url_for("/api/")) | JSON_LOGS)
     assert house.wait(run) == ("COMPLETED", "Nothing is wrong.")
     assert [response.status_code for _, response in httpserver.log] == [503, 200]
-    assert [line for line in house.log(run) if line.startswith("digest post failed: ") and "retry_seconds=5" in line]
+    assert [line for line in house.log(run) if line.startswith("digest post failed retry_seconds=5: Slack")]
+    assert events(house, run) == ["digest post failed", "digest completed"]
     assert house.versions("watchdog-digest") == 1
 
 
@@ -200,12 +213,13 @@ def test_parameters_change_the_outcome(house: House, tmp_path: Path) -> None:
 def test_the_watchdogs_own_runs_are_neither_found_nor_counted(house: House) -> None:
     assert house.run(CHECK)[0] == "COMPLETED"
     health = house.artifact("watchdog-health")
-    runs = [house.start(flow, env={"WATCHDOG_LATE__AFTER": "soon"}) for flow in (CHECK, DIGEST)]
-    for run in runs:
+    runs = [house.start(flow, env={"WATCHDOG_LATE__AFTER": "soon", **JSON_LOGS}) for flow in (CHECK, DIGEST)]
+    for run, failed in zip(runs, ("check failed", "digest failed"), strict=True):
         state, message = house.wait(run)
         assert state == "FAILED"
         assert "WATCHDOG_LATE__AFTER" in message
         assert "Traceback" not in "\n".join(house.log(run))
+        assert events(house, run, target=None) == [failed]
 
     assert house.run(CHECK) == ("COMPLETED", "Nothing is wrong.")
     again = house.artifact("watchdog-health")
@@ -246,7 +260,7 @@ def test_a_dead_mans_switch_that_is_dead_itself_leaves_the_check_completed(house
     run = house.start(CHECK, env={"WATCHDOG_PING_URL": f"http://{address}/secret-id"})
     assert house.wait(run) == ("COMPLETED", "Nothing is wrong.")
     log = "\n".join(house.log(run))
-    assert "ping failed: " in log
+    assert "ping failed about=end: " in log
     assert "secret-id" not in log
     assert address not in log
 
@@ -260,7 +274,8 @@ def test_a_healthy_check_is_one_line_in_its_log(house: House) -> None:
     lines = [row for row in house.server.request("POST", "/logs/filter", body) if row["name"].startswith("monitoring")]
     [line] = lines
     assert line["level"] == logging.INFO
-    assert line["message"].startswith("check completed: Nothing is wrong. status=ok complete=True ")
+    assert line["message"].startswith("check completed status=ok complete=True ")
+    assert line["message"].endswith(": Nothing is wrong.")
 
 
 def test_the_worker_would_have_found_somebody_elses_packages(house: House, foreign: Path) -> None:
