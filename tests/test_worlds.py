@@ -126,7 +126,8 @@ def test_history_read_in_one_window_or_in_many_is_the_same_ledger(runs: list[Flo
     deployments = [deployment(key) for key in KEYS]
 
     def read(until: list[datetime]) -> Ledger:
-        ledger = Ledger()
+        # One check has been there before: what it found, nobody counts.
+        ledger = Ledger(cursor=START)
         for at in until:
             since = ledger.cursor - OVERLAP if ledger.cursor else START
             window = [one for one in runs if one.end_time and since <= one.end_time <= at]
