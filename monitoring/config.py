@@ -20,6 +20,7 @@ from monitoring.model import CheckName, Severity
 DEFAULT_ROUTE, FALLBACK_ROUTE = RESERVED_ROUTES = ("default", "fallback")
 
 _POSITIVE = timedelta(seconds=1)
+_LARGEST_PORT = 65_535
 #: Twice so long is still well under the least sensible `state.lock_expiry`.
 _LONGEST_WAIT = timedelta(seconds=30)
 
@@ -87,7 +88,10 @@ def _block_name(name: str) -> str:
 
 
 def _host_port(text: str) -> str:
-    if not re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}", text) or int(text.rpartition(":")[2]) > 65_535:
+    if (
+        not re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}", text)
+        or int(text.rpartition(":")[2]) > _LARGEST_PORT
+    ):
         raise ValueError("expected a host and a port, such as 127.0.0.1:9464")
     return text
 
@@ -95,7 +99,8 @@ def _host_port(text: str) -> str:
 def _web_address(text: str) -> str:
     if "@" in text:
         raise ValueError("expected an address without a user and password: it is shown, and is no place for secrets")
-    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text) or not text.isprintable():
+    found = re.fullmatch(r"https?://(?:\[[0-9A-Fa-f:]+\]|[^\s/?#:]+)(?::(\d{1,5}))?(?:/[^\s?#]*)?", text)
+    if not found or not text.isprintable() or int(found[1] or 0) > _LARGEST_PORT:
         raise ValueError("expected an address such as http://pushgateway:9091")
     return text
 
@@ -575,7 +580,7 @@ class Metrics(Section):
     )
     timeout: Wait = Field(
         timedelta(seconds=5),
-        description="Longest wait for one of these to connect, and to answer. A check waits twice as long for all.",
+        description="Longest wait for one of these at each step, such as to connect; a check waits twice as long for all.",
     )
     compatibility: Compatibility = Field(
         Compatibility(), description="The names that dashboards for Prefect's own exporter have."

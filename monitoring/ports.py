@@ -160,13 +160,15 @@ class Events(Protocol):
 
 
 class MetricsStore(Protocol):
-    """Keeps the numbers of the last check. Its methods raise ``ServerProblem``."""
-
-    def load(self) -> Snapshot | None:
-        """Read them; None where there are none."""
+    """Keeps the numbers of the last check."""
 
     def save(self, snapshot: Snapshot) -> None:
-        """Keep them in the place of those before."""
+        """Keep them in the place of those before.
+
+        Raises:
+            ServerProblem: The server that keeps them cannot be used.
+            CredentialsRefused: It refuses our key.
+        """
 
 
 class MetricsOutlet(Protocol):
