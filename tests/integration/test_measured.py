@@ -25,8 +25,8 @@ from tests.support.seeding import Seed
 pytestmark = pytest.mark.integration
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "monitoring/render/log.schema.json").read_text())
-#: How a line of Prefect's own begins, and of other libraries, which the root logger gets.
-OTHERS = re.compile(r"\d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ +\| (?!monitoring\b)")
+#: How a line of Prefect's own begins, and of other libraries, which the root logger gets; and what a worker prints.
+OTHERS = re.compile(r"\d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ +\| (?!monitoring\b)|Worker '[\w-]+' started!$")
 SECRETS = ("hunter2-hunter2", "xoxb-2718281828-abcdefghijkl", "ping-abcdefghijkl")
 #: Series by name and labels.
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
