@@ -129,6 +129,19 @@ def test_the_docs_have_every_event_as_the_schema_has_it() -> None:
     assert found == documented()
 
 
+def test_the_rules_in_the_docs_take_our_lines_and_no_others(capsys: pytest.CaptureFixture[str]) -> None:
+    [taken] = re.findall(r"pattern: '(.+)'", DOC)
+    [dropped] = re.findall(r"expression: '(.+)'", DOC)
+    configure(format="json", level="DEBUG")
+    say_all()
+    for line in capsys.readouterr().err.splitlines():
+        assert re.search(taken, line)
+        assert not re.search(dropped, line)
+    for line in ("04:05:06.789 | INFO    | Flow run 'a' - Finished in state Completed()", '  File "a.py", line 1', ""):
+        assert not re.search(taken, line)
+        assert re.search(dropped, line)
+
+
 def test_no_field_has_a_name_that_logging_needs_itself() -> None:
     assert {field for _, fields in documented().values() for field in fields} & TAKEN == set()
 
