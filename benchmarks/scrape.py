@@ -2,10 +2,10 @@
 
     python -m benchmarks.scrape --deployments 1000 --scrapers 10
 
-Both servers run in processes of their own, and are measured in turns. Each scraper asks without a pause, which is far
-more often than Prometheus does, and over a new connection: for OpenMetrics in gzip, as Prometheus does, and then
-uncompressed. Ours is measured twice: at rest, and while it takes in the numbers of another check every second, which
-in earnest is every few minutes.
+Runs the command beside a real Prefect server that keeps the numbers of a check. Each scraper asks without a pause,
+which is far more often than Prometheus does, and over a new connection: for OpenMetrics in gzip, as Prometheus does,
+and then uncompressed. Ours is measured at rest; while it takes in the numbers of another check every other second, in
+earnest every few minutes; and when the Prefect server has been stopped. The bare server is measured in turns.
 """
 
 from __future__ import annotations
@@ -13,52 +13,92 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import statistics
+import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime, timezone
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import cycle
+from itertools import count
 from multiprocessing.connection import Connection
-from urllib.parse import urlsplit
+from pathlib import Path
 
-from monitoring.adapters.prefect_server.state import pack, unpack
-from monitoring.adapters.scrape import ScrapeServer, answers_first
+import httpx
+
+from demo.stack import Process, Server, free_port, prefect_env
+from monitoring.adapters.prefect_server.api import open_api
+from monitoring.adapters.prefect_server.documents import Documents
+from monitoring.adapters.prefect_server.measured import Measured
+from monitoring.config import Server as Settings
 from monitoring.metrics.catalog import ALERTS_SENT
 from monitoring.metrics.values import Sample, Snapshot
 from monitoring.render.openmetrics import OPENMETRICS_TYPE, openmetrics, text
 from tests.render.metric_samples import large
+from tests.support.servers import start_server
 
 ROUNDS = 4
 #: Seconds between the numbers of one check and of the next.
-EVERY = 1.0
+EVERY = 2.0
 #: Of each scraper in each round; they take some seconds, so that several renewals are among them.
 SCRAPES = 100
-OURS, RENEWED, BARE = "ours", "ours, renewed every second", "bare http.server"
-_PACKED, _PLAIN = "gzip", "identity"
+OURS, RENEWED, DOWN = "ours", "ours, renewed every other second", "ours, the Prefect server stopped"
+BARE = "bare http.server"
+ENCODINGS = ("gzip", "identity")
+Found = dict[str, list[float]]
 
 
-def ours(pipe: Connection, deployments: int) -> None:
-    """Serve as ``watchdog metrics serve`` does, and be told whether other numbers come meanwhile."""
-    kept = cycle([pack(checked(deployments, alerts)) for alerts in (1.0, 2.0)])
-    answers_first()
-    server = ScrapeServer("127.0.0.1:0")
-    server.show(Snapshot.model_validate(unpack(next(kept))))
-    pipe.send(urlsplit(server.start()).netloc)
-    renewing = False
-    while True:
-        if pipe.poll(EVERY if renewing else None):
-            renewing = pipe.recv()
-            pipe.send("heard")
-        if renewing:
-            server.show(Snapshot.model_validate(unpack(next(kept))))
+@contextmanager
+def serving(server: Server, home: Path) -> Iterator[str]:
+    """Run ``watchdog metrics serve`` until the body ends; the body gets where it listens."""
+    host = f"127.0.0.1:{free_port()}"
+    (home / "watchdog.yaml").write_text("metrics: {enabled: true, refresh: 1s}\n")
+    command = [str(Path(sys.executable).with_name("watchdog")), "metrics", "serve", "--listen", host]
+    process = Process("serve", command, log=home / "serve.log", env=prefect_env(home, server.api_url), cwd=home)
+    process.start()
+
+    def ready() -> bool:
+        try:
+            return httpx.get(f"http://{host}/-/ready", trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    try:
+        process.wait(ready, timeout=60, waiting_for="the first numbers")
+        yield host
+    finally:
+        process.stop()
 
 
-def checked(deployments: int, alerts: float) -> Snapshot:
-    """What a check measures that has sent so many alerts."""
-    numbers = large(deployments)
-    sent = {ALERTS_SENT.name: (Sample(labels=("default",), value=alerts),)}
-    return numbers.model_copy(update={"samples": {**numbers.samples, **sent}})
+@contextmanager
+def renewed(server: Server, numbers: Snapshot) -> Iterator[None]:
+    """Keep other numbers on the server again and again, as checks do, until the body ends."""
+    over = threading.Event()
+
+    def renew() -> None:
+        for alerts in count(1):
+            keep(server, numbers, alerts)
+            if over.wait(EVERY):
+                return
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def keep(server: Server, numbers: Snapshot, alerts: int = 0) -> None:
+    """Keep the numbers on the server, as a check does that has sent so many alerts."""
+    sent = {ALERTS_SENT.name: (Sample(labels=("default",), value=float(alerts)),)}
+    now = {"at": datetime.now(timezone.utc), "samples": {**numbers.samples, **sent}}
+    with open_api(Settings(), server.api_url) as api:
+        Measured(Documents(api)).save(numbers.model_copy(update=now))
 
 
 def bare(pipe: Connection, body: bytes) -> None:
@@ -74,13 +114,25 @@ def bare(pipe: Connection, body: bytes) -> None:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    class Server(ThreadingHTTPServer):
+    class Listening(ThreadingHTTPServer):
         # As many as ours takes: else it is connecting that is measured.
         request_queue_size = 128
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        pipe.send(f"127.0.0.1:{server.server_address[1]}")
-        server.serve_forever()
+    with Listening(("127.0.0.1", 0), Handler) as listening:
+        pipe.send(f"127.0.0.1:{listening.server_address[1]}")
+        listening.serve_forever()
+
+
+@contextmanager
+def serving_bare(body: bytes) -> Iterator[str]:
+    """Serve these bytes from a process of its own until the body ends; the body gets where."""
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=bare, args=(there, body), daemon=True)
+    process.start()
+    try:
+        yield here.recv()
+    finally:
+        process.kill()
 
 
 def scrape(host: str, encoding: str) -> tuple[float, bytes]:
@@ -93,10 +145,27 @@ def scrape(host: str, encoding: str) -> tuple[float, bytes]:
     return 1_000 * (time.perf_counter() - started), body
 
 
-def latencies(host: str, encoding: str, scrapers: int) -> list[float]:
-    """Let so many scrape at a time, each again and again; milliseconds."""
-    with ThreadPoolExecutor(scrapers) as pool:
-        return list(pool.map(lambda _: scrape(host, encoding)[0], range(scrapers * SCRAPES)))
+def in_turns(
+    encoding: str, scrapers: int, turns: Iterable[tuple[str, str, Callable[[], AbstractContextManager[None]]]]
+) -> Found:
+    """Let so many scrape each of these at a time, by turns; milliseconds by name."""
+    found: Found = {}
+    for _ in range(ROUNDS):
+        for name, host, meanwhile in turns:
+            with meanwhile(), ThreadPoolExecutor(scrapers) as pool:
+                waits = pool.map(lambda _, host=host: scrape(host, encoding)[0], range(scrapers * SCRAPES))
+                found.setdefault(name, []).extend(waits)
+    return found
+
+
+def tell(found: Mapping[str, list[float]]) -> None:
+    """Print percentiles, and ratios to the bare server's."""
+    for name, waits in found.items():
+        ratios = (percentile(waits, of) / percentile(found[BARE], of) for of in (50, 99))
+        print(
+            f"  {name}: p50 {percentile(waits, 50):.1f} ms, p99 {percentile(waits, 99):.1f} ms, max {max(waits):.1f} "
+            f"ms of {len(waits)} scrapes; to the bare one's: " + "p50 {:.2f}, p99 {:.2f}".format(*ratios)
+        )
 
 
 def percentile(values: list[float], of: int) -> float:
@@ -104,15 +173,7 @@ def percentile(values: list[float], of: int) -> float:
     return statistics.quantiles(values, n=100)[of - 1]
 
 
-def started(serve: Callable[..., None], given: object) -> tuple[multiprocessing.Process, Connection, str]:
-    """Start a server in a process of its own; the process, how to speak to it, and where it listens."""
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=serve, args=(there, given), daemon=True)
-    process.start()
-    return process, here, here.recv()
-
-
-def report(deployments: int, scrapers: int) -> None:
+def report(server: Server, home: Path, deployments: int, scrapers: int) -> None:
     """Measure, and print."""
     numbers = large(deployments)
     for render in (openmetrics, text):
@@ -120,38 +181,34 @@ def report(deployments: int, scrapers: int) -> None:
         size = len(render(numbers)) / 1024
         took = time.perf_counter() - began
         print(f"rendered once for each check: {render.__name__}, {size:,.0f} KiB, {took:.2f} s")
-    process, pipe, host = started(ours, deployments)
-    for encoding in (_PACKED, _PLAIN):
-        _, body = scrape(host, encoding)
-        beside, _, bare_host = started(bare, body)
-        turns = [(OURS, host, False), (RENEWED, host, True), (BARE, bare_host, False)]
-        found: dict[str, list[float]] = {name: [] for name, _, _ in turns}
-        for _ in range(ROUNDS):
-            for name, at, renewing in turns:
-                pipe.send(renewing)
-                # Whatever is rendered still is none of the next one's burden.
-                pipe.recv()
-                found[name] += latencies(at, encoding, scrapers)
-        beside.kill()
-        print(f"{encoding}, {len(body) / 1024:,.0f} KiB, {scrapers} scrapers at a time")
-        for name, waits in found.items():
-            print(
-                f"  {name}: p50 {percentile(waits, 50):.1f} ms, p99 {percentile(waits, 99):.1f} ms, "
-                f"max {max(waits):.1f} ms of {len(waits)} scrapes"
-            )
-        for name in (OURS, RENEWED):
-            ratios = (percentile(found[name], of) / percentile(found[BARE], of) for of in (50, 99))
-            print(f"  {name} / {BARE}: " + "p50 {:.2f}, p99 {:.2f}".format(*ratios))
-    process.kill()
+    keep(server, numbers)
+    with serving(server, home) as host:
+        bodies = {encoding: scrape(host, encoding)[1] for encoding in ENCODINGS}
+        for encoding, body in bodies.items():
+            print(f"{encoding}, {len(body) / 1024:,.0f} KiB, {scrapers} scrapers at a time")
+            with serving_bare(body) as beside:
+                turns = [(OURS, host), (RENEWED, host), (BARE, beside)]
+                while_renewed = {RENEWED: lambda: renewed(server, numbers)}
+                tell(in_turns(encoding, scrapers, [(*one, while_renewed.get(one[0], nullcontext)) for one in turns]))
+        server.stop()
+        for encoding, body in bodies.items():
+            print(f"{encoding}, {len(body) / 1024:,.0f} KiB, {scrapers} scrapers at a time")
+            with serving_bare(body) as beside:
+                tell(in_turns(encoding, scrapers, [(DOWN, host, nullcontext), (BARE, beside, nullcontext)]))
 
 
 def main() -> None:
-    """Measure."""
+    """Start a server, and measure."""
     parser = argparse.ArgumentParser(description="Measure how long a scrape takes.")
     parser.add_argument("--deployments", type=int, default=1_000, help="how many deployments (default: 1,000)")
     parser.add_argument("--scrapers", type=int, default=10, help="how many scrape at a time (default: 10)")
     arguments = parser.parse_args()
-    report(arguments.deployments, arguments.scrapers)
+    with tempfile.TemporaryDirectory() as home:
+        server = start_server(Path(home))
+        try:
+            report(server, Path(home), arguments.deployments, arguments.scrapers)
+        finally:
+            server.stop()
 
 
 if __name__ == "__main__":
