@@ -267,10 +267,13 @@ def test_a_dead_mans_switch_that_is_dead_itself_leaves_the_check_completed(house
 
 def test_a_healthy_check_is_one_line_in_its_log(house: House) -> None:
     house.run(CHECK)
-    run = house.start(CHECK)
+    said_before = len(house.worker.log.read_text())
+    run = house.start(CHECK, env={**JSON_LOGS, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"})
     assert house.wait(run) == ("COMPLETED", "Nothing is wrong.")
     body = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
-    house.log(run)
+    assert any(line.startswith("Beginning flow run") for line in house.log(run))
+    assert events(house, run) == ["check completed"]
+    assert "Beginning flow run" not in house.worker.log.read_text()[said_before:], "docs/logs.md says how to be quiet"
     lines = [row for row in house.server.request("POST", "/logs/filter", body) if row["name"].startswith("monitoring")]
     [line] = lines
     assert line["level"] == logging.INFO
