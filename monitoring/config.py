@@ -580,7 +580,7 @@ class Metrics(Section):
     )
     timeout: Wait = Field(
         timedelta(seconds=5),
-        description="Longest wait for one of these at each step, such as to connect; a check waits twice as long for all.",
+        description="Longest wait for each of these at a step, such as to connect; checks wait twice as long for all.",
     )
     compatibility: Compatibility = Field(
         Compatibility(), description="The names that dashboards for Prefect's own exporter have."
