@@ -27,7 +27,8 @@ from monitoring.adapters.prefect_server.documents import Documents
 from monitoring.adapters.prefect_server.state import LEDGER, decode, encode, pack
 from monitoring.baselines import MOST_OF_A_MONTH, MOST_RECENT
 from monitoring.config import Server as ServerSettings
-from monitoring.model import EndedRun, Ledger, Record, RunTimes, Streak
+from monitoring.metrics.catalog import RUN_TIME_BUCKETS
+from monitoring.model import Counts, EndedRun, Ledger, Record, RunTimes, Streak
 from tests.support.servers import connected, start_server
 
 REPEATS = 5
@@ -67,6 +68,15 @@ def _record(chance: random.Random) -> Record:
         month: tuple((rank, took()) for rank in sorted(chance.sample(range(1 << 18), MOST_OF_A_MONTH)))
         for month in MONTHS
     }
+    counts = Counts(
+        ends={
+            "COMPLETED": chance.randrange(100, 3_000),
+            "FAILED": chance.randrange(100),
+            "CRASHED": chance.randrange(9),
+        },
+        run_times=tuple(chance.randrange(900) for _ in range(len(RUN_TIME_BUCKETS) + 1)),
+        run_time=took() * 1_000,
+    )
     return Record(
         last_ended=failed or success,
         last_success=success,
@@ -75,6 +85,7 @@ def _record(chance: random.Random) -> Record:
         run_times_searched=True,
         schedule=f"{chance.getrandbits(64):016x}",
         scheduled_since=NOW - timedelta(days=120 * chance.random()),
+        counts=counts,
     )
 
 
