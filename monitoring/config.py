@@ -21,7 +21,7 @@ DEFAULT_ROUTE, FALLBACK_ROUTE = RESERVED_ROUTES = ("default", "fallback")
 
 _POSITIVE = timedelta(seconds=1)
 _LARGEST_PORT = 65_535
-#: Twice so long is still well under the least sensible `state.lock_expiry`.
+#: Nobody renews the lock while a check waits for ways out.
 _LONGEST_WAIT = timedelta(seconds=30)
 
 
@@ -87,11 +87,13 @@ def _block_name(name: str) -> str:
     return name
 
 
+def _is_host_port(text: str) -> bool:
+    found = re.fullmatch(r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):(\d{1,5})", text)
+    return found is not None and int(found[1]) <= _LARGEST_PORT
+
+
 def _host_port(text: str) -> str:
-    if (
-        not re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}", text)
-        or int(text.rpartition(":")[2]) > _LARGEST_PORT
-    ):
+    if not _is_host_port(text):
         raise ValueError("expected a host and a port, such as 127.0.0.1:9464")
     return text
 
@@ -106,7 +108,9 @@ def _web_address(text: str) -> str:
 
 
 def _statsd_address(text: str) -> str:
-    return text if re.fullmatch(r"unix:///\S+", text) and text.isprintable() else _host_port(text)
+    if not (re.fullmatch(r"unix:///\S+", text) and text.isprintable()) and not _is_host_port(text):
+        raise ValueError("expected a host and a port, such as 127.0.0.1:8125, or unix:///var/run/datadog/dsd.socket")
+    return text
 
 
 def _textfile(text: str) -> str:

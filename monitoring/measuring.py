@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Thread
 
@@ -58,7 +58,7 @@ def take(known: Measurable, measuring: Measuring, policies: Policies) -> Snapsho
 def hand_over(
     snapshot: Snapshot, measuring: Measuring, troubles: Mapping[str, Trouble], now: datetime
 ) -> dict[str, Trouble]:
-    """Hand the numbers of a check to every way out, and keep them; no way out is in another's way, or the check's.
+    """Keep the numbers of a check, and hand them to every way out; none is in another's way, or the check's.
 
     Args:
         snapshot: The numbers.
@@ -70,15 +70,15 @@ def hand_over(
         What goes wrong now.
     """
     _log.debug("numbers measured", series=sum(map(len, snapshot.samples.values())))
+    try:
+        measuring.store.save(snapshot)
+    except (ServerProblem, CredentialsRefused) as problem:
+        _log.warning("numbers not kept", problem=str(problem))
     failing: dict[str, Trouble] = {}
     for name, error in _published(snapshot, measuring).items():
         _log.warning("numbers not taken", way_out=name, problem=str(error))
         since = troubles[name].since if name in troubles else now
         failing[name] = Trouble(since=since, problem=str(error), permanent=error.permanent)
-    try:
-        measuring.store.save(snapshot)
-    except (ServerProblem, CredentialsRefused) as problem:
-        _log.warning("numbers not kept", problem=str(problem))
     return failing
 
 
@@ -88,35 +88,35 @@ def _published(snapshot: Snapshot, measuring: Measuring) -> dict[str, DeliveryEr
     A receiver that sends its answer byte by byte, a name that is not resolved and a disk that hangs know no time-out
     of ours: they are left to a thread that ends with the process.
     """
-    tries = [_Try(name, outlet) for name, outlet in measuring.outlets.items()]
-    threads = [Thread(target=one.publish, args=(snapshot,), daemon=True) for one in tries]
-    for thread in threads:
-        thread.start()
+    tries = [_Try(name, outlet, snapshot) for name, outlet in measuring.outlets.items()]
+    for one in tries:
+        one.start()
     until = time.monotonic() + measuring.patience.total_seconds()
-    for thread in threads:
-        thread.join(max(0.0, until - time.monotonic()))
-    late = (
-        f"does not take the numbers within {format_duration(measuring.patience)}: look at it, or raise metrics.timeout"
-    )
+    for one in tries:
+        one.join(max(0.0, until - time.monotonic()))
+    late = f"does not take the numbers within {format_duration(measuring.patience)}: look at it"
     return {
-        one.name: one.error or DeliveryError(f"{one.name}: {late}", permanent=False)
+        one.way_out: one.error or DeliveryError(f"{one.way_out}: {late}", permanent=False)
         for one in tries
-        if one.error or not one.over
+        if one.error or one.is_alive()
     }
 
 
-@dataclass
-class _Try:
-    """One way out being told, in a thread of its own."""
+class _Try(Thread):
+    """Hands the numbers to one way out."""
 
-    name: str
-    outlet: MetricsOutlet
-    error: DeliveryError | None = field(default=None, init=False)
-    over: bool = field(default=False, init=False)
+    def __init__(self, way_out: str, outlet: MetricsOutlet, snapshot: Snapshot) -> None:
+        super().__init__(daemon=True)
+        self.way_out = way_out
+        self.error: DeliveryError | None = None
+        self._outlet = outlet
+        self._snapshot = snapshot
 
-    def publish(self, snapshot: Snapshot) -> None:
+    def run(self) -> None:
         try:
-            self.outlet.publish(snapshot)
+            self._outlet.publish(self._snapshot)
         except DeliveryError as error:
             self.error = error
-        self.over = True
+        except Exception as error:  # noqa: BLE001 - a fault of ours here must not pass for a success, or end the check
+            fault = f"{self.way_out}: a fault of the watchdog ({type(error).__name__}): please report it"
+            self.error = DeliveryError(fault, permanent=False)

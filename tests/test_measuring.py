@@ -42,7 +42,7 @@ class Store:
 
 @dataclass
 class Outlet:
-    fault: DeliveryError | None = None
+    fault: Exception | None = None
     taken: list[Snapshot] = field(default_factory=list)
 
     def publish(self, snapshot: Snapshot) -> None:
@@ -100,6 +100,13 @@ def test_one_that_never_ends_does_not_hold_the_check_up(hanging: Hanging) -> Non
     assert failing.keys() == {GATEWAY}
     assert failing[GATEWAY].problem.startswith(f"{GATEWAY}: does not take the numbers within")
     assert (outlet.taken, store.kept) == ([SNAPSHOT], SNAPSHOT)
+
+
+def test_a_fault_of_ours_is_no_success_and_gives_nothing_away() -> None:
+    broken, store = Outlet(RuntimeError("password=hunter2")), Store()
+    failing = hand_over(SNAPSHOT, measuring(store, pushgateway=broken), {}, NOW)
+    assert failing[GATEWAY].problem == f"{GATEWAY}: a fault of the watchdog (RuntimeError): please report it"
+    assert store.kept == SNAPSHOT
 
 
 @pytest.mark.parametrize("fault", [Unreachable("no answer"), CredentialsRefused("refused")])

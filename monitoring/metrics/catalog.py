@@ -82,7 +82,9 @@ LAST_COMPLETE_CHECK = _metric(
     "When a check last saw everything that it asked for, in Unix time.",
 )
 CHECK_DURATION = _metric("check_duration_seconds", "gauge", "How long the last check took until it measured this.")
-CHECK_REQUESTS = _metric("check_requests", "gauge", "Requests that the last check sent to the Prefect server.")
+CHECK_REQUESTS = _metric(
+    "check_requests", "gauge", "Requests that the last check sent to the Prefect server until it measured this."
+)
 CHECK_QUERIES = _metric("check_queries", "gauge", "Queries of the last check by how far they were answered.", "outcome")
 ALERTS_SENT = _metric("alerts_sent", "counter", "Messages that were posted, edited or replied.", "route")
 ALERT_FAILURES = _metric("alert_failures", "counter", "Tries to deliver a message that failed.", "route")
