@@ -150,8 +150,9 @@ def _measuring(
         facts=facts if settings.compatibility.enabled else None,
         store=Measured(Documents(api)),
         outlets=outlets,
-        # The ways out know their own time-outs, to connect and to answer, and say more than that they are late.
-        patience=2 * settings.timeout,
+        # The ways out know their own time-outs, to connect and to answer, and say more than that they are late. Nobody
+        # renews the lock meanwhile: it may be a third of its time old by now, and must not come to two thirds.
+        patience=min(2 * settings.timeout, config.state.lock_expiry / 4),
     )
 
 
