@@ -26,7 +26,7 @@ from monitoring.adapters.prefect_server.artifacts import PrefectArtifacts
 from monitoring.adapters.prefect_server.compatible import collect
 from monitoring.adapters.prefect_server.documents import Documents
 from monitoring.adapters.prefect_server.events import PrefectEvents
-from monitoring.adapters.prefect_server.failing import failed
+from monitoring.adapters.prefect_server.failing import failed, reason
 from monitoring.adapters.prefect_server.housekeeping import PrefectHousekeeping
 from monitoring.adapters.prefect_server.lock import VariableLock
 from monitoring.adapters.prefect_server.measured import Measured
@@ -37,7 +37,7 @@ from monitoring.adapters.prefect_server.state import BlockState
 from monitoring.adapters.slack.bot import SlackBot
 from monitoring.adapters.slack.webhook import SlackWebhook
 from monitoring.config import DEFAULT_ROUTE, Config, Receiver
-from monitoring.errors import ConfigError, DeliveryError, ServerProblem, WatchdogError
+from monitoring.errors import ConfigError, DeliveryError, ServerProblem
 from monitoring.flow_parameters import PolicyChanges, parameters
 from monitoring.logs import bound, get_logger
 from monitoring.measuring import Measuring
@@ -66,7 +66,8 @@ def check(overrides: PolicyChanges | None = None) -> Any:
     with ExitStack() as ties:
         ties.enter_context(bound(run=run_id))
         # Until the configuration is read, which may say otherwise.
-        configure(from_environment(os.environ), Redactor().redact, in_run=True)
+        redact = Redactor().redact
+        configure(from_environment(os.environ), redact, in_run=True)
         try:
             policies = load_policies(read_pushed=pushed_reader(), stronger=[parameters(overrides)])
             config = policies.config
@@ -102,9 +103,10 @@ def check(overrides: PolicyChanges | None = None) -> Any:
                     run_id=run_id,
                 )
                 message = _ended(report, api.traffic.requests, time.monotonic() - began)
-        except WatchdogError as error:
-            _log.error("check failed", problem=str(error))
-            return failed(error)
+        except Exception as error:  # noqa: BLE001 - Prefect would log a traceback, with all secrets that stand in it
+            problem = reason(error, redact)
+            _log.error("check failed", problem=problem)
+            return failed(problem)
         return Completed(message=message)
 
 

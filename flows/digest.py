@@ -18,7 +18,7 @@ from monitoring.adapters.logs import configure, from_environment
 from monitoring.adapters.prefect_server.api import open_api
 from monitoring.adapters.prefect_server.artifacts import PrefectArtifacts
 from monitoring.adapters.prefect_server.documents import Documents
-from monitoring.adapters.prefect_server.failing import failed
+from monitoring.adapters.prefect_server.failing import failed, reason
 from monitoring.adapters.prefect_server.lock import VariableLock
 from monitoring.adapters.prefect_server.pushed import pushed_reader
 from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
@@ -62,7 +62,8 @@ def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None)
     with ExitStack() as ties:
         ties.enter_context(bound(run=run_id))
         # Until the configuration is read, which may say otherwise.
-        configure(from_environment(os.environ), Redactor().redact, in_run=True)
+        redact = Redactor().redact
+        configure(from_environment(os.environ), redact, in_run=True)
         try:
             policies = load_policies(read_pushed=pushed_reader(), stronger=[parameters(overrides, time_zone)])
             config = policies.config
@@ -86,11 +87,12 @@ def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None)
                     _log.error("digest not published", problem=str(error))
                     unpublished = error
             _post(token, config, report)
-        except WatchdogError as error:
-            _log.error("digest failed", problem=str(error))
-            return failed(error)
+        except Exception as error:  # noqa: BLE001 - Prefect would log a traceback, with all secrets that stand in it
+            problem = reason(error, redact)
+            _log.error("digest failed", problem=problem)
+            return failed(problem)
         if unpublished:
-            return failed(unpublished)
+            return failed(str(unpublished))
         message = headline(report.health)
         _log.info("digest completed", says=message)
         return Completed(message=message)

@@ -7,6 +7,8 @@ import io
 import json
 import logging
 import re
+import subprocess
+import sys
 import tokenize
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -131,7 +133,7 @@ def test_the_docs_have_every_event_as_the_schema_has_it() -> None:
 
 def test_the_rules_in_the_docs_take_our_lines_and_no_others(capsys: pytest.CaptureFixture[str]) -> None:
     [taken] = re.findall(r"pattern: '(.+)'", DOC)
-    [dropped] = re.findall(r"expression: '(.+)'", DOC)
+    [dropped] = re.findall(r'expression = "(.+)"', DOC)
     configure(format="json", level="DEBUG")
     say_all()
     for line in capsys.readouterr().err.splitlines():
@@ -355,6 +357,26 @@ def test_twice_configured_is_logged_once(capsys: pytest.CaptureFixture[str]) -> 
     _log.info("check skipped", says="Another check is running")
     written = capsys.readouterr().err
     assert len(written.splitlines()) == 1
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_somebody_else_logs_below_our_logger_is_taken_for_nothing_of_ours(
+    capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    configure(format=form)
+    other = logging.getLogger(f"{ROOT}.others")
+    other.warning("refused: password=%s\n2026-03-01 UTC INFO \x1b[2Jforged", "hunter2", extra={"run": "token=hunter2"})
+    written = capsys.readouterr().err
+    [line] = written.splitlines()
+    assert "hunter2" not in line
+    assert "refused: password=REDACTED" in line
+    assert "\x1b" not in line
+
+
+def test_nothing_is_written_where_nobody_has_configured_logging() -> None:
+    code = "from monitoring.logs import get_logger; get_logger('monitoring.x').error('check failed', problem='x')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_who_uses_the_library_gets_plain_records_with_fields(caplog: pytest.LogCaptureFixture) -> None:

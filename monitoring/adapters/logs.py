@@ -18,13 +18,15 @@ from structlog.types import EventDict, Processor
 from monitoring.config import Config, Logs
 from monitoring.config_environment import PREFIX, environment
 from monitoring.errors import ConfigError
-from monitoring.logs import ROOT
+from monitoring.logs import ROOT, Event
 from monitoring.policy import Layer, Policies
 from monitoring.redact import MARK, names_secret
 from monitoring.render.escape import terminal
 
-#: Fields that we make ourselves, and by which lines are tied together: no pattern of the user's is meant for them.
-_OURS = frozenset({"timestamp", "level", "logger", "event", "run", "target", "incident", "incidents", "delivery"})
+#: Fields that logging makes for every line.
+_MADE = frozenset({"timestamp", "level", "logger"})
+#: And those that we make ourselves, and by which lines are tied together: no pattern of the user's is meant for them.
+_OURS = _MADE | {"event", "run", "target", "incident", "incidents", "delivery"}
 #: Characters of a field that a line for people shows.
 _MOST = 2_000
 #: What other libraries put on records of theirs, or of ours: none of it is said by us.
@@ -74,12 +76,17 @@ def configure(settings: Logs, redact: Callable[[str], str], *, in_run: bool) -> 
 def redacting(redact: Callable[[str], str]) -> Processor:
     """Make a processor that takes secrets out of every field that may hold what others wrote, however deep they lie.
 
+    It is the first of a ``ProcessorFormatter``, and leaves nothing of what that adds for it.
+
     Args:
         redact: Takes secrets out of text.
     """
 
-    def processor(_: Any, __: str, event: EventDict) -> EventDict:
-        return {name: value if name in _OURS else _redacted(name, value, redact) for name, value in event.items()}
+    def processor(logger: Any, method: str, event: EventDict) -> EventDict:
+        # Anybody may log below our logger, with fields of any name.
+        kept = _OURS if isinstance(event["_record"].msg, Event) else _MADE
+        fields = ProcessorFormatter.remove_processors_meta(logger, method, event)
+        return {name: value if name in kept else _redacted(name, value, redact) for name, value in fields.items()}
 
     return processor
 
@@ -110,7 +117,7 @@ def _formatter(render: Processor, redact: Callable[[str], str]) -> logging.Forma
             structlog.stdlib.add_logger_name,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
         ],
-        processors=[ProcessorFormatter.remove_processors_meta, redacting(redact), render],
+        processors=[redacting(redact), render],
     )
 
 
@@ -137,7 +144,7 @@ def _line(fields: dict[str, Any]) -> str:
 
     What others wrote in it can neither begin another line, nor look like another field, nor move the cursor.
     """
-    name = str(fields.pop("event"))
+    name = terminal(str(fields.pop("event")), _MOST)
     # These are the same on every line of a check.
     for known in ("logger", "target", "run"):
         fields.pop(known, None)

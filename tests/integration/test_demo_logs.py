@@ -1,4 +1,7 @@
-"""The whole demo with its logs as JSON: every line is valid and tied to the others, and none gives a secret away."""
+"""The whole demo with its logs as JSON: every line is valid and tied to the others, and none gives a secret away.
+
+Slack is busy when the digest is first posted, and repeats the token as it says so: the watchdog logs that answer.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,16 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 from rich.console import Console
+from werkzeug import Response
 
 from demo.play import play
 from demo.stack import Server, stop_leftovers
 from demo.stage import WATCHDOG_POOL, Stage
 from demo.workloads import RATES_URL
 from monitoring.adapters.slack.bot import EVENT_TYPE
+from monitoring.adapters.slack.digest import EVENT_TYPE as DIGEST
 from tests.integration.test_measured import lines
+from tests.support.relay import Answerer, Asked, relayed
 from tests.support.slack import SlackEmulator
 
 pytestmark = pytest.mark.integration
@@ -46,6 +52,21 @@ class Prepared(Server):
                 "data": {"value": IN_A_BLOCK},
             },
         )
+
+
+def busy() -> Answerer:
+    """A Slack that takes the digest only at the third time: slack_sdk itself tries twice before anything is logged."""
+    left = 2
+
+    def answer(asked: Asked) -> Response | None:
+        nonlocal left
+        if not left or (asked.body or {}).get("metadata", {}).get("event_type") != DIGEST:
+            return None
+        left -= 1
+        refusal = {"ok": False, "error": f"busy:{asked.headers['Authorization'].removeprefix('Bearer ')}"}
+        return Response(json.dumps(refusal), 429, {"Retry-After": "1"}, content_type="application/json")
+
+    return answer
 
 
 @dataclass(frozen=True)
@@ -78,14 +99,19 @@ class Demo:
 def demo(tmp_path_factory: pytest.TempPathFactory, _shared_slack: SlackEmulator) -> Iterator[Demo]:
     home = tmp_path_factory.mktemp("demo")
     _shared_slack.clear()
-    with HTTPServer(host="127.0.0.1") as dead_mans_switch, pytest.MonkeyPatch.context() as patch:
+    with (
+        HTTPServer(host="127.0.0.1") as dead_mans_switch,
+        relayed(_shared_slack.url) as slack,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        slack.answer = busy()
         dead_mans_switch.expect_request(f"/{IN_THE_ENVIRONMENT}", method="POST").respond_with_data("OK")
         dead_mans_switch.expect_request(f"/{IN_THE_ENVIRONMENT}/start", method="POST").respond_with_data("OK")
         for name in [name for name in os.environ if name.startswith("WATCHDOG_")]:
             patch.delenv(name)
         patch.setenv("WATCHDOG_LOGS__FORMAT", "json")
         patch.setenv("WATCHDOG_LOGS__LEVEL", "DEBUG")
-        patch.setenv("WATCHDOG_SLACK__API_URL", _shared_slack.base_url)
+        patch.setenv("WATCHDOG_SLACK__API_URL", slack.url)
         patch.setenv("WATCHDOG_SLACK__CHANNEL", "alerts")
         patch.setenv("WATCHDOG_PING_URL", dead_mans_switch.url_for(f"/{IN_THE_ENVIRONMENT}"))
         try:
@@ -136,6 +162,13 @@ def test_the_ui_shows_the_same_lines(demo: Demo) -> None:
         [message] = [message for message in shown[line["run"]] if message.startswith("check completed ")]
         assert message.endswith(f": {line['says']}")
     assert any(message.startswith("incident moved") for messages in shown.values() for message in messages)
+
+
+def test_a_secret_in_what_is_logged_is_taken_out(demo: Demo) -> None:
+    [line] = demo.named("digest post failed")
+    assert line["problem"].startswith("Slack is busy (busy:REDACTED): ")
+    [message] = [one for one in demo.in_the_ui()[line["run"]] if one.startswith("digest post failed ")]
+    assert message.endswith(f": {line['problem']}")
 
 
 @pytest.mark.parametrize("secret", [IN_A_BLOCK, IN_THE_ENVIRONMENT, IN_A_MESSAGE])

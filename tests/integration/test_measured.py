@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +20,7 @@ from pytest_httpserver import HTTPServer
 from demo.stack import Server, free_port, prefect_env
 from monitoring.adapters.prefect_server.api import open_api
 from monitoring.config import Config
-from tests.support.killing import Checks
+from tests.support.killing import ROOT, Checks
 from tests.support.looking import watchdog
 from tests.support.seeding import Seed
 
@@ -197,6 +199,46 @@ def test_the_lines_of_a_check_are_valid_tied_together_and_without_secrets(
     for secret in SECRETS:
         assert secret not in log
         assert secret not in place.textfile.read_text()
+
+
+#: A flow of the watchdog's, with a fault planted in what it calls.
+FAULT = """
+from flows.{flow} import {flow}
+from monitoring.adapters.prefect_server.reader import ServerReader
+
+def observe(*_):
+    raise RuntimeError("password={secret} https://u:{secret}@x/\\nand more")
+
+ServerReader.observe = observe
+state = {flow}(return_state=True)
+print(state.type.value, state.message)
+"""
+
+
+@pytest.mark.parametrize("flow", ["check", "digest"])
+def test_a_fault_of_the_watchdogs_own_fails_the_run_in_one_line_without_secrets(
+    prefect_server: Server, tmp_path: Path, httpserver: HTTPServer, flow: str
+) -> None:
+    httpserver.expect_request("/ping/start").respond_with_data("OK")
+    program = tmp_path / "faulty.py"
+    program.write_text(FAULT.format(flow=flow, secret=SECRETS[0]))
+    settings = {"WATCHDOG_LOGS__FORMAT": "json", "WATCHDOG_PING_URL": httpserver.url_for("/ping")}
+    env = prefect_server.client_env({**settings, "PYTHONPATH": str(ROOT)})
+    command = [sys.executable, str(program)]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    [line] = lines(done.stderr)
+    assert (line["event"], line["level"], line["target"]) == (f"{flow} failed", "error", "prefect")
+    assert re.fullmatch(
+        r"a fault of the watchdog at monitoring\.service:\d+, please report it: "
+        r"RuntimeError: password=REDACTED https://REDACTED@x/ and more",
+        line["problem"],
+    )
+    assert done.stdout == f"FAILED {line['problem']}\n"
+    held = [prefect_server.request("POST", f"/{rows}/filter", {}) for rows in ("logs", "flow_runs")]
+    assert f"{flow} failed: a fault of the watchdog" in json.dumps(held)
+    assert SECRETS[0] not in json.dumps(held) + done.stderr
+    # The dead-man's switch hears that a check has begun, and no more.
+    assert [request.path for request, _ in httpserver.log] == ["/ping/start"] * (flow == "check")
 
 
 def test_a_healthy_check_is_one_line_at_info(prefect_server: Server, tmp_path: Path) -> None:
