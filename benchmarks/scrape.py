@@ -6,6 +6,9 @@ Runs the command beside a real Prefect server that keeps the numbers of a check.
 which is far more often than Prometheus does, and over a new connection: for OpenMetrics in gzip, as Prometheus does,
 and then uncompressed. Ours is measured at rest; while it takes in the numbers of another check every other second, in
 earnest every few minutes; and when the Prefect server has been stopped. The bare server is measured in turns.
+
+The promise: with 1,000 deployments and 10 scrapers at a time, the 99th percentile of what Prometheus asks for, gzip, is
+at most 50 ms, at rest and while the Prefect server is down. Exit status: 0 where it is kept, 1 with a line where not.
 """
 
 from __future__ import annotations
@@ -43,11 +46,15 @@ from tests.support.servers import start_server
 ROUNDS = 4
 #: Seconds between the numbers of one check and of the next.
 EVERY = 2.0
+#: Milliseconds that the 99th percentile is promised to stay within.
+PROMISE = 50.0
 #: Of each scraper in each round; they take some seconds, so that several renewals are among them.
 SCRAPES = 100
 OURS, RENEWED, DOWN = "ours", "ours, renewed every other second", "ours, the Prefect server stopped"
 BARE = "bare http.server"
-ENCODINGS = ("gzip", "identity")
+PROMISED = (OURS, DOWN)
+GZIP = "gzip"
+ENCODINGS = (GZIP, "identity")
 Found = dict[str, list[float]]
 
 
@@ -173,8 +180,15 @@ def percentile(values: list[float], of: int) -> float:
     return statistics.quantiles(values, n=100)[of - 1]
 
 
-def report(server: Server, home: Path, deployments: int, scrapers: int) -> None:
-    """Measure, and print."""
+def broken(found: Mapping[str, list[float]]) -> list[str]:
+    """What does not keep the promise, a phrase each."""
+    worst = {name: percentile(found[name], 99) for name in PROMISED if name in found}
+    return [f"{name}: {value:.1f} ms" for name, value in worst.items() if value > PROMISE]
+
+
+def report(server: Server, home: Path, deployments: int, scrapers: int) -> list[str]:
+    """Measure, and print; what does not keep the promise."""
+    failing: list[str] = []
     numbers = large(deployments)
     for render in (openmetrics, text):
         began = time.perf_counter()
@@ -189,16 +203,21 @@ def report(server: Server, home: Path, deployments: int, scrapers: int) -> None:
             with serving_bare(body) as beside:
                 turns = [(OURS, host), (RENEWED, host), (BARE, beside)]
                 while_renewed = {RENEWED: lambda: renewed(server, numbers)}
-                tell(in_turns(encoding, scrapers, [(*one, while_renewed.get(one[0], nullcontext)) for one in turns]))
+                found = in_turns(encoding, scrapers, [(*one, while_renewed.get(one[0], nullcontext)) for one in turns])
+                tell(found)
+                failing += broken(found) if encoding == GZIP else []
         server.stop()
         for encoding, body in bodies.items():
             print(f"{encoding}, {len(body) / 1024:,.0f} KiB, {scrapers} scrapers at a time")
             with serving_bare(body) as beside:
-                tell(in_turns(encoding, scrapers, [(DOWN, host, nullcontext), (BARE, beside, nullcontext)]))
+                found = in_turns(encoding, scrapers, [(DOWN, host, nullcontext), (BARE, beside, nullcontext)])
+                tell(found)
+                failing += broken(found) if encoding == GZIP else []
+    return failing
 
 
 def main() -> None:
-    """Start a server, and measure."""
+    """Start a server, measure, and end with the verdict."""
     parser = argparse.ArgumentParser(description="Measure how long a scrape takes.")
     parser.add_argument("--deployments", type=int, default=1_000, help="how many deployments (default: 1,000)")
     parser.add_argument("--scrapers", type=int, default=10, help="how many scrape at a time (default: 10)")
@@ -206,9 +225,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         server = start_server(Path(home))
         try:
-            report(server, Path(home), arguments.deployments, arguments.scrapers)
+            failing = report(server, Path(home), arguments.deployments, arguments.scrapers)
         finally:
             server.stop()
+    if failing:
+        sys.exit(f"the promise is broken, p99 of {GZIP} scrapes within {PROMISE:.0f} ms: {'; '.join(failing)}")
 
 
 if __name__ == "__main__":

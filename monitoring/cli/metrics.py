@@ -63,11 +63,9 @@ def serve(
     Its pages are /metrics, /-/healthy and /-/ready.
     """
     address = None if listen is None else _address(listen)
-    settings = _settings(config, target)
-    configure(settings.logs, Redactor(settings.redact.patterns).redact, in_run=False)
+    serving = _Serving(config, address, target)
     # As if somebody had pressed Ctrl+C: even in the midst of a request.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    serving = _Serving(settings, address or settings.metrics.listen, target)
     try:
         serving.serve()
     except KeyboardInterrupt:
@@ -117,20 +115,41 @@ def _load(server: Server, target: str | None) -> Snapshot | None:
 class _Serving:
     """What is served, and what the server said when it was asked last."""
 
-    def __init__(self, settings: Config, listen: str, target: str | None) -> None:
-        self._settings = settings
+    def __init__(self, config: str | None, listen: str | None, target: str | None) -> None:
+        """Find the configuration; nobody can connect yet.
+
+        While the server does not answer, nobody knows what was pushed to it: we begin with what holds without it.
+
+        Args:
+            config: Its file, if one was named.
+            listen: Where to listen instead of at ``metrics.listen``.
+            target: An address to use instead of ``PREFECT_API_URL``.
+
+        Raises:
+            ConfigError: It cannot be used, or nothing is measured with it.
+        """
+        self._config = config
+        self._listen = listen
         self._target = target
-        self._pages = ScrapeServer(listen, _DEFINITIONS)
-        #: The last that is known; without samples while nothing is.
-        self._snapshot = Snapshot(target=settings.target.name, at=datetime.now(timezone.utc))
+        self._configured = True
+        try:
+            settings = _settings(config, target)
+        except (ServerProblem, CredentialsRefused):
+            settings = load_policies(config, read_pushed=lambda: None).config
+            self._configured = False
+        self._take(settings)
+        self._pages = ScrapeServer(self._address, _DEFINITIONS)
         self._shown: tuple[Snapshot, str] | None = None
         self._problem = ""
+
+    @property
+    def _address(self) -> str:
+        return self._listen or self._settings.metrics.listen
 
     def serve(self) -> NoReturn:
         """Serve, and look again and again; ends by an exception only."""
         answers_first()
-        self._show(None, _NO_ANSWER)
-        _log.info("metrics served", says=self._pages.start())
+        self._start()
         while True:
             self._look()
             time.sleep(self._settings.metrics.refresh.total_seconds())
@@ -139,13 +158,35 @@ class _Serving:
         """Serve no more."""
         self._pages.stop()
 
+    def _take(self, settings: Config) -> None:
+        configure(settings.logs, Redactor(settings.redact.patterns).redact, in_run=False)
+        self._settings = settings
+        #: The last that is known; without samples while nothing is.
+        self._snapshot = Snapshot(target=settings.target.name, at=datetime.now(timezone.utc))
+
+    def _start(self) -> None:
+        self._show(None, _NO_ANSWER)
+        _log.info("metrics served", says=self._pages.start())
+
+    def _configure(self) -> None:
+        """Go by what was pushed to the server, if it says so by now, and listen where that says."""
+        before = self._address
+        self._take(_settings(self._config, self._target))
+        self._configured = True
+        if self._address != before:
+            self._pages.stop()
+            self._pages = ScrapeServer(self._address, _DEFINITIONS)
+            self._shown = None
+            self._start()
+
     def _look(self) -> None:
-        # Once: to look again soon is to try again.
-        server = self._settings.server.model_copy(update={"attempts": 1})
         up: bool | None = True
         problem = ""
         try:
-            found = _load(server, self._target)
+            if not self._configured:
+                self._configure()
+            # Once: to look again soon is to try again.
+            found = _load(self._settings.server.model_copy(update={"attempts": 1}), self._target)
             if found is None:
                 problem = _GONE if self._snapshot.samples else _NOTHING
             else:

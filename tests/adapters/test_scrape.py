@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.client import HTTPConnection
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -20,7 +21,7 @@ from monitoring.adapters import scrape
 from monitoring.adapters.scrape import ScrapeServer
 from monitoring.errors import ConfigError
 from monitoring.metrics.values import Sample
-from monitoring.render.openmetrics import openmetrics, text
+from monitoring.render.openmetrics import Families, openmetrics, text
 from tests.render.metric_samples import large, ordinary, snapshot
 
 #: What Prometheus 2 and 3 ask for.
@@ -86,6 +87,29 @@ def test_new_numbers_take_the_place_of_the_old(pages: ScrapeServer) -> None:
     address = pages.start()
     pages.show(ordinary())
     assert get(address).content == text(ordinary())
+
+
+def test_scrapes_render_nothing(pages: ScrapeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    collect, compress = Families.collect, gzip.compress
+
+    def collected(families: Families) -> Iterator[Any]:
+        done.append("rendered")
+        return collect(families)
+
+    def compressed(body: bytes, *args: Any, **kwargs: Any) -> bytes:
+        done.append("compressed")
+        return compress(body, *args, **kwargs)
+
+    monkeypatch.setattr(Families, "collect", collected)
+    monkeypatch.setattr(gzip, "compress", compressed)
+    pages.show(ordinary())
+    assert sorted(done) == ["compressed", "compressed", "rendered", "rendered"], "each form, once"
+    address = pages.start()
+    for encoding in ("gzip", "identity"):
+        for accept in (*PROMETHEUS, "*/*"):
+            assert get(address, Accept=accept, Accept_Encoding=encoding).status_code == 200
+    assert len(done) == 4
 
 
 def test_it_is_ready_once_there_is_what_it_waits_for(pages: ScrapeServer) -> None:
