@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,8 +18,8 @@ from monitoring.adapters.metrics.pushgateway import Pushgateway
 from monitoring.adapters.metrics.textfile import Textfile
 from monitoring.adapters.scrape import ScrapeServer
 from monitoring.errors import DeliveryError
-from monitoring.metrics import catalog
-from monitoring.metrics.values import Sample, Snapshot
+from monitoring.metrics import catalog, compatible
+from monitoring.metrics.values import Metric, Sample, Snapshot
 from monitoring.render.labels import harmless
 from monitoring.render.openmetrics import text
 from tests.render.metric_samples import HOSTILE, gauges, ordinary, run_times, snapshot
@@ -52,17 +54,29 @@ def test_promtool_has_nothing_to_say(numbers: Snapshot) -> None:
     assert promtool("check", "metrics", given=text(numbers)) == ""
 
 
-def test_every_metric_of_the_catalog_is_named_as_prometheus_wants_it() -> None:
-    every = {
+def one_of_each(metrics: Iterable[Metric]) -> Snapshot:
+    """A sample of each of these."""
+    samples = {
         metric.name: (
             Sample(
                 labels=("x",) * len(metric.labels),
                 value=run_times(1, 0.5) if metric.kind == "histogram" else 1.0,
             ),
         )
-        for metric in catalog.METRICS
+        for metric in metrics
     }
-    assert promtool("check", "metrics", given=text(Snapshot(target="prod", at=NOW, samples=every))) == ""
+    return Snapshot(target="prod", at=NOW, samples=samples)
+
+
+def test_every_metric_of_the_catalog_is_named_as_prometheus_wants_it() -> None:
+    assert promtool("check", "metrics", given=text(one_of_each(catalog.METRICS))) == ""
+
+
+def test_of_the_names_of_another_exporter_only_their_endings_are_remarked_on() -> None:
+    metrics = compatible.METRICS
+    *remarks, status = promtool("check", "metrics", given=text(one_of_each(metrics), metrics)).splitlines()
+    endings = {re.sub(r"^prefect_\w+?(_total|_count) .*", r"\1", line) for line in remarks}
+    assert (endings, status) == ({"_total", "_count"}, "status 3")
 
 
 def test_prometheus_scrapes_what_was_measured(tmp_path: Path) -> None:
