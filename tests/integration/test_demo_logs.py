@@ -96,12 +96,22 @@ class Demo:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory, _shared_slack: SlackEmulator) -> Iterator[Demo]:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlackEmulator]:
+    """A Slack workspace of the demo's own: what it posts with its planted token, no other may delete."""
+    slack = SlackEmulator(tmp_path_factory.mktemp("demo-slack"))
+    try:
+        slack.start()
+        yield slack
+    finally:
+        slack.stop()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, workspace: SlackEmulator) -> Iterator[Demo]:
     home = tmp_path_factory.mktemp("demo")
-    _shared_slack.clear()
     with (
         HTTPServer(host="127.0.0.1") as dead_mans_switch,
-        relayed(_shared_slack.url) as slack,
+        relayed(workspace.url) as slack,
         pytest.MonkeyPatch.context() as patch,
     ):
         slack.answer = busy()
@@ -120,7 +130,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, _shared_slack: SlackEmulator)
             # First: one that its schedule has started may be under way, and have written half of its lines.
             completed = runs(stage)
             log, _, _ = stage.workers[WATCHDOG_POOL].log.read_text().rpartition("\n")
-            yield Demo(stage, log, lines(log), completed, _shared_slack.messages("alerts"))
+            yield Demo(stage, log, lines(log), completed, workspace.messages("alerts"))
             for process in (*stage.workers.values(), stage.server):
                 process.stop()
         finally:
