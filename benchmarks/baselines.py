@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median, stdev
 
-from monitoring.baselines import SAMPLE, baseline
-from monitoring.config import Slow
-from monitoring.model import RunTimes
+from monitoring.config.settings import Slow
+from monitoring.history.baselines import SAMPLE, baseline
+from monitoring.model.ledger import RunTimes
 
 DEPLOYMENTS = 60
 RUNS = 150

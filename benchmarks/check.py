@@ -27,13 +27,14 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.server.schemas.schedules import IntervalSchedule
 
 from demo.stack import Server
-from monitoring.adapters.prefect_server.api import Traffic, open_api
-from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
-from monitoring.config import Config
-from monitoring.model import Coverage, Ledger
-from monitoring.policy import Policies
-from monitoring.redact import Redactor
-from monitoring.service import assess
+from monitoring.adapters.prefect.client.api import Traffic, open_api
+from monitoring.adapters.prefect.read.reader import OVERLAP, ServerReader
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Config
+from monitoring.model.coverage import Coverage
+from monitoring.model.ledger import Ledger
+from monitoring.text.redaction import Redactor
+from monitoring.usecases.assess import assess
 from tests.support.seeding import Run, Seed
 from tests.support.servers import connected, start_server
 

@@ -22,15 +22,16 @@ from pathlib import Path
 
 from benchmarks.check import DEPLOYMENTS, look, plant, seconds
 from demo.stack import Server
-from monitoring.adapters.prefect_server.api import Traffic, open_api
-from monitoring.adapters.prefect_server.compatible import collect
-from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
-from monitoring.config import Config
+from monitoring.adapters.prefect.client.api import Traffic, open_api
+from monitoring.adapters.prefect.read.compatible import collect
+from monitoring.adapters.prefect.read.reader import OVERLAP, ServerReader
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Config
 from monitoring.metrics.compatible import Facts, compatible
-from monitoring.model import Coverage, Ledger
-from monitoring.policy import Policies
-from monitoring.redact import Redactor
-from monitoring.service import assess
+from monitoring.model.coverage import Coverage
+from monitoring.model.ledger import Ledger
+from monitoring.text.redaction import Redactor
+from monitoring.usecases.assess import assess
 from tests.support.peer import Peer, collected, running
 from tests.support.seeding import Seed
 from tests.support.servers import connected, start_server

@@ -33,14 +33,14 @@ from pathlib import Path
 import httpx
 
 from demo.stack import Process, Server, free_port, prefect_env
-from monitoring.adapters.prefect_server.api import open_api
-from monitoring.adapters.prefect_server.documents import Documents
-from monitoring.adapters.prefect_server.measured import Measured
-from monitoring.config import Server as Settings
+from monitoring.adapters.prefect.client.api import open_api
+from monitoring.adapters.prefect.store.documents import Documents
+from monitoring.adapters.prefect.store.metrics_document import Measured
+from monitoring.config.settings import Server as Settings
 from monitoring.metrics.catalog import ALERTS_SENT
-from monitoring.metrics.values import Sample, Snapshot
-from monitoring.render.openmetrics import OPENMETRICS_TYPE, openmetrics, text
-from tests.render.metric_samples import large
+from monitoring.metrics.openmetrics import OPENMETRICS_TYPE, openmetrics, text
+from monitoring.metrics.snapshot import Sample, Snapshot
+from tests.support.metric_samples import large
 from tests.support.servers import start_server
 
 ROUNDS = 4

@@ -22,13 +22,13 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from monitoring.adapters.prefect_server.api import open_api
-from monitoring.adapters.prefect_server.documents import Documents
-from monitoring.adapters.prefect_server.state import LEDGER, decode, encode, pack
-from monitoring.baselines import MOST_OF_A_MONTH, MOST_RECENT
-from monitoring.config import Server as ServerSettings
-from monitoring.metrics.catalog import RUN_TIME_BUCKETS
-from monitoring.model import Counts, EndedRun, Ledger, Record, RunTimes, Streak
+from monitoring.adapters.prefect.client.api import open_api
+from monitoring.adapters.prefect.store.documents import Documents
+from monitoring.adapters.prefect.store.state import LEDGER, decode, encode, pack
+from monitoring.config.settings import Server as ServerSettings
+from monitoring.history.baselines import MOST_OF_A_MONTH, MOST_RECENT
+from monitoring.history.counts import RUN_TIME_BUCKETS
+from monitoring.model.ledger import Counts, EndedRun, Ledger, Record, RunTimes, Streak
 from tests.support.servers import connected, start_server
 
 REPEATS = 5

@@ -14,42 +14,43 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from monitoring.adapters.config_source import load_policies
+from monitoring.adapters.exporters.dogstatsd import DogStatsD
+from monitoring.adapters.exporters.pushgateway import Pushgateway
+from monitoring.adapters.exporters.textfile import Textfile
 from monitoring.adapters.logs import configure, from_environment
-from monitoring.adapters.metrics.dogstatsd import DogStatsD
-from monitoring.adapters.metrics.pushgateway import Pushgateway
-from monitoring.adapters.metrics.textfile import Textfile
-from monitoring.adapters.notification_block import NotificationBlock
-from monitoring.adapters.ping import HttpPing
-from monitoring.adapters.prefect_server.api import Api, open_api
-from monitoring.adapters.prefect_server.artifacts import PrefectArtifacts
-from monitoring.adapters.prefect_server.compatible import collect
-from monitoring.adapters.prefect_server.documents import Documents
-from monitoring.adapters.prefect_server.events import PrefectEvents
-from monitoring.adapters.prefect_server.failing import failed, reason
-from monitoring.adapters.prefect_server.housekeeping import PrefectHousekeeping
-from monitoring.adapters.prefect_server.lock import VariableLock
-from monitoring.adapters.prefect_server.measured import Measured
-from monitoring.adapters.prefect_server.pushed import pushed_reader
-from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
-from monitoring.adapters.prefect_server.secrets import read_secret
-from monitoring.adapters.prefect_server.state import BlockState
+from monitoring.adapters.prefect.client.api import Api, open_api
+from monitoring.adapters.prefect.client.secret_blocks import read_secret
+from monitoring.adapters.prefect.publish.artifacts import PrefectArtifacts
+from monitoring.adapters.prefect.publish.events import PrefectEvents
+from monitoring.adapters.prefect.publish.failed_state import failed, reason
+from monitoring.adapters.prefect.publish.housekeeping import PrefectHousekeeping
+from monitoring.adapters.prefect.read.compatible import collect
+from monitoring.adapters.prefect.read.reader import OVERLAP, ServerReader
+from monitoring.adapters.prefect.store.documents import Documents
+from monitoring.adapters.prefect.store.lock import VariableLock
+from monitoring.adapters.prefect.store.metrics_document import Measured
+from monitoring.adapters.prefect.store.pushed_config import pushed_reader
+from monitoring.adapters.prefect.store.state import BlockState
+from monitoring.adapters.receivers.notification_block import NotificationBlock
+from monitoring.adapters.receivers.ping import HttpPing
 from monitoring.adapters.slack.bot import SlackBot
 from monitoring.adapters.slack.webhook import SlackWebhook
-from monitoring.config import DEFAULT_ROUTE, Config, Receiver
+from monitoring.config.flow_parameters import PolicyChanges, parameters
+from monitoring.config.settings import DEFAULT_ROUTE, Config, Receiver
+from monitoring.config.source import load_policies
 from monitoring.errors import ConfigError, DeliveryError, ServerProblem
-from monitoring.flow_parameters import PolicyChanges, parameters
 from monitoring.logs import bound, get_logger
-from monitoring.measuring import Measuring
+from monitoring.messages.words import headline
 from monitoring.metrics import catalog, compatible
 from monitoring.metrics.measure import Effort
-from monitoring.model import CHECK_FLOW
-from monitoring.ports import Messenger, MetricsOutlet
-from monitoring.redact import Redactor
-from monitoring.render.words import headline
-from monitoring.report import HealthReport
-from monitoring.service import Outlets
-from monitoring.service import check as run_check
+from monitoring.model.prefect import CHECK_FLOW
+from monitoring.model.report import HealthReport
+from monitoring.notifications.ports import Messenger
+from monitoring.text.redaction import Redactor
+from monitoring.usecases.check import Outlets
+from monitoring.usecases.check import check as run_check
+from monitoring.usecases.measure import Measuring
+from monitoring.usecases.ports import MetricsOutlet
 
 _log = get_logger("monitoring.flows.check")
 

@@ -13,28 +13,28 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from monitoring.adapters.config_source import load_policies
 from monitoring.adapters.logs import configure, from_environment
-from monitoring.adapters.prefect_server.api import open_api
-from monitoring.adapters.prefect_server.artifacts import PrefectArtifacts
-from monitoring.adapters.prefect_server.documents import Documents
-from monitoring.adapters.prefect_server.failing import failed, reason
-from monitoring.adapters.prefect_server.lock import VariableLock
-from monitoring.adapters.prefect_server.pushed import pushed_reader
-from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
-from monitoring.adapters.prefect_server.secrets import read_secret
-from monitoring.adapters.prefect_server.state import BlockState
+from monitoring.adapters.prefect.client.api import open_api
+from monitoring.adapters.prefect.client.secret_blocks import read_secret
+from monitoring.adapters.prefect.publish.artifacts import PrefectArtifacts
+from monitoring.adapters.prefect.publish.failed_state import failed, reason
+from monitoring.adapters.prefect.read.reader import OVERLAP, ServerReader
+from monitoring.adapters.prefect.store.documents import Documents
+from monitoring.adapters.prefect.store.lock import VariableLock
+from monitoring.adapters.prefect.store.pushed_config import pushed_reader
+from monitoring.adapters.prefect.store.state import BlockState
 from monitoring.adapters.slack.digest import SlackChannel
-from monitoring.config import Config
+from monitoring.config.flow_parameters import PolicyChanges, parameters
+from monitoring.config.settings import Config
+from monitoring.config.source import load_policies
 from monitoring.errors import WatchdogError
-from monitoring.flow_parameters import PolicyChanges, parameters
 from monitoring.logs import bound, get_logger
-from monitoring.model import DIGEST_FLOW
-from monitoring.redact import Redactor
-from monitoring.render.words import headline
-from monitoring.report import DigestReport
-from monitoring.service import deliver, publish_digest
-from monitoring.service import digest as put_together
+from monitoring.messages.words import headline
+from monitoring.model.prefect import DIGEST_FLOW
+from monitoring.model.report import DigestReport
+from monitoring.text.redaction import Redactor
+from monitoring.usecases.digest import deliver, publish_digest
+from monitoring.usecases.digest import digest as put_together
 
 #: Seconds before each further try to post.
 WAITS = (5, 60, 300)

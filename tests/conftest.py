@@ -12,6 +12,8 @@ from tests.support.seeding import Seed
 from tests.support.servers import Emptier, Postgres, connected, start_server
 from tests.support.slack import SlackEmulator
 
+pytest_plugins = ["tests.support.golden"]
+
 ServerFactory = Callable[..., Server]
 
 # How fast a machine is says nothing about the code.

@@ -15,13 +15,13 @@ from prefect.logging.handlers import APILogHandler
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.types import EventDict, Processor
 
-from monitoring.config import Config, Logs
-from monitoring.config_environment import PREFIX, environment
+from monitoring.config.environment import PREFIX, environment
+from monitoring.config.policy import Layer, Policies
+from monitoring.config.settings import Config, Logs
 from monitoring.errors import ConfigError
 from monitoring.logs import ROOT, Event
-from monitoring.policy import Layer, Policies
-from monitoring.redact import MARK, names_secret
-from monitoring.render.escape import terminal
+from monitoring.text.escaping import terminal
+from monitoring.text.redaction import MARK, names_secret
 
 #: Fields that logging makes for every line.
 _MADE = frozenset({"timestamp", "level", "logger"})

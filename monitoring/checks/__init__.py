@@ -21,8 +21,11 @@ from monitoring.checks import (
     zombie,
 )
 from monitoring.checks.findings import policy_of
-from monitoring.model import Deployment, Finding, Ledger, Observation, flow_key
-from monitoring.policy import Policies
+from monitoring.config.policy import Policies
+from monitoring.model.finding import Finding
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import Observation
+from monitoring.model.prefect import Deployment, flow_key
 
 Check = Callable[[Observation, Ledger, Policies, datetime], Iterable[Finding]]
 

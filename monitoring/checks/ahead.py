@@ -11,28 +11,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
-from monitoring.baselines import typical
-from monitoring.causes import Causes, Full, full_name, skips
+from monitoring.checks.facts.causes import Causes, Full, full_name, skips
 from monitoring.checks.findings import by_deployment, place_finding, runs_text, whose_runs
 from monitoring.checks.late import due_time
 from monitoring.checks.work_places import last_heartbeat
-from monitoring.config import Policy
-from monitoring.durations import spoken
-from monitoring.links import deployment_url, work_pool_url, work_queue_url
-from monitoring.model import (
-    Cause,
-    CauseKind,
-    CauseReason,
-    Deployment,
-    Finding,
-    FlowRun,
-    Ledger,
-    Observation,
-    Record,
-    Subject,
-    WorkPool,
-)
-from monitoring.policy import Policies
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Policy
+from monitoring.history.baselines import typical
+from monitoring.model.finding import Cause, CauseKind, CauseReason, Finding, Subject
+from monitoring.model.ledger import Ledger, Record
+from monitoring.model.observation import Observation
+from monitoring.model.prefect import Deployment, FlowRun, WorkPool
+from monitoring.text.durations import spoken
+from monitoring.text.links import deployment_url, work_pool_url, work_queue_url
 
 _FOR_EVER = datetime.max.replace(tzinfo=timezone.utc)
 

@@ -11,26 +11,19 @@ from datetime import datetime
 from shlex import quote
 from typing import NamedTuple
 
-from monitoring.causes import REFUSED, Causes, Full, full_name, was_refused
-from monitoring.causes_of_slow import held_up, slots_cause
+from monitoring.checks.facts.causes import REFUSED, Causes, Full, full_name, was_refused
+from monitoring.checks.facts.slot_holders import Holders
+from monitoring.checks.facts.slot_waits import held_up, slots_cause
 from monitoring.checks.findings import by_deployment, deployment_finding, place_finding, policy_of, runs_text
 from monitoring.checks.late import due_time
-from monitoring.checks.slots import Holders
-from monitoring.config import Concurrency
-from monitoring.durations import spoken
-from monitoring.links import concurrency_limits_url, work_pool_url, work_queue_url
-from monitoring.model import (
-    CauseKind,
-    CauseReason,
-    ConcurrencyLimit,
-    Deployment,
-    Finding,
-    FlowRun,
-    Ledger,
-    Observation,
-    Subject,
-)
-from monitoring.policy import Policies
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Concurrency
+from monitoring.model.finding import CauseKind, CauseReason, Finding, Subject
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import ConcurrencyLimit, Observation
+from monitoring.model.prefect import Deployment, FlowRun
+from monitoring.text.durations import spoken
+from monitoring.text.links import concurrency_limits_url, work_pool_url, work_queue_url
 
 
 class _Waiting(NamedTuple):

@@ -11,10 +11,14 @@ from datetime import datetime
 from typing import Literal
 
 from monitoring.checks.findings import deployment_finding, policy_of, runs_text
-from monitoring.config import EndedBadly, Policy
-from monitoring.error_names import one_line
-from monitoring.model import Cause, Deployment, EndedRun, Failure, Finding, Ledger, Observation, Streak
-from monitoring.policy import Policies
+from monitoring.config.policy import Policies
+from monitoring.config.settings import EndedBadly, Policy
+from monitoring.failures.error_names import one_line
+from monitoring.model.failure import Failure
+from monitoring.model.finding import Cause, Finding
+from monitoring.model.ledger import EndedRun, Ledger, Streak
+from monitoring.model.observation import Observation
+from monitoring.model.prefect import Deployment
 
 #: A state's name for FAILED runs that their time-out ended (prefect/flow_engine.py, `handle_timeout`).
 _TIMED_OUT = "TimedOut"

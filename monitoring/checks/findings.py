@@ -6,21 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from monitoring.config import Policy
-from monitoring.links import deployment_url, flow_run_url, flow_url
-from monitoring.model import (
-    MOST_RUN_IDS,
-    Cause,
-    CheckName,
-    Deployment,
-    Finding,
-    FlowRun,
-    Observation,
-    Severity,
-    Subject,
-    fingerprint,
-)
-from monitoring.policy import Policies
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Policy
+from monitoring.model.finding import MOST_RUN_IDS, Cause, CheckName, Finding, Severity, Subject, fingerprint
+from monitoring.model.observation import Observation
+from monitoring.model.prefect import Deployment, FlowRun
+from monitoring.text.links import deployment_url, flow_run_url, flow_url
 
 
 def deployment_finding(

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from monitoring.causes import Causes
+from monitoring.checks.facts.causes import Causes
 from monitoring.checks.findings import by_deployment, deployment_finding, runs_text
-from monitoring.durations import spoken
-from monitoring.model import Finding, FlowRun, Ledger, Observation
-from monitoring.policy import Policies
+from monitoring.config.policy import Policies
+from monitoring.model.finding import Finding
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import Observation
+from monitoring.model.prefect import FlowRun
+from monitoring.text.durations import spoken
 
 
 def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:

@@ -9,9 +9,11 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from monitoring.checks.findings import deployment_finding, policy_of
-from monitoring.durations import spoken
-from monitoring.model import Finding, Ledger, Observation
-from monitoring.policy import Policies
+from monitoring.config.policy import Policies
+from monitoring.model.finding import Finding
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import Observation
+from monitoring.text.durations import spoken
 
 
 def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:

@@ -7,10 +7,13 @@ from datetime import datetime, timedelta
 
 from monitoring.checks.findings import place_finding, runs_text
 from monitoring.checks.unscheduled import scheduler_is_dead
-from monitoring.config import Server
-from monitoring.durations import spoken
-from monitoring.model import EVENTS_DELAY, Cause, Finding, FlowRun, Ledger, Observation, Subject, fingerprint
-from monitoring.policy import Policies
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Server
+from monitoring.model.finding import Cause, Finding, Subject, fingerprint
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import EVENTS_DELAY, Observation
+from monitoring.model.prefect import FlowRun
+from monitoring.text.durations import spoken
 
 #: Fewer answers say nothing of how fast a server is.
 _MIN_ANSWERS = 5

@@ -9,13 +9,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from monitoring.baselines import Baseline, baseline, drift, without_run
-from monitoring.causes_of_slow import held_up, slots_cause
+from monitoring.checks.facts.slot_waits import held_up, slots_cause
 from monitoring.checks.findings import deployment_finding, policy_of, runs_text
-from monitoring.config import Slow
-from monitoring.durations import spoken
-from monitoring.model import Cause, Deployment, Finding, FlowRun, Ledger, Observation, Record, RunTimes
-from monitoring.policy import Policies
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Slow
+from monitoring.history.baselines import Baseline, baseline, drift, without_run
+from monitoring.model.finding import Cause, Finding
+from monitoring.model.ledger import Ledger, Record, RunTimes
+from monitoring.model.observation import Observation
+from monitoring.model.prefect import Deployment, FlowRun
+from monitoring.text.durations import spoken
 
 
 class Bound(NamedTuple):

@@ -11,24 +11,16 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Literal
 
-from monitoring import rhythm
-from monitoring.causes import Causes
+from monitoring.checks.facts.causes import Causes
 from monitoring.checks.findings import deployment_finding, policy_of
-from monitoring.config import Policy, Stale
-from monitoring.durations import spoken
-from monitoring.model import (
-    MOST_MISSED,
-    Cause,
-    Deployment,
-    EndedRun,
-    Finding,
-    Ledger,
-    Missed,
-    Observation,
-    Record,
-    StateType,
-)
-from monitoring.policy import Policies
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Policy, Stale
+from monitoring.history import cadence as rhythm
+from monitoring.model.finding import Cause, Finding
+from monitoring.model.ledger import EndedRun, Ledger, Record
+from monitoring.model.observation import MOST_MISSED, Missed, Observation
+from monitoring.model.prefect import Deployment, StateType
+from monitoring.text.durations import spoken
 
 #: How runs should end: ``Policy.expect``.
 Expect = Literal["success", "failure"]

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from monitoring.causes import Causes
+from monitoring.checks.facts.causes import Causes
 from monitoring.checks.findings import by_deployment, deployment_finding, runs_text
-from monitoring.config import Stuck
-from monitoring.durations import spoken
-from monitoring.model import Finding, FlowRun, Ledger, Observation
-from monitoring.policy import Policies
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Stuck
+from monitoring.model.finding import Finding
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import Observation
+from monitoring.model.prefect import FlowRun
+from monitoring.text.durations import spoken
 
 
 class Stay(NamedTuple):

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from monitoring.checks.findings import deployment_finding, policy_of
-from monitoring.durations import spoken
-from monitoring.model import Cause, Deployment, Finding, Ledger, Observation, Record
-from monitoring.policy import Policies
+from monitoring.config.policy import Policies
+from monitoring.model.finding import Cause, Finding
+from monitoring.model.ledger import Ledger, Record
+from monitoring.model.observation import Observation
+from monitoring.model.prefect import Deployment
+from monitoring.text.durations import spoken
 
 #: One deployment without runs ahead may be the scheduler's trouble with that deployment alone.
 _FEWEST = 2

@@ -6,14 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import takewhile
 
-from monitoring.causes import Causes
+from monitoring.checks.facts.causes import Causes
 from monitoring.checks.findings import deployment_finding, place_finding, runs_text
-from monitoring.config import Watchdog
-from monitoring.durations import spoken
-from monitoring.model import CHECK_FLOW, Deployment, Finding, FlowRun, Ledger, Observation, Subject
-from monitoring.policy import Policies
-from monitoring.policy_tags import read_tags, shown
-from monitoring.redact import Redactor
+from monitoring.config.policy import Policies
+from monitoring.config.policy_tags import read_tags, shown
+from monitoring.config.settings import Watchdog
+from monitoring.model.finding import Finding, Subject
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import Observation
+from monitoring.model.prefect import CHECK_FLOW, Deployment, FlowRun
+from monitoring.text.durations import spoken
+from monitoring.text.redaction import Redactor
 
 _MOST_LINES = 5
 _MOST_TAGS = 10

@@ -10,25 +10,17 @@ from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
 
-from monitoring.causes import Causes, full_name
+from monitoring.checks.facts.causes import Causes, full_name
 from monitoring.checks.findings import by_deployment, place_finding, runs_text, whose_runs
 from monitoring.checks.late import due_time
-from monitoring.config import WorkPoolPlace
-from monitoring.durations import spoken
-from monitoring.links import work_pool_url, work_queue_url
-from monitoring.model import (
-    Backlog,
-    Cause,
-    CauseKind,
-    Finding,
-    FlowRun,
-    Ledger,
-    Observation,
-    Severity,
-    Subject,
-    WorkPool,
-)
-from monitoring.policy import Policies
+from monitoring.config.policy import Policies
+from monitoring.config.settings import WorkPoolPlace
+from monitoring.model.finding import Cause, CauseKind, Finding, Severity, Subject
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import Backlog, Observation
+from monitoring.model.prefect import FlowRun, WorkPool
+from monitoring.text.durations import spoken
+from monitoring.text.links import work_pool_url, work_queue_url
 
 
 class _Waiting(NamedTuple):

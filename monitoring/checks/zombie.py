@@ -10,10 +10,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from monitoring.checks.findings import by_deployment, deployment_finding, runs_text
-from monitoring.config import Zombie
-from monitoring.durations import spoken
-from monitoring.model import EVENTS_DELAY, Deployment, Finding, FlowRun, Heartbeats, Ledger, Observation
-from monitoring.policy import Policies
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Zombie
+from monitoring.model.finding import Finding
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import EVENTS_DELAY, Heartbeats, Observation
+from monitoring.model.prefect import Deployment, FlowRun
+from monitoring.text.durations import spoken
 
 
 def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:

@@ -8,19 +8,19 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from pydantic import TypeAdapter, ValidationError
 
-from monitoring.adapters.config_source import load_policies
-from monitoring.adapters.prefect_server.api import open_api
-from monitoring.adapters.prefect_server.automations import Automations
-from monitoring.adapters.prefect_server.pushed import pushed_reader
-from monitoring.adapters.prefect_server.schedules import due_between
-from monitoring.alerting.silent import SHORTEST, patience, silent_automation, silent_name
-from monitoring.cli.looking import ConfigPath, Target
+from monitoring.adapters.prefect.client.api import open_api
+from monitoring.adapters.prefect.publish.automations import Automations
+from monitoring.adapters.prefect.read.schedules import due_between
+from monitoring.adapters.prefect.store.pushed_config import pushed_reader
+from monitoring.cli.session import ConfigPath, Target
 from monitoring.cli.terminal import say, told
-from monitoring.config import BlockReference
-from monitoring.durations import parse_duration, spoken
+from monitoring.config.settings import BlockReference
+from monitoring.config.source import load_policies
+from monitoring.doctor.silence_automation import SHORTEST, patience, silent_automation, silent_name
 from monitoring.errors import ConfigError
-from monitoring.links import automation_url, deployment_url
-from monitoring.model import CHECK_FLOW
+from monitoring.model.prefect import CHECK_FLOW
+from monitoring.text.durations import parse_duration, spoken
+from monitoring.text.links import automation_url, deployment_url
 
 app = App(name="automation", help="Let the Prefect server itself tell when no check completes.")
 

@@ -14,17 +14,17 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from monitoring.adapters.config_source import load_policies
-from monitoring.adapters.prefect_server.api import open_api
-from monitoring.adapters.prefect_server.history import Told, read_history
-from monitoring.adapters.prefect_server.pushed import pushed_reader
-from monitoring.backtest import History, Replay, compare, replay
-from monitoring.cli.looking import Target
+from monitoring.adapters.prefect.client.api import open_api
+from monitoring.adapters.prefect.read.past_runs import Told, read_history
+from monitoring.adapters.prefect.store.pushed_config import pushed_reader
+from monitoring.cli.session import Target
 from monitoring.cli.terminal import told
-from monitoring.policy import Policies
-from monitoring.redact import Redactor
-from monitoring.render import terminal
-from monitoring.render.backtest import backtest as rendered
+from monitoring.config.policy import Policies
+from monitoring.config.source import load_policies
+from monitoring.messages import terminal
+from monitoring.text.redaction import Redactor
+from monitoring.tuning.backtest import History, Replay, compare, replay
+from monitoring.tuning.backtest_output import backtest as rendered
 
 _MOST_DAYS = 90
 

@@ -9,20 +9,24 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from monitoring.adapters.config_source import load_policies
-from monitoring.adapters.prefect_server.api import Api
-from monitoring.adapters.prefect_server.reader import OVERLAP
-from monitoring.adapters.prefect_server.requests import known
-from monitoring.alerting.values import Silences
-from monitoring.cli.looking import ConfigPath, Target, Window, look
-from monitoring.cli.moments import moment
+from monitoring.adapters.prefect.client.api import Api
+from monitoring.adapters.prefect.read.reader import OVERLAP
+from monitoring.adapters.prefect.store.action_requests import known
+from monitoring.cli.session import ConfigPath, Target, Window, look
 from monitoring.cli.terminal import UNABLE, complain, told
+from monitoring.cli.timestamps import moment
+from monitoring.config.source import load_policies
 from monitoring.errors import ServerProblem, WatchdogError
-from monitoring.model import Coverage, Incidents, Ledger, Status
-from monitoring.render import terminal
-from monitoring.render.json import check_json
-from monitoring.report import HealthReport, unreachable_report
-from monitoring.service import Assessment, assess
+from monitoring.messages import terminal
+from monitoring.messages.json_contract import check_json
+from monitoring.model.coverage import Coverage
+from monitoring.model.finding import Status
+from monitoring.model.incident import Incidents
+from monitoring.model.ledger import Ledger
+from monitoring.model.report import HealthReport
+from monitoring.model.request import Silences
+from monitoring.usecases.assess import Assessment, assess
+from monitoring.usecases.reporting import unreachable_report
 
 At = Annotated[
     str | None,

@@ -12,18 +12,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from monitoring.adapters.config_source import DEFAULTS_ORIGIN, FILE_NAME, find, load_policies, read_file, understand
-from monitoring.adapters.prefect_server.api import Api, open_api
-from monitoring.adapters.prefect_server.documents import Documents
-from monitoring.adapters.prefect_server.pushed import PUSHED_DOCUMENT, pushed_reader
-from monitoring.cli.looking import ConfigPath, Target
+from monitoring.adapters.prefect.client.api import Api, open_api
+from monitoring.adapters.prefect.store.documents import Documents
+from monitoring.adapters.prefect.store.pushed_config import PUSHED_DOCUMENT, pushed_reader
+from monitoring.cli.session import ConfigPath, Target
 from monitoring.cli.terminal import UNABLE, complain, say, told
-from monitoring.config_problems import secret_like
+from monitoring.config.policy import Layer, Policies, written
+from monitoring.config.problems import secret_like
+from monitoring.config.source import DEFAULTS_ORIGIN, FILE_NAME, find, load_policies, read_file, understand
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, WatchdogError
-from monitoring.model import Value
-from monitoring.policy import Layer, Policies, written
-from monitoring.render.escape import terminal
-from monitoring.render.words import counted
+from monitoring.messages.words import counted
+from monitoring.model.base import Value
+from monitoring.text.escaping import terminal
 
 app = App(name="config", help="Check, show or push the configuration.")
 

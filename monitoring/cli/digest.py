@@ -6,13 +6,14 @@ import sys
 from datetime import datetime, timezone
 from zoneinfo import ZoneInfo
 
-from monitoring.adapters.prefect_server.documents import Documents
-from monitoring.adapters.prefect_server.reader import OVERLAP
-from monitoring.adapters.prefect_server.state import BlockState
-from monitoring.cli.looking import ConfigPath, Target, look
+from monitoring.adapters.prefect.read.reader import OVERLAP
+from monitoring.adapters.prefect.store.documents import Documents
+from monitoring.adapters.prefect.store.state import BlockState
+from monitoring.cli.session import ConfigPath, Target, look
 from monitoring.cli.terminal import told
-from monitoring.render import slack, terminal
-from monitoring.service import digest as put_together
+from monitoring.messages import slack_digest as slack
+from monitoring.messages import terminal
+from monitoring.usecases.digest import digest as put_together
 
 
 @told

@@ -9,24 +9,24 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from monitoring.adapters.config_source import DEFAULTS_ORIGIN, FILE_NAME, load_policies
-from monitoring.adapters.prefect_server.api import Api, open_api
-from monitoring.adapters.prefect_server.installation import read_installation, unusable
-from monitoring.adapters.prefect_server.pushed import pushed_reader
-from monitoring.adapters.prefect_server.secrets import read_secret
+from monitoring.adapters.prefect.client.api import Api, open_api
+from monitoring.adapters.prefect.client.secret_blocks import read_secret
+from monitoring.adapters.prefect.read.installation import read_installation, unusable
+from monitoring.adapters.prefect.store.pushed_config import pushed_reader
 from monitoring.adapters.slack.examine import examine as ask_slack
 from monitoring.cli.check import print_json
-from monitoring.cli.looking import ConfigPath, Target
+from monitoring.cli.session import ConfigPath, Target
 from monitoring.cli.terminal import told
-from monitoring.config import Config
-from monitoring.doctor import Examined, Outcome, examine, not_examined, worst
-from monitoring.doctor_alerts import Workspace, channels, covered, examine_alerts
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Config
+from monitoring.config.source import DEFAULTS_ORIGIN, FILE_NAME, load_policies
+from monitoring.doctor import output as render
+from monitoring.doctor.examination import Examined, Outcome, examine, not_examined, worst
+from monitoring.doctor.installation import Installation
+from monitoring.doctor.receivers import Workspace, channels, covered, examine_alerts
 from monitoring.errors import ConfigError, CredentialsRefused, ServerProblem, Unreachable, WatchdogError
-from monitoring.installation import Installation
-from monitoring.policy import Policies
-from monitoring.redact import Redactor
-from monitoring.render import doctor as render
-from monitoring.render import terminal
+from monitoring.messages import terminal
+from monitoring.text.redaction import Redactor
 
 _EXIT: dict[Outcome, int] = {"ok": 0, "warning": 1, "fault": 2}
 

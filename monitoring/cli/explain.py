@@ -5,23 +5,25 @@ from __future__ import annotations
 import sys
 from datetime import datetime, timezone
 
-from monitoring.adapters.config_source import load_policies
-from monitoring.adapters.prefect_server import one
-from monitoring.adapters.prefect_server.api import open_api
-from monitoring.adapters.prefect_server.collection import Collection
-from monitoring.adapters.prefect_server.pushed import pushed_reader
-from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
+from monitoring.adapters.prefect.client.api import open_api
+from monitoring.adapters.prefect.read import run_details as one
+from monitoring.adapters.prefect.read.collection import Collection
+from monitoring.adapters.prefect.read.reader import OVERLAP, ServerReader
+from monitoring.adapters.prefect.store.pushed_config import pushed_reader
 from monitoring.checks import run_checks
-from monitoring.cli.looking import ConfigPath, Target
+from monitoring.cli.session import ConfigPath, Target
 from monitoring.cli.terminal import told
-from monitoring.correlate import correlate
+from monitoring.config.source import load_policies
 from monitoring.errors import BadAnswer, WatchdogError
-from monitoring.explain import explain as explained
-from monitoring.ledger import fold
-from monitoring.model import Deployment, Ledger, Observation
-from monitoring.redact import Redactor
-from monitoring.render import explain as render
-from monitoring.render import terminal
+from monitoring.history.ledger import fold
+from monitoring.incidents.correlation import correlate
+from monitoring.messages import terminal
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import Observation
+from monitoring.model.prefect import Deployment
+from monitoring.text.redaction import Redactor
+from monitoring.tuning import explain_output as render
+from monitoring.tuning.explain import explain as explained
 
 
 @told

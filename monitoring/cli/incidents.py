@@ -8,18 +8,18 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from monitoring.adapters.prefect_server.requests import new_name
-from monitoring.alerting.values import Request
+from monitoring.adapters.prefect.store.action_requests import new_name
 from monitoring.cli.check import print_json
-from monitoring.cli.looking import ConfigPath, Target
-from monitoring.cli.memory import AsJson, By, Memory, asking, remembered
+from monitoring.cli.saved_state import AsJson, By, Memory, asking, remembered
+from monitoring.cli.session import ConfigPath, Target
 from monitoring.cli.terminal import UNABLE, complain, say, say_line, told
 from monitoring.errors import WatchdogError
-from monitoring.model import Incident
-from monitoring.render import incidents as render
-from monitoring.render import terminal
-from monitoring.render.escape import clean
-from monitoring.render.words import moment
+from monitoring.messages import incident_list as render
+from monitoring.messages import terminal
+from monitoring.messages.words import moment
+from monitoring.model.incident import Incident
+from monitoring.model.request import Request
+from monitoring.text.escaping import clean
 
 app = App(name="incidents", help="List and show incidents, acknowledge or close them.")
 

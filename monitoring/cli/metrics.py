@@ -11,23 +11,23 @@ from typing import Annotated, NoReturn
 from cyclopts import App, Parameter
 from pydantic import TypeAdapter, ValidationError
 
-from monitoring.adapters.config_source import load_policies
+from monitoring.adapters.exporters.scrape import ScrapeServer, answers_first
 from monitoring.adapters.logs import configure
-from monitoring.adapters.prefect_server.api import open_api
-from monitoring.adapters.prefect_server.documents import Documents
-from monitoring.adapters.prefect_server.measured import Measured
-from monitoring.adapters.prefect_server.pushed import pushed_reader
-from monitoring.adapters.scrape import ScrapeServer, answers_first
-from monitoring.cli.looking import ConfigPath, Target
+from monitoring.adapters.prefect.client.api import open_api
+from monitoring.adapters.prefect.store.documents import Documents
+from monitoring.adapters.prefect.store.metrics_document import Measured
+from monitoring.adapters.prefect.store.pushed_config import pushed_reader
+from monitoring.cli.session import ConfigPath, Target
 from monitoring.cli.terminal import told
-from monitoring.config import Config, HostPort, Server
+from monitoring.config.settings import Config, HostPort, Server
+from monitoring.config.source import load_policies
 from monitoring.errors import ConfigError, CredentialsRefused, ServerProblem, StateError, WatchdogError
 from monitoring.logs import get_logger
+from monitoring.messages import terminal
 from monitoring.metrics import catalog, compatible
-from monitoring.metrics.values import Sample, Snapshot
-from monitoring.redact import Redactor
-from monitoring.render import terminal
-from monitoring.render.openmetrics import openmetrics
+from monitoring.metrics.openmetrics import openmetrics
+from monitoring.metrics.snapshot import Sample, Snapshot
+from monitoring.text.redaction import Redactor
 
 _log = get_logger(__name__)
 

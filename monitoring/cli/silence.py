@@ -8,22 +8,23 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from monitoring.adapters.prefect_server.maintenance import next_windows
-from monitoring.adapters.prefect_server.requests import new_name
-from monitoring.alerting.matching import matches
-from monitoring.alerting.values import Request
+from monitoring.adapters.prefect.read.maintenance import next_windows
+from monitoring.adapters.prefect.store.action_requests import new_name
 from monitoring.cli.check import print_json
-from monitoring.cli.looking import ConfigPath, Target
-from monitoring.cli.memory import AsJson, By, asking, remembered
-from monitoring.cli.moments import moment
+from monitoring.cli.saved_state import AsJson, By, asking, remembered
+from monitoring.cli.session import ConfigPath, Target
 from monitoring.cli.terminal import say, say_line, told
-from monitoring.durations import parse_duration
+from monitoring.cli.timestamps import moment
 from monitoring.errors import ConfigError, WatchdogError
-from monitoring.model import CheckName, Silence
-from monitoring.render import incident_words, terminal, words
-from monitoring.render import incidents as render
-from monitoring.render.escape import clean
-from monitoring.render.json import silence_json
+from monitoring.messages import incident_list as render
+from monitoring.messages import incident_words, terminal, words
+from monitoring.messages.json_contract import silence_json
+from monitoring.model.finding import CheckName
+from monitoring.model.request import Request
+from monitoring.model.silence import Silence
+from monitoring.notifications.routing import matches
+from monitoring.text.durations import parse_duration
+from monitoring.text.escaping import clean
 
 app = App(name="silence", help="Add, list and end silences.")
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from monitoring.errors import WatchdogError
-from monitoring.render.escape import terminal
+from monitoring.text.escaping import terminal
 
 #: The exit status of monitoring plugins for "unknown": nothing can be said.
 UNABLE = 3

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from monitoring.metrics.values import Kind, Metric
+from monitoring.history.counts import RUN_TIME_BUCKETS
+from monitoring.metrics.snapshot import Kind, Metric
 
 PREFIX = "prefect_watchdog_"
 #: The label that every sample has besides those of its metric: the monitored server's configured name.
 TARGET = "target"
-#: Seconds. Runs take from a moment to days.
-RUN_TIME_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0)
 
 
 def _metric(name: str, kind: Kind, help_: str, *labels: str, buckets: tuple[float, ...] = ()) -> Metric:

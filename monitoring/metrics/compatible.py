@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 from pydantic import AwareDatetime, Field
 
-from monitoring.config import Compatibility
+from monitoring.config.settings import Compatibility
 from monitoring.metrics.catalog import SERIES_DROPPED
 from monitoring.metrics.measure import capped
-from monitoring.metrics.values import Metric, Sample, Snapshot
-from monitoring.model import Coverage, FlowRun, Value
+from monitoring.metrics.snapshot import Metric, Sample, Snapshot
+from monitoring.model.base import Value
+from monitoring.model.coverage import Coverage
+from monitoring.model.prefect import FlowRun
 
 #: The queries that the facts rest on, as the coverage names them.
 FLOWS, DEPLOYMENTS = "compatible-flows", "compatible-deployments"

@@ -6,18 +6,24 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from monitoring.alerting.values import Outbox, Tally
-from monitoring.baselines import typical
-from monitoring.causes import Causes, full_name
+from monitoring.checks.facts.causes import Causes, full_name
 from monitoring.checks.findings import policy_of
 from monitoring.checks.late import due_time
 from monitoring.checks.slow import bound
-from monitoring.config import DEFAULT_ROUTE, FALLBACK_ROUTE, Config
+from monitoring.config.policy import Policies
+from monitoring.config.settings import DEFAULT_ROUTE, FALLBACK_ROUTE, Config
+from monitoring.history.baselines import typical
+from monitoring.history.counts import buckets_of
 from monitoring.metrics import catalog
-from monitoring.metrics.counting import distribution
-from monitoring.metrics.values import Distribution, Metric, Sample, Snapshot
-from monitoring.model import TERMINAL, Coverage, Finding, FlowRun, Incidents, Ledger, Observation, Record, Value
-from monitoring.policy import Policies
+from monitoring.metrics.snapshot import Distribution, Metric, Sample, Snapshot
+from monitoring.model.base import Value
+from monitoring.model.coverage import Coverage
+from monitoring.model.finding import Finding
+from monitoring.model.incident import Incidents
+from monitoring.model.ledger import Counts, Ledger, Record
+from monitoring.model.observation import Observation
+from monitoring.model.outbox import Outbox, Tally
+from monitoring.model.prefect import TERMINAL, FlowRun
 
 _Row = tuple[Metric, tuple[str, ...], float | Distribution]
 #: Series of one deployment that are left out together: a part of its runs would be taken for all.
@@ -227,3 +233,11 @@ def _oldest_due(seen: Observation, key: Callable[[FlowRun], str | None]) -> dict
 
 def _age(seen: Observation, due: datetime | None) -> float:
     return (seen.at - due).total_seconds() if due else 0.0
+
+
+def distribution(counts: Counts) -> Distribution:
+    """The run times of all completed runs that were counted, in seconds."""
+    cumulative: list[int] = []
+    for number in buckets_of(counts):
+        cumulative.append(number + (cumulative[-1] if cumulative else 0))
+    return Distribution(cumulative=tuple(cumulative), sum=counts.run_time)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import get_args
 
-from monitoring.model import CheckName
+from monitoring.model.finding import CheckName
 from tests.corpus.bench import Database, bench
 from tests.corpus.judging import Tally, Verdict, judge, prepare, tallies
 from tests.corpus.scenario import background, scenarios

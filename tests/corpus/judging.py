@@ -15,14 +15,16 @@ from werkzeug import Response
 from werkzeug.http import http_date
 from werkzeug.serving import WSGIRequestHandler
 
-from monitoring.adapters.prefect_server import api
-from monitoring.adapters.prefect_server.api import open_api
-from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
-from monitoring.config import Config
-from monitoring.model import Coverage, Finding, Ledger
-from monitoring.policy import Policies
-from monitoring.redact import Redactor
-from monitoring.service import Assessment, assess
+from monitoring.adapters.prefect.client import api
+from monitoring.adapters.prefect.client.api import open_api
+from monitoring.adapters.prefect.read.reader import OVERLAP, ServerReader
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Config
+from monitoring.model.coverage import Coverage
+from monitoring.model.finding import Finding
+from monitoring.model.ledger import Ledger
+from monitoring.text.redaction import Redactor
+from monitoring.usecases.assess import Assessment, assess
 from tests.corpus.bench import Bench
 from tests.corpus.loading import load
 from tests.corpus.scenario import Expected, Network, Scenario, World, moment

@@ -16,10 +16,10 @@ from unittest.mock import patch
 
 from pydantic import ValidationError
 
-from monitoring import service
 from monitoring.checks import CHECKS, Check, run_checks
-from monitoring.config import Config, Policy, Server, Watchdog
-from monitoring.policy import leaves, written
+from monitoring.config.policy import leaves, written
+from monitoring.config.settings import Config, Policy, Server, Watchdog
+from monitoring.usecases import check as service
 from tests.corpus.bench import Bench
 from tests.corpus.judging import judge, prepare
 from tests.corpus.scenario import Scenario, World
@@ -27,7 +27,7 @@ from tests.corpus.scenario import Scenario, World
 #: Settings that are no thresholds, and why no step of theirs is looked for.
 NO_THRESHOLDS = {
     "owner": "a name that is shown",
-    "escalate_after": "of incidents, not of what one look finds; see tests/alerting/",
+    "escalate_after": "of incidents, not of what one look finds; see tests/unit/notifications/",
     **{
         f"{section}.hold": "when it is told, not what is found"
         for section in (*Policy.model_fields, "watchdog", "server")

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from monitoring.durations import Duration, parse_duration
-from monitoring.model import CauseKind, CauseReason, CheckName, Severity
+from monitoring.model.finding import CauseKind, CauseReason, CheckName, Severity
+from monitoring.text.durations import Duration, parse_duration
 
 FOLDER = Path(__file__).parent / "scenarios"
 BACKGROUND = Path(__file__).parent / "background.yaml"

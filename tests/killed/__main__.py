@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from monitoring.alerting.events import OPENED
+from monitoring.notifications.events import OPENED
 from tests.support.killing import FINE, Death, killed, staged
 from tests.support.servers import start_server
 from tests.support.slack import SlackEmulator

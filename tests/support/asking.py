@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitoring.adapters.prefect_server.api import Api
+from monitoring.adapters.prefect.client.api import Api
 
 
 def asked(api: Api) -> list[str]:

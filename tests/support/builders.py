@@ -7,23 +7,15 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from monitoring.checks import run_checks
-from monitoring.config import Config
-from monitoring.correlate import correlate
-from monitoring.ledger import fold
-from monitoring.model import (
-    ALWAYS_ASKED,
-    Coverage,
-    Deployment,
-    Finding,
-    FlowRun,
-    Ledger,
-    Observation,
-    Query,
-    ServerState,
-    StateType,
-    Vitals,
-)
-from monitoring.policy import Policies
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Config
+from monitoring.history.ledger import fold
+from monitoring.incidents.correlation import correlate
+from monitoring.model.coverage import ALWAYS_ASKED, Coverage, Query
+from monitoring.model.finding import Finding
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import Observation, ServerState, Vitals
+from monitoring.model.prefect import Deployment, FlowRun, StateType
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 OVERLAP = timedelta(minutes=10)

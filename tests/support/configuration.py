@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
-from monitoring.config import Config, Maintenance, Route, Rule, Section
-from monitoring.policy import written
+from monitoring.config.policy import written
+from monitoring.config.settings import Config, Maintenance, Route, Rule, Section
 
 _KINDS = {
     timedelta: "duration",

@@ -15,8 +15,8 @@ from textwrap import dedent
 from typing import Any
 
 from demo.stack import Process, Server, Worker, wait_until
+from tests.support.paths import PROJECT
 
-ROOT = Path(__file__).resolve().parents[2]
 CHECK, DIGEST = "watchdog-check/check", "watchdog-digest/digest"
 POOL = "watchdog"
 
@@ -42,8 +42,8 @@ def copy_of_the_project(folder: Path) -> Path:
     """Copy what a deployment needs; tests may edit the copy."""
     folder.mkdir(parents=True)
     for name in ("flows", "monitoring"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "prefect.yaml", folder)
+        shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROJECT / "prefect.yaml", folder)
     return folder
 
 

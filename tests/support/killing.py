@@ -23,21 +23,21 @@ import httpx
 from werkzeug import Response
 
 from demo.stack import Server
-from monitoring.adapters.prefect_server.api import open_api
-from monitoring.adapters.prefect_server.documents import Documents
-from monitoring.adapters.prefect_server.lock import NAME as LOCK
-from monitoring.adapters.prefect_server.state import BlockState
-from monitoring.config import Config
-from monitoring.emitting import WRITTEN_AFTER
-from monitoring.model import Coverage
-from monitoring.ports import SavedState
-from monitoring.render.alerts import OVER_SIGN
+from monitoring.adapters.prefect.client.api import open_api
+from monitoring.adapters.prefect.store.documents import Documents
+from monitoring.adapters.prefect.store.lock import NAME as LOCK
+from monitoring.adapters.prefect.store.state import BlockState
+from monitoring.config.settings import Config
+from monitoring.messages.alerts import OVER_SIGN
+from monitoring.model.coverage import Coverage
+from monitoring.model.saved_state import SavedState
+from monitoring.notifications.event_publisher import WRITTEN_AFTER
 from tests.killed.program import Order, Outcome
+from tests.support.paths import PROJECT
 from tests.support.relay import Asked, Relay, relayed
 from tests.support.seeding import Deployment, Seed
 from tests.support.slack import SlackEmulator
 
-ROOT = Path(__file__).resolve().parents[2]
 #: What is told, ``began`` and ``over`` and ``details``, and of which deployment.
 Telling = tuple[str, str]
 CHANNEL = "alerts"
@@ -58,12 +58,12 @@ class Checks:
     def __init__(self, server: Server, folder: Path, env: Mapping[str, str]) -> None:
         """Start it; ``folder`` is where it works and keeps its log."""
         # What a check would send in the background has nothing to do with what it must not lose.
-        quiet = {"PREFECT_LOGGING_TO_API_ENABLED": "false", "PYTHONPATH": str(ROOT)}
+        quiet = {"PREFECT_LOGGING_TO_API_ENABLED": "false", "PYTHONPATH": str(PROJECT)}
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "checks.log"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, str(ROOT / "tests/killed/program.py")],
+                [sys.executable, str(PROJECT / "tests/killed/program.py")],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -12,11 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from monitoring.adapters.prefect_server.api import Traffic, open_api
-from monitoring.adapters.prefect_server.reader import OVERLAP, ServerReader
-from monitoring.model import Coverage, Finding, Ledger
-from monitoring.redact import Redactor
-from monitoring.service import Assessment, assess
+from monitoring.adapters.prefect.client.api import Traffic, open_api
+from monitoring.adapters.prefect.read.reader import OVERLAP, ServerReader
+from monitoring.model.coverage import Coverage
+from monitoring.model.finding import Finding
+from monitoring.model.ledger import Ledger
+from monitoring.text.redaction import Redactor
+from monitoring.usecases.assess import Assessment, assess
 from tests.support.builders import policies as expecting
 
 #: Findings by check and the subject's name.

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-RULES = ROOT / "dashboards/prometheus"
+from tests.support.paths import PROJECT
+
+RULES = PROJECT / "dashboards/prometheus"
 DASHBOARDS: dict[str, dict[str, Any]] = {
-    path.name: json.loads(path.read_text()) for path in sorted((ROOT / "dashboards").glob("*.json"))
+    path.name: json.loads(path.read_text()) for path in sorted((PROJECT / "dashboards").glob("*.json"))
 }
-PAGE = (ROOT / "docs/metrics-dashboards.md").read_text()
+PAGE = (PROJECT / "docs/metrics-dashboards.md").read_text()
 
 
 @dataclass(frozen=True)

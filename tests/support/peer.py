@@ -28,23 +28,24 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.parser import text_string_to_metric_families
 
 from demo.stack import Process, Server, free_port, wait_until
-from monitoring.adapters.prefect_server import places
-from monitoring.adapters.prefect_server.api import Api, open_api
-from monitoring.adapters.prefect_server.collection import Collection
-from monitoring.adapters.prefect_server.compatible import collect
-from monitoring.config import Config
+from monitoring.adapters.prefect.client.api import Api, open_api
+from monitoring.adapters.prefect.read import work_pools as places
+from monitoring.adapters.prefect.read.collection import Collection
+from monitoring.adapters.prefect.read.compatible import collect
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Config
 from monitoring.metrics.compatible import METRICS, Facts, added
-from monitoring.metrics.values import Snapshot
-from monitoring.model import Ledger
-from monitoring.policy import Policies
-from monitoring.redact import Redactor
-from monitoring.render.labels import harmless
-from monitoring.render.openmetrics import text
+from monitoring.metrics.labels import harmless
+from monitoring.metrics.openmetrics import text
+from monitoring.metrics.snapshot import Snapshot
+from monitoring.model.ledger import Ledger
+from monitoring.text.redaction import Redactor
 from tests.support.noise import noise
+from tests.support.paths import PROJECT
 from tests.support.seeding import DAY, HOUR, MINUTE, Run, Seed
 from tests.support.servers import connected, start_server
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "metrics-peer.json"
+GOLDEN = PROJECT / "tests" / "golden" / "metrics-peer.json"
 #: The window, in minutes: nothing planted begins or ends near to its border.
 WINDOW = 8
 #: Failed runs that are named of each deployment.

@@ -16,8 +16,9 @@ import prefect
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from demo.stack import Process, Server, StackError, free_port, wait_until
+from tests.support.paths import PROJECT
 
-CACHE = Path(__file__).resolve().parents[2] / ".cache"
+CACHE = PROJECT / ".cache"
 
 # What a server writes late, a test waits for: events are flushed every 5 s by default.
 TEST_SETTINGS = {"PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "0.3"}

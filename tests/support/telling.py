@@ -7,28 +7,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from monitoring.alerting.announce import Situation, announce
-from monitoring.alerting.events import with_events
-from monitoring.alerting.requests import done
-from monitoring.alerting.values import Content, Delivery, Event, MessageRef, Outbox, Request, Silences
-from monitoring.delivering import Delivering
-from monitoring.emitting import emit
 from monitoring.errors import DeliveryError
-from monitoring.incidents import Moved, advance, still_known
-from monitoring.model import (
-    Cause,
-    CheckName,
-    Deployment,
-    Finding,
-    Incident,
-    Incidents,
-    Ledger,
-    Severity,
-    Silence,
-    Subject,
-    SubjectKind,
-    fingerprint,
-)
+from monitoring.incidents.lifecycle import Moved, advance, still_known
+from monitoring.incidents.requests import done
+from monitoring.model.finding import Cause, CheckName, Finding, Severity, Subject, SubjectKind, fingerprint
+from monitoring.model.incident import Incident, Incidents
+from monitoring.model.ledger import Ledger
+from monitoring.model.outbox import Content, Delivery, Event, MessageRef, Outbox
+from monitoring.model.prefect import Deployment
+from monitoring.model.request import Request, Silences
+from monitoring.model.silence import Silence
+from monitoring.notifications.event_publisher import emit
+from monitoring.notifications.events import with_events
+from monitoring.notifications.planning import Situation, announce
+from monitoring.notifications.sender import Delivering
 from tests.support.builders import NOW, UI, deployment, observation, policies
 
 TARGET = "prod"

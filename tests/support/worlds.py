@@ -8,23 +8,19 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from monitoring.model import (
+from monitoring.model.coverage import Coverage, Query
+from monitoring.model.failure import Failure
+from monitoring.model.observation import (
     Backlog,
     ConcurrencyLimit,
-    Coverage,
-    Deployment,
-    Failure,
-    FlowRun,
     Heartbeats,
     Holder,
     Missed,
     Observation,
     OwnRuns,
-    Query,
     Vitals,
-    WorkPool,
-    WorkQueue,
 )
+from monitoring.model.prefect import Deployment, FlowRun, WorkPool, WorkQueue
 from tests.support.builders import NOW, complete, deployment, observation, run
 
 MINUTE = timedelta(minutes=1)

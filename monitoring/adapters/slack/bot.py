@@ -11,12 +11,12 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web import SlackResponse
 
-from monitoring import config
 from monitoring.adapters.slack.client import asking, code, web_client
-from monitoring.alerting.values import Delivery, MessageRef
+from monitoring.config import settings as config
 from monitoring.errors import DeliveryError
 from monitoring.logs import get_logger
-from monitoring.render import slack_alerts
+from monitoring.messages import slack_alerts
+from monitoring.model.outbox import Delivery, MessageRef
 
 #: Marks our messages in a channel's history, so that one that may have been posted can be found.
 EVENT_TYPE = "watchdog_alert"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from monitoring import config
 from monitoring.adapters.slack.client import asking, web_client
+from monitoring.config import settings as config
 from monitoring.errors import DeliveryError
-from monitoring.render import slack
-from monitoring.report import DigestReport
+from monitoring.messages import slack_digest as slack
+from monitoring.model.report import DigestReport
 
 #: Marks the message in the channel's history, so that a repeat after a crash can be recognised.
 EVENT_TYPE = "watchdog_digest"

@@ -9,9 +9,9 @@ from typing import Any
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
-from monitoring import config
 from monitoring.adapters.slack.client import asking, code, web_client
-from monitoring.doctor_alerts import SlackChannel, Workspace
+from monitoring.config import settings as config
+from monitoring.doctor.receivers import SlackChannel, Workspace
 from monitoring.errors import DeliveryError
 
 #: Ids of channels (https://docs.slack.dev/reference/objects/conversation-object); names are in lower case.

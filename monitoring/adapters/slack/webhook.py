@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from slack_sdk.webhook import WebhookResponse
 
-from monitoring import config
 from monitoring.adapters.slack.client import asking, no_answer, retry_after, webhook_client
-from monitoring.alerting.values import Delivery, MessageRef
+from monitoring.config import settings as config
 from monitoring.errors import DeliveryError
-from monitoring.render import slack_alerts
+from monitoring.messages import slack_alerts
+from monitoring.model.outbox import Delivery, MessageRef
 
 _NEW_WEBHOOK = "make a new incoming webhook and put its address into the Secret block"
 #: Words of Slack's in answers with a status of 4xx and 5xx, and what to do about them:

@@ -1,0 +1,1 @@
+"""Exporters of metrics, each a ``usecases.ports.MetricsOutlet``."""

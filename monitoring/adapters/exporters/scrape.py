@@ -1,0 +1,238 @@
+"""Answers Prometheus' scrapes from memory: ``/metrics``, and ``/-/healthy`` and ``/-/ready`` for whoever runs it.
+
+What a scrape is answered is rendered when the numbers change, so that a scrape costs no more than sending it; and
+``answers_first`` keeps the rendering out of the way of scrapes.
+"""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+from typing import Any
+
+from monitoring.errors import ConfigError
+from monitoring.metrics.catalog import METRICS
+from monitoring.metrics.openmetrics import OPENMETRICS_TYPE, TEXT_TYPE, openmetrics, text
+from monitoring.metrics.snapshot import Metric, Snapshot
+
+#: Seconds until a request has arrived; then we hang up. More than a slow network takes, and little for those who only
+#: hold places.
+REQUEST_PATIENCE = 2.0
+#: Seconds from then until its answer was taken: Prometheus' own patience by default.
+PATIENCE = 10.0
+#: Connections at a time. More than any number of scrapers, and few enough for threads and open files.
+MOST_CONNECTIONS = 100
+#: Seconds until a thread that computes lets others have their turn. An answer takes many turns, and Python's own 5 ms
+#: for each of them are a tenth of a second.
+TURN = 0.0005
+
+_EMPTY = Snapshot(target="", at=datetime.fromtimestamp(0, timezone.utc))
+_PLAIN = "text/plain; charset=utf-8"
+_NOT_ACCEPTED = re.compile(r"q=0(\.0*)?")
+
+
+def answers_first() -> None:
+    """Let nothing else hold up an answer for long, in a process that is there for nothing else and has all imports."""
+    # To look through all that was imported for garbage, as rendering brings about, takes a tenth of a second too.
+    gc.freeze()
+    sys.setswitchinterval(TURN)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What ``/metrics`` answers."""
+
+    #: By whether it is OpenMetrics, and whether it is compressed.
+    bodies: Mapping[tuple[bool, bool], bytes]
+    #: Why it is not ready; empty when it is.
+    missing: str
+
+
+class ScrapeServer:
+    """A web server with one page of numbers, which may be changed at any time."""
+
+    def __init__(self, listen: str, definitions: Iterable[Metric] = METRICS) -> None:
+        """Prepare to serve; nobody can connect yet.
+
+        Args:
+            listen: ``host:port``; with port 0, one that is free.
+            definitions: The metrics that are served.
+        """
+        self._listen = listen
+        self._definitions = tuple(definitions)
+        self._page = _rendered(_EMPTY, self._definitions, "nothing was shown yet")
+        self._server: _Server | None = None
+
+    def show(self, snapshot: Snapshot, missing: str = "") -> None:
+        """Render the numbers, and answer with them from now on.
+
+        Args:
+            snapshot: The numbers.
+            missing: What they lack, so that we are not ready; empty when we are.
+        """
+        self._page = _rendered(snapshot, self._definitions, missing)
+        if self._server:
+            # At once: a request that is being answered goes on with the page that it has.
+            self._server.page = self._page
+
+    def start(self) -> str:
+        """Serve from now on, in threads of our own.
+
+        Returns:
+            The address of the numbers.
+
+        Raises:
+            ConfigError: Nobody can listen there.
+        """
+        try:
+            server = _Server(*_resolved(self._listen))
+        except (OSError, UnicodeError) as error:
+            # A host's name that cannot be one is a UnicodeError.
+            reason = (error.strerror if isinstance(error, OSError) else "") or type(error).__name__
+            raise ConfigError(
+                f"metrics.listen: {self._listen}: {reason}; expected an address of this machine and a port that is "
+                "free and may be listened on"
+            ) from None
+        server.page = self._page
+        threading.Thread(target=server.serve_forever, name="scrape server", daemon=True).start()
+        self._server = server
+        host, port = str(server.server_address[0]), server.server_address[1]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics"
+
+    def stop(self) -> None:
+        """Serve no more. Answers on their way are cut off when the process ends."""
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+def _rendered(snapshot: Snapshot, definitions: Iterable[Metric], missing: str) -> _Page:
+    forms = {
+        True: openmetrics(snapshot, definitions),
+        False: text(snapshot, definitions),
+    }
+    plain = {(form, False): body for form, body in forms.items()}
+    packed = {(form, True): gzip.compress(body, compresslevel=6) for form, body in forms.items()}
+    return _Page({**plain, **packed}, missing)
+
+
+def _resolved(listen: str) -> tuple[int, Any]:
+    host, _, port = listen.rpartition(":")
+    found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = found[0]
+    return family, address
+
+
+class _Server(ThreadingTCPServer):
+    # Not http.server's own: that one asks for this host's name in the DNS, which may take long.
+    allow_reuse_address = True
+    daemon_threads = True
+    # Five by default: with ten scrapers at the same moment, one would be told to come back a second later.
+    request_queue_size = 128
+
+    page: _Page
+
+    def __init__(self, family: int, address: Any) -> None:
+        self.address_family = family
+        #: Until when each may last.
+        self._connections: dict[socket.socket, float] = {}
+        super().__init__(address, _Handler)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        if len(self._connections) >= MOST_CONNECTIONS:
+            return False
+        self._connections[request] = time.monotonic() + REQUEST_PATIENCE
+        return True
+
+    def heard(self, request: socket.socket) -> None:
+        """Give a request that has arrived the time for its answer."""
+        self._connections[request] = time.monotonic() + PATIENCE
+
+    def service_actions(self) -> None:
+        """Hang up on those who take too long; called every half second, and after each new connection."""
+        now = time.monotonic()
+        for request, until in list(self._connections.items()):
+            if until < now:
+                _hang_up(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # Those who hang up, or were hung up on, are no fault of ours.
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """Wake the thread that waits for this client; it closes the connection."""
+    # It may be gone by itself.
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    # Head and body are sent one after the other; the second must not wait until the first is acknowledged.
+    disable_nagle_algorithm = True
+    server_version = "PrefectWatchdog"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        self.server.heard(self.connection)
+        page = self.server.page
+        path = self.path.partition("?")[0]
+        if path == "/metrics":
+            form = _takes(self.headers.get("Accept", ""), "application/openmetrics-text")
+            packed = _takes(self.headers.get("Accept-Encoding", ""), "gzip")
+            headers = {"Content-Type": OPENMETRICS_TYPE if form else TEXT_TYPE, "Vary": "Accept, Accept-Encoding"}
+            if packed:
+                headers["Content-Encoding"] = "gzip"
+            self._answer(HTTPStatus.OK, page.bodies[form, packed], headers)
+        elif path == "/-/healthy":
+            self._say(HTTPStatus.OK, "healthy")
+        elif path == "/-/ready":
+            self._say(HTTPStatus.SERVICE_UNAVAILABLE if page.missing else HTTPStatus.OK, page.missing or "ready")
+        else:
+            self._say(HTTPStatus.NOT_FOUND, "here are /metrics, /-/healthy and /-/ready")
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: whoever scrapes does so every few seconds."""
+
+    def _say(self, status: HTTPStatus, line: str) -> None:
+        self._answer(status, f"{line}\n".encode(), {"Content-Type": _PLAIN})
+
+    def _answer(self, status: HTTPStatus, body: bytes, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def _takes(header: str, name: str) -> bool:
+    """Whether a list such as ``Accept`` holds a name, and not only to say that it is not wanted."""
+    for part in header.split(","):
+        token, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        if token == name:
+            return not any(_NOT_ACCEPTED.fullmatch(parameter) for parameter in parameters)
+    return False

@@ -1,1 +1,0 @@
-"""Ways out for the numbers that a check has measured, each as ``ports.MetricsOutlet``."""

@@ -1,0 +1,1 @@
+"""One Prefect server, through its API."""

@@ -1,0 +1,1 @@
+"""Requests to the Prefect API: retries, pages and secrets."""

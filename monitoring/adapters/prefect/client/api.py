@@ -1,0 +1,236 @@
+"""Requests to the Prefect API, through Prefect's own client, with retries that are bounded and ours.
+
+Prefect's client brings keys, CSRF, TLS and proxies as the user has set them up. Its retries are turned
+off: against a server that only answers 503 they take two minutes, and even the last failed try sleeps
+as long as ``Retry-After`` says (prefect/client/base.py, ``_send_with_retry``).
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal, NamedTuple
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, PREFECT_UI_URL, temporary_settings
+
+from monitoring.config.settings import Server
+from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, Unreachable
+
+_BUSY = frozenset({408, 429, 502, 503, 504})
+_LONGEST_WAIT = 5.0
+_NO_API = "is this a Prefect API? Its address usually ends in /api"
+
+
+class _Busy(Exception):
+    def __init__(self, response: httpx.Response) -> None:
+        self.status = response.status_code
+        self.retry_after = response.headers.get("Retry-After")
+
+
+def _raise_if_busy(response: httpx.Response) -> None:
+    if response.status_code in _BUSY or response.headers.get("Prefect-Maintenance") == "true":
+        raise _Busy(response)
+
+
+class Answer(NamedTuple):
+    """What an answer shows of the server: how long it took, and its clock less ours where it says; in seconds."""
+
+    seconds: float
+    clock_offset: float | None
+
+
+@dataclass
+class Traffic:
+    """What an Api has cost the server so far: requests sent, bytes of answers, seconds waited for them."""
+
+    requests: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    answers: list[Answer] = field(default_factory=list)
+
+
+class Api:
+    """A Prefect API, open.
+
+    Args:
+        client: Prefect's client, made by ``open_api``.
+        settings: Time-outs and retries.
+        before_request: Called before each request: the check keeps its lock alive here.
+    """
+
+    def __init__(self, client: SyncPrefectClient, settings: Server) -> None:
+        self._client = client
+        self._settings = settings
+        self._waiting_left = settings.retry_budget.total_seconds()
+        self.before_request: Callable[[], None] = lambda: None
+        # An address may carry a password; what is shown must not. Prefect derives the UI's from the API's.
+        self.url = _shown(str(client.api_url))
+        self.ui_url = _shown(PREFECT_UI_URL.value() or self.url.removesuffix("/api"))
+        self.traffic = Traffic()
+
+    def get(self, path: str, **params: Any) -> Any:
+        """Read one thing. Errors are those of ``request``."""
+        return self.request("GET", path, params=params or None)
+
+    def post(self, path: str, body: Any) -> Any:
+        """Send a body, most often a filter. Errors are those of ``request``."""
+        return self.request("POST", path, json=body)
+
+    def request(
+        self,
+        method: Literal["GET", "POST", "PATCH", "PUT", "DELETE"],
+        path: str,
+        *,
+        once: bool = False,
+        **arguments: Any,
+    ) -> Any:
+        """Send a request and return the decoded answer, None for an empty one.
+
+        Args:
+            method: The HTTP method.
+            path: The path below the API's address, with a leading slash.
+            once: Do not try again: for what must not happen twice.
+            arguments: ``params`` or ``json``, as httpx takes them.
+
+        Raises:
+            CredentialsRefused: 401 or 403.
+            Unreachable: No answer, or none in time.
+            BadAnswer: Any other answer that is no success, or no JSON; ``status`` tells which.
+        """
+        attempts = 1 if once else self._settings.attempts
+        for attempt in range(1, attempts + 1):
+            self.before_request()
+            started = time.monotonic()
+            try:
+                return self._send(method, path, arguments)
+            except _Busy as busy:
+                problem: ServerProblem = BadAnswer(
+                    f"{self.url} answers {busy.status} to {method} {path}: it is overloaded, limited or restarting; "
+                    "look at the server's log",
+                    busy.status,
+                )
+                wait = _seconds(busy.retry_after) or _backoff(attempt)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                # Prefect's client has already tried to connect four times.
+                raise self._silent(error) from None
+            except (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError) as error:
+                problem = self._silent(error)
+                # A server that hangs costs its time-out; that counts as waiting, too.
+                self._waiting_left -= time.monotonic() - started
+                wait = _backoff(attempt)
+            except PrefectHTTPStatusError as error:
+                status = error.response.status_code
+                if status in (401, 403) and "CSRF" not in error.response.text:
+                    raise CredentialsRefused(
+                        f"{self.url} refuses our credentials ({status}): set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
+                    ) from None
+                advice = _NO_API if status in (404, 405) else "look at the server's log"
+                problem = BadAnswer(f"{self.url} answers {status} to {method} {path}: {advice}", status)
+                if status < 500 and status != 403:
+                    raise problem from None
+                wait = _backoff(attempt)
+            except httpx.HTTPError as error:
+                raise Unreachable(
+                    f"cannot speak to {self.url} ({type(error).__name__}): is PREFECT_API_URL right?"
+                ) from None
+            if attempt == attempts or wait > min(_LONGEST_WAIT, self._waiting_left):
+                raise problem
+            self._waiting_left -= wait
+            time.sleep(wait)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _silent(self, error: httpx.HTTPError) -> Unreachable:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return Unreachable(
+                f"the certificate of {self.url} cannot be verified: set PREFECT_API_SSL_CERT_FILE to the file with the "
+                "certificate of who signed it"
+            )
+        return Unreachable(
+            f"no answer from {self.url} ({type(error).__name__}): is the server running, and PREFECT_API_URL right?"
+        )
+
+    def _send(self, method: Any, path: Any, arguments: dict[str, Any]) -> Any:
+        started, asked_at = time.monotonic(), time.time()
+        self.traffic.requests += 1
+        try:
+            response = self._client.request(method, path, **arguments)
+            seconds = time.monotonic() - started
+            self.traffic.answers.append(Answer(seconds, _clock_offset(response, asked_at + seconds / 2)))
+            self.traffic.bytes += len(response.content)
+            return response.json() if response.content else None
+        except ValueError:
+            # The answer to the request, or to the one for a CSRF token that Prefect's client sends before it.
+            raise BadAnswer(f"{self.url} answers {method} {path} with something that is not JSON: {_NO_API}") from None
+        finally:
+            self.traffic.seconds += time.monotonic() - started
+
+
+def _clock_offset(response: httpx.Response, our_time: float) -> float | None:
+    """How far the server's clock is ahead of ours, in seconds; None where the answer has no readable date."""
+    try:
+        # The header has whole seconds, so the server's time was half a second later on the average.
+        return parsedate_to_datetime(response.headers.get("Date", "")).timestamp() + 0.5 - our_time
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _shown(address: str) -> str:
+    """An address without the user and password that it may carry, whatever else is wrong with it."""
+    return re.sub(r"^([a-z][a-z0-9+.-]*://)?.*@", r"\1", address, flags=re.IGNORECASE | re.DOTALL).rstrip("/")
+
+
+def _backoff(attempt: int) -> float:
+    # Those who were refused at the same moment must not come back at the same moment: SQLite takes one at a time.
+    return random.uniform(0.25, 0.75) * 2.0**attempt
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    try:
+        return max(0.1, float(retry_after)) if retry_after else None
+    except ValueError:
+        return None
+
+
+@contextmanager
+def open_api(settings: Server, target: str | None = None) -> Iterator[Api]:
+    """Open the API that Prefect's settings name.
+
+    Args:
+        settings: Time-outs and retries.
+        target: An address to use instead of ``PREFECT_API_URL``.
+
+    Raises:
+        ConfigError: No address is set, or it is none.
+    """
+    address = target or PREFECT_API_URL.value()
+    if not address:
+        raise ConfigError("PREFECT_API_URL: not set; expected the API's address, such as http://127.0.0.1:4200/api")
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host:
+        hidden = (
+            " (the user and password before it are not shown; a / in them is written %2F)" if "@" in address else ""
+        )
+        raise ConfigError(
+            f"PREFECT_API_URL: {_shown(address)!r}{hidden}; expected an address such as http://127.0.0.1:4200/api"
+        )
+    overrides: dict[Any, Any] = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_URL: address}
+    if target:
+        overrides[PREFECT_UI_URL] = None
+    timeout = settings.timeout.total_seconds()
+    httpx_settings = {
+        "event_hooks": {"response": [_raise_if_busy]},
+        "timeout": httpx.Timeout(timeout, connect=min(timeout, 3)),
+    }
+    with temporary_settings(overrides), get_client(httpx_settings, sync_client=True) as client:
+        yield Api(client, settings)

@@ -1,0 +1,86 @@
+"""Whole answers from an API that pages by offset over a set that changes meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from monitoring.adapters.prefect.client.api import Api
+from monitoring.adapters.prefect.read.rows import Row, rows_of
+from monitoring.errors import BadAnswer, ServerProblem
+
+_UNPROCESSABLE = 422
+#: How often rows may have moved under our hands before the answer counts as partial.
+_MOST_STEPS_BACK = 50
+
+
+class PartialAnswer(ServerProblem):
+    """Some pages came and others did not.
+
+    Args:
+        problem: What ended the reading.
+    """
+
+    def __init__(self, problem: ServerProblem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+def read_pages(api: Api, path: str, body: Mapping[str, Any], *, page_size: int) -> Iterator[list[Row]]:
+    """Read every row that a filter matches, a page at a time, so that no more than a page is held as it came.
+
+    A row that leaves the set while pages are read moves those behind it up, and one of them would be
+    skipped; a count would not tell, since the row that left was read. So each page begins with the last
+    row of the one before. Where it does not, rows have moved, and reading goes on a page further back.
+    Repeats are dropped by id. This holds for rows in an order without ties.
+
+    Args:
+        api: The API.
+        path: The filter endpoint, such as ``/flow_runs/filter``.
+        body: The filters and the sort, without ``limit`` and ``offset``.
+        page_size: Rows a page. A server whose ceiling is lower gives its own page size.
+
+    Raises:
+        PartialAnswer: Some pages came, and others did not.
+        ServerProblem: Nothing came.
+    """
+    seen: set[str] = set()
+    offset = steps_back = 0
+    limit: int | None = page_size
+    while True:
+        try:
+            page = _page(api, path, {**body, "offset": offset, "limit": limit})
+        except BadAnswer as problem:
+            if problem.status == _UNPROCESSABLE and limit == page_size and not seen:
+                # The server's own ceiling is lower than ours; without a limit it gives as many as it may.
+                limit = None
+                continue
+            raise _partial(seen, problem) from None
+        except ServerProblem as problem:
+            raise _partial(seen, problem) from None
+        limit = limit or len(page)
+        overlaps = offset > 0 and limit > 1
+        moved = overlaps and (not page or page[0]["id"] not in seen)
+        fresh = {row["id"]: row for row in page if row["id"] not in seen}
+        seen.update(fresh)
+        yield list(fresh.values())
+        if moved:
+            steps_back += 1
+            if steps_back > _MOST_STEPS_BACK:
+                raise PartialAnswer(BadAnswer(f"the rows of {path} change faster than they can be read"))
+            offset = max(0, offset - limit + 1)
+        elif not page or len(page) < limit:
+            return
+        else:
+            offset += max(1, len(page) - 1)
+
+
+def _page(api: Api, path: str, body: Mapping[str, Any]) -> Sequence[Row]:
+    page = rows_of(api.post(path, {key: value for key, value in body.items() if value is not None}), path)
+    if not all("id" in row for row in page):
+        raise BadAnswer(f"the server answers {path} with rows that have no id: is this a Prefect API?")
+    return page
+
+
+def _partial(seen: Collection[str], problem: ServerProblem) -> ServerProblem:
+    return PartialAnswer(problem) if seen else problem

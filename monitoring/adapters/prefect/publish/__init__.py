@@ -1,0 +1,1 @@
+"""What the watchdog shows on the Prefect server: artifacts, automations and events."""

@@ -1,0 +1,110 @@
+"""Reports as Prefect artifacts, where people look who have the Prefect UI open.
+
+Each report has a key of its own that never changes, so links to it stay good. A new version is made when there is
+something new to say, and the newest one is updated in place while nothing but the time has changed: the history of a
+key is the history of the server's troubles and not of the watchdog's checks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from monitoring.adapters.prefect.client.api import Api
+from monitoring.errors import BadAnswer
+from monitoring.messages import findings_table as table
+from monitoring.messages import markdown
+from monitoring.model.report import DigestReport, HealthReport
+from monitoring.model.saved_state import Published, PublishedArtifact
+
+#: Lower case letters, digits and dashes are allowed (prefect.types.names.ArtifactKey).
+HEALTH = "watchdog-health"
+FINDINGS = "watchdog-findings"
+DIGEST = "watchdog-digest"
+
+_DESCRIPTIONS = {
+    HEALTH: "How the server stands now. Updated by every check; a new version when something has changed.",
+    FINDINGS: "What `watchdog-health` says, as a table of plain values.",
+    DIGEST: "How the server stands this morning, and how yesterday went.",
+}
+
+_PUBLISHED = TypeAdapter(Published)
+
+
+class PrefectArtifacts:
+    """Publishes the reports of one flow run."""
+
+    def __init__(self, api: Api, flow_run_id: str) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            api: The server to publish on.
+            flow_run_id: The run that makes the artifacts; making them outside of one is deprecated by Prefect.
+        """
+        self._api = api
+        self._run = {"flow_run_id": flow_run_id}
+
+    def publish_health(
+        self, report: HealthReport, published: Mapping[str, PublishedArtifact]
+    ) -> dict[str, PublishedArtifact]:
+        """Publish the health summary and the table of findings; in place when nothing but the time changed.
+
+        Args:
+            report: What there is to say.
+            published: What the watchdog has published so far, by key.
+
+        Returns:
+            What it has published now, by key.
+
+        Raises:
+            ServerProblem: The server cannot be used.
+        """
+        after = dict(published)
+        for key, kind, data in (
+            (HEALTH, "markdown", markdown.health(report)),
+            # Prefect's own table artifacts hold their rows as JSON text (prefect.artifacts.TableArtifact).
+            (FINDINGS, "table", json.dumps(table.findings(report))),
+        ):
+            before = published.get(key)
+            if before and before.identity == report.identity and self._update(before, data):
+                continue
+            after[key] = self._create(key, kind, data, report.identity, before)
+        return after
+
+    def publish_digest(
+        self, report: DigestReport, published: Mapping[str, PublishedArtifact]
+    ) -> dict[str, PublishedArtifact]:
+        """Publish the digest, always as a new version. Arguments, answer and errors are those of ``publish_health``."""
+        identity = report.health.identity
+        return {
+            **published,
+            DIGEST: self._create(DIGEST, "markdown", markdown.digest(report), identity, published.get(DIGEST)),
+        }
+
+    def _update(self, artifact: PublishedArtifact, data: str) -> bool:
+        """Update the newest version; False when there is none, or somebody has deleted it."""
+        if not artifact.versions:
+            return False
+        try:
+            self._api.request("PATCH", f"/artifacts/{artifact.versions[-1].id}", json={"data": data})
+        except BadAnswer as answer:
+            if answer.status != 404:
+                raise
+            return False
+        return True
+
+    def _create(
+        self, key: str, kind: str, data: str, identity: str, before: PublishedArtifact | None
+    ) -> PublishedArtifact:
+        artifact: dict[str, Any] = {"key": key, "type": kind, "description": _DESCRIPTIONS[key], "data": data}
+        answer = self._api.post("/artifacts/", artifact | self._run)
+        try:
+            version = _PUBLISHED.validate_python(answer)
+        except ValidationError:
+            raise BadAnswer(
+                f"{self._api.url} answers POST /artifacts/ with something else: is it a Prefect API?"
+            ) from None
+        return PublishedArtifact(identity=identity, versions=(*(before.versions if before else ()), version))

@@ -1,0 +1,116 @@
+"""Automations of the watchdog's own, by their exact names; no other is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
+
+from pydantic import TypeAdapter, ValidationError
+
+from monitoring.adapters.prefect.client.api import Api
+from monitoring.errors import BadAnswer, WatchdogError
+
+_NOT_FOUND = 404
+_ROWS = TypeAdapter(list[dict[str, Any]])
+
+
+class Deployed(NamedTuple):
+    """An automation on the server, and what became of it."""
+
+    id: str
+    became: Literal["made", "changed", "unchanged"]
+
+
+class Automations:
+    """The automations of one server. Every method raises ``ServerProblem`` when the server cannot be used."""
+
+    def __init__(self, api: Api) -> None:
+        """Use this server; nothing is asked yet."""
+        self._api = api
+
+    def deploy(self, automation: Mapping[str, Any]) -> Deployed:
+        """Make an automation, or change the one with its name; one that is as it should be goes on counting.
+
+        Args:
+            automation: As the API takes it.
+        """
+        rows = self._named(automation["name"])
+        if not rows:
+            return Deployed(str(self._api.post("/automations/", dict(automation))["id"]), "made")
+        first, *others = rows
+        for other in others:
+            # Somebody did the same at the same time.
+            self._delete(other["id"])
+        if _holds(first, automation):
+            return Deployed(first["id"], "unchanged")
+        self._api.request("PUT", f"/automations/{first['id']}", json=dict(automation))
+        return Deployed(first["id"], "changed")
+
+    def remove(self, name: str) -> bool:
+        """Delete what has this name; return whether there was any."""
+        rows = self._named(name)
+        for row in rows:
+            self._delete(row["id"])
+        return bool(rows)
+
+    def notification_block(self, reference: str) -> str:
+        """Return the id of a notification block.
+
+        Args:
+            reference: Its type and name, ``slack-webhook/ops``.
+
+        Raises:
+            WatchdogError: There is none.
+        """
+        slug, _, name = reference.partition("/")
+        path = f"/block_types/slug/{quote(slug, safe='')}/block_documents/name/{quote(name, safe='')}"
+        block = self._found(path, f"{reference}: no such block on {self._api.url}; see `prefect block ls`")
+        if "notify" not in block["block_schema"]["capabilities"]:
+            raise WatchdogError(f"{reference}: no notification block; expected one, such as slack-webhook/ops")
+        return str(block["id"])
+
+    def deployment(self, name: str) -> Mapping[str, Any]:
+        """Return a deployment as the API has it.
+
+        Args:
+            name: ``flow/deployment``.
+
+        Raises:
+            WatchdogError: There is none.
+        """
+        flow, _, own = name.partition("/")
+        path = f"/deployments/name/{quote(flow, safe='')}/{quote(own, safe='')}"
+        return self._found(path, f"{name}: no such deployment on {self._api.url}; deploy the watchdog first")
+
+    def _found(self, path: str, otherwise: str) -> dict[str, Any]:
+        try:
+            return dict(self._api.get(path))
+        except BadAnswer as answer:
+            if answer.status == _NOT_FOUND:
+                raise WatchdogError(otherwise) from None
+            raise
+
+    def _named(self, name: str) -> list[dict[str, Any]]:
+        path = "/automations/filter"
+        answer = self._api.post(path, {"automations": {"name": {"any_": [name]}}})
+        try:
+            return _ROWS.validate_python(answer)
+        except ValidationError:
+            raise BadAnswer(f"{self._api.url} answers POST {path} with something else: is it a Prefect API?") from None
+
+    def _delete(self, automation_id: str) -> None:
+        try:
+            self._api.request("DELETE", f"/automations/{automation_id}")
+        except BadAnswer as answer:
+            if answer.status != _NOT_FOUND:
+                raise
+
+
+def _holds(row: Any, wanted: Any) -> bool:
+    """Whether what the server has is what is wanted, but for what the server adds."""
+    if isinstance(wanted, Mapping):
+        return isinstance(row, Mapping) and all(key in row and _holds(row[key], one) for key, one in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(row, list) and len(row) == len(wanted) and all(map(_holds, row, wanted))
+    return bool(row == wanted)

@@ -1,0 +1,96 @@
+"""Sends Prefect events through the API, which answers when the server has them, and finds those that it has kept.
+
+Prefect's own ``emit_event`` sends in the background, where a kill can lose what it was given, and adds resources of the
+run that it is called in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from monitoring.adapters.prefect.client.api import Api
+from monitoring.errors import BadAnswer, CredentialsRefused
+from monitoring.logs import get_logger
+from monitoring.model.base import Value
+from monitoring.model.outbox import Event
+
+_log = get_logger(__name__)
+
+_REFUSED = 422
+_MARGIN = timedelta(seconds=1)
+
+
+class _Row(Value):
+    id: str
+
+
+class _Page(Value):
+    events: tuple[_Row, ...]
+
+
+_PAGE = TypeAdapter(_Page)
+
+
+class PrefectEvents:
+    """The events of one server, as ``ports.Events``."""
+
+    def __init__(self, api: Api) -> None:
+        """Use this server; nothing is sent yet."""
+        self._api = api
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Send events in one request; one with an id that was sent before is stored once.
+
+        A server may have been set up to take fewer related resources than ours have. It gets them without any, one by
+        one: an event that it never takes would hold up all that come after it.
+
+        Raises:
+            ServerProblem: The server did not take them.
+        """
+        if not events:
+            return
+        try:
+            self._api.post("/events", [_written(event) for event in events])
+        except BadAnswer as problem:
+            if problem.status != _REFUSED:
+                raise
+            _log.warning("events cut", says="the server takes fewer related resources: they are left out")
+            for event in events:
+                self._api.post("/events", [_written(event.model_copy(update={"related": ()}))])
+
+    def kept(self, events: Sequence[Event]) -> Collection[str]:
+        """Return the ids of those of these events, at most 50, that the server has written down.
+
+        Where our key may not look, these are all.
+
+        Raises:
+            ServerProblem: The server cannot be used.
+        """
+        ids = [event.id for event in events]
+        # Without a range a server looks at a range of its own.
+        times = [event.at for event in events]
+        occurred = {"since": (min(times) - _MARGIN).isoformat(), "until": (max(times) + _MARGIN).isoformat()}
+        body = {"filter": {"id": {"id": ids}, "occurred": occurred}, "limit": len(ids)}
+        path = "/events/filter"
+        try:
+            return {row.id for row in _PAGE.validate_python(self._api.post(path, body)).events}
+        except CredentialsRefused:
+            return set(ids)
+        except ValidationError:
+            raise BadAnswer(f"{self._api.url} answers POST {path} with something else: is it a Prefect API?") from None
+
+
+def _written(event: Event) -> dict[str, Any]:
+    """An event as the server takes it (prefect/server/events/schemas/events.py, ``Event``)."""
+    return {
+        "id": event.id,
+        "occurred": event.at.isoformat(),
+        "event": event.name,
+        "resource": dict(event.resource),
+        "related": [dict(resource) for resource in event.related],
+        "payload": dict(event.payload),
+    }

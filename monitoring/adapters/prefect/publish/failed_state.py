@@ -1,0 +1,62 @@
+"""How a flow's run ends that fails: with one line that says why, and no traceback.
+
+Prefect's engine raises the failure that a flow has returned once more, and logs what it raised, into the run's log and
+the worker's own. Nobody learns anything from that about a token that was refused. Of an exception that nobody has
+foreseen it writes the traceback, and its text into the state, with whatever secrets it holds.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from prefect import State
+from prefect.exceptions import FailedRun
+from prefect.states import Failed
+
+from monitoring.errors import WatchdogError
+from monitoring.logs import ROOT
+from monitoring.text.escaping import clean
+
+# Where prefect/flow_engine.py (run_flow) and prefect/engine.py (handle_engine_signals) log it.
+_LOGGERS = ("prefect.flow_runs", "prefect.engine")
+
+
+def reason(error: Exception, redact: Callable[[str], str]) -> str:
+    """Say in one line why a run fails.
+
+    Args:
+        error: Why. One that nobody has foreseen is a fault of the watchdog: it is told with where it happened.
+        redact: Takes secrets out of text.
+    """
+    if isinstance(error, WatchdogError):
+        return str(error)
+    told = clean(redact("".join(traceback.format_exception_only(error))))
+    return f"a fault of the watchdog at {_place(error)}, please report it: {told}"
+
+
+def _place(error: Exception) -> str:
+    """Module and line, of the flow or of what it called in the library; what that called of others' is left out."""
+    flow, *called = traceback.walk_tb(error.__traceback__)
+    names = [(str(frame.f_globals.get("__name__", "")), line) for frame, line in called]
+    ours = [f"{name}:{line}" for name, line in names if name.startswith(f"{ROOT}.")]
+    # Prefect gives the flow's own module any name.
+    return ours[-1] if ours else f"flows.{Path(flow[0].f_code.co_filename).stem}:{flow[1]}"
+
+
+def failed(why: str) -> State[Any]:
+    """Return the state to end the run with.
+
+    Args:
+        why: The state's message.
+    """
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_is_news)
+    return Failed(message=why)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], FailedRun))

@@ -1,0 +1,139 @@
+"""Removal of what the check itself left on the server: its finished runs and old versions of its artifacts.
+
+A check every five minutes makes 288 runs a day that nobody will look at. Nothing is deleted on a guess: a run must be
+of the flow with exactly the check's name, over, and old, which is looked at again here because a filter that a server
+does not understand is ignored and lets everything through; an artifact must be one that we noted when we made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
+
+from monitoring.adapters.prefect.client.api import Api
+from monitoring.config.settings import State as Settings
+from monitoring.errors import BadAnswer
+from monitoring.model.base import Value
+from monitoring.model.prefect import CHECK_FLOW, TERMINAL
+from monitoring.model.saved_state import PublishedArtifact
+
+#: Of runs and of artifacts, this many are deleted by one check: after a long pause it should still take seconds.
+MOST = 200
+
+#: How far behind the limit runs without a deployment are looked for; see ``_candidates``.
+_WINDOW = timedelta(days=1)
+
+
+class _Run(Value):
+    id: str
+    flow_id: str
+    state_type: str | None = None
+    end_time: AwareDatetime | None = None
+
+
+class _Row(Value):
+    id: str
+
+
+_RUNS = TypeAdapter(list[_Run])
+_ROW = TypeAdapter(_Row)
+_ROWS = TypeAdapter(list[_Row])
+
+
+class PrefectHousekeeping:
+    """Tidies up after the check."""
+
+    def __init__(self, api: Api, settings: Settings, flow_run_id: str) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            api: The server.
+            settings: For how long runs and artifacts are kept.
+            flow_run_id: The run that this is called from; it stays.
+        """
+        self._api = api
+        self._settings = settings
+        self._flow_run_id = flow_run_id
+
+    def tidy(self, now: datetime, published: Mapping[str, PublishedArtifact]) -> dict[str, PublishedArtifact]:
+        """Delete old runs of the check and old versions of its artifacts, at most ``MOST`` of each.
+
+        Args:
+            now: The time of the check.
+            published: What the watchdog has published, by key.
+
+        Returns:
+            What is still published.
+
+        Raises:
+            ServerProblem: The server cannot be used. What was deleted until then may still be in ``published``;
+                deleting it again does no harm.
+        """
+        for run_id in islice(self._old_runs(now - self._settings.keep_runs), MOST):
+            self._delete(f"/flow_runs/{run_id}")
+        gone = set(islice(old_versions(published.values(), now - self._settings.keep_artifacts), MOST))
+        for artifact_id in sorted(gone):
+            self._delete(f"/artifacts/{artifact_id}")
+        return {
+            key: artifact.model_copy(update={"versions": tuple(v for v in artifact.versions if v.id not in gone)})
+            for key, artifact in published.items()
+        }
+
+    def _old_runs(self, limit: datetime) -> Iterator[str]:
+        flow_id = self._flow_id()
+        if flow_id is None:
+            return
+        seen = {self._flow_run_id}
+        for run in self._candidates(flow_id, limit):
+            mine = run.flow_id == flow_id and run.id not in seen
+            if mine and run.state_type in TERMINAL and run.end_time is not None and run.end_time <= limit:
+                seen.add(run.id)
+                yield run.id
+
+    def _candidates(self, flow_id: str, limit: datetime) -> Iterator[_Run]:
+        """Find runs of the flow that ended before the limit, without reading through everybody else's.
+
+        On SQLite with 1,000,000 runs a filter by flow alone takes 0.4 to 3.6 s, whatever the order; by deployment,
+        which has an index, 10 ms; by flow in a short window of end times 13 ms. So the first finds what a pause has
+        left, however old, and the second runs that were started by hand or whose deployment is gone.
+        """
+        flows = {"id": {"any_": [flow_id]}}
+        ended = {"before_": limit.isoformat()}
+        deployments = self._read(_ROWS, "/deployments/filter", {"flows": flows})
+        questions: list[dict[str, Any]] = [{"end_time": {**ended, "after_": (limit - _WINDOW).isoformat()}}]
+        if deployments:
+            questions.insert(0, {"end_time": ended, "deployment_id": {"any_": [row.id for row in deployments]}})
+        for question in questions:
+            body = {"flows": flows, "flow_runs": question, "sort": "END_TIME_DESC"}
+            yield from self._read(_RUNS, "/flow_runs/filter", body)
+
+    def _flow_id(self) -> str | None:
+        try:
+            return _ROW.validate_python(self._api.get(f"/flows/name/{CHECK_FLOW}")).id
+        except BadAnswer as answer:
+            if answer.status != 404:
+                raise
+            return None
+
+    def _read(self, adapter: TypeAdapter[Any], path: str, body: dict[str, Any]) -> Any:
+        try:
+            return adapter.validate_python(self._api.post(path, body))
+        except ValidationError:
+            raise BadAnswer(f"{self._api.url} answers POST {path} with something else: is it a Prefect API?") from None
+
+    def _delete(self, path: str) -> None:
+        try:
+            self._api.request("DELETE", path)
+        except BadAnswer as answer:
+            if answer.status != 404:
+                raise
+
+
+def old_versions(published: Iterable[PublishedArtifact], limit: datetime) -> Iterator[str]:
+    """Yield the ids of the versions that were made before the limit; never the newest of an artifact."""
+    for artifact in published:
+        yield from (version.id for version in artifact.versions[:-1] if version.created <= limit)

@@ -1,0 +1,161 @@
+"""One collection: what it asks with, and the coverage that it keeps of what it was answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from monitoring.adapters.prefect.client.api import Api
+from monitoring.adapters.prefect.client.paging import PartialAnswer, read_pages
+from monitoring.adapters.prefect.read import rows
+from monitoring.adapters.prefect.read.rows import Row
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Config, Policy
+from monitoring.errors import BadAnswer, CredentialsRefused, ServerProblem, Unreachable
+from monitoring.model.coverage import ALWAYS_ASKED, Coverage, Query
+from monitoring.model.prefect import Deployment, FlowRun
+
+P = ParamSpec("P")
+T = TypeVar("T")
+E = TypeVar("E")
+CHUNK = 100
+_UNPROCESSABLE = 422
+
+
+@dataclass
+class Collection:
+    """What one collection works with.
+
+    Args:
+        api: The server's API.
+        config: What is watched, and how.
+        redact: Takes secrets out of text from runs.
+        now: The end of every window.
+        policies: What decides how far each deployment is looked at.
+    """
+
+    api: Api
+    config: Config
+    redact: Callable[[str], str]
+    now: datetime
+    policies: Policies
+    _queries: dict[str, Query] = field(default_factory=dict)
+    _gone: str | None = None
+
+    @property
+    def coverage(self) -> Coverage:
+        """How far the answers go, so far."""
+        return Coverage(queries=tuple(self._queries.values()))
+
+    def note(self, name: str, outcome: Literal["partial", "failed"], detail: str) -> None:
+        """Record that a query was not answered whole; a failure outweighs a part."""
+        known = self._queries.get(name)
+        if known is None or known.outcome == "complete" or (known.outcome == "partial" and outcome == "failed"):
+            self._queries[name] = Query(name=name, outcome=outcome, detail=detail)
+
+    def ask(self, name: str, empty: E, fetch: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | E:
+        """Fetch, and record how that went; ``empty`` where nothing came.
+
+        Raises:
+            CredentialsRefused: The server refuses our key for what every observation rests on. A key that may read
+                that and not the rest is one more reason for an answer that is missing.
+        """
+        if self._gone:
+            self.note(name, "failed", f"not asked: {self._gone}")
+            return empty
+        try:
+            answer = fetch(*args, **kwargs)
+        except ServerProblem as problem:
+            self.note(name, "failed", str(problem))
+            self._give_up_on(problem)
+            return empty
+        except CredentialsRefused as refusal:
+            if name in ALWAYS_ASKED:
+                raise
+            self.note(name, "failed", str(refusal))
+            return empty
+        self._queries.setdefault(name, Query(name=name, outcome="complete"))
+        return answer
+
+    def rows(self, name: str, path: str, body: Mapping[str, Any]) -> list[Row]:
+        """Read all rows of a filter; what came of a partial answer is kept."""
+        return list(self._rows(name, path, body))
+
+    def _rows(self, name: str, path: str, body: Mapping[str, Any]) -> Iterator[Row]:
+        pages = read_pages(self.api, path, body, page_size=self.config.server.page_size)
+        while (page := self.ask(name, None, self._next, name, pages)) is not None:
+            yield from page
+
+    def _next(self, name: str, pages: Iterator[list[Row]]) -> list[Row] | None:
+        try:
+            return next(pages, None)
+        except PartialAnswer as partial:
+            self.note(name, "partial", str(partial))
+            self._give_up_on(partial.problem)
+            return None
+
+    def _give_up_on(self, problem: ServerProblem) -> None:
+        """Ask no more of a server that is gone: every further request would wait for its time-out as well."""
+        if isinstance(problem, Unreachable):
+            self._gone = str(problem)
+
+    def runs(self, name: str, body: Mapping[str, Any]) -> list[FlowRun]:
+        """Read all flow runs of a filter; each page is made into values before the next is read."""
+        return list(self.values(name, self._rows(name, "/flow_runs/filter", body), self._flow_run))
+
+    def first_runs(self, name: str, body: Mapping[str, Any]) -> list[FlowRun] | None:
+        """Read one page of a filter's flow runs: as many as ``limit`` or the server says; None without an answer."""
+        answer = self.first_rows(name, "/flow_runs/filter", body)
+        return None if answer is None else list(self.values(name, answer, self._flow_run))
+
+    def first_rows(self, name: str, path: str, body: Mapping[str, Any]) -> Sequence[Row] | None:
+        """Read one page of a filter: as many rows as ``limit`` or the server says; None without an answer."""
+        return self.ask(name, None, self._first, path, body)
+
+    def _first(self, path: str, body: Mapping[str, Any]) -> Sequence[Row]:
+        try:
+            return rows.rows_of(self.api.post(path, body), path)
+        except BadAnswer as problem:
+            if problem.status != _UNPROCESSABLE or "limit" not in body:
+                raise
+        # The server's own ceiling is lower than ours; without a limit it gives as many as it may.
+        unlimited = {key: value for key, value in body.items() if key != "limit"}
+        return rows.rows_of(self.api.post(path, unlimited), path)
+
+    def count(self, name: str, body: Mapping[str, Any]) -> int | None:
+        """Count a filter's flow runs; None without an answer."""
+        return self.ask(name, None, count_runs, self.api, body)
+
+    def _flow_run(self, row: Row) -> FlowRun:
+        return rows.flow_run(row, self.redact)
+
+    def values(self, name: str, found: Iterable[Row], make: Callable[[Row], T]) -> Iterator[T]:
+        """Make values of rows; a row that cannot be read makes the answer partial, and is left out."""
+        for row in found:
+            try:
+                yield rows.parsed(name, make, row)
+            except BadAnswer as problem:
+                self.note(name, "partial", str(problem))
+
+    def policy(self, deployment: Deployment) -> Policy:
+        """The policy of a deployment."""
+        return self.policies.of(deployment.name, deployment.tags, deployment.work_pool)
+
+
+def count_runs(api: Api, body: Mapping[str, Any]) -> int:
+    """Count a filter's flow runs.
+
+    Raises:
+        ServerProblem: The server does not say.
+    """
+    answer = api.post("/flow_runs/count", body)
+    if not isinstance(answer, int):
+        raise BadAnswer("the server answers /flow_runs/count with something that is no number")
+    return answer
+
+
+def chunks(values: Sequence[T], size: int = CHUNK) -> Iterable[Sequence[T]]:
+    """Cut a sequence into parts that fit into one request."""
+    return (values[start : start + size] for start in range(0, len(values), size))

@@ -1,0 +1,204 @@
+"""Collects what the metrics of Prefect's own exporter are made of: see ``monitoring.metrics.compatible``.
+
+What people name and note gets secrets taken out here: behind it, all of it is without.
+
+Each answer is read whole or not at all, and no more rows are read than are named here. How each query is asked follows
+the indexes that Prefect's database has (prefect/server/database/orm_models.py): types of state with ``start_time``,
+``end_time`` with its own order, and else the order of ids, which has no ties.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from functools import cache, partial
+from typing import Any, TypeVar, get_args
+
+from monitoring.adapters.prefect.client.api import Api
+from monitoring.adapters.prefect.read.collection import Collection
+from monitoring.adapters.prefect.read.rows import Row, parsed
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Compatibility, Config
+from monitoring.errors import BadAnswer
+from monitoring.metrics.compatible import (
+    DEPLOYMENTS,
+    ENDED,
+    FAILED,
+    FLOWS,
+    LATE,
+    ONGOING,
+    POOLS,
+    QUEUES,
+    STARTED,
+    DeployedFlow,
+    Facts,
+    Pool,
+    Queue,
+)
+from monitoring.model.prefect import FlowRun, StateType
+
+T = TypeVar("T")
+#: So many flow runs are read for one metric. Of more, none: a part of them would be a wrong number.
+MOST_RUNS = 10_000
+_STATE_TYPES: tuple[str, ...] = get_args(StateType)
+
+
+def deployed_flows(collection: Collection, found: Iterable[Row]) -> tuple[DeployedFlow, ...] | None:
+    """Make of the rows of all deployments what ``collect`` needs: no other answer takes a server as long, 10 ms a row.
+
+    Args:
+        collection: What the rows were read with, by the query ``deployments``.
+        found: The rows, those of the watchdog's own deployments too.
+
+    Returns:
+        None where nobody wants these metrics, and where the deployments are not known whole.
+    """
+    if not collection.config.metrics.compatibility.enabled or not collection.coverage.has("deployments"):
+        return None
+    make = partial(_deployment, redact=cache(collection.redact))
+    try:
+        return tuple(parsed("deployments", make, row) for row in found)
+    except BadAnswer:
+        # What a label lacks is no reason for a check to be incomplete.
+        return None
+
+
+def collect(
+    api: Api, config: Config, redact: Callable[[str], str], now: datetime, deployed: tuple[DeployedFlow, ...] | None
+) -> Facts:
+    """Collect the facts. The watchdog's own flows and runs count like all others, as they do there.
+
+    Nothing is raised for what cannot be read: the coverage of the facts says what is missing, and why.
+
+    Args:
+        api: The server's API.
+        config: How it is asked, and the windows.
+        redact: Takes secrets out of text.
+        now: The end of the windows.
+        deployed: All deployments, as the check has read them; None where it has not read them whole.
+    """
+    settings = config.metrics.compatibility
+    # Names come again and again.
+    redact = cache(redact)
+    # No message is looked at, so none is kept.
+    collection = Collection(api, config, lambda message: "", now, Policies(config))
+    if deployed is None:
+        collection.note(DEPLOYMENTS, "failed", "the check has not read all deployments")
+    facts = Facts(
+        deployments=collection.ask(DEPLOYMENTS, (), lambda: deployed or ()),
+        flows=dict(_all(collection, FLOWS, "/flows/filter", partial(_flow, redact=redact))),
+        started=_redacted(_started(collection, now - settings.window), redact),
+        ended=_redacted(_ended(collection, now - settings.window), redact),
+        ongoing=_redacted(_ongoing(collection), redact),
+        failed=_redacted(_failed(collection, settings), redact),
+        pools=_all(collection, POOLS, "/work_pools/filter", partial(_pool, redact=redact)),
+        queues=_all(collection, QUEUES, "/work_queues/filter", partial(_queue, redact=redact, late=_late(collection))),
+    )
+    return facts.model_copy(update={"coverage": collection.coverage})
+
+
+def _redacted(runs: Iterable[FlowRun], redact: Callable[[str], str]) -> tuple[FlowRun, ...]:
+    """Runs, with what labels say of them redacted, and without the other names."""
+
+    def changed(run: FlowRun) -> dict[str, str | None]:
+        named = {"state_name": redact(run.state_name), "work_queue": _if_given(redact, run.work_queue)}
+        return {**named, "name": "", "work_pool": None}
+
+    return tuple(run.model_copy(update=changed(run)) for run in runs)
+
+
+def _if_given(redact: Callable[[str], str], text: str | None) -> str | None:
+    return None if text is None else redact(text)
+
+
+def _started(collection: Collection, since: datetime) -> tuple[FlowRun, ...]:
+    # Every type of state is named: without one, SQLite reads all runs that there are.
+    return _runs(collection, STARTED, {"state": _type(*_STATE_TYPES), "start_time": _since(since)})
+
+
+def _ended(collection: Collection, since: datetime) -> tuple[FlowRun, ...]:
+    return _runs(collection, ENDED, {"end_time": _since(since)}, "END_TIME_DESC")
+
+
+def _ongoing(collection: Collection) -> tuple[FlowRun, ...]:
+    filters = {
+        "state": _type("RUNNING", "PENDING", "SCHEDULED"),
+        "end_time": {"is_null_": True},
+        # What is planned and has never begun has no run time, and there is much of it.
+        "start_time": {"is_null_": False},
+    }
+    return _runs(collection, ONGOING, filters)
+
+
+def _failed(collection: Collection, settings: Compatibility) -> tuple[FlowRun, ...]:
+    filters = {
+        "state": _type("FAILED", "CRASHED"),
+        "start_time": _since(collection.now - settings.failed_window),
+        "deployment_id": {"is_null_": False},
+    }
+    return _runs(collection, FAILED, filters, advice="shorten metrics.compatibility.failed_window")
+
+
+def _late(collection: Collection) -> dict[tuple[str | None, str], int]:
+    """Late runs of each queue, as ``/work_queues/{id}/status`` counts them, in one request where there are none."""
+    late = _runs(collection, LATE, {"state": {"name": {"any_": ["Late"]}}})
+    return Counter((run.work_pool, run.work_queue) for run in late if run.work_queue is not None)
+
+
+def _runs(
+    collection: Collection, name: str, filters: Mapping[str, Any], sort: str = "ID_DESC", advice: str = "not read"
+) -> tuple[FlowRun, ...]:
+    """All flow runs of a filter, counted before they are read; none where there are too many."""
+    count = collection.count(name, {"flow_runs": filters})
+    if count is not None and count > MOST_RUNS:
+        collection.note(name, "partial", f"there are {count:,} flow runs, and {MOST_RUNS:,} are read at most: {advice}")
+    elif count:
+        return tuple(collection.runs(name, {"flow_runs": filters, "sort": sort}))
+    return ()
+
+
+def _all(collection: Collection, name: str, path: str, make: Callable[[Row], T], **body: str) -> tuple[T, ...]:
+    return tuple(collection.values(name, collection.rows(name, path, body), make))
+
+
+def _flow(row: Row, redact: Callable[[str], str]) -> tuple[str, str]:
+    return str(row["id"]), redact(row["name"])
+
+
+def _deployment(row: Row, redact: Callable[[str], str]) -> DeployedFlow:
+    return DeployedFlow(
+        id=row["id"],
+        name=redact(row["name"]),
+        flow_id=row["flow_id"],
+        paused=row["paused"],
+        path=_if_given(redact, row.get("path")),
+        work_pool=_if_given(redact, row.get("work_pool_name")),
+        work_queue=_if_given(redact, row.get("work_queue_name")),
+        status=row.get("status"),
+        tags=tuple(redact(tag) for tag in row.get("tags") or ()),
+    )
+
+
+def _pool(row: Row, redact: Callable[[str], str]) -> Pool:
+    return Pool(name=redact(row["name"]), type=row["type"], status=row.get("status"), paused=row["is_paused"])
+
+
+def _queue(row: Row, redact: Callable[[str], str], late: Mapping[tuple[str | None, str], int]) -> Queue:
+    return Queue(
+        name=redact(row["name"]),
+        work_pool=_if_given(redact, row.get("work_pool_name")),
+        priority=row["priority"],
+        status=row.get("status"),
+        paused=row["is_paused"],
+        last_polled=row.get("last_polled"),
+        late=late.get((row.get("work_pool_name"), row["name"]), 0),
+    )
+
+
+def _type(*state_types: str) -> dict[str, Any]:
+    return {"type": {"any_": list(state_types)}}
+
+
+def _since(moment: datetime) -> dict[str, str]:
+    return {"after_": moment.isoformat()}

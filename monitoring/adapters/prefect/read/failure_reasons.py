@@ -1,0 +1,170 @@
+"""Why runs failed or crashed: their logs, the failing task, and the failed runs below them.
+
+Logs and task runs are asked for one run at a time: of several together, one that logs in a loop would crowd out the
+others, and SQLite would read every failed task run that there is (0.4 s of 500,000; of one run, 1 ms).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from logging import ERROR
+
+from monitoring.adapters.prefect.read.collection import Collection, chunks
+from monitoring.adapters.prefect.read.rows import Row
+from monitoring.adapters.prefect.read.runs import end
+from monitoring.failures.error_names import failure_of, one_line
+from monitoring.failures.paths import MOST_LEVELS, FailedTask, failing_child, failing_path, failing_task
+from monitoring.failures.tracebacks import last_traceback, raised, tells_of, traceback_end
+from monitoring.model.failure import Failure
+from monitoring.model.ledger import Ledger
+from monitoring.model.prefect import Deployment, FlowRun
+
+#: Failures of which more than the message is read, a check.
+_MOST_READ = 100
+_MOST_LOGS = 10
+_MOST_TASKS = 50
+#: What is kept of a run's error lines that have no traceback.
+_MOST_LINES = 3
+_MOST_LINE = 300
+_MOST_NAME = 100
+#: Prefect writes each end of a task run as an error, too: what the run's state says as well.
+_ALREADY_SAID = ("Finished in state ", "Crash detected! ", "Flow run exceeded timeout ", "Task run exceeded timeout ")
+
+
+def unread(ended_runs: Iterable[FlowRun], deployments: Mapping[str, Deployment], ledger: Ledger) -> list[FlowRun]:
+    """The runs that stand for their deployment now, where those failed or crashed and nobody knows yet why.
+
+    Logs may arrive after the end of their run: while none are known, they are asked for again for as long as the run
+    is in the window.
+
+    Args:
+        ended_runs: The window's ended runs, oldest end first.
+        deployments: What is watched, by key.
+        ledger: Knows why runs failed that were read before.
+    """
+    newest = {run.key: run for run in ended_runs if run.state_type != "CANCELLED" and run.key in deployments}
+    bad = (run for run in newest.values() if run.state_type in ("FAILED", "CRASHED"))
+    return [run for run in bad if not _known(run, ledger)]
+
+
+def _known(run: FlowRun, ledger: Ledger) -> bool:
+    record = ledger.records.get(run.key)
+    last = record.last_ended if record else None
+    if last is None or last.id != run.id or last.ended != end(run):
+        return False
+    return last.failure is not None and bool(last.failure.traceback or last.failure.path)
+
+
+def failed_children(collection: Collection, parents: Sequence[FlowRun]) -> dict[str, tuple[FlowRun, ...]]:
+    """The failed and crashed runs that runs have started, by the parent's id, oldest end first.
+
+    Those of a child that failed its parent are read too, and so on, some levels down.
+    """
+    found: dict[str, tuple[FlowRun, ...]] = {}
+    level = list(parents)
+    for _ in range(MOST_LEVELS):
+        children = _children(collection, level)
+        found |= children
+        level = [child for run in level if (child := failing_child(run, children.get(run.id, ())))]
+    return found
+
+
+def _children(collection: Collection, parents: Sequence[FlowRun]) -> dict[str, tuple[FlowRun, ...]]:
+    children: dict[str, list[FlowRun]] = {}
+    for chunk in chunks(parents):
+        filters = {
+            "parent_flow_run_id": {"any_": [run.id for run in chunk]},
+            "state": {"type": {"any_": ["FAILED", "CRASHED"]}},
+        }
+        found = sorted(collection.runs("child-runs", {"flow_runs": filters}), key=end)
+        parent_of = _parents(collection, sorted({run.parent_task_run_id for run in found if run.parent_task_run_id}))
+        for run in found:
+            if parent := parent_of.get(run.parent_task_run_id or ""):
+                children.setdefault(parent, []).append(run)
+    return {parent: tuple(runs) for parent, runs in children.items()}
+
+
+def _parents(collection: Collection, task_run_ids: Sequence[str]) -> dict[str, str]:
+    parents: dict[str, str] = {}
+    for chunk in chunks(task_run_ids):
+        found = collection.rows("child-runs", "/task_runs/filter", {"task_runs": {"id": {"any_": chunk}}})
+        parents |= collection.values("child-runs", found, lambda row: (row["id"], row["flow_run_id"]))
+    return parents
+
+
+def failures(
+    collection: Collection, bad: Sequence[FlowRun], children: Mapping[str, tuple[FlowRun, ...]]
+) -> dict[str, Failure]:
+    """Why runs failed or crashed, by their ids: what the deepest run below them says, of the newest hundred.
+
+    Args:
+        collection: What asks.
+        bad: The runs.
+        children: Their failed children, and so on down.
+    """
+    deepest = {run.id: (failing_path(run, children) or (run,))[-1] for run in sorted(bad, key=end)[-_MOST_READ:]}
+    read = {run.id: _failure(collection, run) for run in {run.id: run for run in deepest.values()}.values()}
+    return {run_id: read[run.id] for run_id, run in deepest.items()}
+
+
+def _failure(collection: Collection, run: FlowRun) -> Failure:
+    task = failing_task(run, _failed_tasks(collection, run))
+    known = failure_of(run.message)
+    if task and not known.reason:
+        known = failure_of(task.message)
+    logs = _error_logs(collection, run)
+    if known.exception:
+        told = next((log for log in logs if tells_of(log, known.exception)), "")
+    else:
+        told = next((log for log in logs if last_traceback(log)), "")
+    traceback = collection.redact(last_traceback(told))
+    exception = raised(traceback)
+    if known.exception and (exception or "").rpartition(".")[2] != known.exception:
+        exception = known.exception
+    return known.model_copy(
+        update={
+            "task": task.name if task else None,
+            "exception": exception,
+            "traceback": traceback_end(traceback) if traceback else _end_of(collection, logs, run),
+        }
+    )
+
+
+def _end_of(collection: Collection, logs: Iterable[str], run: FlowRun) -> str:
+    """The last error lines of a run without a traceback, oldest first, without what its state says already."""
+    lines = [collection.redact(log) for log in logs if not last_traceback(log) and not log.startswith(_ALREADY_SAID)]
+    telling = [line for line in lines if line not in run.message][:_MOST_LINES]
+    return "\n".join(one_line(line, _MOST_LINE) for line in reversed(telling))
+
+
+def _error_logs(collection: Collection, run: FlowRun) -> list[str]:
+    """The run's last log lines of level ERROR and above, newest first, as they came."""
+    body = {
+        "logs": {"flow_run_id": {"any_": [run.id]}, "level": {"ge_": ERROR}},
+        "sort": "TIMESTAMP_DESC",
+        "limit": _MOST_LOGS,
+    }
+    found = collection.first_rows("failure-logs", "/logs/filter", body) or ()
+    return list(collection.values("failure-logs", found, lambda row: str(row["message"])))
+
+
+def _failed_tasks(collection: Collection, run: FlowRun) -> list[FailedTask]:
+    """The run's failed and crashed task runs, newest end first, without those that stand for its subflows."""
+    body = {
+        "task_runs": {
+            "flow_run_id": {"any_": [run.id]},
+            "state": {"type": {"any_": ["FAILED", "CRASHED"]}},
+            "subflow_runs": {"exists_": False},
+        },
+        "sort": "END_TIME_DESC",
+        "limit": _MOST_TASKS,
+    }
+    found = collection.first_rows("failed-tasks", "/task_runs/filter", body) or ()
+    return list(collection.values("failed-tasks", found, lambda row: _failed_task(collection, row)))
+
+
+def _failed_task(collection: Collection, row: Row) -> FailedTask:
+    # A task's own name, unless its owner gave the run another: Prefect adds the beginning of its dynamic key.
+    name = str(row["name"]).removesuffix("-" + str(row["dynamic_key"])[:3])
+    message = (row.get("state") or {}).get("message") or ""
+    return FailedTask(one_line(collection.redact(name), _MOST_NAME), row["state_name"], collection.redact(message))

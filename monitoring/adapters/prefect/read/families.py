@@ -1,0 +1,51 @@
+"""Runs that are part of other runs: who answers for what a subflow does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Some
+from collections.abc import Mapping, Sequence
+
+from monitoring.adapters.prefect.read.collection import Collection, chunks
+from monitoring.model.prefect import FlowRun
+
+#: Subflows of subflows are followed up so far.
+_MOST_LEVELS = 5
+_QUERY = "limit-holders"
+
+
+def outermost(collection: Collection, flow_run_ids: Some[str], known: Mapping[str, FlowRun]) -> dict[str, FlowRun]:
+    """The runs of these ids; a subflow in its parent's process is that parent.
+
+    Args:
+        collection: What to ask with.
+        flow_run_ids: The runs asked for.
+        known: Runs that need not be read.
+
+    Returns:
+        By id, without those that are gone.
+    """
+    read = dict(known)
+    of = {id: id for id in flow_run_ids}
+    for _ in range(_MOST_LEVELS):
+        _read(collection, {id for id in of.values() if id not in read}, read)
+        inner = {id: run.parent_task_run_id for id in of.values() if (run := read.get(id)) and not run.deployment_id}
+        parents = flow_runs_of(collection, sorted({task for task in inner.values() if task}))
+        up = {id: parents[task] for id, task in inner.items() if task in parents}
+        if not up:
+            break
+        of = {id: up.get(run_id, run_id) for id, run_id in of.items()}
+    return {id: read[run_id] for id, run_id in of.items() if run_id in read}
+
+
+def _read(collection: Collection, flow_run_ids: Some[str], into: dict[str, FlowRun]) -> None:
+    for chunk in chunks(sorted(flow_run_ids)):
+        into |= {run.id: run for run in collection.runs(_QUERY, {"flow_runs": {"id": {"any_": chunk}}})}
+
+
+def flow_runs_of(collection: Collection, task_run_ids: Sequence[str]) -> dict[str, str]:
+    """The flow runs that task runs belong to, by the task run's id."""
+    found: dict[str, str] = {}
+    for chunk in chunks(task_run_ids):
+        tasks = collection.rows(_QUERY, "/task_runs/filter", {"task_runs": {"id": {"any_": chunk}}})
+        found |= collection.values(_QUERY, tasks, lambda row: (row["id"], row["flow_run_id"]))
+    return found

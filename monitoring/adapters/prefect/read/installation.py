@@ -1,0 +1,311 @@
+"""Reads from the server what ``monitoring.doctor`` judges. Nothing is written, and no secret is returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from statistics import median
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+import prefect
+from pydantic import AwareDatetime, ValidationError
+
+from monitoring.adapters.prefect.client.api import Api
+from monitoring.adapters.prefect.client.secret_blocks import read_secret
+from monitoring.adapters.prefect.read import rows
+from monitoring.adapters.prefect.read.collection import Collection
+from monitoring.adapters.prefect.read.own_runs import own_runs
+from monitoring.adapters.prefect.read.rows import Row
+from monitoring.adapters.prefect.read.schedules import next_due
+from monitoring.adapters.prefect.read.work_pools import workers_of
+from monitoring.adapters.prefect.store.documents import BROKEN, SLUG, Documents
+from monitoring.adapters.prefect.store.lock import NAME, Lease, expired
+from monitoring.adapters.prefect.store.state import BlockState
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Config
+from monitoring.doctor.installation import (
+    AUTOMATIONS,
+    LOCK,
+    STATE,
+    Automation,
+    Installation,
+    Kept,
+    Lock,
+    Secret,
+    Server,
+)
+from monitoring.doctor.receivers import block_query, receivers
+from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, StateError, WatchdogError
+from monitoring.model.base import Value
+from monitoring.model.observation import ServerState
+from monitoring.model.prefect import OWN_FLOWS, Deployment, WorkPool, WorkQueue
+from monitoring.notifications.events import CHECK_COMPLETED
+
+_NOT_FOUND, _UNAVAILABLE = 404, 503
+#: How far ahead the next run of a deployment is looked for.
+_AHEAD = timedelta(days=366)
+
+
+class _Variable(Value):
+    created: AwareDatetime
+    updated: AwareDatetime
+    value: Any = None
+
+
+def read_installation(
+    api: Api, policies: Policies, redact: Callable[[str], str], now: datetime, environ: Mapping[str, str]
+) -> Installation:
+    """Read all that can be read; what cannot is named in the coverage.
+
+    Args:
+        api: The server.
+        policies: Hold the configuration.
+        redact: Takes secrets out of text from runs.
+        now: The moment.
+        environ: The environment's variables, in which secrets may be.
+    """
+    config = policies.config
+    # Whoever asks wants to know, whether or not the checks look after themselves.
+    awake = config.model_copy(update={"watchdog": config.watchdog.model_copy(update={"enabled": True})})
+    collection = Collection(api, awake, redact, now, policies)
+    try:
+        server = _server(api)
+        seen = _seen(collection, server, now)
+    except (CredentialsRefused, ServerProblem) as problem:
+        return unusable(api.url, now, problem, config, environ)
+    missing = next((query for query in collection.coverage.missing if query.name == "flows"), None)
+    if missing:
+        return unusable(api.url, now, BadAnswer(missing.detail or "the server does not answer"), config, environ)
+    blocks = {
+        reference: collection.ask(block_query(reference), None, _capabilities, api, reference)
+        for reference in dict.fromkeys(one.block for one in receivers(config).values() if one.block)
+    }
+    return seen.model_copy(
+        update={
+            "server": server.model_copy(update={"clock_offset": _clock_offset(api)}),
+            "kept": collection.ask(STATE, Kept(), _kept, api, config, now),
+            "secrets": _secrets(config, partial(_secret, api, environ)),
+            "blocks": blocks,
+            "coverage": collection.coverage,
+        }
+    )
+
+
+def unusable(
+    address: str, now: datetime, problem: WatchdogError, config: Config, environ: Mapping[str, str]
+) -> Installation:
+    """Say all that is known where the server cannot be used.
+
+    Args:
+        address: The server's, as it may be shown.
+        now: The moment.
+        problem: Why not.
+        config: Names the secrets.
+        environ: The environment's variables, in which secrets may be.
+    """
+    state = ServerState(api_url=address, problem=str(problem))
+    refused = isinstance(problem, CredentialsRefused)
+    return Installation(
+        at=now,
+        server=Server(state=state, client=prefect.__version__, refused=refused),
+        secrets=_secrets(config, partial(_from_environment, environ)),
+    )
+
+
+# --- the server -----------------------------------------------------------------------------------------
+
+
+def _server(api: Api) -> Server:
+    """What the server says of itself; Prefect Cloud has neither address, and a key may not be allowed to ask."""
+    try:
+        version = str(api.get("/admin/version"))
+    except CredentialsRefused:
+        version = None
+    except BadAnswer as problem:
+        if problem.status != _NOT_FOUND:
+            raise
+        version = None
+    state = ServerState(api_url=api.url, ui_url=api.ui_url, version=version)
+    return Server(state=state, client=prefect.__version__, database=_database(api))
+
+
+def _database(api: Api) -> bool | None:
+    try:
+        api.get("/ready")
+    except CredentialsRefused:
+        return None
+    except BadAnswer as problem:
+        return False if problem.status == _UNAVAILABLE else None
+    return True
+
+
+def _clock_offset(api: Api) -> timedelta | None:
+    offsets = [answer.clock_offset for answer in api.traffic.answers if answer.clock_offset is not None]
+    # The median, as some answers wait in a queue; no more is said than can be seen, which are seconds.
+    return timedelta(seconds=round(median(offsets))) if offsets else None
+
+
+# --- what is installed ----------------------------------------------------------------------------------
+
+
+def _seen(collection: Collection, server: Server, now: datetime) -> Installation:
+    found = _deployments(collection)
+    schedules = {deployment.id: rows.active_schedules(row) for deployment, row in found}
+    own = own_runs(collection, [deployment for deployment, _ in found], schedules, ())
+    return Installation(
+        at=now,
+        server=server,
+        deployments=tuple(_with_next(collection, one, schedules[one.id]) for one in own.deployments),
+        inactive={deployment.id: _inactive(row) for deployment, row in found},
+        # What is served by a process has none.
+        for_pools=frozenset(deployment.id for deployment, row in found if row.get("job_variables")),
+        pools=_pools(collection, {one.work_pool for one in own.deployments if one.work_pool}),
+        ended=own.ended,
+        automations=_automations(collection),
+        lock=collection.ask(LOCK, None, _lock, collection.api, now),
+    )
+
+
+def _deployments(collection: Collection) -> list[tuple[Deployment, Row]]:
+    """Our own deployments, each with its row."""
+    ours = {"flows": {"name": {"any_": list(OWN_FLOWS)}}}
+    flows = collection.rows("flows", "/flows/filter", ours)
+    names = dict(collection.values("flows", flows, lambda row: (row["id"], row["name"])))
+    found = collection.rows("deployments", "/deployments/filter", {**ours, "sort": "CREATED_DESC"})
+    return list(collection.values("deployments", found, lambda row: (rows.deployment(row, names[row["flow_id"]]), row)))
+
+
+def _inactive(row: Row) -> tuple[str, ...]:
+    return tuple(str(entry["id"]) for entry in row.get("schedules") or () if not entry.get("active"))
+
+
+def _with_next(collection: Collection, deployment: Deployment, schedules: Iterable[Row]) -> Deployment:
+    try:
+        due = next_due(tuple(schedules), collection.now, _AHEAD)
+    except ValueError as problem:
+        collection.note("schedules", "partial", f"{deployment.name}: {problem}")
+        due = None
+    return deployment.model_copy(update={"next_due": due})
+
+
+def _pools(collection: Collection, names: Iterable[str]) -> dict[str, WorkPool]:
+    wanted = sorted(names)
+    if not wanted:
+        return {}
+    only = {"work_pools": {"name": {"any_": wanted}}}
+    queues: dict[str, list[WorkQueue]] = {name: [] for name in wanted}
+    found = collection.rows("work-queues", "/work_queues/filter", only)
+    for pool_name, queue in collection.values("work-queues", found, _placed):
+        queues[pool_name].append(queue)
+    made = collection.values(
+        "work-pools",
+        collection.rows("work-pools", "/work_pools/filter", only),
+        lambda row: rows.work_pool(row, queues[row["name"]], workers_of(collection, row), collection.now),
+    )
+    return {pool.name: pool for pool in made}
+
+
+def _placed(row: Row) -> tuple[str, WorkQueue]:
+    return row["work_pool_name"], rows.work_queue(row)
+
+
+def _automations(collection: Collection) -> tuple[Automation, ...]:
+    found = collection.rows(AUTOMATIONS, "/automations/filter", {"sort": "CREATED_DESC"})
+    return tuple(collection.values(AUTOMATIONS, found, _automation))
+
+
+def _automation(row: Row) -> Automation:
+    trigger = row["trigger"]
+    starting = (action for action in row["actions"] if action.get("type") == "run-deployment")
+    return Automation(
+        id=row["id"],
+        name=row["name"],
+        enabled=row["enabled"],
+        starts=tuple(str(action["deployment_id"]) for action in starting if action.get("deployment_id")),
+        watches=trigger.get("posture") == "Proactive" and CHECK_COMPLETED in (trigger.get("expect") or ()),
+    )
+
+
+def _lock(api: Api, now: datetime) -> Lock | None:
+    try:
+        answer = api.get(f"/variables/name/{NAME}")
+    except BadAnswer as problem:
+        if problem.status == _NOT_FOUND:
+            return None
+        raise
+    variable = rows.parsed("the lock", _Variable.model_validate, answer)
+    try:
+        lease = Lease.model_validate(variable.value)
+    except ValidationError:
+        lease = None
+    return Lock(
+        holder=lease.holder if lease else None,
+        since=variable.created,
+        renewed=variable.updated,
+        expired=expired(lease, variable.updated, now),
+    )
+
+
+def _kept(api: Api, config: Config, now: datetime) -> Kept:
+    documents = Documents(api)
+    aside = tuple(f"{SLUG}/{name}" for name in documents.names() if BROKEN in name)
+    try:
+        saved, coverage = BlockState(documents, config.state, now).load()
+    except StateError as problem:
+        return Kept(problem=str(problem), aside=aside)
+    return Kept(coverage=coverage, aside=aside, outbox=saved.outbox, cursor=saved.ledger.cursor)
+
+
+# --- secrets and blocks ---------------------------------------------------------------------------------
+
+
+def _secrets(config: Config, look: Callable[[str, str], Secret]) -> dict[str, Secret]:
+    named = {
+        config.slack.token_secret: "WATCHDOG_SLACK_TOKEN",
+        config.ping.url_secret: "WATCHDOG_PING_URL",
+        **{one.webhook_secret: "" for one in receivers(config).values() if one.webhook_secret},
+    }
+    return {block: look(block, variable) for block, variable in named.items()}
+
+
+def _secret(api: Api, environ: Mapping[str, str], block: str, variable: str) -> Secret:
+    found = _from_environment(environ, block, variable)
+    if found.place == "environment":
+        return found
+    try:
+        secret = read_secret(api, block, variable, {})
+    except ConfigError:
+        return Secret(place="block")
+    except (ServerProblem, CredentialsRefused) as problem:
+        return Secret(place="nowhere", problem=str(problem))
+    return Secret(place="nowhere") if secret is None else Secret(place="block", looks=_looks(secret))
+
+
+def _from_environment(environ: Mapping[str, str], block: str, variable: str) -> Secret:
+    secret = environ.get(variable, "").strip()
+    if secret:
+        return Secret(place="environment", looks=_looks(secret))
+    return Secret(place="nowhere", problem=f"the server cannot be used, which may have the Secret block {block}")
+
+
+def _looks(secret: str) -> Literal["text", "address"]:
+    try:
+        parts = urlsplit(secret)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and secret.isascii() and " " not in secret
+    except ValueError:
+        usable = False
+    return "address" if usable else "text"
+
+
+def _capabilities(api: Api, reference: str) -> tuple[str, ...] | None:
+    """What a block can do; None where there is no such block."""
+    kind, _, name = reference.partition("/")
+    try:
+        row = api.get(f"/block_types/slug/{quote(kind, safe='')}/block_documents/name/{quote(name, safe='')}")
+    except BadAnswer as problem:
+        if problem.status == _NOT_FOUND:
+            return None
+        raise
+    return rows.parsed("a block", lambda row: tuple(map(str, row["block_schema"]["capabilities"])), row)

@@ -1,0 +1,107 @@
+"""Task runs at a tag's concurrency limit: those that run, and those that wait for a slot.
+
+A task run asks for its slots in its own process, once it has been made and all that it depends on has ended, and reads
+Pending until it has them (prefect/task_engine.py); older servers called it AwaitingConcurrencySlot. Either way its
+expected start is when it was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from pydantic import AwareDatetime, Field
+
+from monitoring.adapters.prefect.read.collection import Collection, chunks
+from monitoring.adapters.prefect.read.families import flow_runs_of
+from monitoring.adapters.prefect.read.rows import Row, rows_of
+from monitoring.model.base import Value
+from monitoring.model.prefect import TERMINAL, StateType
+
+_QUERY = "limit-waiters"
+_WAITING = ("Pending", "AwaitingConcurrencySlot")
+#: What so many task runs depend on is read; those beyond are not judged.
+_MOST_INPUTS = 500
+
+
+class _TaskRow(Value):
+    """A task run."""
+
+    id: str
+    flow_run_id: str
+    state_type: StateType
+    state_name: str
+    expected_start_time: AwareDatetime
+    end_time: AwareDatetime | None = None
+    task_inputs: Mapping[str, Sequence[Mapping[str, Any]]] = Field(default_factory=dict)
+
+    @property
+    def inputs(self) -> set[str]:
+        """The task runs that it depends on."""
+        given = (one for inputs in self.task_inputs.values() for one in inputs)
+        return {one["id"] for one in given if one.get("input_type") == "task_run"}
+
+
+class Unfinished(NamedTuple):
+    """Task runs of one tag that have not ended, by their flow runs, which are RUNNING.
+
+    Args:
+        running: The flow runs of those that run, one for each.
+        waiting: Flow runs with task runs that wait for nothing but a slot: since when the first of them does.
+    """
+
+    running: Sequence[str]
+    waiting: Mapping[str, datetime]
+
+
+def unfinished(collection: Collection, tag: str) -> Unfinished:
+    """Read the oldest task runs of a tag that run or wait, as many as the server gives at once.
+
+    Args:
+        collection: What to ask with.
+        tag: The tag.
+    """
+    body = {
+        # By names: of task runs that are PENDING for ever, since what they depend on failed, servers have many.
+        "task_runs": {"tags": {"all_": [tag]}, "state": {"name": {"any_": [*_WAITING, "Running"]}}},
+        "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}},
+        "sort": "EXPECTED_START_TIME_ASC",
+    }
+    tasks = list(_tasks(collection, collection.ask(_QUERY, [], _first, collection, body)))
+    waits = [task for task in tasks if task.state_name in _WAITING]
+    ready = _ready_since(collection, waits)
+    waiting: dict[str, datetime] = {}
+    for task in waits:
+        if task.id in ready:
+            waiting[task.flow_run_id] = min(ready[task.id], waiting.get(task.flow_run_id, ready[task.id]))
+    return Unfinished([task.flow_run_id for task in tasks if task.state_name == "Running"], waiting)
+
+
+def _ready_since(collection: Collection, tasks: Sequence[_TaskRow]) -> dict[str, datetime]:
+    """Since when task runs wait for nothing that they depend on, by id; without those that do, or may."""
+    inputs = sorted(set().union(*(task.inputs for task in tasks)))[:_MOST_INPUTS]
+    ended: dict[str, datetime | None] = {}
+    for chunk in chunks(inputs):
+        found = collection.rows(_QUERY, "/task_runs/filter", {"task_runs": {"id": {"any_": chunk}}})
+        ended |= {task.id: task.end_time for task in _tasks(collection, found) if task.state_type in TERMINAL}
+    since = {}
+    for task in tasks:
+        ends = [ended.get(id) for id in task.inputs]
+        if all(ends):
+            since[task.id] = max([task.expected_start_time, *(end for end in ends if end)])
+    return since
+
+
+def holding(collection: Collection, task_run_ids: Sequence[str]) -> list[str]:
+    """The flow runs of task runs that hold slots, one for each slot."""
+    return list(flow_runs_of(collection, task_run_ids).values())
+
+
+def _first(collection: Collection, body: Mapping[str, Any]) -> Sequence[Row]:
+    path = "/task_runs/filter"
+    return rows_of(collection.api.post(path, body), path)
+
+
+def _tasks(collection: Collection, found: Iterable[Row]) -> Iterable[_TaskRow]:
+    return collection.values(_QUERY, found, _TaskRow.model_validate)

@@ -1,0 +1,284 @@
+"""Tag and global concurrency limits that are full, with who holds their slots and who waits.
+
+Since Prefect 3.4 all limits are rows of ``/v2/concurrency_limits/filter``, a tag's by the name ``tag:<tag>`` and a
+deployment's by ``deployment:<id>``; how many slots are taken stands there. Who holds a tag's slots is a lease in the
+server's memory, which ``/concurrency_limits`` shows; after a restart the slots are still taken and the holders unknown
+(prefect/server/api/concurrency_limits.py). A server that has neither endpoint has no such limits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from monitoring.adapters.prefect.client.paging import read_pages
+from monitoring.adapters.prefect.read import limit_events, limit_tasks
+from monitoring.adapters.prefect.read.collection import Collection, chunks
+from monitoring.adapters.prefect.read.families import outermost
+from monitoring.adapters.prefect.read.rows import Row
+from monitoring.adapters.prefect.read.runs import end
+from monitoring.checks.facts.causes import Slots, was_refused
+from monitoring.errors import BadAnswer, CredentialsRefused
+from monitoring.model.base import Value
+from monitoring.model.observation import ConcurrencyLimit, Holder, LimitSlots
+from monitoring.model.prefect import TERMINAL, Deployment, FlowRun
+
+_MOST_LIMITS = 50
+#: The server stamps ends by its own clock: what ended just before now by ours may have ended since.
+_CLOCKS_DIFFER = timedelta(minutes=1)
+_NOT_FOUND = (404, 405)
+_TAG = "tag:"
+_DEPLOYMENT = "deployment:"
+_OF_ITS_OWN = (_TAG, _DEPLOYMENT)
+
+
+class Limits(NamedTuple):
+    """The tag and global limits of a server.
+
+    Args:
+        full: Those that are full, with who holds their slots and who waits.
+        slots: All of them, as far as the server counts.
+    """
+
+    full: tuple[ConcurrencyLimit, ...]
+    slots: tuple[LimitSlots, ...]
+
+
+class Again(NamedTuple):
+    """What was found of limits whose slots nobody held who was seen.
+
+    Args:
+        holders: Runs that hold slots of them and were not seen before.
+        moving: The deployments, by id, of whose runs others ended meanwhile: nobody knows who held what was counted.
+    """
+
+    holders: tuple[FlowRun, ...]
+    moving: frozenset[str]
+
+
+class _LimitRow(Value):
+    """A limit of any kind."""
+
+    id: str
+    name: str
+    limit: int
+    active_slots: int = 0
+    active: bool = True
+    #: Above zero, slots are given back by time: nobody holds them.
+    slot_decay_per_second: float = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody gets a slot."""
+        return self.active and self.active_slots >= self.limit > 0
+
+
+class _TagRow(Value):
+    """A tag's limit, with the task runs that hold its slots."""
+
+    id: str
+    tag: str
+    concurrency_limit: int
+    active_slots: tuple[str, ...] = ()
+
+
+class _Tag(NamedTuple):
+    """A full tag limit, with the task runs that hold its slots.
+
+    Those are None where the list of tags lacks it: it is cut out of that of all kinds, by name, so that behind the
+    limits of many deployments it holds nothing.
+    """
+
+    id: str
+    tag: str
+    limit: int
+    taken: int
+    holding: tuple[str, ...] | None
+
+
+def limits(collection: Collection, active: Sequence[FlowRun]) -> Limits:
+    """The tag and global limits: of those that are full, who holds them and who waits.
+
+    Args:
+        collection: What to ask with.
+        active: The watched runs that are active: of others, nobody asks whether they wait.
+    """
+    if not collection.policies.config.concurrency.enabled:
+        return Limits((), ())
+    of_all_kinds = list(collection.values("limits", _listed(collection, "/v2/concurrency_limits/filter"), _limit_row))
+    of_tags = list(collection.values("limits", _listed(collection, "/concurrency_limits/filter"), _tag_row))
+    tags = _full_tags(of_all_kinds, of_tags)
+    others = [
+        row
+        for row in of_all_kinds
+        if row.full and not row.slot_decay_per_second and not row.name.startswith(_OF_ITS_OWN)
+    ]
+    if len(tags) + len(others) > _MOST_LIMITS:
+        detail = f"looked into {_MOST_LIMITS} of {len(tags) + len(others)} full limits"
+        collection.note("limits", "partial", detail)
+    tags = tags[:_MOST_LIMITS]
+    others = others[: _MOST_LIMITS - len(tags)]
+    known = {run.id: run for run in active}
+    full = (
+        *(_of_tag(collection, limit, known) for limit in tags),
+        *(_of_code(collection, row, known) for row in others),
+    )
+    return Limits(
+        full, tuple(_slots(row) for row in of_all_kinds if row.active and not row.name.startswith(_DEPLOYMENT))
+    )
+
+
+def holders_again(
+    collection: Collection, deployments: Iterable[Deployment], active: Sequence[FlowRun], ended: Iterable[FlowRun]
+) -> Again:
+    """Read the runs again of deployments whose slots are taken, but by nobody who was seen.
+
+    Runs were read before the slots were counted: a holder may have begun in between, and a short one ended too.
+
+    Args:
+        collection: What to ask with.
+        deployments: The watched deployments.
+        active: The active runs that were seen.
+        ended: The runs that were seen to have ended.
+    """
+    slots = Slots(active, whole=False)
+    doubtful = [
+        deployment.id
+        for deployment in deployments
+        if (full := slots.of_deployment(deployment)) and len(full.holders) < (deployment.slots_taken or 0)
+    ]
+    if not doubtful:
+        return Again((), frozenset())
+    seen = {run.id for run in (*active, *ended)}
+    fresh: list[FlowRun] = []
+    for chunk in chunks(doubtful):
+        state = {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}
+        body = {"flow_runs": {"deployment_id": {"any_": chunk}, "state": state}, "sort": "ID_DESC"}
+        fresh += (run for run in collection.runs("limit-holders", body) if run.id not in seen)
+    # Asked last, so that who ends meanwhile is among them; and of all runs, as SQLite has an index of ends and would
+    # read every run of these deployments.
+    ends = {"after_": (collection.now - _CLOCKS_DIFFER).isoformat()}
+    just_ended = collection.runs("limit-holders", {"flow_runs": {"end_time": ends}, "sort": "END_TIME_DESC"})
+    over = {run.id: run for run in just_ended if run.id not in seen and not was_refused(run)}
+    return Again(
+        holders=tuple(run for run in fresh if run.id not in over),
+        moving=frozenset(doubtful) & {run.key for run in over.values()},
+    )
+
+
+def _listed(collection: Collection, path: str) -> list[Row]:
+    """All rows of a list of limits; none where the server has no such list, or keeps it from us."""
+    return collection.ask("limits", [], _all, collection, path)
+
+
+def _all(collection: Collection, path: str) -> list[Row]:
+    try:
+        return [
+            row
+            for page in read_pages(collection.api, path, {}, page_size=collection.config.server.page_size)
+            for row in page
+        ]
+    except CredentialsRefused:
+        return []
+    except BadAnswer as problem:
+        if problem.status in _NOT_FOUND:
+            return []
+        raise
+
+
+def _limit_row(row: Row) -> _LimitRow:
+    return _LimitRow.model_validate(row)
+
+
+def _tag_row(row: Row) -> _TagRow:
+    return _TagRow.model_validate(row)
+
+
+def _slots(row: _LimitRow) -> LimitSlots:
+    tag = row.name.startswith(_TAG)
+    return LimitSlots(
+        kind="tag" if tag else "global-concurrency-limit",
+        name=row.name.removeprefix(_TAG) if tag else row.name,
+        limit=row.limit,
+        taken=row.active_slots,
+    )
+
+
+def _full_tags(of_all_kinds: Sequence[_LimitRow], of_tags: Sequence[_TagRow]) -> list[_Tag]:
+    counted = {row.name: row for row in of_all_kinds}
+    listed = {row.tag: row for row in of_tags}
+    full = [
+        _Tag(row.id, row.tag, row.concurrency_limit, len(row.active_slots), row.active_slots)
+        for row in of_tags
+        if f"{_TAG}{row.tag}" not in counted and len(row.active_slots) >= row.concurrency_limit > 0
+    ]
+    for name, row in counted.items():
+        if name.startswith(_TAG) and row.full:
+            tag = name.removeprefix(_TAG)
+            full.append(
+                _Tag(row.id, tag, row.limit, row.active_slots, listed[tag].active_slots if tag in listed else None)
+            )
+    return full
+
+
+def _holding(collection: Collection, limit: _Tag) -> Sequence[str]:
+    if limit.holding is not None:
+        return limit.holding
+    row = collection.ask("limit-holders", None, collection.api.get, f"/concurrency_limits/{limit.id}")
+    return [id for tag in collection.values("limit-holders", [row] if row else [], _tag_row) for id in tag.active_slots]
+
+
+def _of_tag(collection: Collection, limit: _Tag, active: Mapping[str, FlowRun]) -> ConcurrencyLimit:
+    tasks = limit_tasks.unfinished(collection, limit.tag)
+    holding = Counter(limit_tasks.holding(collection, _holding(collection, limit)))
+    if holding.total() < limit.taken:
+        # Leases are gone with a restart of the server; tasks that run hold their slots all the same.
+        holding |= Counter(tasks.running)
+    runs = outermost(collection, {*holding, *tasks.waiting}, active)
+    waiting: dict[str, datetime] = {}
+    for flow_run_id, since in tasks.waiting.items():
+        run = runs.get(flow_run_id)
+        if run and run.id in active and run.state_type == "RUNNING":
+            waiting[run.id] = min(since, waiting.get(run.id, since))
+    return ConcurrencyLimit(
+        kind="tag",
+        id=limit.id,
+        name=limit.tag,
+        limit=limit.limit,
+        taken=limit.taken,
+        holders=_holders(holding, runs),
+        more_holders=holding.total() < limit.taken or not runs.keys() >= holding.keys(),
+        waiting=waiting,
+    )
+
+
+def _of_code(collection: Collection, row: _LimitRow, active: Mapping[str, FlowRun]) -> ConcurrencyLimit:
+    held = limit_events.held_slots(collection, row.id)
+    runs = outermost(collection, set(held.slots), active)
+    return ConcurrencyLimit(
+        kind="global-concurrency-limit",
+        id=row.id,
+        name=row.name,
+        limit=row.limit,
+        taken=row.active_slots,
+        holders=_holders(held.slots, runs),
+        more_holders=held.more or not runs.keys() >= held.slots.keys(),
+    )
+
+
+def _holders(slots: Counter[str], runs: Mapping[str, FlowRun]) -> tuple[Holder, ...]:
+    """Who holds slots; what a run holds that is part of another, that one does. Those that began first come first."""
+    of_runs: Counter[str] = Counter()
+    for flow_run_id, count in slots.items():
+        if flow_run_id in runs:
+            of_runs[runs[flow_run_id].id] += count
+    holders = [_holder(run, of_runs[run.id]) for run in {run.id: run for run in runs.values()}.values()]
+    return tuple(sorted((holder for holder in holders if holder.slots), key=lambda holder: holder.since))
+
+
+def _holder(run: FlowRun, slots: int) -> Holder:
+    ended = run.state_type in TERMINAL
+    since = end(run) if ended else run.start_time or run.state_timestamp
+    return Holder(flow_run_id=run.id, name=run.name, state_name=run.state_name, since=since, ended=ended, slots=slots)

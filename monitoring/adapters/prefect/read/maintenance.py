@@ -1,0 +1,59 @@
+"""Maintenance windows as silences, by the same arithmetic that Prefect's schedules follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from monitoring.adapters.prefect.read.schedules import newest_due, next_due
+from monitoring.config.settings import Maintenance
+from monitoring.model.silence import Silence
+
+#: Who is named as the author of a window.
+AUTHOR = "maintenance"
+#: A window that begins later is not shown as the next one; a leap day comes sooner.
+_AHEAD = timedelta(days=3_000)
+
+
+def open_windows(maintenance: Iterable[Maintenance], now: datetime) -> tuple[Silence, ...]:
+    """Return the windows that are open, as silences from their beginning to their end.
+
+    Args:
+        maintenance: As configured.
+        now: The moment; a window is open while less than its length has passed since its newest beginning.
+    """
+    begun = ((window, newest_due([_schedule(window)], until=now, count=1)) for window in maintenance)
+    found = (_silence(window, starts[-1]) for window, starts in begun if starts)
+    return tuple(silence for silence in found if silence.active(now))
+
+
+def next_windows(maintenance: Iterable[Maintenance], now: datetime) -> tuple[Silence, ...]:
+    """Return the next window of each, as silences that begin after now, soonest first.
+
+    Args:
+        maintenance: As configured.
+        now: The moment.
+    """
+    return tuple(sorted(_ahead(maintenance, now), key=lambda silence: silence.starts_at))
+
+
+def _ahead(maintenance: Iterable[Maintenance], now: datetime) -> Iterator[Silence]:
+    for window in maintenance:
+        start = next_due([_schedule(window)], now, _AHEAD)
+        if start is not None:
+            yield _silence(window, start)
+
+
+def _schedule(window: Maintenance) -> Mapping[str, Any]:
+    return {"cron": window.cron, "timezone": window.time_zone}
+
+
+def _silence(window: Maintenance, start: datetime) -> Silence:
+    return Silence(
+        **window.match.model_dump(),
+        starts_at=start,
+        ends_at=start + window.lasts,
+        author=AUTHOR,
+        reason=window.reason,
+    )

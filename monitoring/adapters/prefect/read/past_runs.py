@@ -1,0 +1,228 @@
+"""Reads the past for a backtest: how runs were due, began and ended, a day at a time, and never what is not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from monitoring.adapters.prefect.client.api import Api
+from monitoring.adapters.prefect.read import runs
+from monitoring.adapters.prefect.read import work_pools as places
+from monitoring.adapters.prefect.read.collection import Collection
+from monitoring.adapters.prefect.read.rows import Row
+from monitoring.adapters.prefect.read.schedules import due_between, newest_due
+from monitoring.config.policy import Policies
+from monitoring.config.settings import Config, Stale
+from monitoring.errors import BadAnswer
+from monitoring.history.baselines import coarse
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import ServerState
+from monitoring.model.prefect import Deployment, FlowRun
+from monitoring.tuning.backtest import WARM_UP, History, PastRun, past_run
+
+#: So many runs fit into the memory of a laptop, at about 1 KB each; further back nothing is read, and that is said.
+MOST_RUNS = 500_000
+_DAY = timedelta(days=1)
+#: A run has its usual time before it is missed; of longer ones, fires from before the replay are not looked at.
+_LONGEST = 7 * _DAY
+_CANDIDATES = 1_000
+_A_MOMENT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Told:
+    """How far the reading has come."""
+
+    days: int
+    of: int
+    runs: int
+
+
+def read_history(
+    api: Api,
+    config: Config,
+    redact: Callable[[str], str],
+    configurations: Sequence[Policies],
+    now: datetime,
+    days: int,
+    told: Callable[[Told], None] = lambda told: None,
+) -> History:
+    """Read what the server still knows of its last days.
+
+    Args:
+        api: The server's API.
+        config: What is watched, and how.
+        redact: Takes secrets out of text from runs.
+        configurations: Those that the history will be judged by: they say what matters before it.
+        now: The end of history.
+        days: How many days are to be replayed; one more is read, as a first check would.
+        told: Called before and after each day that is read.
+
+    Raises:
+        ServerProblem: What every replay rests on could not be read.
+        CredentialsRefused: The server refuses our key.
+    """
+    collection = Collection(api, config, redact, now, configurations[0])
+    own = places.own_flows(collection)
+    deployed = places.deployments(collection, Ledger())
+    active = [*runs.active(collection), *runs.overdue(collection)]
+    _insist(collection, "flows", "deployments", "active-runs", "due-runs")
+    by_key: dict[str, list[PastRun]] = {}
+    loose: list[FlowRun] = []
+    _keep(active, own, by_key, loose, now)
+    since, gaps = _ended(collection, own, by_key, loose, now, days, told)
+
+    deployments = {key: one for key, one in deployed.deployments.items() if one.flow_id not in own}
+    if config.target.runs_without_deployment:
+        deployments |= places.flows_without_deployment(collection, loose, Ledger(), deployed.names)
+    fires, unread = _fires(deployments, deployed.schedules, by_key, configurations, since, now)
+    successes, unasked = _last_successes(collection, deployments, by_key, fires, configurations, since)
+    oldest = runs.history_since(collection)
+    if oldest and oldest > since:
+        gaps = (
+            *gaps,
+            f"the server has no success from before {oldest:%Y-%m-%d %H:%M} UTC: earlier days show too little",
+        )
+    return History(
+        target=config.target.name,
+        server=ServerState(api_url=api.url, ui_url=api.ui_url),
+        since=since,
+        until=now,
+        deployments=deployments,
+        runs={key: found for key, found in by_key.items() if key in deployments},
+        fires=fires,
+        last_success=successes,
+        oldest=oldest,
+        gaps=(*gaps, *unread, *unasked),
+    )
+
+
+def _insist(collection: Collection, *names: str) -> None:
+    """Stop where nothing can be replayed."""
+    for query in collection.coverage.missing:
+        if query.name in names:
+            raise BadAnswer(f"nothing can be replayed without all {query.name.replace('-', ' ')}: {query.detail}")
+
+
+def _keep(
+    found: Iterable[FlowRun],
+    own: frozenset[str],
+    by_key: dict[str, list[PastRun]],
+    loose: list[FlowRun],
+    now: datetime,
+) -> None:
+    """Keep what can be replayed, and of each flow one run that has no deployment."""
+    for run in found:
+        if run.flow_id in own:
+            continue
+        if run.deployment_id is None and run.key not in by_key:
+            loose.append(run)
+        by_key.setdefault(run.key, []).append(past_run(run, now))
+
+
+def _ended(
+    collection: Collection,
+    own: frozenset[str],
+    by_key: dict[str, list[PastRun]],
+    loose: list[FlowRun],
+    now: datetime,
+    days: int,
+    told: Callable[[Told], None],
+) -> tuple[datetime, tuple[str, ...]]:
+    """Read the runs that ended, a day at a time, newest first, up to the first day that cannot be read whole.
+
+    Returns:
+        The first moment that can be judged, and what is missing, in words.
+    """
+    wanted = days + WARM_UP // _DAY
+    known, end, count = now, now, 0
+    gaps: tuple[str, ...] = ()
+    for day in range(wanted):
+        told(Told(day, wanted, count))
+        if count > MOST_RUNS:
+            gaps = (f"more than {MOST_RUNS:,} runs ended in the last {day} days: nothing before that was read",)
+            break
+        start = now - (day + 1) * _DAY
+        found = runs.ended(collection, start, end)
+        if not collection.coverage.has("ended-runs"):
+            detail = next(query.detail for query in collection.coverage.missing if query.name == "ended-runs")
+            gaps = (f"runs that ended before {known:%Y-%m-%d %H:%M} UTC could not be read whole: {detail}",)
+            break
+        _keep(found, own, by_key, loose, now)
+        known, end, count = start, start - _A_MOMENT, count + len(found)
+    since = known + WARM_UP
+    if since >= now:
+        raise BadAnswer("; ".join(gaps) + ": there is no whole day to replay")
+    told(Told(wanted, wanted, count))
+    return since, gaps
+
+
+def _fires(
+    deployments: Mapping[str, Deployment],
+    schedules: Mapping[str, Sequence[Row]],
+    by_key: Mapping[str, Sequence[PastRun]],
+    configurations: Sequence[Policies],
+    since: datetime,
+    until: datetime,
+) -> tuple[dict[str, tuple[datetime, ...]], tuple[str, ...]]:
+    """When each deployment was due, from as long before ``since`` as its freshness there needs."""
+    found: dict[str, tuple[datetime, ...]] = {}
+    unread = []
+    for key, rows in schedules.items():
+        stale = [_stale(one, deployments[key]) for one in configurations] if key in deployments else []
+        judged = [policy for policy in stale if policy.enabled and policy.within is None]
+        if not judged or not rows:
+            continue
+        # In whole days: deployments that share a schedule then share its dates.
+        longest = max((run.run_time for run in by_key.get(key, ())), default=timedelta(0))
+        usual = min(_LONGEST, -(-coarse(longest) // _DAY) * _DAY)
+        try:
+            before = (
+                newest_due(rows, until=since - usual - policy.grace, count=policy.missed_fires)[:1] or (since,)
+                for policy in judged
+            )
+            found[key] = _all_due(rows, min(first for (first,) in before) - _A_MOMENT, until)
+        except ValueError as problem:
+            unread.append(f"{deployments[key].name}: {problem}; its freshness was not judged")
+    return found, tuple(unread)
+
+
+def _all_due(rows: Sequence[Row], after: datetime, until: datetime) -> tuple[datetime, ...]:
+    dates: list[datetime] = []
+    while batch := due_between(rows, after=after, until=until, most=_CANDIDATES):
+        dates += batch
+        if len(batch) < _CANDIDATES:
+            break
+        after = batch[-1]
+    return tuple(dates)
+
+
+def _last_successes(
+    collection: Collection,
+    deployments: Mapping[str, Deployment],
+    by_key: Mapping[str, Sequence[PastRun]],
+    fires: Mapping[str, Sequence[datetime]],
+    configurations: Sequence[Policies],
+    since: datetime,
+) -> tuple[dict[str, FlowRun | None], tuple[str, ...]]:
+    """The newest success before the runs that were read, of deployments whose freshness at ``since`` rests on it."""
+    wanted = []
+    for key, deployment in deployments.items():
+        stale = [_stale(one, deployment) for one in configurations]
+        judged = any(policy.enabled and (policy.within or key in fires) for policy in stale)
+        known = any(run.state_type == "COMPLETED" and run.over and run.over <= since for run in by_key.get(key, ()))
+        if judged and not known and deployment.kind == "deployment" and not deployment.paused:
+            wanted.append(deployment)
+    found: dict[str, FlowRun | None] = {}
+    for deployment in wanted[: runs.MOST_SEARCHES]:
+        answer = runs.newest_success(collection, deployment, since - WARM_UP)
+        if answer is not None:
+            found[deployment.id] = answer[0] if answer else None
+    unknown = len(wanted) - len(found)
+    gaps = (f"the last success before {since:%Y-%m-%d %H:%M} UTC of {unknown:,} deployments was not asked for",)
+    return found, gaps if unknown else ()
+
+
+def _stale(configuration: Policies, deployment: Deployment) -> Stale:
+    return configuration.of(deployment.name, deployment.tags, deployment.work_pool).stale

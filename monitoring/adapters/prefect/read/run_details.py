@@ -1,0 +1,204 @@
+"""Reads one deployment or run closely, for an explanation: parameters, versions, worker and tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from pydantic import AwareDatetime
+
+from monitoring.adapters.prefect.client.api import Api
+from monitoring.adapters.prefect.read import rows
+from monitoring.adapters.prefect.read.collection import Collection
+from monitoring.adapters.prefect.read.rows import Row
+from monitoring.adapters.prefect.read.run_times import newest_completed
+from monitoring.errors import BadAnswer, WatchdogError
+from monitoring.model.base import Value
+from monitoring.model.prefect import Deployment, FlowRun, StateType, flow_key
+from monitoring.tuning.run_comparison import Given, RunDetails, TaskTime
+
+_NOT_FOUND = 404
+#: What is shown of one parameter's value.
+_MOST_VALUE = 120
+#: Task runs that are compared; one page.
+_MOST_TASKS = 200
+#: What Prefect adds to a task's name (prefect/tasks.py, ``task_key``): it changes with the file that the task is in.
+_HASH = re.compile(r"-[0-9a-f]{8}$")
+#: The worse, the further left.
+_WORST: tuple[StateType, ...] = (
+    "FAILED",
+    "CRASHED",
+    "CANCELLED",
+    "CANCELLING",
+    "PAUSED",
+    "RUNNING",
+    "PENDING",
+    "SCHEDULED",
+    "COMPLETED",
+)
+
+
+class One(Value):
+    """What is to be explained: the key of a deployment (or flow), and the run that was named, if one was."""
+
+    key: str
+    run_id: str | None = None
+
+
+class _TaskRow(Value):
+    id: str
+    task_key: str
+    state_type: StateType | None = None
+    state_name: str | None = None
+    start_time: AwareDatetime | None = None
+    end_time: AwareDatetime | None = None
+
+
+def find(api: Api, name: str) -> One:
+    """Find what is named ``FLOW/DEPLOYMENT``, or the run with that id.
+
+    Raises:
+        WatchdogError: There is no such thing, or the name is neither.
+        ServerProblem: The server does not say.
+    """
+    if run_id := _as_id(name):
+        row = _get(api, f"/flow_runs/{run_id}", f"{name}: no such flow run on {api.url}; see `prefect flow-run ls`")
+        key = rows.parsed("a flow run", lambda row: row.get("deployment_id") or flow_key(row["flow_id"]), row)
+        return One(key=key, run_id=run_id)
+    flow, slash, own_name = name.partition("/")
+    if not (flow and slash and own_name) or "/" in own_name:
+        raise WatchdogError(f"{name}: expected FLOW/DEPLOYMENT, such as etl/nightly, or the id of a flow run")
+    path = f"/deployments/name/{quote(flow, safe='')}/{quote(own_name, safe='')}"
+    row = _get(api, path, f"{name}: no such deployment on {api.url}; see `prefect deployment ls`")
+    return One(key=rows.parsed("a deployment", lambda row: str(row["id"]), row))
+
+
+def details(collection: Collection, run_id: str) -> RunDetails | None:
+    """Read one run closely, in three requests; None where it cannot be read, which the coverage says."""
+    row = collection.ask("run-details", None, collection.api.get, f"/flow_runs/{run_id}")
+    made = list(collection.values("run-details", [row], _details(collection.redact))) if isinstance(row, dict) else []
+    return made[0].model_copy(update=_more(collection, run_id)) if made else None
+
+
+def last_good(collection: Collection, deployment: Deployment, bad: FlowRun) -> RunDetails | None:
+    """Read the newest run of the same deployment closely that completed before a run ended; None where none did."""
+    body = newest_completed(deployment, bad.end_time or collection.now)
+    found = collection.first_runs("last-good-run", {**body, "limit": 1})
+    return details(collection, found[0].id) if found else None
+
+
+def samples(collection: Collection, deployment: Deployment) -> tuple[FlowRun, ...]:
+    """The newest completed runs of a deployment, to learn how long they take."""
+    found = collection.first_runs("baseline-runs", newest_completed(deployment, collection.now))
+    return tuple(found or ())
+
+
+def _as_id(name: str) -> str | None:
+    try:
+        return str(UUID(name))
+    except ValueError:
+        return None
+
+
+def _get(api: Api, path: str, missing: str) -> Row:
+    try:
+        answer = api.get(path)
+    except BadAnswer as problem:
+        if problem.status == _NOT_FOUND:
+            raise WatchdogError(missing) from None
+        raise
+    if not isinstance(answer, dict):
+        raise BadAnswer(f"the server answers {path} with something that is no object: is this a Prefect API?")
+    return answer
+
+
+def _details(redact: Callable[[str], str]) -> Callable[[Row], RunDetails]:
+    def make(row: Row) -> RunDetails:
+        creator = row.get("created_by") or {}
+        return RunDetails(
+            run=rows.flow_run(row, redact),
+            parameters=_given(row.get("parameters") or {}, redact),
+            job_variables=_given(row.get("job_variables") or {}, redact),
+            deployment_version=row.get("deployment_version"),
+            flow_version=row.get("flow_version"),
+            infrastructure=_redacted(row.get("infrastructure_pid"), redact),
+            created_by=_redacted(creator.get("display_value") or creator.get("type"), redact),
+            tags=tuple(redact(tag) for tag in row.get("tags") or ()),
+        )
+
+    return make
+
+
+def _given(values: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Given]:
+    """Values by name; the name goes through the redactor with its value, as it may be what makes it a secret."""
+    found = {}
+    for name, value in values.items():
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+        _, _, shown = redact(json.dumps({name: value}, sort_keys=True, ensure_ascii=False)[1:-1]).partition(": ")
+        cut = shown if len(shown) <= _MOST_VALUE else f"{shown[:_MOST_VALUE]}…"
+        found[name] = Given(shown=cut, identity=hashlib.sha256(text.encode()).hexdigest())
+    return found
+
+
+def _redacted(text: Any, redact: Callable[[str], str]) -> str | None:
+    return redact(str(text)) if text else None
+
+
+def _more(collection: Collection, run_id: str) -> dict[str, Any]:
+    body = {
+        "flow_runs": {"id": {"any_": [run_id]}},
+        "sort": "EXPECTED_START_TIME_ASC",
+        "limit": _MOST_TASKS,
+    }
+    found = collection.first_rows("task-times", "/task_runs/filter", body) or ()
+    tasks = list(collection.values("task-times", found, _TaskRow.model_validate))
+    return {
+        "tasks": tuple(_taken_together(tasks, collection.now)),
+        "more_tasks": len(found) >= _MOST_TASKS or not collection.coverage.has("task-times"),
+        "worker": collection.ask("submitted-by", None, _worker, collection, run_id),
+    }
+
+
+def _taken_together(tasks: Sequence[_TaskRow], now: datetime) -> list[TaskTime]:
+    by_key: dict[str, list[_TaskRow]] = {}
+    for task in tasks:
+        by_key.setdefault(_HASH.sub("", task.task_key), []).append(task)
+    return [_together(name, same, now) for name, same in by_key.items()]
+
+
+def _together(name: str, tasks: Sequence[_TaskRow], now: datetime) -> TaskTime:
+    ranked = sorted(tasks, key=lambda task: _WORST.index(task.state_type or "SCHEDULED"))
+    took = (((task.end_time or now) - task.start_time) for task in tasks if task.start_time)
+    return TaskTime(
+        name=name,
+        runs=len(tasks),
+        took=sum(took, timedelta(0)),
+        states=tuple(dict.fromkeys(task.state_name or "not started" for task in ranked)),
+        worst=ranked[0].state_type or "SCHEDULED",
+    )
+
+
+def _worker(collection: Collection, run_id: str) -> str | None:
+    """The worker that submitted a run, from its event (prefect/workers/base.py, ``_emit_flow_run_submitted_event``)."""
+    path = "/events/filter"
+    body = {
+        "filter": {
+            "occurred": {
+                "since": (collection.now - timedelta(days=7)).isoformat(),
+                "until": collection.now.isoformat(),
+            },
+            "event": {"name": ["prefect.worker.submitted-flow-run"]},
+            "related": {"id": [f"prefect.flow-run.{run_id}"]},
+        },
+        "limit": 1,
+    }
+    answer = collection.api.post(path, body)
+    found = rows.rows_of(answer.get("events") if isinstance(answer, dict) else None, path)
+    names = collection.values("submitted-by", found, lambda event: str(event["resource"]["prefect.resource.name"]))
+    return _redacted(next(names, None), collection.redact)

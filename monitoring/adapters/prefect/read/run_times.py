@@ -1,0 +1,75 @@
+"""How long deployments' runs took before the watchdog began to look."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from operator import itemgetter
+from typing import Any, get_args
+
+from monitoring.adapters.prefect.read.collection import Collection
+from monitoring.checks.slow import run_time
+from monitoring.history.baselines import MOST_RECENT
+from monitoring.model.ledger import Ledger, Record
+from monitoring.model.prefect import Deployment, FlowRun, StateType
+
+_NOT_COMPLETED = [state for state in get_args(StateType) if state != "COMPLETED"]
+_MOST_SEARCHES = 200
+
+
+def samples(
+    collection: Collection,
+    active: Sequence[FlowRun],
+    ended: Sequence[FlowRun],
+    deployments: Mapping[str, Deployment],
+    ledger: Ledger,
+) -> dict[str, tuple[FlowRun, ...]]:
+    """The newest completed runs of deployments whose run times are in question and not known yet, newest first.
+
+    One request a deployment, once: the ledger remembers that it was made. Where more deployments are in question than
+    one check may ask for, it asks for those with the longest run times, and the next ones for the others. Until then
+    there are too few runs to judge by, as for a new deployment: that leaves nothing unseen.
+    """
+    new = (run for run in ended if run.id not in ledger.recent)
+    completed = Counter(run.key for run in new if run.state_type == "COMPLETED")
+    wanted = []
+    judged = _judged(active, ended, ledger, collection.now)
+    for key, took in sorted(judged.items(), key=itemgetter(1), reverse=True):
+        record = ledger.records.get(key, Record())
+        if key not in deployments or record.run_times_searched:
+            continue
+        policy = collection.policy(deployments[key]).slow
+        learns = policy.enabled and policy.baseline and policy.limit is None
+        if learns and took > policy.floor and len(record.run_times.recent) + completed[key] < policy.min_samples:
+            wanted.append(key)
+    found = {}
+    for key in wanted[:_MOST_SEARCHES]:
+        answer = collection.first_runs("baseline-runs", newest_completed(deployments[key], collection.now))
+        if answer is not None:
+            found[key] = tuple(answer)
+    return found
+
+
+def _judged(active: Sequence[FlowRun], ended: Sequence[FlowRun], ledger: Ledger, now: datetime) -> dict[str, timedelta]:
+    """By key, the longest of the run times that a baseline would judge: of the latest ended run, and of all RUNNING."""
+    none = timedelta(0)
+    last = {key: record.last_ended for key, record in ledger.records.items() if record.last_ended}
+    judged = {key: run.run_time if run.state_type == "COMPLETED" else none for key, run in last.items()}
+    newest = {run.key: run for run in ended if run.state_type != "CANCELLED"}
+    judged |= {key: run.total_run_time if run.state_type == "COMPLETED" else none for key, run in newest.items()}
+    for run in active:
+        if run.state_type == "RUNNING":
+            judged[run.key] = max(judged.get(run.key, none), run_time(run, now))
+    return judged
+
+
+def newest_completed(deployment: Deployment, before: datetime) -> dict[str, Any]:
+    """What to ask for: the newest completed runs that ended before a moment, as many as are remembered."""
+    # Asked for as what they are not: for COMPLETED itself, SQLite reads every success there is.
+    filters = {"state": {"type": {"not_any_": _NOT_COMPLETED}}, "end_time": {"before_": before.isoformat()}}
+    body = {"sort": "END_TIME_DESC", "limit": MOST_RECENT}
+    if deployment.kind == "deployment":
+        return {**body, "flow_runs": {**filters, "deployment_id": {"any_": [deployment.id]}}}
+    nobodys = {"deployment_id": {"is_null_": True}, "parent_task_run_id": {"is_null_": True}}
+    return {**body, "flow_runs": {**filters, **nobodys}, "flows": {"id": {"any_": [deployment.id]}}}

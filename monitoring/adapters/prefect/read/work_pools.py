@@ -1,0 +1,169 @@
+"""Where runs come from and where they wait: flows, deployments, work pools and their workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import NamedTuple
+from urllib.parse import quote
+
+from monitoring.adapters.prefect.read import rows
+from monitoring.adapters.prefect.read.backlog import work_ahead
+from monitoring.adapters.prefect.read.collection import Collection, chunks
+from monitoring.adapters.prefect.read.compatible import deployed_flows
+from monitoring.adapters.prefect.read.rows import Row
+from monitoring.adapters.prefect.read.schedules import newest_due
+from monitoring.history.baselines import granted
+from monitoring.metrics.compatible import DeployedFlow
+from monitoring.model.ledger import Ledger, Record
+from monitoring.model.prefect import OWN_FLOWS, Deployment, FlowRun, WorkPool, WorkQueue, flow_key
+
+#: Pools of these types have no workers that could be counted; the older agents send no heartbeats.
+_WITHOUT_WORKERS = ("prefect-agent",)
+_WITHOUT_WORKERS_SUFFIXES = (":push", ":managed")
+#: Besides the pools that something waits for, the workers of so many are counted: a request each.
+_MOST_POOLS_AHEAD = 200
+#: The server says of a pool that it has a worker, or that it is paused, which nobody needs a worker to see.
+_SETTLED = ("READY", "PAUSED")
+
+
+def own_flows(collection: Collection) -> frozenset[str]:
+    """The ids of the watchdog's own flows."""
+    found = collection.rows("flows", "/flows/filter", {"flows": {"name": {"any_": list(OWN_FLOWS)}}})
+    return frozenset(row["id"] for row in found)
+
+
+def flow_names(collection: Collection, flow_ids: Iterable[str]) -> dict[str, str]:
+    """The names of flows, by id."""
+    names: dict[str, str] = {}
+    for chunk in chunks(sorted(flow_ids)):
+        found = collection.rows("flows", "/flows/filter", {"flows": {"id": {"any_": chunk}}})
+        names |= collection.values("flows", found, lambda row: (row["id"], row["name"]))
+    return names
+
+
+class Deployed(NamedTuple):
+    """What is deployed: deployments by id, flows' names by id, and active schedules by deployment id."""
+
+    deployments: dict[str, Deployment]
+    names: dict[str, str]
+    schedules: dict[str, list[Row]]
+    #: All of them, for the metrics of Prefect's own exporter: see ``deployed_flows``.
+    flows: tuple[DeployedFlow, ...] | None
+
+
+def deployments(collection: Collection, ledger: Ledger) -> Deployed:
+    """All deployments, the watchdog's own too, with the names of their flows and their active schedules."""
+    # Not by name, which many share: in an order with ties, pages overlap and miss rows.
+    found = collection.rows("deployments", "/deployments/filter", {"sort": "CREATED_DESC"})
+    flows = deployed_flows(collection, found)
+    names = flow_names(collection, {row["flow_id"] for row in found if "flow_id" in row})
+    # Without its flow's name a deployment cannot be named; the coverage says that names are missing.
+    named = [row for row in found if "flow_id" not in row or row["flow_id"] in names]
+    made = collection.values("deployments", named, lambda row: _deployment(collection, row, names, ledger))
+    by_id = {deployment.id: deployment for deployment in made}
+    schedules = {row["id"]: rows.active_schedules(row) for row in named if row.get("id") in by_id}
+    return Deployed(by_id, names, schedules, flows)
+
+
+def _deployment(collection: Collection, row: Row, names: Mapping[str, str], ledger: Ledger) -> Deployment:
+    bare = rows.deployment(row, names[row["flow_id"]])
+    stale = collection.policy(bare).stale
+    if not bare.scheduled or not stale.enabled or stale.within:
+        return bare
+    schedules = rows.active_schedules(row)
+    # A run has until its usual end, and the grace on top, to succeed.
+    usual = granted(ledger.records.get(bare.id, Record()).run_times)
+    try:
+        due = newest_due(schedules, until=collection.now - usual - stale.grace, count=stale.missed_fires)
+    except ValueError as problem:
+        collection.note("schedules", "partial", f"{bare.name}: {problem}")
+        return bare
+    return bare.model_copy(update={"due": due})
+
+
+def flows_without_deployment(
+    collection: Collection, runs: Iterable[FlowRun], ledger: Ledger, names: dict[str, str]
+) -> dict[str, Deployment]:
+    """The flows of runs that have no deployment, those in the ledger included; new names are added to ``names``."""
+    prefix = flow_key("")
+    remembered = {key.removeprefix(prefix) for key in ledger.records if key.startswith(prefix)}
+    flow_ids = remembered | {run.flow_id for run in runs if run.deployment_id is None}
+    names |= flow_names(collection, flow_ids - names.keys())
+    return {
+        flow_key(flow): Deployment(
+            id=flow, kind="flow", name=names[flow], flow_id=flow, flow_name=names[flow], created=collection.now
+        )
+        for flow in flow_ids
+        if flow in names
+    }
+
+
+def work_pools(
+    collection: Collection,
+    active: Sequence[FlowRun],
+    overdue: Sequence[FlowRun],
+    deployments: Mapping[str, Deployment],
+) -> dict[str, WorkPool]:
+    """All work pools by name. Workers are counted where something waits, and where deployments may have work ahead.
+
+    Of more pools than are asked about, those are left out first that the server itself calls ready.
+    """
+    pools = collection.rows("work-pools", "/work_pools/filter", {})
+    queues: dict[str, list[WorkQueue]] = {}
+    rows_of_queues = collection.rows("work-queues", "/work_queues/filter", {})
+    named = collection.values("work-queues", rows_of_queues, lambda row: (row["work_pool_name"], rows.work_queue(row)))
+    for pool_name, queue in named:
+        queues.setdefault(pool_name, []).append(queue)
+    waiting = [*overdue, *(run for run in active if run.state_type == "PENDING")]
+    pools_waited_for = (run.work_pool or deployments[run.key].work_pool for run in waiting if run.key in deployments)
+    waited_for = set(filter(None, pools_waited_for))
+    ahead = _ahead(collection, (row for row in pools if row.get("name") not in waited_for), deployments)
+    asked = waited_for | ahead.asked
+    found = {}
+    for row in pools:
+        name = row.get("name")
+        workers = workers_of(collection, row) if name in asked else None
+        make = partial(rows.work_pool, queues=queues.get(str(name), ()), workers=workers, now=collection.now)
+        for pool in collection.values("work-pools", [row], make):
+            found[pool.name] = pool
+    if work_ahead(collection, ahead.left, ahead.within):
+        detail = f"counted in {len(ahead.asked)} of {len(ahead.asked) + len(ahead.left)} work pools that are not ready"
+        collection.note("workers", "partial", detail)
+    return found
+
+
+class _Ahead(NamedTuple):
+    """Pools that may have work ahead: whose workers are counted, and whose should be and are not."""
+
+    asked: set[str]
+    left: Sequence[str]
+    within: timedelta
+
+
+def _ahead(collection: Collection, pools: Iterable[Row], deployments: Mapping[str, Deployment]) -> _Ahead:
+    within: dict[str, timedelta] = {}
+    for deployment in deployments.values():
+        policy = collection.policy(deployment)
+        if deployment.work_pool and policy.watch and policy.ahead.enabled:
+            within[deployment.work_pool] = max(policy.ahead.within, within.get(deployment.work_pool, timedelta(0)))
+    used = [pool for pool in pools if pool.get("name") in within and _has_workers(pool)]
+    used.sort(key=lambda pool: (pool.get("status") in _SETTLED, pool["name"]))
+    left = [pool["name"] for pool in used[_MOST_POOLS_AHEAD:] if pool.get("status") not in _SETTLED]
+    return _Ahead({pool["name"] for pool in used[:_MOST_POOLS_AHEAD]}, left, max(within.values(), default=timedelta(0)))
+
+
+def _has_workers(pool: Row) -> bool:
+    kind = str(pool.get("type"))
+    return kind not in _WITHOUT_WORKERS and not kind.endswith(_WITHOUT_WORKERS_SUFFIXES)
+
+
+def workers_of(collection: Collection, pool: Row) -> list[rows.WorkerRow] | None:
+    """The workers of a pool; None where it has none by its nature, or where they are not all known."""
+    if not _has_workers(pool):
+        return None
+    path = f"/work_pools/{quote(str(pool['name']), safe='')}/workers/filter"
+    found = collection.rows("workers", path, {})
+    workers = list(collection.values("workers", found, rows.WorkerRow.model_validate))
+    return workers if collection.coverage.has("workers") else None

@@ -1,0 +1,1 @@
+"""What the watchdog keeps on the Prefect server: documents and the lock."""

@@ -1,0 +1,87 @@
+"""What people ask for at the command line, kept on the server until the next check does it.
+
+A document each, under a name that nobody else makes: two who ask at once are both heard, and neither needs the lock.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
+
+from monitoring.adapters.prefect.client.api import Api
+from monitoring.adapters.prefect.store.documents import Documents
+from monitoring.adapters.prefect.store.state import INCIDENTS, REQUEST, UnreadableError, decode, encode
+from monitoring.errors import StateError
+from monitoring.model.base import Value
+from monitoring.model.incident import Incidents
+from monitoring.model.prefect import CHECK_FLOW
+from monitoring.model.request import Request, Silences
+
+_SILENCES = TypeAdapter(Silences)
+
+
+class _Planned(Value):
+    next_scheduled_start_time: AwareDatetime | None = None
+
+
+_PLANNED = TypeAdapter(list[_Planned])
+
+
+def new_name() -> str:
+    """Make the name of a request's document."""
+    return f"{REQUEST}{uuid4().hex}"
+
+
+def ask(api: Api, request: Request) -> None:
+    """Leave a request for the next check. Sent twice, as after an answer that was lost, it is there once.
+
+    Args:
+        api: The server that the check looks at.
+        request: Under a name from ``new_name``.
+
+    Raises:
+        ServerProblem: The server did not take it.
+        CredentialsRefused: Its key may not write.
+    """
+    Documents(api).write(request.name, encode([request]))
+
+
+def next_check(api: Api, now: datetime) -> datetime | None:
+    """Return when the next check is planned to begin; None where none is, or the server does not say.
+
+    Raises:
+        ServerProblem: The server cannot be used.
+    """
+    body: dict[str, Any] = {
+        "flows": {"name": {"any_": [CHECK_FLOW]}},
+        "flow_runs": {
+            "state": {"type": {"any_": ["SCHEDULED"]}},
+            "next_scheduled_start_time": {"after_": now.isoformat()},
+        },
+        "sort": "NEXT_SCHEDULED_START_TIME_ASC",
+        "limit": 1,
+    }
+    try:
+        rows = _PLANNED.validate_python(api.post("/flow_runs/filter", body))
+    except ValidationError:
+        return None
+    return rows[0].next_scheduled_start_time if rows else None
+
+
+def known(api: Api) -> tuple[Incidents, Silences]:
+    """Read what is open and what is silenced, and nothing else of the saved state.
+
+    Raises:
+        StateError: It cannot be understood.
+        ServerProblem: The server that keeps it cannot be used.
+    """
+    bodies = Documents(api).read_all(["incidents", "silences"])
+    try:
+        incidents = decode("incidents", bodies["incidents"], INCIDENTS) if "incidents" in bodies else Incidents()
+        silences = decode("silences", bodies["silences"], _SILENCES) if "silences" in bodies else Silences()
+    except UnreadableError as problem:
+        raise StateError(f"the saved state cannot be read ({problem}): the next check sets it aside") from None
+    return incidents, silences

@@ -1,0 +1,193 @@
+"""Text kept on the Prefect server: Block documents of one type, each with a name and a body.
+
+Everything goes through ``Api``, registration included: a Block class registers and saves itself with a client that
+it opens from whatever settings are in force, which need not be the server, the time-outs and the retries of ours.
+The schema is what Prefect makes of a Block class with the one field ``body: str``; it holds no version of ours, so
+that a newer watchdog and an older one read each other's documents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from monitoring.adapters.prefect.client.api import Api
+from monitoring.errors import BadAnswer
+from monitoring.model.base import Value
+
+#: The block type's name in addresses, as in ``watchdog-document/ledger``.
+SLUG = "watchdog-document"
+#: What stands in the name of a document that was set aside, before a digest of its body.
+BROKEN = "-broken-"
+
+_TRIES = 5
+_TYPE = {
+    # Names that begin with "Prefect" are Prefect's own: 403 (prefect/server/api/block_types.py).
+    "name": "Watchdog document",
+    "slug": SLUG,
+    "description": "What the Prefect Watchdog remembers or is configured with. Deleting one forgets what is in it.",
+}
+_FIELDS = {
+    "title": "WatchdogDocument",
+    "type": "object",
+    "properties": {"body": {"title": "Body", "type": "string", "description": "The document."}},
+    "required": ["body"],
+    "block_type_slug": SLUG,
+    "block_schema_references": {},
+    "secret_fields": [],
+}
+
+
+class _Row(Value):
+    id: str
+    name: str
+    data: Mapping[str, Any]
+
+    @property
+    def body(self) -> str:
+        """Empty when somebody has taken the body out: no document of ours is."""
+        body = self.data.get("body")
+        return body if isinstance(body, str) else ""
+
+
+_ROWS = TypeAdapter(list[_Row])
+
+
+class Documents:
+    """The documents of one server. Names are lower case letters, digits and dashes.
+
+    Reading sends no request that changes anything. Every method raises ``ServerProblem`` when the server cannot be
+    used.
+    """
+
+    def __init__(self, api: Api) -> None:
+        """Use this server; nothing is asked yet."""
+        self._api = api
+        self._ids: dict[str, str] = {}
+
+    def read(self, name: str) -> str | None:
+        """Return a document's body, None when there is no such document."""
+        return self.read_all([name]).get(name)
+
+    def read_all(self, names: Iterable[str], prefix: str | None = None) -> dict[str, str]:
+        """Return the bodies of those of the named documents that exist, in one request.
+
+        Args:
+            names: At most as many as the server gives in one answer; 200, unless it was set up otherwise.
+            prefix: Of documents whose names begin so, too, the first page in a second request.
+        """
+        rows = self._rows(names)
+        if prefix is not None:
+            more = [
+                row
+                for row in self._filter({"block_documents": {"name": {"like_": prefix}}})
+                if row.name.startswith(prefix)
+            ]
+            self._ids |= {row.name: row.id for row in more}
+            rows += more
+        return {row.name: row.body for row in rows}
+
+    def names(self) -> list[str]:
+        """Return the names of all documents, sorted. The server sends their bodies along: not for every check."""
+        names: set[str] = set()
+        offset = 0
+        # A page is as long as the server likes, so only an empty one is surely the last.
+        while page := self._filter({"offset": offset}):
+            names.update(row.name for row in page)
+            offset += len(page)
+        return sorted(names)
+
+    def write(self, name: str, body: str) -> None:
+        """Give a document a new body; make it when there is none."""
+        for _ in range(_TRIES):
+            # Somebody may make or delete it in between. And while the first documents of all are made, PostgreSQL
+            # answers 409 to some that nobody else has made.
+            if self._update(name, {"body": body}) or self._create(name, {"body": body}):
+                return
+        raise self._refused(name)
+
+    def delete(self, name: str) -> None:
+        """Delete a document; one that does not exist is fine."""
+        document_id = self._id(name)
+        if document_id is not None:
+            self._ids.pop(name)
+            _unless(404, self._api, "DELETE", f"/block_documents/{document_id}")
+
+    def set_aside(self, name: str) -> str | None:
+        """Move a document to another name, and return that name; None when there is no such document.
+
+        A Block document cannot be renamed, so it is copied first and deleted then. The new name depends on nothing but
+        name and body (see ``aside``): when we are stopped in between, the next time makes no second copy.
+        """
+        for row in self._rows([name]):
+            new = aside(name, row.body)
+            if not self._create(new, row.data) and self._id(new) is None:
+                raise self._refused(new)
+            self.delete(name)
+            return new
+        return None
+
+    def _update(self, name: str, data: Mapping[str, Any]) -> bool:
+        document_id = self._id(name)
+        if document_id is None:
+            return False
+        # No schema is named: the document keeps the one that it was made with.
+        if _unless(404, self._api, "PATCH", f"/block_documents/{document_id}", json={"data": data}):
+            return True
+        self._ids.pop(name)
+        return False
+
+    def _create(self, name: str, data: Mapping[str, Any]) -> bool:
+        type_id = self._type_id()
+        schema = self._api.post("/block_schemas/", {"block_type_id": type_id, "fields": _FIELDS})
+        document = {"name": name, "data": data, "block_type_id": type_id, "block_schema_id": schema["id"]}
+        return _unless(409, self._api, "POST", "/block_documents/", json=document)
+
+    def _refused(self, name: str) -> BadAnswer:
+        return BadAnswer(
+            f"{self._api.url} does not take {SLUG}/{name}, and it is not there: look at the server's log", 409
+        )
+
+    def _type_id(self) -> Any:
+        _unless(409, self._api, "POST", "/block_types/", json=_TYPE)
+        return self._api.get(f"/block_types/slug/{SLUG}")["id"]
+
+    def _id(self, name: str) -> str | None:
+        if name not in self._ids:
+            self._rows([name])
+        return self._ids.get(name)
+
+    def _rows(self, names: Iterable[str]) -> list[_Row]:
+        wanted = list(names)
+        for name in wanted:
+            self._ids.pop(name, None)
+        # A server that gives fewer rows at a time must refuse: a document left out would pass for one that is none.
+        rows = self._filter({"block_documents": {"name": {"any_": wanted}}, "limit": len(wanted)})
+        self._ids |= {row.name: row.id for row in rows}
+        return rows
+
+    def _filter(self, body: dict[str, Any]) -> list[_Row]:
+        path = "/block_documents/filter"
+        try:
+            return _ROWS.validate_python(self._api.post(path, {"block_types": {"slug": {"any_": [SLUG]}}, **body}))
+        except ValidationError:
+            raise BadAnswer(f"{self._api.url} answers POST {path} with something else: is it a Prefect API?") from None
+
+
+def aside(name: str, body: str) -> str:
+    """Return the name under which a document with this body is set aside."""
+    return f"{name}{BROKEN}{hashlib.sha256(body.encode()).hexdigest()[:10]}"
+
+
+def _unless(status: int, api: Api, method: Any, path: str, **arguments: Any) -> bool:
+    """Send a request; False when it is answered with that status."""
+    try:
+        api.request(method, path, **arguments)
+    except BadAnswer as answer:
+        if answer.status != status:
+            raise
+        return False
+    return True

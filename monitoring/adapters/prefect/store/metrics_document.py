@@ -1,0 +1,42 @@
+"""The numbers of the last check, kept on the server for those who ask later: a document of its own, ``metrics``.
+
+Nothing else depends on it. So it has no migrations: the next check writes it anew.
+"""
+
+from __future__ import annotations
+
+from monitoring.adapters.prefect.store.documents import Documents
+from monitoring.adapters.prefect.store.state import pack, unpack
+from monitoring.errors import StateError
+from monitoring.metrics.snapshot import Snapshot
+
+NAME = "metrics"
+
+
+class Measured:
+    """The last snapshot of one server."""
+
+    def __init__(self, documents: Documents) -> None:
+        """Nothing is asked yet."""
+        self._documents = documents
+
+    def load(self) -> Snapshot | None:
+        """Read it; None where there is none.
+
+        Raises:
+            StateError: It cannot be understood.
+            ServerProblem: The server that keeps it cannot be used.
+            CredentialsRefused: It refuses our key.
+        """
+        body = self._documents.read(NAME)
+        try:
+            return None if body is None else Snapshot.model_validate(unpack(body))
+        except ValueError:
+            raise StateError(
+                "the numbers on the server cannot be read, as after a check by another version of the watchdog: have "
+                "the same version here and there; the next check writes them anew"
+            ) from None
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Keep it in the place of the one before. Errors are those of the server, as in ``load``."""
+        self._documents.write(NAME, pack(snapshot))

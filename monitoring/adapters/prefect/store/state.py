@@ -1,0 +1,349 @@
+"""What the watchdog remembers between checks, as documents on the monitored server.
+
+One document per concern and rate of change, so that a write is small: ``ledger``, ``incidents`` (the open ones),
+``silences``, ``outbox`` (what is to be said), ``artifacts`` (what was published) and ``closed-YYYY-MM`` (incidents by
+the month, UTC, in which they were resolved). What people ask for is a document each, ``request-...``, which the check
+deletes when it is done. Each is JSON: ``{"schema": 3, "data": ...}``. The ledger's data are packed (see ``pack``): it
+grows with the number of deployments, every check writes it, and the time that a server takes to save a document goes
+with its length.
+
+Reading never writes, so a digest and a person at a terminal may read without the lock. A document that cannot be
+understood is reported by every reader, and set aside by the next check that saves; it is never overwritten.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from itertools import chain
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from monitoring.adapters.prefect.store.documents import BROKEN, SLUG, Documents, aside
+from monitoring.config.settings import State as Settings
+from monitoring.errors import StateError
+from monitoring.model.coverage import Coverage, Query
+from monitoring.model.incident import Incident, Incidents
+from monitoring.model.ledger import Ledger
+from monitoring.model.outbox import Outbox
+from monitoring.model.request import Request, Silences
+from monitoring.model.saved_state import PublishedArtifact, SavedState
+
+T = TypeVar("T")
+
+#: How the names of documents begin that there is more than one of.
+CLOSED, REQUEST = "closed-", "request-"
+
+#: Takes a document's data from one schema to the next: ``(document's name, data) -> data``.
+Migration = Callable[[str, Any], Any]
+
+
+def pack(data: Any) -> str:
+    """Compress what can be written as JSON, and return it as text: less than half the length, for a ledger."""
+    return b64encode(zlib.compress(to_json(data, exclude_none=True))).decode()
+
+
+def unpack(text: Any) -> Any:
+    """Return what was packed.
+
+    Raises:
+        ValueError: Nothing that ``pack`` made.
+    """
+    try:
+        return from_json(zlib.decompress(b64decode(text, validate=True)))
+    except (zlib.error, TypeError, ValueError):
+        raise ValueError("it cannot be unpacked") from None
+
+
+def packed_ledger(name: str, data: Any) -> Any:
+    """Return a document's data as they are written since schema 2: the ledger's packed, the others' as they are."""
+    return pack(data) if name == "ledger" else data
+
+
+def numbered_incidents(name: str, data: Any) -> Any:
+    """Return a document's data as they are written since schema 3: open incidents with their numbers.
+
+    What was open before nobody was told of; it is known, and no news.
+    """
+    if name == "incidents":
+        numbered = {
+            key: {**one, "number": number, "fired_at": one["opened_at"], "known_before": True}
+            for number, (key, one) in enumerate(data.items(), start=1)
+        }
+        began = min((one["opened_at"] for one in data.values()), default=None)
+        return {"open": numbered, "next_number": len(numbered) + 1, "began_at": began, "settled_at": began}
+    if name.startswith(CLOSED):
+        return [{**one, "fired_at": one["opened_at"]} for one in data]
+    return data
+
+
+#: In order: the first goes from schema 1 to 2. The schema that is written is one more than there are.
+MIGRATIONS: tuple[Migration, ...] = (packed_ledger, numbered_incidents)
+
+#: Validates the ledger's data.
+LEDGER: TypeAdapter[Ledger] = TypeAdapter(Annotated[Ledger, BeforeValidator(unpack)])
+INCIDENTS = TypeAdapter(Incidents)
+_SILENCES = TypeAdapter(Silences)
+_OUTBOX = TypeAdapter(Outbox)
+_ASKED = TypeAdapter(tuple[Request, ...])
+_ARTIFACTS = TypeAdapter(dict[str, PublishedArtifact])
+_CLOSED = TypeAdapter(tuple[Incident, ...])
+
+#: Months of closed incidents that lie further back than this are not read by ``load``.
+RECENT = timedelta(days=7)
+_OLDEST_MONTHS = 12
+
+
+class UnreadableError(ValueError):
+    """A document's body is not what this or an earlier version wrote."""
+
+
+def decode(name: str, body: str, adapter: TypeAdapter[T], migrations: tuple[Migration, ...] = MIGRATIONS) -> T:
+    """Read a document's body.
+
+    Args:
+        name: The document's name, for messages and migrations.
+        body: What is stored.
+        adapter: Validates the data.
+        migrations: As ``MIGRATIONS``.
+
+    Raises:
+        UnreadableError: It is broken.
+        StateError: A newer watchdog wrote it.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise UnreadableError("no JSON") from None
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if type(schema) is not int or schema < 1 or "data" not in document:
+        raise UnreadableError("not a document of the watchdog's")
+    if schema > len(migrations) + 1:
+        raise StateError(
+            f"{SLUG}/{name} was written by a newer watchdog (schema {schema}, this one knows {len(migrations) + 1}): "
+            "upgrade this one"
+        )
+    try:
+        data = document["data"]
+        for migrate in migrations[schema - 1 :]:
+            data = migrate(name, data)
+        return adapter.validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UnreadableError(f"{place}: {first['msg']}" if place else first["msg"]) from None
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        # A migration met something that no version wrote.
+        raise UnreadableError(f"cannot be migrated ({type(error).__name__})") from None
+
+
+def encode(data: Any, migrations: tuple[Migration, ...] = MIGRATIONS) -> str:
+    """Write a document's body."""
+    return to_json({"schema": len(migrations) + 1, "data": data}, exclude_none=True).decode()
+
+
+def month(moment: datetime) -> str:
+    """Return the name of the document for incidents that were resolved then."""
+    return f"{CLOSED}{moment.astimezone(timezone.utc):%Y-%m}"
+
+
+def recent_months(now: datetime) -> list[str]:
+    """Return the documents that hold the incidents resolved in the last ``RECENT``, newest first."""
+    return sorted({month(now), month(now - RECENT)}, reverse=True)
+
+
+def expired_months(now: datetime, keep: timedelta) -> list[str]:
+    """Return the documents whose incidents were all resolved longer ago than that, the last twelve of them.
+
+    Args:
+        now: The time of the check.
+        keep: How long closed incidents are kept.
+    """
+    names = []
+    first = (now - keep).astimezone(timezone.utc).replace(day=1)
+    for _ in range(_OLDEST_MONTHS):
+        first = (first - timedelta(days=1)).replace(day=1)
+        names.append(month(first))
+    return names
+
+
+def kept_months(now: datetime, keep: timedelta) -> list[str]:
+    """Return the documents that hold the incidents resolved within that time, newest first."""
+    names = []
+    last = now.astimezone(timezone.utc)
+    while month(last) >= month(now - keep):
+        names.append(month(last))
+        last = last.replace(day=1) - timedelta(days=1)
+    return names
+
+
+def newest_first(incidents: Iterable[Incident]) -> tuple[Incident, ...]:
+    """Put closed incidents in order, each of them once.
+
+    The same incident is closed again by the next check when this one is stopped before it forgets that the incident
+    is open, or when it came back; what was said last counts.
+    """
+    each: dict[tuple[str, datetime], Incident] = {}
+    for incident in incidents:
+        key = (incident.finding.fingerprint, incident.opened_at)
+        if key not in each or _closed_at(each[key]) <= _closed_at(incident):
+            each[key] = incident
+    return tuple(sorted(each.values(), key=lambda i: (_closed_at(i), i.finding.fingerprint), reverse=True))
+
+
+def _closed_at(incident: Incident) -> datetime:
+    return incident.resolved_at or incident.opened_at
+
+
+class BlockState:
+    """The saved state of one check."""
+
+    def __init__(
+        self, documents: Documents, settings: Settings, now: datetime, confirm: Callable[[], None] = lambda: None
+    ) -> None:
+        """Nothing is asked before ``load``.
+
+        Args:
+            documents: Where it is kept.
+            settings: How long closed incidents are kept.
+            now: The time of the check.
+            confirm: Called before each write; raises ``LockLost`` when another check writes now.
+        """
+        self._documents = documents
+        self._settings = settings
+        self._now = now
+        self._confirm = confirm
+        self._broken: set[str] = set()
+        self._expired: list[str] = []
+
+    def load(self) -> tuple[SavedState, Coverage]:
+        """Read everything, of closed incidents those of the last ``RECENT`` at the least; in one request.
+
+        Returns:
+            The state, and what could not be understood of it: that is empty in the state.
+
+        Raises:
+            StateError: A newer watchdog wrote it.
+            ServerProblem: The server that keeps it cannot be used.
+        """
+        recent = recent_months(self._now)
+        expired = [name for name in expired_months(self._now, self._settings.keep_incidents) if name not in recent]
+        single = ["ledger", "incidents", "silences", "outbox", "artifacts"]
+        bodies = self._documents.read_all([*single, *recent, *expired], prefix=REQUEST)
+        self._expired = [name for name in expired if name in bodies]
+        self._broken.clear()
+        queries: list[Query] = []
+
+        def read(name: str, adapter: TypeAdapter[T], empty: T) -> T:
+            if name not in bodies:
+                return empty
+            try:
+                return decode(name, bodies[name], adapter)
+            except UnreadableError as problem:
+                self._broken.add(name)
+                detail = f"{SLUG}/{name} cannot be read ({problem}): set aside as {SLUG}/{aside(name, bodies[name])}"
+                queries.append(Query(name=f"state-{name}", outcome="partial", detail=detail))
+                return empty
+
+        incidents = read("incidents", INCIDENTS, Incidents())
+        closed = newest_first(incident for name in recent for incident in read(name, _CLOSED, ()))
+        outbox = read("outbox", _OUTBOX, Outbox())
+        # One that was set aside begins so, too.
+        names = sorted(name for name in bodies if name.startswith(REQUEST) and BROKEN not in name)
+        asked = [request for name in names for request in read(name, _ASKED, ())]
+        # One that came back is open, whatever the month says in which it was closed.
+        again = {incident.number for incident in incidents.open.values() if incident.number}
+        state = SavedState(
+            ledger=read("ledger", LEDGER, Ledger()),
+            incidents=self._with_a_past(incidents, closed, outbox),
+            silences=read("silences", _SILENCES, Silences()),
+            outbox=outbox,
+            requests=tuple(asked),
+            artifacts=read("artifacts", _ARTIFACTS, {}),
+            closed=tuple(incident for incident in closed if incident.number not in again),
+        )
+        return state, Coverage(queries=tuple(queries) or (Query(name="state", outcome="complete"),))
+
+    def all_closed(self) -> tuple[Incident, ...]:
+        """Read every closed incident that is kept, newest first; months that cannot be understood are left out.
+
+        Raises:
+            StateError: A newer watchdog wrote them.
+            ServerProblem: The server that keeps them cannot be used.
+        """
+        bodies = self._documents.read_all(kept_months(self._now, self._settings.keep_incidents))
+        months: list[tuple[Incident, ...]] = []
+        for name, body in bodies.items():
+            with suppress(UnreadableError):
+                months.append(decode(name, body, _CLOSED))
+        return newest_first(chain(*months))
+
+    def _with_a_past(self, incidents: Incidents, closed: Iterable[Incident], outbox: Outbox) -> Incidents:
+        """Give no number twice, and take no problem for known before, though the document that says so was lost."""
+        told = (member.number for notice in outbox.notices for member in notice.members)
+        used = max((*(one.number for one in closed), *told), default=0)
+        changes: dict[str, object] = {"next_number": max(incidents.next_number, used + 1)}
+        if (outbox.summarised or outbox.next_notice > 1) and incidents.settled_at is None:
+            changes.update(began_at=self._now, settled_at=self._now)
+        return incidents.model_copy(update=changes)
+
+    def save(self, before: SavedState, after: SavedState) -> None:
+        """Write the documents that differ, and delete the closed months that have expired.
+
+        Raises:
+            LockLost: Another check took over; nothing more was written.
+            StateError: A newer watchdog wrote a document that would be changed.
+            ServerProblem: The server that keeps it cannot be used.
+        """
+        for name in sorted(self._broken):
+            self._confirm()
+            self._documents.set_aside(name)
+        # We may be stopped between any two writes. What follows from something else is written before it, so that the
+        # next check does the rest again: an incident is filed as closed before it leaves the open ones, and both
+        # before the ledger, whose cursor says which ended runs need not be looked at any more.
+        # What is to be said follows from the incidents, and what was asked for is deleted when all is done.
+        self._file(before.closed, after.closed)
+        self._write("silences", before.silences, after.silences)
+        self._write("incidents", before.incidents, after.incidents)
+        self._write("outbox", before.outbox, after.outbox)
+        self._write("artifacts", dict(before.artifacts), dict(after.artifacts))
+        self._write("ledger", before.ledger, after.ledger)
+        for name in sorted(
+            {request.name for request in before.requests} - {request.name for request in after.requests}
+        ):
+            self._confirm()
+            self._documents.delete(name)
+        self._broken.clear()
+        while self._expired:
+            self._confirm()
+            self._documents.delete(self._expired[-1])
+            self._expired.pop()
+
+    def _write(self, name: str, before: object, after: object) -> None:
+        if before != after:
+            self._confirm()
+            self._documents.write(name, encode(packed_ledger(name, after)))
+
+    def _file(self, before: Iterable[Incident], after: Iterable[Incident]) -> None:
+        """Add what is new to the months it belongs to; a month need not have been read before."""
+        known = set(before)
+        new: dict[str, list[Incident]] = {}
+        for incident in after:
+            if incident not in known:
+                new.setdefault(month(_closed_at(incident)), []).append(incident)
+        for name, incidents in new.items():
+            body = self._documents.read(name)
+            try:
+                filed = () if body is None else decode(name, body, _CLOSED)
+            except UnreadableError:
+                self._confirm()
+                self._documents.set_aside(name)
+                filed = ()
+            self._confirm()
+            self._documents.write(name, encode(newest_first([*filed, *incidents])))

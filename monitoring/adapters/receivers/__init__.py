@@ -1,0 +1,1 @@
+"""Receivers other than Slack: Prefect notification blocks and the dead-man's switch."""

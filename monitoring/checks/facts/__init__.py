@@ -1,0 +1,1 @@
+"""Facts that several checks share. Checks import these and never each other."""

@@ -1,0 +1,231 @@
+"""Why runs wait or do not come, from what was seen and never from a guess.
+
+What a worker is given is decided by the server (prefect/server/database/sql/*/get-runs-from-worker-queues.sql.jinja):
+nothing of a paused pool or queue, and nothing beyond the limits of either, which PENDING and RUNNING runs fill. What
+was given still needs a slot of its deployment's limit, which CANCELLING runs hold as well. That a deployment is paused
+keeps none of its runs waiting: its scheduled runs are deleted, and workers take those that somebody makes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from monitoring.model.finding import Cause, CauseKind
+from monitoring.model.observation import Observation
+from monitoring.model.prefect import Deployment, FlowRun, WorkPool, WorkQueue, flow_key
+
+#: A cause names at most so many of the runs that show it.
+MOST_HOLDERS = 10
+#: What the server says to a run that it cancels, with the collision strategy CANCEL_NEW
+#: (prefect/server/orchestration/core_policy.py, ``SecureFlowConcurrencySlots``).
+REFUSED = "Deployment concurrency limit reached."
+_WAITING = ("SCHEDULED", "PENDING")
+
+
+def full_name(pool: WorkPool, queue: WorkQueue) -> str:
+    """Name a work queue: its own name is unique only within its pool."""
+    return f"{pool.name}/{queue.name}"
+
+
+class Full(NamedTuple):
+    """A limit of which no slot is left, its holders, and the cause of what waits for one."""
+
+    limit: int
+    holders: Sequence[FlowRun]
+    cause: Cause
+
+
+def was_refused(run: FlowRun) -> bool:
+    """Whether a run was cancelled because its deployment's limit was full: it never held a slot."""
+    return run.state_type == "CANCELLED" and run.message == REFUSED
+
+
+def skips(deployment: Deployment, full: Full) -> bool:
+    """Whether a full limit makes a deployment skip runs, as its owner wants it, and not wait with them.
+
+    A limit of 0 lets nothing run at all, which nobody wants.
+    """
+    return deployment.skips_overlaps and full.cause.kind == "deployment" and full.limit > 0
+
+
+class Slots:
+    """Who holds the slots of limits, and which limits are full.
+
+    Args:
+        active: The runs that may hold some; those that hold none are left aside.
+        whole: Whether these are all.
+    """
+
+    def __init__(self, active: Iterable[FlowRun], whole: bool) -> None:
+        """Sort the holders by where their slots are, once for all that is asked later."""
+        self._whole = whole
+        self._holders: dict[tuple[CauseKind, str], list[FlowRun]] = {}
+        self._known: dict[tuple[CauseKind, str], Full | None] = {}
+        for run in active:
+            for place in _held_by(run):
+                self._holders.setdefault(place, []).append(run)
+
+    def of_deployment(self, deployment: Deployment) -> Full | None:
+        """The limit of a deployment, if it has one and that is full."""
+        return self._full("deployment", deployment.name, deployment.id, deployment)
+
+    def of_pool(self, pool: WorkPool) -> Full | None:
+        """The limit of a work pool, if it has one and that is full."""
+        return self._full("work-pool", pool.name, pool.name, pool)
+
+    def of_queue(self, pool: WorkPool, queue: WorkQueue) -> Full | None:
+        """The limit of a work queue, if it has one and that is full."""
+        name = full_name(pool, queue)
+        return self._full("work-queue", name, name, queue)
+
+    def _full(self, kind: CauseKind, name: str, key: str, place: Deployment | WorkPool | WorkQueue) -> Full | None:
+        limit, taken = place.concurrency_limit, place.slots_taken
+        if limit is None:
+            return None
+        if (kind, key) not in self._known:
+            holders = self._holders.get((kind, key), ())
+            self._known[kind, key] = self._judged(kind, name, limit, taken, holders)
+        return self._known[kind, key]
+
+    def _judged(
+        self, kind: CauseKind, name: str, limit: int, taken: int | None, holders: Sequence[FlowRun]
+    ) -> Full | None:
+        # The server counts slots too that no run holds any more, and an older one does not say how many are taken.
+        full = (taken is not None and taken >= limit) or (self._whole and len(holders) >= limit)
+        return Full(limit, holders, limit_cause(kind, name, holders)) if full else None
+
+
+class Causes:
+    """The causes that an observation shows.
+
+    Args:
+        observation: What was seen.
+    """
+
+    def __init__(self, observation: Observation) -> None:
+        """Sort what was seen, once for all that is asked later."""
+        self._observation = observation
+        active = (*observation.active, *observation.own.active)
+        self.slots = Slots(active, whole=observation.coverage.has("active-runs"))
+        self._queues = {
+            (pool.name, queue.name): queue for pool in observation.work_pools.values() for queue in pool.queues
+        }
+        self._active: dict[str, list[FlowRun]] = {}
+        for run in observation.active:
+            self._active.setdefault(run.key, []).append(run)
+
+    def waiting(self, deployment: Deployment, runs: Iterable[FlowRun]) -> Cause | None:
+        """Why runs of a deployment do not start: what most of them wait for. None where nothing shows why.
+
+        Args:
+            deployment: Whose runs wait.
+            runs: Runs of it, those that count most first.
+        """
+        causes = [self.of_run(deployment, run) for run in runs]
+        most = Counter(causes).most_common(1)
+        return most[0][0] if most else None
+
+    def of_run(self, deployment: Deployment, run: FlowRun) -> Cause | None:
+        """Why a SCHEDULED run does not start, or why a PENDING one does not get on; None for any other.
+
+        Args:
+            deployment: Whose run it is.
+            run: The run. Its own work pool and queue count before its deployment's.
+        """
+        if run.retries_in_process or run.state_type not in _WAITING:
+            return None
+        if run.state_type == "PENDING":
+            # It was taken already: a pause comes too late for it, and it holds its slots.
+            return _no_worker(self._place(deployment, run)[0])
+        full = self.full(deployment, run)
+        return self.closed(deployment, run) or (full[0].cause if full else None)
+
+    def closed(self, deployment: Deployment, run: FlowRun) -> Cause | None:
+        """Why nothing starts at all where a run waits: a pause, or no live worker. Arguments as for ``of_run``."""
+        pool, queue = self._place(deployment, run)
+        if pool and pool.paused:
+            return Cause(kind="work-pool", name=pool.name, reason="paused")
+        if pool and queue and queue.paused:
+            return Cause(kind="work-queue", name=full_name(pool, queue), reason="paused")
+        return _no_worker(pool)
+
+    def full(self, deployment: Deployment, run: FlowRun) -> list[Full]:
+        """The full limits that a run must pass, first the one that holds it up now. Arguments as for ``of_run``."""
+        pool, queue = self._place(deployment, run)
+        limits = [
+            self.slots.of_queue(pool, queue) if pool and queue else None,
+            self.slots.of_pool(pool) if pool else None,
+            self.slots.of_deployment(deployment),
+        ]
+        if run.state_name == "AwaitingConcurrencySlot":
+            # A worker had taken it before its deployment's limit refused it.
+            limits.reverse()
+        return [limit for limit in limits if limit]
+
+    def stale(self, deployment: Deployment) -> Cause | None:
+        """Why a deployment does not succeed: what keeps its runs from being made, from starting, or from ending.
+
+        Args:
+            deployment: The deployment, or flow.
+        """
+        key = deployment.id if deployment.kind == "deployment" else flow_key(deployment.id)
+        active = self._active.get(key, [])
+        if previous := self._previous(deployment, active):
+            return Cause(
+                kind="flow-run", name=previous.name, reason="previous-run-running", flow_run_ids=(previous.id,)
+            )
+        if deployment.paused:
+            return Cause(kind="deployment", name=deployment.name, reason="paused")
+        if deployment.inactive_since and not deployment.scheduled:
+            return Cause(kind="schedule", name=deployment.name, reason="paused")
+        if deployment.id in self._observation.nothing_ahead:
+            return Cause(kind="scheduler", name=self._observation.target, reason="not-scheduling")
+        waiting = [run for run in active if run.state_type in _WAITING]
+        return self.waiting(
+            deployment, sorted(waiting, key=lambda run: (run.expected_start_time or run.created, run.id))
+        )
+
+    def _previous(self, deployment: Deployment, active: Iterable[FlowRun]) -> FlowRun | None:
+        """The oldest run that is still going and began before the newest fire that passed."""
+        running = [run for run in active if run.state_type == "RUNNING" and run.start_time]
+        if deployment.due:
+            running = [run for run in running if _began(run) < deployment.due[-1]]
+        return min(running, key=lambda run: (_began(run), run.id), default=None)
+
+    def _place(self, deployment: Deployment, run: FlowRun) -> tuple[WorkPool | None, WorkQueue | None]:
+        pool = self._observation.work_pools.get(run.work_pool or deployment.work_pool or "")
+        queue = self._queues.get((pool.name, run.work_queue or deployment.work_queue or "")) if pool else None
+        return pool, queue
+
+
+def limit_cause(kind: CauseKind, name: str, holders: Iterable[FlowRun]) -> Cause:
+    """The cause of what waits for a slot of a full limit.
+
+    Args:
+        kind: What the limit is of.
+        name: The name of that.
+        holders: Who holds its slots; those that have done so longest are named.
+    """
+    longest = sorted(holders, key=lambda run: (_began(run), run.id))[:MOST_HOLDERS]
+    return Cause(kind=kind, name=name, reason="limit-reached", flow_run_ids=tuple(run.id for run in longest))
+
+
+def _no_worker(pool: WorkPool | None) -> Cause | None:
+    return Cause(kind="work-pool", name=pool.name, reason="no-live-worker") if pool and pool.live_workers == 0 else None
+
+
+def _held_by(run: FlowRun) -> Iterator[tuple[CauseKind, str]]:
+    """Where a run holds a slot, if there is a limit."""
+    taken = run.state_type in ("PENDING", "RUNNING")
+    if run.deployment_id and (taken or run.state_type == "CANCELLING"):
+        yield "deployment", run.deployment_id
+    if taken and run.work_pool:
+        yield "work-pool", run.work_pool
+        yield "work-queue", f"{run.work_pool}/{run.work_queue}"
+
+
+def _began(run: FlowRun) -> datetime:
+    return run.start_time or run.state_timestamp

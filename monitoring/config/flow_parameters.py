@@ -1,0 +1,71 @@
+"""What a flow's parameters may change: the policy's fields, each of them optional.
+
+The form in Prefect's UI submits the defaults that it shows. So every field's default here is None, and
+None changes nothing: a form that is sent as it stands leaves the file's values alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from monitoring.config.policy import Layer, layer, written
+from monitoring.config.problems import dotted, problems
+from monitoring.config.settings import Config, Policy, Section
+from monitoring.errors import ConfigError
+
+_SOURCE = "parameter"
+
+
+def _optional(section: type[Section], name: str, doc: str | None) -> type[BaseModel]:
+    fields: dict[str, Any] = {}
+    for field_name, field in section.model_fields.items():
+        kind: Any = field.annotation
+        title, description = field_name.replace("_", " ").capitalize(), field.description
+        if isinstance(kind, type) and issubclass(kind, Section):
+            changes = _optional(kind, f"{kind.__name__}Changes", kind.__doc__)
+            fields[field_name] = (changes, Field(changes(), title=title, description=description))
+        else:
+            for constraint in field.metadata:
+                kind = Annotated[kind, constraint]
+            usual = "" if field.default is None else f" Default: {written(field.default)}."
+            fields[field_name] = (kind | None, Field(None, title=title, description=f"{description}{usual}"))
+    made: type[BaseModel] = create_model(
+        name, __config__=ConfigDict(frozen=True, extra="forbid"), __doc__=doc, **fields
+    )
+    return made
+
+
+if TYPE_CHECKING:
+
+    class PolicyChanges(BaseModel):
+        """Changes of policy for one run and every deployment. What is empty stays as configured."""
+
+else:
+    PolicyChanges = _optional(
+        Policy,
+        "PolicyChanges",
+        "Changes of policy for one run and every deployment. What is empty stays as configured.",
+    )
+
+
+def parameters(overrides: PolicyChanges | None = None, time_zone: str | None = None) -> Layer:
+    """Make the strongest layer of what a flow was called with.
+
+    Args:
+        overrides: Changes of policy; None and fields that are None change nothing.
+        time_zone: IANA time zone of the digest's days; None changes nothing.
+
+    Raises:
+        ConfigError: The time zone is none.
+    """
+    values: dict[str, Any] = overrides.model_dump(exclude_none=True) if overrides else {}
+    if time_zone is not None:
+        values["digest"] = {"time_zone": time_zone}
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        lines = [f"parameter {dotted(problem.loc)}: {problem.words}" for problem in problems(error)]
+        raise ConfigError("\n".join(lines)) from None
+    return layer(config, _SOURCE)

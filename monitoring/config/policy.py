@@ -1,0 +1,185 @@
+"""Which policy holds for which deployment, and where each value of it comes from.
+
+From weakest to strongest: the defaults, the file, the file's rules in their order, the deployment's own tags
+(``watchdog:max-run-time=2h``), the environment (``WATCHDOG_LATE__AFTER=20m``), the flow's parameters. Each layer
+changes only what it names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from fnmatch import translate
+from typing import Any
+
+from monitoring.config.policy_tags import is_policy_tag, read_tags
+from monitoring.config.settings import Config, Match, Policy, Section
+from monitoring.text.durations import format_duration
+
+#: Fields of the models that are no settings: lists, and what they are for.
+_NO_SETTINGS = frozenset({"match", "rules", "routes", "maintenance"})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The value of one field, and where it was set, for a person: ``watchdog.yaml line 12``."""
+
+    value: Any
+    source: str
+
+
+#: Settings by the field's name with dots, ``late.after``. A stronger layer replaces a weaker one's.
+Layer = Mapping[str, Setting]
+
+
+def leaves(section: Section, *, unset: bool = False, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Walk the fields that are no sections, as pairs of dotted name and value.
+
+    Args:
+        section: Where to start.
+        unset: Whether fields count that were not set, and so have their default.
+        prefix: The section's own name with a dot after it.
+    """
+    for name in type(section).model_fields:
+        if name in _NO_SETTINGS or not (unset or name in section.model_fields_set):
+            continue
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from leaves(value, unset=unset, prefix=f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def layer(section: Section, source: str, lines: Mapping[str, int] | None = None) -> Layer:
+    """Make a layer of the fields that were set.
+
+    Args:
+        section: The fields.
+        source: Where they were set.
+        lines: The line there of each, by dotted name, where known.
+    """
+    known = lines or {}
+    return {
+        name: Setting(value, f"{source} line {known[name]}" if name in known else source)
+        for name, value in leaves(section)
+    }
+
+
+def written(value: Any) -> str:
+    """Write a setting's value as it would stand in the file: ``15m``, ``true``, ``null``."""
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+_DEFAULTS: Layer = {name: Setting(value, "default") for name, value in leaves(Config(), unset=True)}
+_POLICY_FIELDS = tuple(name for name, _ in leaves(Policy(), unset=True))
+
+
+class Policies:
+    """The effective policy of every deployment.
+
+    Args:
+        config: The file, or whatever else stands where it would.
+        origin: What to call it: ``watchdog.yaml``, ``defaults``.
+        lines: The line of each of its settings, by dotted name, where known.
+        stronger: The layers above its rules, weakest first.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        origin: str = "configuration",
+        lines: Mapping[str, int] | None = None,
+        stronger: Iterable[Layer] = (),
+    ) -> None:
+        """Join the layers."""
+        self.origin = origin
+        self._weak = {**_DEFAULTS, **layer(config, origin, lines)}
+        self._rules = [
+            (_matcher(rule.match), layer(rule, f"{origin} rule {number} ({_label(rule.match)})"))
+            for number, rule in enumerate(config.rules, start=1)
+        ]
+        self._strong: dict[str, Setting] = {}
+        for stronger_layer in stronger:
+            self._strong.update(stronger_layer)
+        self._policies: dict[tuple[tuple[int, ...], tuple[str, ...]], Policy] = {}
+        #: Everything but the rules applied: what concerns the watchdog as a whole.
+        lists = {"rules": config.rules, "routes": config.routes, "maintenance": config.maintenance}
+        self.config = Config.model_validate({**_nested(self.settings()), **lists})
+
+    def of(self, name: str, tags: tuple[str, ...] = (), pool: str | None = None) -> Policy:
+        """The policy of one deployment.
+
+        Args:
+            name: ``flow/deployment``.
+            tags: The deployment's tags.
+            pool: Its work pool's name.
+        """
+        key = (self._matching(name, tags, pool), tuple(filter(is_policy_tag, tags)))
+        if key not in self._policies:
+            settings = self._merged(*key)
+            self._policies[key] = Policy.model_validate(_nested({field: settings[field] for field in _POLICY_FIELDS}))
+        return self._policies[key]
+
+    def of_pool(self, pool: str) -> Policy:
+        """The policy of a work pool as such: of the rules, those that match by pool only.
+
+        Args:
+            pool: Its name.
+        """
+        return self.of("", (), pool)
+
+    def settings(self) -> Layer:
+        """Every field's value and source, rules and tags left out."""
+        return self._merged((), ())
+
+    def explain(self, name: str, tags: tuple[str, ...] = (), pool: str | None = None) -> Layer:
+        """Every field of one deployment's policy, with value and source. Arguments as for ``of``."""
+        settings = self._merged(self._matching(name, tags, pool), tags)
+        return {field: settings[field] for field in _POLICY_FIELDS}
+
+    def _matching(self, name: str, tags: tuple[str, ...], pool: str | None) -> tuple[int, ...]:
+        return tuple(index for index, (matches, _) in enumerate(self._rules) if matches(name, tags, pool))
+
+    def _merged(self, matching: tuple[int, ...], tags: tuple[str, ...]) -> Layer:
+        merged = dict(self._weak)
+        for index in matching:
+            merged.update(self._rules[index][1])
+        for field, (value, tag) in read_tags(tags).values.items():
+            merged[field] = Setting(value, f"tag {tag}")
+        merged.update(self._strong)
+        return merged
+
+
+def _matcher(match: Match) -> Callable[[str, tuple[str, ...], str | None], bool]:
+    # Compiled once: every rule is tried on every deployment, and fnmatch's own cache is small.
+    pattern = re.compile(translate(match.deployment or "*"))
+
+    def matches(name: str, tags: tuple[str, ...], pool: str | None) -> bool:
+        return (
+            (match.deployment is None or pattern.match(name) is not None)
+            and (match.tag is None or match.tag in tags)
+            and (match.pool is None or match.pool == pool)
+        )
+
+    return matches
+
+
+def _label(match: Match) -> str:
+    return ", ".join(f"{field} {value}" for field, value in leaves(match))
+
+
+def _nested(settings: Layer) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, setting in settings.items():
+        *sections, field = name.split(".")
+        branch = tree
+        for section in sections:
+            branch = branch.setdefault(section, {})
+        branch[field] = setting.value
+    return tree

@@ -1,0 +1,140 @@
+"""Finds the configuration: a named file, ``watchdog.yaml``, what was pushed to the server, or the defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect.server.schemas.schedules import CronSchedule
+from pydantic import ValidationError
+
+from monitoring.config.environment import environment
+from monitoring.config.file import LARGEST_TEXT, ConfigFile, parse
+from monitoring.config.policy import Layer, Policies
+from monitoring.config.problems import quoted
+from monitoring.errors import ConfigError
+
+FILE_NAME = "watchdog.yaml"
+PUSHED_ORIGIN = "pushed configuration"
+DEFAULTS_ORIGIN = "defaults"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A configuration's text, and what to call it: a path, ``pushed configuration`` or ``defaults``."""
+
+    origin: str
+    text: str
+
+
+def find(path: str | Path | None, environ: Mapping[str, str], read_pushed: Callable[[], str | None]) -> Source:
+    """Find the configuration.
+
+    Args:
+        path: The file that was asked for by name; without one, WATCHDOG_CONFIG may name it.
+        environ: The environment's variables.
+        read_pushed: Reads what was pushed to the server; only called when there is no file.
+
+    Raises:
+        ConfigError: A file was named, or lies in the working directory, and cannot be read; or what was
+            pushed is empty.
+        ServerProblem: There is no file, and the server cannot say whether there is something else. So
+            too CredentialsRefused.
+    """
+    named = path or environ.get("WATCHDOG_CONFIG")
+    if named:
+        return read_file(named)
+    # A link that leads nowhere is a file that cannot be read, not one that is not there.
+    if os.path.lexists(FILE_NAME):
+        return read_file(FILE_NAME)
+    pushed = read_pushed()
+    if pushed is None:
+        return Source(DEFAULTS_ORIGIN, "")
+    if not pushed.strip():
+        # Nothing empty is ever pushed: somebody has emptied the Block, and the defaults are not what they want.
+        raise ConfigError(f"{PUSHED_ORIGIN}: empty; expected what `watchdog config push` wrote: push it again")
+    return Source(PUSHED_ORIGIN, pushed)
+
+
+def read_file(path: str | Path) -> Source:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: It is not there, may not be read, or is no text.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(4 * LARGEST_TEXT + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"{path}: cannot be read: {reason}; expected a configuration file") from None
+    try:
+        # utf-8-sig: editors on Windows put a mark before the text.
+        return Source(str(path), content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: not UTF-8; expected text in UTF-8") from None
+
+
+def understand(source: Source) -> ConfigFile:
+    """Read a configuration's text, its cron expressions as Prefect will.
+
+    Raises:
+        ConfigError: It cannot be used. One line a problem, with the line in the text.
+    """
+    file = parse(source.text, source.origin)
+    found = []
+    for number, window in enumerate(file.config.maintenance, start=1):
+        try:
+            CronSchedule(cron=window.cron, timezone=window.time_zone)
+        except ValidationError:
+            field = f"maintenance[{number}].cron"
+            found.append(
+                f"{source.origin}:{file.lines[field]}: {field}: {quoted(window.cron)}: expected a cron expression that "
+                "Prefect can read, such as `0 2 * * SAT`"
+            )
+    if found:
+        raise ConfigError("\n".join(found))
+    return file
+
+
+def load_policies(
+    path: str | Path | None = None,
+    *,
+    read_pushed: Callable[[], str | None],
+    environ: Mapping[str, str] | None = None,
+    stronger: Iterable[Layer] = (),
+) -> Policies:
+    """Find, read and join all layers of the configuration.
+
+    Args:
+        path: The file that was asked for by name, if any.
+        read_pushed: Reads what was pushed to the server; only called when there is no file.
+        environ: The environment's variables; by default the process's own.
+        stronger: Layers above the environment, weakest first: the flow's parameters.
+
+    Raises:
+        ConfigError: The file or the environment cannot be used; one line a problem, of both.
+        ServerProblem: There is no file, and the server cannot say whether one was pushed. So too
+            CredentialsRefused.
+    """
+    variables = os.environ if environ is None else environ
+    found: list[str] = []
+    file = ConfigFile()
+    origin = DEFAULTS_ORIGIN
+    from_environment: list[Layer] = []
+    try:
+        from_environment = environment(variables)
+    except ConfigError as error:
+        found.append(str(error))
+    try:
+        source = find(path, variables, read_pushed)
+        origin = source.origin
+        file = understand(source)
+    except ConfigError as error:
+        found.insert(0, str(error))
+    if found:
+        raise ConfigError("\n".join(found))
+    return Policies(file.config, origin=origin, lines=file.lines, stronger=[*from_environment, *stronger])

@@ -1,0 +1,1 @@
+"""Whether the watchdog itself is set up as it should be."""

@@ -1,0 +1,135 @@
+"""What was read of an installation of the watchdog: values, which ``doctor`` and ``doctor_alerts`` judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from itertools import takewhile
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from monitoring.model.base import Value
+from monitoring.model.coverage import Coverage
+from monitoring.model.observation import ServerState
+from monitoring.model.outbox import Outbox
+from monitoring.model.prefect import Deployment, FlowRun, WorkPool
+
+#: The queries that only this examination makes; the others are those of a check.
+AUTOMATIONS, LOCK, STATE = "automations", "lock", "state"
+
+
+class Server(Value):
+    """What was read of the Prefect server. None: it does not say."""
+
+    state: ServerState
+    #: The version of the Prefect that asks.
+    client: str
+    #: The reason why it cannot be used is that it refuses our key.
+    refused: bool = False
+    #: Its clock less ours.
+    clock_offset: timedelta | None = None
+    #: Whether it reaches its database.
+    database: bool | None = None
+
+
+class Automation(Value):
+    """An automation that has to do with the watchdog."""
+
+    id: str
+    name: str
+    enabled: bool
+    #: The deployments that it starts, by id.
+    starts: tuple[str, ...] = ()
+    #: It fires when no check completes.
+    watches: bool = False
+
+
+class Lock(Value):
+    """The lock, as it is held."""
+
+    #: The flow run that took it; None where somebody has edited it.
+    holder: str | None
+    since: AwareDatetime
+    renewed: AwareDatetime
+    expired: bool
+
+
+class Kept(Value):
+    """What was read of the watchdog's memory."""
+
+    #: How far it could be understood; a document that could not is empty in the rest.
+    coverage: Coverage = Coverage()
+    #: Why none of it can be used: a newer watchdog wrote it.
+    problem: str = ""
+    #: Names of documents that were set aside.
+    aside: tuple[str, ...] = ()
+    outbox: Outbox = Outbox()
+    #: Until when ended runs were read whole; None where none ever were.
+    cursor: AwareDatetime | None = None
+
+
+class Secret(Value):
+    """Whether there is a secret, and what it looks like; never the secret."""
+
+    place: Literal["nowhere", "environment", "block"]
+    looks: Literal["nothing", "text", "address"] = "nothing"
+    #: Why it could not be read.
+    problem: str = ""
+
+
+class Installation(Value):
+    """What was read of an installation on its server. Each part rests on queries, which the coverage names."""
+
+    at: AwareDatetime
+    server: Server
+    coverage: Coverage = Coverage()
+    #: Our own.
+    deployments: tuple[Deployment, ...] = ()
+    #: The schedules that are not active, by deployment id.
+    inactive: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    #: The ids of those that were made for a work pool: they bring settings for its jobs, as in ``prefect.yaml``.
+    for_pools: frozenset[str] = frozenset()
+    #: By name.
+    pools: Mapping[str, WorkPool] = Field(default_factory=dict)
+    #: The newest ended runs of each deployment, oldest end first; messages are redacted.
+    ended: tuple[FlowRun, ...] = ()
+    automations: tuple[Automation, ...] = ()
+    lock: Lock | None = None
+    kept: Kept = Kept()
+    #: Secrets by the name of their block.
+    secrets: Mapping[str, Secret] = Field(default_factory=dict)
+    #: The capabilities of blocks by reference; None where there is no such block.
+    blocks: Mapping[str, tuple[str, ...] | None] = Field(default_factory=dict)
+
+    def unread(self, *queries: str) -> str:
+        """Why one of these queries was not answered whole; empty where all were."""
+        if self.server.state.problem:
+            return "the server cannot be used"
+        asked = {query.name: query for query in self.coverage.queries}
+        for name in queries:
+            query = asked.get(name)
+            if query is None or query.outcome != "complete":
+                return (query and query.detail) or f"{name} were not read"
+        return ""
+
+    def missing(self, query: str) -> str:
+        """Why a query that need not be made was not answered whole; empty where it was, or was not made."""
+        return next((one.detail or one.outcome for one in self.coverage.missing if one.name == query), "")
+
+    def completed(self, deployment: Deployment) -> datetime | None:
+        """When the last completed run of a deployment ended."""
+        return max((ended(run) for run in self._runs(deployment) if run.state_type == "COMPLETED"), default=None)
+
+    def ended_badly(self, deployment: Deployment) -> list[FlowRun]:
+        """The last runs of a deployment in a row that failed or crashed, newest first; cancelled ones do not count."""
+        judged = [run for run in self._runs(deployment) if run.state_type != "CANCELLED"]
+        return list(takewhile(lambda run: run.state_type in ("FAILED", "CRASHED"), reversed(judged)))
+
+    def _runs(self, deployment: Deployment) -> list[FlowRun]:
+        return [run for run in self.ended if run.deployment_id == deployment.id]
+
+
+def ended(run: FlowRun) -> datetime:
+    """When an ended run ended."""
+    return run.end_time or run.state_timestamp

@@ -1,0 +1,243 @@
+"""Whether alerts can leave the house: judgements of routes, Slack, webhooks, notification blocks and the ping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydantic import Field
+
+from monitoring.config.settings import DEFAULT_ROUTE, FALLBACK_ROUTE, Config, Receiver, Route
+from monitoring.doctor.examination import Examined, not_examined
+from monitoring.doctor.installation import Installation, Secret
+from monitoring.model.base import Value
+
+#: What posting needs of a bot token (https://docs.slack.dev/reference/methods/chat.postMessage).
+NEEDED_SCOPE = "chat:write"
+#: What lets it post in public channels that the bot is no member of.
+ANYWHERE_SCOPE = "chat:write.public"
+#: What lets it see whether a message was posted that we do not know of.
+HISTORY_SCOPES = ("channels:history", "groups:history")
+#: The capability of Prefect's notification blocks (prefect/blocks/abstract.py, ``NotificationBlock``).
+NOTIFY = "notify"
+
+_APPS = "https://api.slack.com/apps"
+_SECRET = (
+    "python -c 'from getpass import getpass; from prefect.blocks.system import Secret; "
+    'Secret(value=getpass()).save("{name}", overwrite=True)\''
+)
+
+
+class SlackChannel(Value):
+    """What the bot sees of a channel."""
+
+    #: Whether there is such a channel; None where that could not be seen.
+    found: bool | None
+    #: Why not.
+    unseen: str = ""
+    member: bool = False
+    private: bool = False
+    archived: bool = False
+
+
+class Workspace(Value):
+    """What Slack says of the token and of the channels that are configured."""
+
+    #: Why it cannot be used, and what to do; empty where it can.
+    problem: str = ""
+    #: Whether it is the token that is refused.
+    refused: bool = False
+    team: str = ""
+    bot: str = ""
+    #: None where Slack does not say.
+    scopes: frozenset[str] | None = None
+    #: By what the configuration calls them.
+    channels: Mapping[str, SlackChannel] = Field(default_factory=dict)
+
+
+def receivers(config: Config) -> dict[str, Receiver]:
+    """Where alerts go, by the name of the route; those that go nowhere are left out."""
+    names = [DEFAULT_ROUTE, *(route.name for route in config.routes), FALLBACK_ROUTE]
+    found = {name: config.receiver(name) for name in names}
+    return {name: receiver for name, receiver in found.items() if receiver is not None and receiver.kind}
+
+
+def channels(config: Config) -> tuple[str, ...]:
+    """The Slack channels that are configured, each once, for the digest and for alerts."""
+    used = (config.slack.channel, *(receiver.channel for receiver in receivers(config).values()))
+    return tuple(dict.fromkeys(filter(None, used)))
+
+
+def covered(routes: Sequence[Route], origin: str) -> Iterator[Examined]:
+    """Find the routes that can never match, as far as that is plain: one before it asks for a part of the same.
+
+    Args:
+        routes: In order.
+        origin: What to call the configuration.
+    """
+    for index, later in enumerate(routes):
+        for earlier in routes[:index]:
+            asked = earlier.match.model_dump(exclude_none=True).items()
+            if asked <= later.match.model_dump(exclude_none=True).items():
+                said = f"it can never match: {earlier.name}, which stands before it, matches all that it would"
+                mend = f"in {origin}, put {later.name} before {earlier.name}, or remove it"
+                yield Examined(name=f"route {later.name}", outcome="warning", said=said, mend=mend)
+                break
+
+
+def examine_alerts(found: Installation, workspace: Workspace | None, config: Config) -> Iterator[Examined]:
+    """Judge how alerts, digest and ping leave the house. Nothing is posted or called.
+
+    Args:
+        found: What was read of the server: secrets and blocks.
+        workspace: What Slack says; None where it was not asked.
+        config: The routes.
+    """
+    yield _told(config)
+    if channels(config):
+        yield from slack(found, workspace, config)
+    for name, receiver in receivers(config).items():
+        if receiver.webhook_secret:
+            yield _webhook(f"route {name}", receiver.webhook_secret, found)
+        elif receiver.block:
+            yield _block(f"route {name}", receiver.block, found)
+    yield _ping(found, config)
+
+
+def _told(config: Config) -> Examined:
+    name = "alerts"
+    if not config.alerts.enabled:
+        return Examined(name=name, outcome="ok", said="nobody is told: alerts.enabled is false")
+    routes = receivers(config)
+    if DEFAULT_ROUTE not in routes:
+        said = "what no route matches is told to nobody"
+        return Examined(name=name, outcome="ok", said=said, mend="set slack.channel, or alerts.default")
+    if FALLBACK_ROUTE not in routes:
+        said = "what a route refuses for good waits until the route is mended"
+        return Examined(name=name, outcome="ok", said=said, mend="set alerts.fallback")
+    return Examined(name=name, outcome="ok", said="everything is told to somebody")
+
+
+def slack(found: Installation, workspace: Workspace | None, config: Config) -> Iterator[Examined]:
+    """Judge the bot's token, its scopes and its channels."""
+    yield (token := _token(found, workspace, config))
+    if token.outcome != "ok" or workspace is None:
+        why = "Slack cannot be asked"
+        yield from (not_examined(name, why) for name in ("Slack scopes", *map(_channel_name, channels(config))))
+        return
+    yield _scopes(workspace.scopes)
+    for name in channels(config):
+        channel = workspace.channels.get(name, SlackChannel(found=None, unseen="it was not asked for"))
+        yield _channel(name, channel, workspace)
+
+
+def _token(found: Installation, workspace: Workspace | None, config: Config) -> Examined:
+    name, block = "Slack token", config.slack.token_secret
+    secret = _secret(found, block)
+    if secret.place == "nowhere" and secret.problem:
+        return not_examined(name, secret.problem)
+    mend = _SECRET.format(name=block)
+    if secret.place == "nowhere":
+        said = f"none: neither WATCHDOG_SLACK_TOKEN here nor a Secret block {block}"
+        return Examined(name=name, outcome="fault", said=said, mend=mend)
+    if secret.looks == "nothing":
+        said = f"the Secret block {block} holds no text"
+        return Examined(name=name, outcome="fault", said=said, mend=mend)
+    place = "WATCHDOG_SLACK_TOKEN" if secret.place == "environment" else f"the Secret block {block}"
+    if workspace is None:
+        return not_examined(name, "Slack was not asked")
+    if workspace.refused:
+        said = f"the one from {place} is refused: {workspace.problem}"
+        mend = "export WATCHDOG_SLACK_TOKEN=..., where the worker runs, too" if secret.place == "environment" else mend
+        return Examined(name=name, outcome="fault", said=said, mend=mend)
+    if workspace.problem:
+        mend = f"curl -I {config.slack.api_url}, which shows whether it can be reached from here"
+        return Examined(name=name, outcome="warning", said=workspace.problem, mend=mend)
+    return Examined(name=name, outcome="ok", said=f"from {place}: {workspace.bot} in {workspace.team}")
+
+
+def _scopes(scopes: frozenset[str] | None) -> Examined:
+    name = "Slack scopes"
+    if scopes is None:
+        return Examined(name=name, outcome="unknown", said="Slack does not say what the token may do")
+    if NEEDED_SCOPE not in scopes:
+        mend = f"add the bot scope {NEEDED_SCOPE} at {_APPS}, and install the app again"
+        return Examined(name=name, outcome="fault", said=f"{NEEDED_SCOPE} is missing: nothing can be posted", mend=mend)
+    missing = [scope for scope in HISTORY_SCOPES if scope not in scopes]
+    if missing:
+        said = f"{NEEDED_SCOPE}; without {' and '.join(missing)} a message may be repeated after a crash"
+        mend = f"add {' and '.join(missing)} at {_APPS}, and install the app again"
+        return Examined(name=name, outcome="ok", said=said, mend=mend)
+    return Examined(name=name, outcome="ok", said=", ".join((NEEDED_SCOPE, *HISTORY_SCOPES)))
+
+
+def _channel_name(channel: str) -> str:
+    return f"Slack channel {channel}"
+
+
+def _channel(name: str, channel: SlackChannel, workspace: Workspace) -> Examined:
+    invite = f"/invite @{workspace.bot} in the channel"
+    if channel.found is None:
+        return not_examined(_channel_name(name), channel.unseen)
+    if not channel.found:
+        said = "there is none, or it is a private one that the bot is not in"
+        mend = f"{invite}, or correct what the configuration calls it"
+        return Examined(name=_channel_name(name), outcome="fault", said=said, mend=mend)
+    if channel.archived:
+        mend = "take it out of the archive, or name another in the configuration"
+        return Examined(name=_channel_name(name), outcome="fault", said="it is archived", mend=mend)
+    if not channel.member and (channel.private or ANYWHERE_SCOPE not in (workspace.scopes or ())):
+        return Examined(name=_channel_name(name), outcome="fault", said="the bot is no member of it", mend=invite)
+    said = "the bot is a member of it" if channel.member else f"the bot may post there ({ANYWHERE_SCOPE})"
+    return Examined(name=_channel_name(name), outcome="ok", said=said)
+
+
+def _secret(found: Installation, block: str) -> Secret:
+    return found.secrets.get(block, Secret(place="nowhere", problem="it was not read"))
+
+
+def _webhook(name: str, block: str, found: Installation) -> Examined:
+    secret = _secret(found, block)
+    if secret.place == "nowhere" and secret.problem:
+        return not_examined(name, secret.problem)
+    mend = _SECRET.format(name=block)
+    if secret.place == "nowhere":
+        return Examined(name=name, outcome="fault", said=f"there is no Secret block {block}", mend=mend)
+    if secret.looks != "address":
+        said = f"the Secret block {block} holds no address that begins with https://"
+        return Examined(name=name, outcome="fault", said=said, mend=mend)
+    return Examined(name=name, outcome="ok", said=f"the Secret block {block} holds an address, which was not called")
+
+
+def _block(name: str, reference: str, found: Installation) -> Examined:
+    if why := found.unread(block_query(reference)):
+        return not_examined(name, why)
+    kind, _, own_name = reference.partition("/")
+    capabilities = found.blocks.get(reference)
+    if capabilities is None:
+        mend = f"prefect block create {kind}, and call it {own_name}"
+        return Examined(name=name, outcome="fault", said=f"there is no block {reference}", mend=mend)
+    if NOTIFY not in capabilities:
+        said = f"the block {reference} is no notification block"
+        mend = "name another one in the configuration: prefect block ls"
+        return Examined(name=name, outcome="fault", said=said, mend=mend)
+    return Examined(name=name, outcome="ok", said=f"the notification block {reference} exists; it was not called")
+
+
+def block_query(reference: str) -> str:
+    """The name of the query for a block."""
+    return f"block-{reference.replace('/', '-')}"
+
+
+def _ping(found: Installation, config: Config) -> Examined:
+    name, block = "dead-man's switch", config.ping.url_secret
+    secret = _secret(found, block)
+    if secret.place == "nowhere" and secret.problem:
+        return not_examined(name, secret.problem)
+    mend = _SECRET.format(name=block)
+    if secret.place == "nowhere":
+        said = "none: when this server dies, nobody is told"
+        return Examined(name=name, outcome="ok", said=said, mend=mend)
+    place = "WATCHDOG_PING_URL" if secret.place == "environment" else f"the Secret block {block}"
+    if secret.looks != "address":
+        return Examined(name=name, outcome="fault", said=f"{place} holds no address", mend=mend)
+    return Examined(name=name, outcome="ok", said=f"{place} holds an address, which was not called")

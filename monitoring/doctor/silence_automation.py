@@ -1,0 +1,74 @@
+"""Who watches the watchdog: an automation on the Prefect server that speaks up when no check completes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from monitoring.notifications.events import CHECK_COMPLETED, check_resource
+from monitoring.text.durations import spoken
+
+#: A check that is due may be late, and the one after it, too.
+INTERVALS = 3
+#: The shortest that a server takes (prefect/server/events/schemas/automations.py, ``EventTrigger``).
+SHORTEST = timedelta(seconds=10)
+
+
+def silent_name(target: str) -> str:
+    """The automation's name, by which it is found again."""
+    return f"watchdog-silent-{target}"
+
+
+def patience(due: Sequence[datetime]) -> timedelta | None:
+    """How long no check may complete: three times the longest pause of the schedule; None where there is none.
+
+    Args:
+        due: When the check is going to run, ascending.
+    """
+    pauses = [later - sooner for sooner, later in pairwise(due)]
+    return INTERVALS * max(pauses) if pauses else None
+
+
+def silent_automation(target: str, within: timedelta, block_id: str, page: str | None) -> dict[str, Any]:
+    """The automation, as the API takes it.
+
+    ``after`` as well as ``expect``, and no ``for_each``: a server waits from the last event on, and from its own start
+    where there was none; with ``for_each`` it forgets whom it waits for when it is restarted.
+
+    Args:
+        target: The target's configured name.
+        within: How long no check may complete, at least ``SHORTEST``.
+        block_id: The id of the notification block that is told.
+        page: Where to look, the page of the check's deployment.
+    """
+    look = f" at {page}" if page else ""
+    return {
+        "name": silent_name(target),
+        "description": "Made by `watchdog automation deploy`: tells when the watchdog itself is silent.",
+        "enabled": True,
+        "trigger": {
+            "type": "event",
+            "posture": "Proactive",
+            "match": {"prefect.resource.id": check_resource(target)},
+            "after": [CHECK_COMPLETED],
+            "expect": [CHECK_COMPLETED],
+            "for_each": [],
+            "threshold": 1,
+            "within": within.total_seconds(),
+        },
+        "actions": [
+            {
+                "type": "send-notification",
+                "block_document_id": block_id,
+                "subject": f"The watchdog of {target} is silent",
+                "body": (
+                    f"No check of {target} has completed for {spoken(within)}, so nobody is told of what goes wrong "
+                    f"there. Look{look}: is the deployment paused, does its work pool have a live worker, why did its "
+                    f"last runs fail? `watchdog doctor` says more. This comes again every {spoken(2 * within)} until "
+                    "a check completes."
+                ),
+            }
+        ],
+    }

@@ -1,0 +1,91 @@
+"""Which child or task made a run fail, where the run's own message shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from monitoring.failures.error_names import bare, error_name, returned_states
+from monitoring.model.prefect import FlowRun
+
+#: So many levels of children are followed.
+MOST_LEVELS = 5
+#: What a run says that was ended by the time-out of a subflow: it has none itself (prefect/flow_engine.py,
+#: `handle_timeout`).
+_TIMED_OUT_BELOW = "Flow run exceeded timeout of None second(s)"
+_TASK_TIMED_OUT = "TaskRunTimeoutError"
+
+
+class FailedTask(NamedTuple):
+    """A task run that failed or crashed."""
+
+    name: str
+    state_name: str
+    message: str
+
+
+def failing_child(parent: FlowRun, children: Sequence[FlowRun]) -> FlowRun | None:
+    """Name the child that made its parent fail, where the parent's own message shows it.
+
+    A subflow's exception goes through its parent, which then ends with the same message; that of a run of
+    another deployment is told in a ``FailedRun: ...``; a parent that returns its children's states ends with
+    ``1/2 states failed.``; one that a subflow's time-out ended says that it has no time-out. A parent that caught the
+    child's exception and failed of something else has another message, and no child is named.
+
+    Args:
+        parent: A run that failed or crashed.
+        children: Its failed or crashed children, oldest end first.
+    """
+    before = [child for child in children if parent.end_time is None or _end(child) <= parent.end_time]
+    same = [child for child in before if child.message and _tells_of(parent.message, child.message)]
+    if same:
+        return same[-1]
+    if parent.message == _TIMED_OUT_BELOW:
+        before = [child for child in before if child.state_name == "TimedOut"]
+    elif not returned_states(parent.message):
+        return None
+    return before[-1] if before else None
+
+
+def failing_path(run: FlowRun, children: Mapping[str, Sequence[FlowRun]]) -> tuple[FlowRun, ...]:
+    """The runs through which a failure came up: from the run's child down to the deepest; empty where it is its own.
+
+    Args:
+        run: A run that failed or crashed.
+        children: The failed and crashed children of runs, by the parent's id, oldest end first.
+    """
+    path: list[FlowRun] = []
+    while len(path) < MOST_LEVELS:
+        parent = path[-1] if path else run
+        child = failing_child(parent, children.get(parent.id, ()))
+        if child is None:
+            break
+        path.append(child)
+    return tuple(path)
+
+
+def failing_task(run: FlowRun, tasks: Sequence[FailedTask]) -> FailedTask | None:
+    """Name the task that made its run fail, where the run's own message shows it.
+
+    Of many tasks that failed alike, as mapped ones do, the one with the very message is named, else any of them.
+
+    Args:
+        run: A run that failed or crashed, and not for a child.
+        tasks: Its failed and crashed task runs, newest end first.
+    """
+    told = bare(run.message)
+    if returned_states(run.message):
+        return tasks[0] if tasks else None
+    if _TASK_TIMED_OUT in run.message:
+        return next((task for task in tasks if task.state_name == "TimedOut"), None)
+    same = [task for task in tasks if told and error_name(bare(task.message)) == error_name(told)]
+    return next((task for task in same if bare(task.message) == told), same[0] if same else None)
+
+
+def _tells_of(message: str, of: str) -> bool:
+    return message == of or message.endswith(f": {of}")
+
+
+def _end(run: FlowRun) -> datetime:
+    return run.end_time or run.state_timestamp

@@ -1,0 +1,1 @@
+"""What is kept of runs that have ended: the ledger, run times, cadence and counts."""

@@ -1,0 +1,171 @@
+"""How long a deployment's runs usually take, learned from those that completed.
+
+Run times spread by factors, not by minutes, so all is measured on their logarithms; median and MAD (the median
+distance from the median), because a few wild runs move neither.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import date, timedelta, timezone
+from hashlib import blake2b
+from statistics import median
+
+from monitoring.config.settings import Slow
+from monitoring.model.base import Value
+from monitoring.model.ledger import EndedRun, RunTimes
+from monitoring.model.prefect import FlowRun
+from monitoring.text.durations import LONGEST, spoken
+
+#: A run is judged by so many that came before it. ``Slow.min_samples`` cannot ask for more.
+SAMPLE = 30
+#: How many of the newest runs are remembered: the one that is judged may be among them.
+MOST_RECENT = SAMPLE + 1
+#: How many months are remembered, and how many runs of each: enough for a median that drift can be read from.
+MOST_MONTHS = 4
+MOST_OF_A_MONTH = 7
+#: Of fewer runs, a median says nothing about drift.
+_FEWEST_FOR_DRIFT = 5
+#: A median that has moved by less has not drifted.
+_DRIFT = 1.5
+#: Makes of a MAD what the standard deviation would be, were the logarithms normally distributed.
+_DEVIATION = 1.4826
+#: What two of the runs took is nothing unusual, nor is a fifth more. That spares what happens every week, or to one
+#: run in ten, of which median and MAD see nothing (docs/baselines.md).
+_SEEN_BEFORE = 2
+_LEEWAY = 1.2
+#: Up to so many minutes, time is granted in steps of so many; the last for all that is longer.
+_STEPS = ((10, 1), (60, 5), (4 * 60, 15), (24 * 60, 60), (math.inf, 6 * 60))
+#: Seconds; run times are kept to a tenth, and have a logarithm.
+_SHORTEST = 0.1
+
+
+class Baseline(Value):
+    """What is usual for a deployment, and beyond which run time a run of it is slow."""
+
+    #: How many completed runs it was learned from.
+    samples: int
+    median: timedelta
+    limit: timedelta
+
+
+def with_run(known: RunTimes, run: FlowRun) -> RunTimes:
+    """Add a completed run to the sample; neither the order in which runs are added nor a repetition matters.
+
+    A run that never began (it was marked, or ended before it started) took no time, and is left out.
+
+    Args:
+        known: The sample so far.
+        run: A run that completed.
+    """
+    end = run.end_time
+    if end is None or run.start_time is None or run.start_time >= end or not run.total_run_time:
+        return known
+    seconds = _seconds(run.total_run_time)
+    recent = {*known.recent, (int(end.timestamp()), seconds)}
+    month = f"{end.astimezone(timezone.utc):%Y-%m}"
+    of_month = {*known.months.get(month, ()), (_rank(run.id), seconds)}
+    months = {**known.months, month: tuple(sorted(of_month)[:MOST_OF_A_MONTH])}
+    return RunTimes(
+        recent=tuple(sorted(recent, reverse=True)[:MOST_RECENT]),
+        months={name: months[name] for name in sorted(months)[-MOST_MONTHS:]},
+    )
+
+
+def without_run(known: RunTimes, run: EndedRun) -> RunTimes:
+    """Take a run out of the newest ones: nothing is judged by itself.
+
+    Args:
+        known: The sample.
+        run: A run that may be in it.
+    """
+    own = (int(run.ended.timestamp()), _seconds(run.run_time))
+    return known.model_copy(update={"recent": tuple(entry for entry in known.recent if entry != own)})
+
+
+def typical(known: RunTimes) -> timedelta | None:
+    """How long a run usually takes: the median of the newest completed runs, however few; None without any."""
+    return timedelta(seconds=median(seconds for _, seconds in known.recent)) if known.recent else None
+
+
+def granted(known: RunTimes) -> timedelta:
+    """How long a run may take before its success is missed: what is typical, in coarse steps; 0 where nothing is known.
+
+    The steps let deployments that share a schedule share its due times, whatever their own run times are.
+    """
+    return coarse(typical(known) or timedelta(0))
+
+
+def coarse(span: timedelta) -> timedelta:
+    """Round a span up: to whole minutes, and beyond ten minutes, an hour, four, and a day in ever longer steps."""
+    minutes = math.ceil(span / timedelta(minutes=1))
+    step = next(step for most, step in _STEPS if minutes <= most)
+    return timedelta(minutes=math.ceil(minutes / step) * step)
+
+
+def baseline(known: RunTimes, policy: Slow) -> Baseline | None:
+    """Learn what is usual; None where fewer than ``min_samples`` runs are known.
+
+    A run is slow when it takes longer than all of these: the median and so many robust standard deviations of the
+    logarithm, the median times ``min_ratio``, the median and ``floor``, and a fifth more than the second longest run.
+
+    Args:
+        known: The deployment's completed runs, without the run that is judged.
+        policy: How far from the median a run may be.
+    """
+    if len(known.recent) < policy.min_samples:
+        return None
+    return learned([seconds for _, seconds in known.recent[:SAMPLE]], policy)
+
+
+def learned(run_times: Sequence[float], policy: Slow) -> Baseline:
+    """Learn what is usual from run times in seconds, each more than 0; at least two.
+
+    Args:
+        run_times: Run times, in any order.
+        policy: How far from the median a run may be.
+    """
+    usual = median(run_times)
+    deviation = _DEVIATION * median(abs(math.log(seconds / usual)) for seconds in run_times)
+    limit = max(
+        usual * math.exp(policy.deviations * deviation),
+        usual * policy.min_ratio,
+        usual + policy.floor.total_seconds(),
+        sorted(run_times)[-_SEEN_BEFORE] * _LEEWAY,
+    )
+    # What is far beyond all reason would not fit a calendar.
+    limit = min(limit, LONGEST.total_seconds())
+    return Baseline(samples=len(run_times), median=timedelta(seconds=usual), limit=timedelta(seconds=limit))
+
+
+def monthly(known: RunTimes) -> dict[str, timedelta]:
+    """The median run time of each month (``2026-06``, UTC) of which enough runs are known, oldest first."""
+    return {
+        month: timedelta(seconds=median(seconds for _, seconds in runs))
+        for month, runs in sorted(known.months.items())
+        if len(runs) >= _FEWEST_FOR_DRIFT
+    }
+
+
+def drift(known: RunTimes) -> str | None:
+    """Say how run times have moved: ``median 4 min in June 2026, 9 min now``; None where they have not.
+
+    Now is the newest completed runs; it is set against the oldest month whose median is another by half or more.
+    """
+    now = typical(known)
+    if now is None or len(known.recent) < _FEWEST_FOR_DRIFT:
+        return None
+    for month, then in monthly(known).items():
+        if max(now, then) >= _DRIFT * min(now, then):
+            return f"median {spoken(then)} in {date.fromisoformat(f'{month}-01'):%B %Y}, {spoken(now)} now"
+    return None
+
+
+def _seconds(run_time: timedelta) -> float:
+    return max(_SHORTEST, round(run_time.total_seconds(), 1))
+
+
+def _rank(run_id: str) -> int:
+    """A number by which runs are drawn at random, and the same ones whoever draws."""
+    return int.from_bytes(blake2b(run_id.encode(), digest_size=3).digest(), "big")

@@ -1,0 +1,214 @@
+"""Folds what was seen into what is remembered: runs that have ended are read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import reduce
+
+from monitoring.failures.error_names import failure_of, one_line
+from monitoring.failures.paths import failing_path
+from monitoring.history.baselines import with_run as with_run_time
+from monitoring.history.counts import counted
+from monitoring.model.failure import FailedChild
+from monitoring.model.ledger import MOST_MESSAGE, MOST_STREAK_IDS, EndedRun, Ledger, Record, Streak
+from monitoring.model.observation import Observation
+from monitoring.model.prefect import Deployment, FlowRun
+
+#: So much is kept of the names on a failure's path.
+_MOST_NAME = 100
+
+
+def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger:
+    """Return the ledger with an observation folded in.
+
+    The cursor moves only when all that ended was read: what is missing is read again by the next check.
+
+    Args:
+        ledger: What was remembered before.
+        observation: What was seen now; its ended runs may come in any order.
+        overlap: How much of the window the next check will read again.
+    """
+    if observation.server.problem:
+        return ledger
+    whole = observation.coverage.has("ended-runs")
+    # What is missing of a part is read again with the part, and what ended before the first check is history.
+    counting = whole and ledger.cursor is not None
+    records = dict(ledger.records)
+    for key, record in ledger.records.items():
+        if record.streak and record.last_ended and record.last_ended.id in observation.read_again:
+            records[key] = _corrected(record, observation.read_again[record.last_ended.id])
+    for run in sorted(observation.ended, key=lambda run: (_end(run), run.id)):
+        if run.end_time and ledger.recent.get(run.id) != run.end_time:
+            record = _with_run(records.get(run.key, Record()), run, observation)
+            records[run.key] = counted(record, run) if counting else record
+        elif run.id in observation.failures and run.key in records:
+            records[run.key] = _with_reason(records[run.key], run, observation)
+    for key, sampled in observation.samples.items():
+        records[key] = _with_samples(records.get(key, Record()), sampled)
+    for key, success in observation.last_success.items():
+        records[key] = _with_search(records.get(key, Record()), success)
+    for key, deployment in observation.deployments.items():
+        records[key] = _with_schedule(records.get(key, Record()), deployment, observation)
+    if observation.coverage.has("deployments", "flows"):
+        records = {key: record for key, record in records.items() if key in observation.deployments}
+    return ledger.model_copy(
+        update={
+            "cursor": observation.at if whole else ledger.cursor,
+            "cursor_before": ledger.cursor if whole else ledger.cursor_before,
+            "recent": _recent(ledger.recent, observation, overlap) if whole else ledger.recent,
+            "records": records,
+        }
+    )
+
+
+def _recent(before: Mapping[str, datetime], observation: Observation, overlap: timedelta) -> dict[str, datetime]:
+    horizon = observation.at - overlap
+    seen = dict(before) | {run.id: run.end_time for run in observation.ended if run.end_time}
+    return {run_id: end for run_id, end in seen.items() if end >= horizon}
+
+
+def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
+    if run.state_type == "CANCELLED":
+        return record
+    ended = _ended(run, observation)
+    if run.state_type == "COMPLETED":
+        record = record.model_copy(update={"run_times": with_run_time(record.run_times, run)})
+    last = record.last_ended
+    if last and (ended.ended, ended.id) < (last.ended, last.id):
+        # It arrived late, behind a newer one that is already counted: it may still be the newest success, or failure.
+        if run.state_type == "COMPLETED" and _newer(ended, record.last_success):
+            return record.model_copy(update={"last_success": ended})
+        return _with_failed(record, ended)
+    if last and last.id != run.id:
+        record = _with_failed(record, last)
+    if run.state_type == "COMPLETED":
+        return record.model_copy(update={"last_ended": ended, "last_success": ended, "streak": None})
+    return record.model_copy(update={"last_ended": ended, "streak": _with_bad_end(record.streak, last, ended)})
+
+
+def _with_bad_end(before: Streak | None, last: EndedRun | None, ended: EndedRun) -> Streak:
+    """A streak that goes on, or begins, with a run that failed or crashed."""
+    streak = before or Streak(since=ended.ended)
+    # When somebody started it again, and it ended badly again, it is still one run.
+    again = ended.id in streak.run_ids
+    alike = before is not None and last is not None and last.state_type == ended.state_type
+    return Streak(
+        since=streak.since,
+        failed=streak.failed + (ended.state_type == "FAILED" and not again),
+        crashed=streak.crashed + (ended.state_type == "CRASHED" and not again),
+        run_ids=(ended.id, *(one for one in streak.run_ids if one != ended.id))[:MOST_STREAK_IDS],
+        alike=streak.alike + (ended.id not in streak.run_ids[: streak.alike]) if alike else 1,
+        alike_since=streak.alike_since if alike else ended.ended,
+    )
+
+
+def _with_failed(record: Record, ended: EndedRun) -> Record:
+    """Remember the newest run that failed; why it did, only the last ended run is asked."""
+    if ended.state_type != "FAILED" or not _newer(ended, record.last_failed):
+        return record
+    return record.model_copy(update={"last_failed": ended.model_copy(update={"message": "", "failure": None})})
+
+
+def _newer(ended: EndedRun, known: EndedRun | None) -> bool:
+    return known is None or known.ended < ended.ended
+
+
+def _with_reason(record: Record, run: FlowRun, observation: Observation) -> Record:
+    """Note why a run failed that was counted before: its logs may arrive after its end."""
+    if record.last_ended is None or record.last_ended.id != run.id:
+        return record
+    return record.model_copy(update={"last_ended": _ended(run, observation)})
+
+
+def _with_samples(record: Record, sampled: tuple[FlowRun, ...]) -> Record:
+    """Learn run times from runs that ended before the ledger began; what is known of them already counts once."""
+    run_times = reduce(with_run_time, sampled, record.run_times)
+    return record.model_copy(update={"run_times": run_times, "run_times_searched": True})
+
+
+def _with_search(record: Record, success: FlowRun | None) -> Record:
+    found = _plain(success) if success else None
+    if found and found.state_type != "COMPLETED":
+        # Where failures are expected, one is searched for as well.
+        last = record.last_ended or found
+        searched = record.model_copy(update={"last_ended": last, "success_searched": True})
+        return searched if last.id == found.id else _with_failed(searched, found)
+    return record.model_copy(update={"last_success": record.last_success or found, "success_searched": True})
+
+
+def _corrected(record: Record, run: FlowRun | None) -> Record:
+    """The record, when somebody has marked, started again or deleted the run that it holds for the latest failure."""
+    if run and run.state_type == "COMPLETED":
+        success = _plain(run)
+        return record.model_copy(update={"last_ended": success, "last_success": success, "streak": None})
+    if (run is None or run.state_type not in ("FAILED", "CRASHED")) and record.streak and record.streak.length == 1:
+        return record.model_copy(update={"last_ended": None, "streak": None})
+    return record
+
+
+def _with_schedule(record: Record, deployment: Deployment, observation: Observation) -> Record:
+    """Note since when a deployment has had its present schedules."""
+    inactive = [moment for moment in (record.inactive_since, deployment.inactive_since) if moment]
+    record = record.model_copy(
+        update={"inactive_since": min(inactive) if deployment.inactive_since is not None else None}
+    )
+    if record.schedule == deployment.schedule:
+        return record
+    since = observation.at if record.schedule is not None else _first_seen_schedule(deployment, observation)
+    return record.model_copy(update={"schedule": deployment.schedule, "scheduled_since": since})
+
+
+def _first_seen_schedule(deployment: Deployment, observation: Observation) -> datetime | None:
+    """Since when a deployment that was never seen before has had its schedules; None for always.
+
+    Every ``prefect deploy`` makes schedules anew, so that they look young. Runs that were due before then, or a
+    success that a schedule made, show that there were some.
+    """
+    since = deployment.scheduled_since
+    if since is None:
+        return None
+    success = observation.last_success.get(deployment.id)
+    # A success that is older than the deployment shows that times of creation do not tell (a restored database).
+    shown = success and (success.auto_scheduled or success.created < deployment.created)
+    older = any(
+        run.deployment_id == deployment.id and (run.expected_start_time or run.created) < since
+        for run in (*observation.ended, *observation.active)
+    )
+    return None if older or shown else since
+
+
+def _ended(run: FlowRun, observation: Observation) -> EndedRun:
+    """What is kept of a run, and why it ended badly if it did."""
+    ended = _plain(run)
+    if run.state_type not in ("FAILED", "CRASHED"):
+        return ended
+    path = failing_path(run, observation.failed_children)
+    # Where nobody asked for more, its own message, or that of the run that failed it, has to do.
+    failure = observation.failures.get(run.id) or failure_of((path[-1] if path else run).message)
+    below = tuple(
+        FailedChild(
+            id=child.id,
+            name=one_line(child.name, _MOST_NAME),
+            flow_name=one_line(observation.flow_names.get(child.flow_id, child.name), _MOST_NAME),
+            deployment_id=child.deployment_id,
+        )
+        for child in path
+    )
+    return ended.model_copy(update={"failure": failure.model_copy(update={"path": below})})
+
+
+def _plain(run: FlowRun) -> EndedRun:
+    return EndedRun(
+        id=run.id,
+        name=run.name,
+        state_type=run.state_type,
+        state_name=run.state_name,
+        message=run.message[:MOST_MESSAGE],
+        ended=run.end_time or run.state_timestamp,
+        run_time=run.total_run_time,
+    )
+
+
+def _end(run: FlowRun) -> datetime:
+    return run.end_time or run.state_timestamp

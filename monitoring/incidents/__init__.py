@@ -1,0 +1,1 @@
+"""Findings over time: lifecycle, correlation and action requests."""

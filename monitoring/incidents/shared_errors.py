@@ -1,0 +1,105 @@
+"""One error in many deployments is one problem: the findings that show it, put under one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from monitoring.checks.findings import place_finding
+from monitoring.failures.error_names import normalised, one_line
+from monitoring.model.failure import Failure
+from monitoring.model.finding import CheckName, Finding, Severity, Subject
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import Observation
+from monitoring.text.links import flow_run_url
+
+#: So many deployments that begin to fail of one error within so long have it in common.
+_FEWEST = 3
+_WITHIN = timedelta(hours=1)
+_RANK: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
+_MOST_NAME = 80
+_MOST_NAMED = 5
+
+
+class _Member(NamedTuple):
+    since: datetime
+    finding: Finding
+    failure: Failure
+
+
+def with_common_errors(findings: Sequence[Finding], observation: Observation, ledger: Ledger) -> Sequence[Finding]:
+    """Put failures of one new error in several deployments under one finding about the error.
+
+    New is an error where the deployment's row of failures began with three within an hour of each other; others that
+    begin to fail of it later join them. The moments at which they began are compared with each other and not with
+    now: what is one problem stays one for as long as three of them fail. A finding that has another cause (a parent
+    whose child's deployment failed) does not count.
+
+    Args:
+        findings: What was found; those about failures carry no cause of their own yet.
+        observation: What was seen.
+        ledger: Knows the error of each deployment's latest failure.
+    """
+    by_error: dict[tuple[CheckName, str], list[_Member]] = {}
+    for finding in findings:
+        if finding.check in ("failed", "crashed") and finding.symptom_of is None and finding.severity != "info":
+            failure, since = _failure(finding, ledger)
+            if failure and failure.error and since:
+                by_error.setdefault((finding.check, failure.error), []).append(_Member(since, finding, failure))
+    heads: list[Finding] = []
+    head_of: dict[str, str] = {}
+    for (check, error), members in by_error.items():
+        if together := _together(members):
+            head = _head(check, error, together, observation)
+            heads.append(head)
+            head_of |= {member.finding.fingerprint: head.fingerprint for member in together}
+    explained = (
+        finding.model_copy(update={"symptom_of": head_of[finding.fingerprint]})
+        if finding.fingerprint in head_of
+        else finding
+        for finding in findings
+    )
+    return (*heads, *explained)
+
+
+def _failure(finding: Finding, ledger: Ledger) -> tuple[Failure | None, datetime | None]:
+    """Why the latest run of a finding's subject failed, and since when its runs fail."""
+    record = ledger.records.get(finding.subject.key)
+    if record is None or record.last_ended is None or record.streak is None:
+        return None, None
+    return record.last_ended.failure, record.streak.since
+
+
+def _together(members: Iterable[_Member]) -> list[_Member]:
+    """Those that begin with the first three within an hour, oldest first; empty where there are no such three."""
+    ordered = sorted(members, key=lambda member: (member.since, member.finding.fingerprint))
+    for first in range(len(ordered) - _FEWEST + 1):
+        if ordered[first + _FEWEST - 1].since - ordered[first].since <= _WITHIN:
+            return ordered[first:]
+    return []
+
+
+def _head(check: CheckName, error: str, members: Sequence[_Member], observation: Observation) -> Finding:
+    findings = [member.finding for member in members]
+    newest = findings[-1]
+    run_ids = [run_id for finding in findings for run_id in finding.flow_run_ids]
+    names = [finding.subject.name for finding in findings]
+    others = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    name = one_line(normalised(members[0].failure.reason), _MOST_NAME)
+    owners = {finding.owner for finding in findings}
+    head = place_finding(
+        observation,
+        check,
+        Subject(kind="error", id=error, name=name),
+        severity=max((finding.severity for finding in findings), key=lambda severity: _RANK[severity]),
+        summary=f"{name}: {len(findings):,} deployments {check} with this error",
+        observed=", ".join(names[:_MOST_NAMED]) + others,
+        expected="no error that is new in several deployments at once",
+        since=members[0].since,
+        url=flow_run_url(observation.server.ui_url, newest.flow_run_ids[0]),
+        run_ids=run_ids,
+        run_count=sum(finding.flow_run_count for finding in findings),
+        evidence=members[-1].failure.traceback.splitlines(),
+    )
+    return head.model_copy(update={"owner": owners.pop() if len(owners) == 1 else None})

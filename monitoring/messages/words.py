@@ -1,0 +1,212 @@
+"""How things are called, the same in every rendering. No function here escapes: what it returns is plain text."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from monitoring.model.finding import Cause, CheckName, Finding, Severity, Status
+from monitoring.model.report import HealthReport, Totals
+
+#: The checks in the order in which they are shown, with what a heading calls them.
+CHECKS: dict[CheckName, str] = {
+    "server": "Server",
+    "work-pool": "Work pools that do not work",
+    "work-queue": "Work queues that do not work",
+    "concurrency": "Concurrency limits that hold runs up",
+    "failed": "Failed",
+    "crashed": "Crashed",
+    "zombie": "Zombies: running, and no heartbeats",
+    "late": "Late",
+    "stuck": "Stuck",
+    "slow": "Slow",
+    "stale": "Stale: no recent success",
+    "unscheduled": "Unscheduled: active, and nothing scheduled ahead",
+    "ahead": "Ahead: due soon, and cannot start",
+    "watchdog": "The watchdog itself",
+    "paused": "Paused for long",
+}
+
+STATUS: dict[Status, str] = {"ok": "OK", "warning": "Warning", "critical": "Critical", "unknown": "Unknown"}
+
+#: What stands where there is nothing to say.
+NOTHING = "\u2013"
+
+#: For a glance; never the only sign of anything.
+SIGN: dict[Status, str] = {"ok": "🟢", "warning": "🟡", "critical": "🔴", "unknown": "⚪"}
+SEVERITY_SIGN: dict[Severity, str] = {"critical": "🔴", "warning": "🟡", "info": "⚪"}
+
+
+def moment(at: datetime) -> str:
+    """Write a time for a person: ``2026-01-31 08:00 UTC``."""
+    return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
+
+
+def stamp(at: datetime) -> str:
+    """Write a time for a program: ``2026-01-31T08:00:00Z``."""
+    return at.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Write a number with what it counts: ``1 run``, ``1,200 runs``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def subject(finding: Finding) -> str:
+    """Name what a finding is about; a deployment's name speaks for itself, everything else says its kind."""
+    kind, name = finding.subject.kind, finding.subject.name
+    if kind == "scheduler":
+        return f"scheduler of {name}"
+    return name if kind == "deployment" else f"{kind.replace('-', ' ')} {name}"
+
+
+def owned(finding: Finding) -> str:
+    """Say who should look; empty where nobody is named."""
+    return f"owner: {finding.owner}" if finding.owner else ""
+
+
+def said(finding: Finding) -> str:
+    """A finding's summary for a place that names its subject already."""
+    return finding.summary.removeprefix(f"{finding.subject.name}: ")
+
+
+def cause(why: Cause) -> str:
+    """Write a cause in one string: ``work-pool etl: no-live-worker``; with the path that a failure took, if known."""
+    path = f" ({' > '.join(why.path)})" if why.path else ""
+    return f"{why.kind} {why.name}: {why.reason}{path}"
+
+
+def heads(report: HealthReport) -> tuple[Finding, ...]:
+    """The problems: findings that are no symptoms of another one in the report, and not merely informational."""
+    roots = _roots(report)
+    return tuple(f for f in report.findings if f.severity != "info" and roots[f.fingerprint] is f)
+
+
+def infos(report: HealthReport) -> tuple[Finding, ...]:
+    """What is worth knowing and no problem, and no symptom of one."""
+    roots = _roots(report)
+    return tuple(
+        finding
+        for finding in report.findings
+        if finding.severity == "info" and not finding.unknown and roots[finding.fingerprint].severity == "info"
+    )
+
+
+def unknowns(report: HealthReport) -> tuple[Finding, ...]:
+    """What could not be judged, one subject each."""
+    return tuple(finding for finding in report.findings if finding.severity == "info" and finding.unknown)
+
+
+def symptoms(report: HealthReport) -> dict[str, tuple[Finding, ...]]:
+    """The symptoms by the fingerprint of the problem that they come from, however many steps away it is."""
+    roots = _roots(report)
+    found: dict[str, list[Finding]] = {}
+    for finding in report.findings:
+        root = roots[finding.fingerprint]
+        if root is not finding and root.severity != "info" and not (finding.severity == "info" and finding.unknown):
+            found.setdefault(root.fingerprint, []).append(finding)
+    return {head: tuple(rows) for head, rows in found.items()}
+
+
+def _roots(report: HealthReport) -> dict[str, Finding]:
+    """By fingerprint the finding at the end of the chain of causes. A problem never comes from what is none."""
+    everything = {finding.fingerprint: finding for finding in report.findings}
+    problems = {key: finding for key, finding in everything.items() if finding.severity != "info"}
+    roots = {}
+    for finding in report.findings:
+        causes = everything if finding.severity == "info" else problems
+        root, seen = finding, {finding.fingerprint}
+        while (cause := causes.get(root.symptom_of or "")) and cause.fingerprint not in seen:
+            root = cause
+            seen.add(cause.fingerprint)
+        roots[finding.fingerprint] = root
+    return roots
+
+
+def headline(report: HealthReport) -> str:
+    """Say in one sentence how the server stands."""
+    problems = heads(report)
+    critical = sum(finding.severity == "critical" for finding in problems)
+    parts = [counted(critical, "critical problem")] if critical else []
+    if len(problems) > critical:
+        parts.append(counted(len(problems) - critical, "warning"))
+    found = " and ".join(parts)
+    unseen = "not everything could be seen"
+    if report.coverage.complete:
+        return f"{found}." if found else "Nothing is wrong."
+    return f"{found}; {unseen}." if found else f"Nothing wrong was seen, but {unseen}."
+
+
+def also(report: HealthReport) -> str:
+    """Say how many symptoms there are, which the headline leaves out; empty where there are none."""
+    number = sum(map(len, symptoms(report).values()))
+    if not number:
+        return ""
+    return (
+        f"{counted(number, 'symptom')} of these {'is' if number == 1 else 'are'} shown with the cause, and not counted."
+    )
+
+
+def seen(report: HealthReport) -> str:
+    """Say what was looked at, with units and zones."""
+    return (
+        f"{counted(report.deployments, 'deployment')}, {counted(report.active_runs, 'active run')} and "
+        f"{counted(report.ended_runs, 'run')} that ended since {moment(report.since)}."
+    )
+
+
+def percent(rate: float) -> str:
+    """Write a share so that only all is 100 % and only none is 0 %."""
+    shown = f"{rate:.1%}"
+    if shown == "100.0%" and rate < 1:
+        shown = "99.9%"
+    elif shown == "0.0%" and rate > 0:
+        shown = "0.1%"
+    return shown.replace("%", " %")
+
+
+def success(totals: Totals | None) -> str:
+    """Write a period's success rate with the numbers behind it; unknown is not zero, and nothing is not failure."""
+    if totals is None:
+        return "unknown"
+    rate = totals.success_rate
+    if rate is None:
+        return "no runs ended" if not totals.ended else f"only cancelled runs ({totals.cancelled:,})"
+    return f"{percent(rate)} ({totals.completed:,} of {totals.completed + totals.failed + totals.crashed:,} runs)"
+
+
+def change(later: Totals | None, before: Totals | None) -> str:
+    """Compare two periods' success rates in percentage points: ``up 2.5 points``; empty where that cannot be."""
+    if later is None or before is None or later.success_rate is None or before.success_rate is None:
+        return ""
+    points = (later.success_rate - before.success_rate) * 100
+    if abs(points) < 0.05:
+        return "unchanged"
+    return f"{'up' if points > 0 else 'down'} {abs(points):.1f} points"
+
+
+def breakdown(totals: Totals | None) -> str:
+    """Say how a period's runs ended."""
+    if totals is None:
+        return "unknown"
+    if not totals.ended:
+        return "no runs ended"
+    parts = [f"{number:,} {word}" for word, number in ended(totals) if number]
+    return f"{counted(totals.ended, 'run')} ended: {', '.join(parts)}"
+
+
+def ended(totals: Totals) -> tuple[tuple[str, int], ...]:
+    """How many runs ended in which way."""
+    return (
+        ("completed", totals.completed),
+        ("failed", totals.failed),
+        ("crashed", totals.crashed),
+        ("cancelled", totals.cancelled),
+    )
+
+
+#: What the digest groups together, in its order.
+DIGEST_GROUPS: tuple[tuple[str, frozenset[CheckName]], ...] = (
+    ("What fails", frozenset({"failed", "crashed"})),
+    ("What is stale", frozenset({"stale"})),
+    ("What else is wrong", frozenset(CHECKS) - {"failed", "crashed", "stale"}),
+)

@@ -1,0 +1,31 @@
+"""Why a run failed or crashed."""
+
+from __future__ import annotations
+
+from monitoring.model.base import Value
+
+
+class FailedChild(Value):
+    """The subflow (or child run) that made its parent fail."""
+
+    id: str
+    name: str
+    flow_name: str
+    deployment_id: str | None = None
+
+
+class Failure(Value):
+    """Why a run failed or crashed, from its message, logs and task runs; its texts are redacted."""
+
+    #: The failing task, where there is one.
+    task: str | None = None
+    #: The exception's type: ``ValueError``, ``httpx.ConnectError``.
+    exception: str | None = None
+    #: The error in one line: ``ValueError: no rows``; the deepest failed run's.
+    reason: str = ""
+    #: The end of the traceback, or of the error's log lines; empty where there are none, or nobody asked.
+    traceback: str = ""
+    #: Names the error whatever numbers, ids, addresses and paths are in it; empty where nothing is known.
+    error: str = ""
+    #: From the run's child down to the deepest failed run.
+    path: tuple[FailedChild, ...] = ()

@@ -1,0 +1,140 @@
+"""How one subject stands now, as a check found it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from monitoring.model.base import Value
+from monitoring.model.prefect import flow_key
+
+Severity = Literal["info", "warning", "critical"]
+
+Status = Literal["ok", "warning", "critical", "unknown"]
+
+CheckName = Literal[
+    "failed",
+    "crashed",
+    "late",
+    "stuck",
+    "zombie",
+    "slow",
+    "stale",
+    "unscheduled",
+    "paused",
+    "work-pool",
+    "work-queue",
+    "ahead",
+    "concurrency",
+    "server",
+    "watchdog",
+]
+
+SubjectKind = Literal[
+    "deployment",
+    "flow",
+    "flow-run",
+    "work-pool",
+    "work-queue",
+    "tag",
+    "global-concurrency-limit",
+    "error",
+    "scheduler",
+    "server",
+    "route",
+    "metrics-outlet",
+]
+
+CauseKind = Literal[
+    "server",
+    "scheduler",
+    "work-pool",
+    "work-queue",
+    "deployment",
+    "schedule",
+    "tag",
+    "global-concurrency-limit",
+    "flow-run",
+]
+
+CauseReason = Literal[
+    "no-live-worker", "paused", "limit-reached", "not-scheduling", "previous-run-running", "failed", "unreachable"
+]  # fmt: skip
+
+
+class Subject(Value):
+    """What a finding is about."""
+
+    kind: SubjectKind
+    id: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        """The key under which the runs of a deployment or a flow are watched."""
+        return flow_key(self.id) if self.kind == "flow" else self.id
+
+
+class Cause(Value):
+    """Why, by name and from evidence."""
+
+    kind: CauseKind
+    name: str
+    reason: CauseReason
+    #: The runs that show it: who holds the slots, which run is still going. At most ten.
+    flow_run_ids: tuple[str, ...] = ()
+    #: How the failure came up: parent, child, task.
+    path: tuple[str, ...] = ()
+
+    @property
+    def what(self) -> tuple[CauseKind, str, CauseReason]:
+        """What is the same for all that have this cause."""
+        return (self.kind, self.name, self.reason)
+
+
+class Finding(Value):
+    """How one subject stands now.
+
+    Findings of severity info open no incident: they inform, or, where ``unknown``, say that there is too little to
+    judge by. ``flow_run_ids`` holds at most 1,000 ids, ``flow_run_count`` how many runs there are. ``since`` is
+    when the condition began, not when it was noticed.
+    """
+
+    fingerprint: str
+    check: CheckName
+    severity: Severity
+    subject: Subject
+    flow: str | None = None
+    deployment: str | None = None
+    flow_run_ids: tuple[str, ...] = ()
+    flow_run_count: int = 0
+    summary: str
+    observed: str
+    expected: str
+    since: AwareDatetime
+    url: str | None = None
+    #: Who should look, where the policy says so.
+    owner: str | None = None
+    #: Whether the subject could not be judged.
+    unknown: bool = False
+    #: What the finding rests on, in lines: the end of a traceback, the holders of slots.
+    evidence: tuple[str, ...] = ()
+    cause: Cause | None = None
+    symptom_of: str | None = None
+
+
+#: How many run ids a finding carries.
+MOST_RUN_IDS = 1000
+
+
+def fingerprint(target: str, check: CheckName, kind: SubjectKind, subject_id: str) -> str:
+    """Name a finding over time: no time and no address in it.
+
+    Args:
+        target: The target's configured name.
+        check: The check that finds it.
+        kind: The subject's kind.
+        subject_id: The subject's id.
+    """
+    return f"{target}/{check}/{kind}/{subject_id}"

@@ -1,0 +1,190 @@
+"""All that one check observed of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from monitoring.model.base import Value
+from monitoring.model.coverage import Coverage
+from monitoring.model.failure import Failure
+from monitoring.model.prefect import Deployment, FlowRun, WorkPool
+from monitoring.model.silence import Silence
+
+MINIMUM_HEARTBEAT = timedelta(seconds=30)
+
+
+class Backlog(Value):
+    """How many runs of a work pool were due and waiting, at moments ascending to now."""
+
+    samples: tuple[tuple[AwareDatetime, int], ...]
+
+
+class Holder(Value):
+    """A run that holds a slot of a limit: a flow run, or the flow run of a task run that does."""
+
+    flow_run_id: str
+    name: str
+    #: The name of its state: ``Running``.
+    state_name: str
+    #: When it began; of one that has ended, when it did.
+    since: AwareDatetime
+    #: A slot of a run that has ended is lost until somebody frees it.
+    ended: bool = False
+    slots: int = 1
+
+
+class ConcurrencyLimit(Value):
+    """A tag's or a global concurrency limit that is full."""
+
+    kind: Literal["tag", "global-concurrency-limit"]
+    id: str
+    name: str
+    limit: int
+    taken: int
+    #: Who holds its slots, as far as the server shows it.
+    holders: tuple[Holder, ...] = ()
+    #: Whether others than these may hold slots.
+    more_holders: bool = False
+    #: RUNNING flow runs that wait for a slot, by run id: since when. Waiters of a global limit show nowhere.
+    waiting: Mapping[str, AwareDatetime] = Field(default_factory=dict)
+
+
+class LimitSlots(Value):
+    """How many slots a tag's or a global concurrency limit has, and how many are taken; full or not."""
+
+    kind: Literal["tag", "global-concurrency-limit"]
+    name: str
+    limit: int
+    taken: int
+
+
+class Heartbeats(Value):
+    """What is known of a run's heartbeats: how many, the first and the last."""
+
+    count: int
+    first: AwareDatetime
+    last: AwareDatetime
+
+    def interval(self, default: timedelta) -> timedelta:
+        """The time between two beats; ``default`` when there has been only one.
+
+        Heartbeat events carry no interval, so it is taken from their spacing, and never for less than Prefect's
+        own minimum (prefect/settings/models/flows.py, ``heartbeat_frequency``).
+        """
+        return max(MINIMUM_HEARTBEAT, (self.last - self.first) / (self.count - 1)) if self.count > 1 else default
+
+
+class ServerState(Value):
+    """The server as a whole. ``problem`` says, for a person, why it cannot be used; None when it can."""
+
+    api_url: str
+    ui_url: str | None = None
+    version: str | None = None
+    problem: str | None = None
+
+
+class Vitals(Value):
+    """How well the server itself does; None where that was not asked or cannot be told."""
+
+    #: The median time of its answers, and how many there were.
+    answer_time: timedelta | None = None
+    answers: int = 0
+    #: The server's clock less ours.
+    clock_offset: timedelta | None = None
+    #: The newest event of the last day or so; None where there is none, or nobody asked.
+    newest_event: AwareDatetime | None = None
+    #: A run that ended after it, and so long ago that its own events should be there.
+    unheard: FlowRun | None = None
+
+
+#: How much later than what it tells of an event may lie, by the server's times, when all is well.
+EVENTS_DELAY = timedelta(minutes=1)
+
+
+class Missed(Value):
+    """The fires of a deployment's schedules since its last success."""
+
+    first: AwareDatetime
+    #: How many up to now, at most ``MOST_MISSED``.
+    count: int
+
+
+#: Nobody needs to know more exactly how many fires were missed.
+MOST_MISSED = 1_000
+
+
+class OwnRuns(Value):
+    """The watchdog's own deployments and their runs, by which it is itself watched."""
+
+    #: Their due times are those by which the watchdog's own lateness is judged, and not by the policy's grace.
+    deployments: tuple[Deployment, ...] = ()
+    #: The newest ended runs of each deployment, oldest end first.
+    ended: tuple[FlowRun, ...] = ()
+    #: Runs that are active or overdue now.
+    active: tuple[FlowRun, ...] = ()
+    #: When the newest of their runs that are planned was made by the server's scheduler; None where none is.
+    planned_at: AwareDatetime | None = None
+
+
+class Observation(Value):
+    """All that one check saw: what is active now, and what ended between ``since`` and ``at``."""
+
+    target: str
+    at: AwareDatetime
+    #: Start of the window of ended runs.
+    since: AwareDatetime
+    server: ServerState
+    coverage: Coverage
+    #: By ``FlowRun.key``.
+    deployments: Mapping[str, Deployment] = Field(default_factory=dict)
+    #: Overdue SCHEDULED runs, and all PENDING, RUNNING, CANCELLING and PAUSED ones.
+    active: tuple[FlowRun, ...] = ()
+    #: Runs that ended in the window, oldest first.
+    ended: tuple[FlowRun, ...] = ()
+    #: By run id: since when a PENDING run has been pending without a break.
+    pending_since: Mapping[str, AwareDatetime] = Field(default_factory=dict)
+    #: By run id: when a run that had started before began to wait for a concurrency slot.
+    slot_wait_since: Mapping[str, AwareDatetime] = Field(default_factory=dict)
+    #: By run id; a RUNNING run that is absent has never sent one.
+    heartbeats: Mapping[str, Heartbeats] = Field(default_factory=dict)
+    #: By the id of a failed or crashed run: the runs it started that failed or crashed, oldest end first.
+    failed_children: Mapping[str, tuple[FlowRun, ...]] = Field(default_factory=dict)
+    #: By deployment id, where asked: the newest success on the server, None when there is none.
+    last_success: Mapping[str, FlowRun | None] = Field(default_factory=dict)
+    #: By the id of a failed or crashed run that stands for its deployment: why.
+    failures: Mapping[str, Failure] = Field(default_factory=dict)
+    #: By deployment key, where asked: its newest completed runs, newest first, to learn how long they take.
+    samples: Mapping[str, tuple[FlowRun, ...]] = Field(default_factory=dict)
+    #: By deployment key, where its freshness is in doubt: the fires since its last success.
+    missed: Mapping[str, Missed] = Field(default_factory=dict)
+    #: Deployments that should have runs scheduled ahead and have none, by id: their own newest due time before now.
+    nothing_ahead: Mapping[str, AwareDatetime] = Field(default_factory=dict)
+    #: Other scheduled deployments that nothing is planned for, rightly so far: they show nothing of the scheduler.
+    unplanned: frozenset[str] = frozenset()
+    #: SCHEDULED runs that are due in the time ahead and may not be able to start, soonest first.
+    upcoming: tuple[FlowRun, ...] = ()
+    #: Work pools (``pool``), queues (``pool/queue``) and deployments where more is due than was read.
+    upcoming_cut: frozenset[str] = frozenset()
+    #: By work pool, where a backlog stands.
+    backlogs: Mapping[str, Backlog] = Field(default_factory=dict)
+    #: Deployments, by id, of whose runs some ended while slots were counted: who held those is not known.
+    slots_moving: frozenset[str] = frozenset()
+    #: Tag and global limits that are full.
+    limits: tuple[ConcurrencyLimit, ...] = ()
+    #: Tag and global limits, whether they are full or not.
+    limit_slots: tuple[LimitSlots, ...] = ()
+    vitals: Vitals = Vitals()
+    own: OwnRuns = OwnRuns()
+    #: By flow id: names needed to speak of failed children.
+    flow_names: Mapping[str, str] = Field(default_factory=dict)
+    #: By id, None for one that is gone: remembered runs that stand for a failure, read again.
+    read_again: Mapping[str, FlowRun | None] = Field(default_factory=dict)
+    #: When the oldest success began that the server still has; None when it was not asked, or has none.
+    history_since: AwareDatetime | None = None
+    work_pools: Mapping[str, WorkPool] = Field(default_factory=dict)
+    #: Maintenance windows that are open now.
+    maintenance: tuple[Silence, ...] = ()

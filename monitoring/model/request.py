@@ -1,0 +1,32 @@
+"""What somebody asked for at the command line."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from monitoring.model.base import Value
+from monitoring.model.silence import Silence
+
+
+class Request(Value):
+    """What somebody asked for at the command line; the next check does it."""
+
+    #: The name of the document that holds it.
+    name: str
+    what: Literal["silence", "expire", "acknowledge", "close"]
+    at: AwareDatetime
+    by: str
+    #: ``S-3`` to expire, ``W-12`` to acknowledge or to close.
+    subject: str = ""
+    note: str = ""
+    #: For ``silence``; without an id, which the check gives.
+    silence: Silence | None = None
+
+
+class Silences(Value):
+    """The silences that people asked for."""
+
+    known: tuple[Silence, ...] = ()
+    next_number: int = 1

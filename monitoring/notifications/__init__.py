@@ -1,0 +1,1 @@
+"""Who is notified of which incident, and when; how messages leave the outbox."""

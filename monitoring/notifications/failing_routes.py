@@ -1,0 +1,45 @@
+"""Routes that do not work, as findings of the watchdog about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+
+from monitoring.checks.findings import place_finding
+from monitoring.config.policy import Policies
+from monitoring.model.finding import Finding, Subject
+from monitoring.model.observation import Observation
+from monitoring.model.outbox import Trouble
+from monitoring.text.durations import spoken
+
+#: What may pass by itself has so long to do so.
+PATIENCE = timedelta(minutes=30)
+
+
+def route_findings(troubles: Mapping[str, Trouble], observation: Observation, policies: Policies) -> Iterator[Finding]:
+    """Find the routes by which alerts cannot be delivered.
+
+    Args:
+        troubles: What went wrong, by route.
+        observation: What was seen.
+        policies: Say whether the watchdog watches itself, and which routes there are.
+    """
+    config, now = policies.config, observation.at
+    for route, trouble in troubles.items():
+        lasting = now - trouble.since
+        receiver = config.receiver(route)
+        if not config.watchdog.enabled or receiver is None or receiver.kind is None:
+            continue
+        if not trouble.permanent and lasting < PATIENCE:
+            continue
+        yield place_finding(
+            observation,
+            "watchdog",
+            Subject(kind="route", id=route, name=route),
+            severity="critical" if trouble.permanent else "warning",
+            summary=f"{route}: alerts by this route have not been delivered for {spoken(lasting)}",
+            observed=trouble.problem,
+            expected="every alert delivered; nothing is lost, and what is not delivered is tried again",
+            since=trouble.since,
+            url=observation.server.ui_url,
+        )

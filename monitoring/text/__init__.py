@@ -1,0 +1,1 @@
+"""Text for people: durations, links, and what makes text from others harmless."""

@@ -1,0 +1,1 @@
+"""What helps to set limits: explanations, backtests and run comparisons."""

@@ -1,0 +1,139 @@
+"""What differs between a run that ended badly and the last good one of the same deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+
+from pydantic import Field
+
+from monitoring.model.base import Value
+from monitoring.model.prefect import FlowRun, StateType
+from monitoring.text.durations import spoken
+
+#: A task took much longer when it took so many times as long, and so much longer.
+_TIMES = 2.0
+_LONGER = timedelta(seconds=10)
+_NOTHING = "none"
+
+
+class Given(Value):
+    """One parameter or variable of a run: its text, redacted and cut, and what tells two values apart."""
+
+    shown: str
+    identity: str
+
+
+class TaskTime(Value):
+    """The runs of one task within a flow run, taken together."""
+
+    name: str
+    runs: int
+    #: Time from the start of each to its end, added up.
+    took: timedelta
+    #: How they stand, the worst first: ``Failed``, ``Completed``.
+    states: tuple[str, ...]
+    #: The type of the worst.
+    worst: StateType
+
+
+class RunDetails(Value):
+    """One flow run, as far as it can be compared with another."""
+
+    run: FlowRun
+    #: By name; texts are redacted.
+    parameters: Mapping[str, Given] = Field(default_factory=dict)
+    job_variables: Mapping[str, Given] = Field(default_factory=dict)
+    deployment_version: str | None = None
+    flow_version: str | None = None
+    #: Where it ran, as the worker named it: a process, a container, a pod.
+    infrastructure: str | None = None
+    #: The worker that submitted it; None where no event tells.
+    worker: str | None = None
+    #: What made it: a schedule, a person, an automation.
+    created_by: str | None = None
+    tags: tuple[str, ...] = ()
+    #: In the order in which the tasks began.
+    tasks: tuple[TaskTime, ...] = ()
+    #: Whether it has more task runs than were read.
+    more_tasks: bool = False
+
+
+class Change(Value):
+    """One thing that differs: what, in the run that ended badly, and in the good one."""
+
+    what: str
+    bad: str
+    good: str
+
+
+def changes(bad: RunDetails, good: RunDetails) -> tuple[Change, ...]:
+    """Compare a run with a good one.
+
+    Args:
+        bad: A run that failed or crashed.
+        good: The last run of the same deployment that completed before.
+    """
+    return (*_facts(bad, good), *_tasks(bad, good))
+
+
+def _facts(bad: RunDetails, good: RunDetails) -> Iterator[Change]:
+    yield from _given("parameter", bad.parameters, good.parameters)
+    yield from _given("job variable", bad.job_variables, good.job_variables)
+    pairs: tuple[tuple[str, str | None, str | None], ...] = (
+        ("deployment version", bad.deployment_version, good.deployment_version),
+        ("flow version", bad.flow_version, good.flow_version),
+        ("worker", bad.worker, good.worker),
+        ("infrastructure", _host(bad.infrastructure), _host(good.infrastructure)),
+        ("work pool", bad.run.work_pool, good.run.work_pool),
+        ("work queue", bad.run.work_queue, good.run.work_queue),
+        ("made by", bad.created_by, good.created_by),
+        ("tags", ", ".join(sorted(bad.tags)), ", ".join(sorted(good.tags))),
+        ("attempts", str(bad.run.run_count), str(good.run.run_count)),
+        ("run time", spoken(bad.run.total_run_time), spoken(good.run.total_run_time)),
+    )
+    for what, one, other in pairs:
+        if (one or _NOTHING) != (other or _NOTHING):
+            yield Change(what=what, bad=one or _NOTHING, good=other or _NOTHING)
+
+
+def _given(kind: str, bad: Mapping[str, Given], good: Mapping[str, Given]) -> Iterator[Change]:
+    for name in sorted({*bad, *good}):
+        one, other = bad.get(name), good.get(name)
+        if one is None or other is None or one.identity != other.identity:
+            texts = [value.shown if value else "not given" for value in (one, other)]
+            same = " (another value)" if texts[0] == texts[1] else ""
+            yield Change(what=f"{kind} {name}", bad=texts[0] + same, good=texts[1])
+
+
+def _host(infrastructure: str | None) -> str | None:
+    """A process is another at each run; what may tell something is its machine (``host:pid``)."""
+    name, colon, number = (infrastructure or "").rpartition(":")
+    return name if colon and number.isdigit() else infrastructure
+
+
+def _tasks(bad: RunDetails, good: RunDetails) -> Iterator[Change]:
+    before, now = _by_name(good.tasks), _by_name(bad.tasks)
+    for name, task in now.items():
+        usual = before.get(name)
+        if usual is None:
+            if not good.more_tasks:
+                yield Change(what=f"task {name}", bad=_said(task), good="did not run")
+        elif task.worst != usual.worst or _much_longer(task.took, usual.took) or _much_longer(usual.took, task.took):
+            yield Change(what=f"task {name}", bad=_said(task), good=_said(usual))
+    for name, task in before.items():
+        if name not in now and not bad.more_tasks:
+            yield Change(what=f"task {name}", bad="not reached", good=_said(task))
+
+
+def _by_name(tasks: Iterable[TaskTime]) -> dict[str, TaskTime]:
+    return {task.name: task for task in tasks}
+
+
+def _said(task: TaskTime) -> str:
+    times = f" {task.runs:,} times" if task.runs != 1 else ""
+    return f"{', '.join(task.states)}{times} in {spoken(task.took)}"
+
+
+def _much_longer(one: timedelta, other: timedelta) -> bool:
+    return one >= _TIMES * other and one - other >= _LONGER

@@ -1,0 +1,66 @@
+"""One assessment of the server: collect, fold, check, correlate, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from monitoring.checks import run_checks
+from monitoring.config.policy import Policies
+from monitoring.history.ledger import fold
+from monitoring.incidents.correlation import correlate
+from monitoring.incidents.lifecycle import still_known
+from monitoring.metrics.failing_exporters import outlet_findings
+from monitoring.model.base import Value
+from monitoring.model.coverage import Coverage
+from monitoring.model.finding import Finding
+from monitoring.model.incident import Incident
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import Observation
+from monitoring.model.outbox import Outbox
+from monitoring.model.report import HealthReport
+from monitoring.notifications.failing_routes import route_findings
+from monitoring.usecases.ports import Reader
+from monitoring.usecases.reporting import health_report
+
+
+class Assessment(Value):
+    """What one look at the server led to."""
+
+    observation: Observation
+    ledger: Ledger
+    findings: tuple[Finding, ...]
+    report: HealthReport
+
+
+def assess(
+    reader: Reader,
+    ledger: Ledger,
+    policies: Policies,
+    now: datetime,
+    overlap: timedelta,
+    known: Coverage,
+    incidents: Mapping[str, Incident] | None = None,
+    outbox: Outbox | None = None,
+) -> Assessment:
+    """Look at the server once and judge: collect, fold, check, correlate, report. Saves and changes nothing.
+
+    Args:
+        reader: Reads the server.
+        ledger: What is remembered; empty for a check by hand.
+        policies: The effective policy of each deployment.
+        now: The moment of the check.
+        overlap: How much of the window of ended runs the next check reads again.
+        known: Coverage of what was asked before, such as the saved state.
+        incidents: The open incidents by fingerprint.
+        outbox: Knows by which routes alerts, and by which ways out metrics, cannot be delivered.
+    """
+    observation = reader.observe(now, ledger, policies)
+    folded = fold(ledger, observation, overlap)
+    found = [*run_checks(observation, folded, policies, now)]
+    if outbox:
+        found += route_findings(outbox.troubles, observation, policies)
+        found += outlet_findings(outbox.outlets, observation, policies)
+    findings = still_known(correlate(found, observation, folded), incidents or {}, observation, policies)
+    report = health_report(observation, findings, known)
+    return Assessment(observation=observation, ledger=folded, findings=findings, report=report)

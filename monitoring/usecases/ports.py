@@ -1,0 +1,130 @@
+"""What the use cases need of the outside, as protocols. ``adapters/`` makes them real."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from monitoring.config.policy import Policies
+from monitoring.metrics.snapshot import Snapshot
+from monitoring.model.coverage import Coverage, Query
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import Observation
+from monitoring.model.report import DigestReport, HealthReport, Totals
+from monitoring.model.saved_state import PublishedArtifact, SavedState
+
+
+class Reader(Protocol):
+    """Reads the monitored server. It never changes anything there, and never raises for a part it cannot read."""
+
+    def observe(self, now: datetime, ledger: Ledger, policies: Policies) -> Observation:
+        """See what is active now, and what ended since the ledger's cursor (or in the configured window)."""
+
+    def totals(
+        self, periods: Sequence[tuple[datetime, datetime]], now: datetime, policies: Policies
+    ) -> tuple[tuple[Totals | None, ...], Query]:
+        """Count how runs ended in each period; None for a period whose counts cannot be had."""
+
+
+class State(Protocol):
+    """Keeps what must outlive a check."""
+
+    def load(self) -> tuple[SavedState, Coverage]:
+        """Read everything, requests included. A document that cannot be read is empty here, and named in the coverage.
+
+        Raises:
+            ServerProblem: The server that keeps it cannot be used.
+        """
+
+    def save(self, before: SavedState, after: SavedState) -> None:
+        """Write the documents that differ.
+
+        Raises:
+            LockLost: Another check took over; nothing more was written.
+            ServerProblem: The server that keeps it cannot be used.
+        """
+
+
+class Lock(Protocol):
+    """Lets one check write at a time."""
+
+    def hold(self, patience: timedelta = ...) -> AbstractContextManager[bool]:
+        """Take the lock for the body of a ``with``; its value is False when ``patience`` has run out."""
+
+    def keep(self) -> None:
+        """Renew it when it is time to; cheap when it is not. Raises LockLost when it is gone."""
+
+
+class Artifacts(Protocol):
+    """Publishes reports where people read them, in the Prefect UI."""
+
+    def publish_health(
+        self, report: HealthReport, published: Mapping[str, PublishedArtifact]
+    ) -> Mapping[str, PublishedArtifact]:
+        """Publish the health summary and the table of findings; in place when nothing but the time changed."""
+
+    def publish_digest(
+        self, report: DigestReport, published: Mapping[str, PublishedArtifact]
+    ) -> Mapping[str, PublishedArtifact]:
+        """Publish the digest."""
+
+
+class Housekeeping(Protocol):
+    """Removes what the watchdog itself made and nobody needs any more."""
+
+    def tidy(self, now: datetime, published: Mapping[str, PublishedArtifact]) -> Mapping[str, PublishedArtifact]:
+        """Delete old runs of the check and old versions of its artifacts; return what is still published."""
+
+
+class Channel(Protocol):
+    """Tells people."""
+
+    def post_digest(self, report: DigestReport) -> None:
+        """Post the digest.
+
+        Raises:
+            DeliveryError: It could not be said.
+        """
+
+
+class MetricsStore(Protocol):
+    """Keeps the numbers of the last check."""
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Keep them in the place of those before.
+
+        Raises:
+            ServerProblem: The server that keeps them cannot be used.
+            CredentialsRefused: It refuses our key.
+        """
+
+
+class MetricsOutlet(Protocol):
+    """A way out for the numbers that a check has measured."""
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Hand over what this check has measured.
+
+        Raises:
+            DeliveryError: The receiver did not take them; its message says what to do.
+        """
+
+
+class Ping(Protocol):
+    """A dead-man's switch."""
+
+    def start(self) -> None:
+        """Say that a check has begun, so that one which never ends is noticed.
+
+        Raises:
+            DeliveryError: The switch did not answer as it should.
+        """
+
+    def ping(self, report: HealthReport) -> None:
+        """Say that a check has run, and whether it saw everything.
+
+        Raises:
+            DeliveryError: The switch did not answer as it should.
+        """

@@ -1,0 +1,52 @@
+"""Puts the report of a check together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from monitoring.checks.server import server_finding
+from monitoring.model.coverage import ALWAYS_ASKED, Coverage, Query
+from monitoring.model.finding import Finding
+from monitoring.model.observation import Observation, ServerState
+from monitoring.model.report import HealthReport, ordered, status_of
+
+
+def health_report(observation: Observation, findings: Iterable[Finding], extra: Coverage) -> HealthReport:
+    """Put together what one check has to say.
+
+    Args:
+        observation: What was seen.
+        findings: What was found, correlated.
+        extra: Coverage of what is not part of the observation, such as the saved state.
+    """
+    rows = ordered(findings)
+    coverage = Coverage(queries=observation.coverage.queries + extra.queries)
+    return HealthReport(
+        target=observation.target,
+        at=observation.at,
+        status=status_of(rows, coverage),
+        server=observation.server,
+        coverage=coverage,
+        since=observation.since,
+        deployments=len(observation.deployments),
+        active_runs=len(observation.active),
+        ended_runs=len(observation.ended),
+        findings=rows,
+    )
+
+
+def unseen(problem: str) -> Coverage:
+    """The coverage of a server that cannot be used: nothing of what every check asks."""
+    missing = (
+        Query(name=name, outcome="failed", detail="not asked: the server cannot be used") for name in ALWAYS_ASKED
+    )
+    return Coverage(queries=(Query(name="server", outcome="failed", detail=problem), *missing))
+
+
+def unreachable_report(target: str, now: datetime, problem: str) -> HealthReport:
+    """The report of a check that could not begin, as the server cannot be used: one critical finding."""
+    state = ServerState(api_url="the Prefect API", problem=problem)
+    coverage = unseen(problem)
+    observation = Observation(target=target, at=now, since=now, server=state, coverage=coverage)
+    return health_report(observation, [server_finding(observation)], Coverage())

@@ -1,0 +1,156 @@
+"""The documentation holds: what it names exists, and what exists is named."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterable
+from typing import get_args
+
+import pytest
+import yaml
+from cyclopts import App
+
+from monitoring import cli
+from monitoring.adapters.prefect.publish.artifacts import DIGEST, FINDINGS, HEALTH
+from monitoring.adapters.prefect.store.documents import SLUG
+from monitoring.adapters.prefect.store.lock import NAME as LOCK
+from monitoring.config.settings import Policy, Section
+from monitoring.model.coverage import ALWAYS_ASKED
+from monitoring.model.finding import CheckName
+from monitoring.model.incident import ResolutionReason
+from tests.corpus.scenario import scenarios
+from tests.support.paths import PROJECT
+
+README = (PROJECT / "README.md").read_text()
+PAGES = {path.name: path.read_text() for path in [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]}
+ALL = "\n".join(PAGES.values())
+
+
+def commands(app: App, *before: str) -> Iterable[str]:
+    """Every command of the command line, as a person types it."""
+    for name in app:
+        if name.startswith("-"):
+            continue
+        if app[name].default_command:
+            yield " ".join((*before, name))
+        else:
+            yield from commands(app[name], *before, name)
+
+
+COMMANDS = sorted(commands(cli.app, "watchdog"))
+
+
+def test_there_are_commands_at_all() -> None:
+    assert "watchdog config push" in COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_in_the_readme(command: str) -> None:
+    assert f"`{command}`" in README
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_in_the_docs_exists(page: str) -> None:
+    command = r"(watchdog (?:config |incidents |silence |automation |metrics )?[a-z]+)"
+    fenced = "\n".join(re.findall(r"```bash\n(.*?)```", PAGES[page], re.DOTALL))
+    named = re.findall(rf"`{command}", PAGES[page]) + re.findall(rf"^{command}", fenced, re.MULTILINE)
+
+    assert [name for name in named if name not in COMMANDS] == []
+    assert named or page not in ("README.md", "configuration.md")
+
+
+def make_targets() -> list[str]:
+    return re.findall(r"^([a-z-]+):.*## ", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("target", make_targets())
+def test_make_help_names_every_target(target: str) -> None:
+    shown = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+
+    assert re.search(rf"^{target} ", shown, re.MULTILINE)
+
+
+def test_every_make_target_in_the_docs_exists() -> None:
+    named = set(re.findall(r"(?:^|`|&& )make ([a-z-]+)", ALL, re.MULTILINE))
+
+    assert named >= {"demo", "test", "test-all", "lint", "setup", "clean", "lock"}
+    assert named <= set(make_targets())
+
+
+def test_ci_calls_the_readmes_own_test_commands() -> None:
+    script = (PROJECT / ".ci/run").read_text()
+
+    for command in ("make lint", "make test", "make test-all", "make demo ARGS=--once"):
+        assert command in script
+        assert command in README
+
+
+def deployments() -> list[tuple[str, dict[str, object]]]:
+    document = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
+    return [(f"watchdog-{entry['name']}/{entry['name']}", entry) for entry in document["deployments"]]
+
+
+@pytest.mark.parametrize(("name", "entry"), deployments())
+def test_every_deployment_is_in_the_readme(name: str, entry: dict[str, object]) -> None:
+    assert f"`{name}`" in README
+    assert (PROJECT / str(entry["entrypoint"]).split(":")[0]).exists()
+
+
+def test_every_deployment_in_the_docs_exists() -> None:
+    assert (
+        set(re.findall(r"watchdog-[a-z]+/[a-z]+\b(?!-)", ALL)) - {"watchdog-document/config"}
+        == dict(deployments()).keys()
+    )
+
+
+@pytest.mark.parametrize("check", get_args(CheckName))
+def test_every_check_is_documented(check: str) -> None:
+    assert f"`{check}`" in README
+    assert f"[`{check}`]" in PAGES["checks.md"]
+
+
+def test_every_check_in_the_docs_exists() -> None:
+    assert set(re.findall(r"^\| \[`([a-z-]+)`\]", PAGES["checks.md"], re.MULTILINE)) == set(get_args(CheckName))
+    sections = {name for name, value in Policy() if isinstance(value, Section)} | {"server", "watchdog"}
+    assert {name.replace("_", "-") for name in sections} == set(get_args(CheckName))
+
+
+@pytest.mark.parametrize("word", [*ALWAYS_ASKED, *get_args(ResolutionReason), HEALTH, FINDINGS, DIGEST, SLUG, LOCK])
+def test_what_people_meet_on_their_server_is_documented(word: str) -> None:
+    assert f"`{word}`" in ALL
+
+
+def test_every_query_is_documented() -> None:
+    sources = "\n".join(path.read_text() for path in (PROJECT / "monitoring/adapters/prefect").rglob("*.py"))
+    asking = r"(?:\.ask|\.rows|\.runs|\.note|\.values|\.first_runs|\.first_rows|\.count|_watched|_present_stretch)"
+    asked = set(re.findall(rf'{asking}\(\s*(?:collection, )?"([a-z-]+)"', sources))
+
+    assert asked >= {"heartbeats", "child-runs", "last-success", "slot-waits", *ALWAYS_ASKED}
+    assert [name for name in asked if f"`{name}`" not in PAGES["how-it-works.md"]] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_to_a_file_leads_somewhere(page: str) -> None:
+    folder = PROJECT if page == "README.md" else PROJECT / "docs"
+    linked = [link.split("#")[0] for link in re.findall(r"\]\((?!https?:)([^)]+)\)", PAGES[page])]
+
+    assert [link for link in linked if link and not (folder / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_to_a_heading_leads_somewhere(page: str) -> None:
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", PAGES[page], re.MULTILINE)
+    }
+
+    assert [anchor for anchor in re.findall(r"\]\(#([^)]+)\)", PAGES[page]) if anchor not in headings] == []
+
+
+def test_the_readme_counts_the_labelled_servers_as_they_are() -> None:
+    labelled = list(scenarios())
+    planted = sum(len(one.expect) for one in labelled)
+
+    assert f"| {len(labelled)} | {planted} | {planted} | 0 | 1.00 | 1.00 |" in README
+    assert f"{len(labelled)} labelled servers" in README

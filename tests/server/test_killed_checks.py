@@ -1,0 +1,56 @@
+"""A check dies anywhere, and no alert is lost: the next one says what was not said, and hardly anything twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from demo.stack import Server
+from monitoring.notifications.events import OPENED
+from tests.conftest import ServerFactory
+from tests.support.killing import FINE, Stage, killed, staged
+from tests.support.slack import SlackEmulator
+
+pytestmark = pytest.mark.integration
+
+
+def assert_each_event_is_stored_once(stage: Stage) -> None:
+    stored = stage.events()
+    opened = {about for name, about in stored if name == OPENED}
+    assert opened == {name for about, name in stage.told if about == "began"}
+    assert set(stored.values()) == {1}
+
+
+def test_a_check_that_is_killed_loses_no_alert_and_repeats_none_when_it_can_look(
+    prefect_server: Server, slack_emulator: SlackEmulator, tmp_path: Path
+) -> None:
+    with staged(prefect_server, slack_emulator, tmp_path) as stage:
+        deaths = list(killed(stage, 14))
+        assert [death for death in deaths if death.after != FINE] == []
+        assert len({death.at for death in deaths}) >= 12
+        assert stage.unseen() == set()
+        assert_each_event_is_stored_once(stage)
+
+
+def test_a_check_that_is_killed_repeats_at_most_one_alert_when_it_cannot_look(
+    prefect_server: Server, slack_emulator: SlackEmulator, tmp_path: Path
+) -> None:
+    with staged(prefect_server, slack_emulator, tmp_path, blind=True) as stage:
+        deaths = list(killed(stage, 8))
+        deaths.append(stage.kill_on("chat.postMessage is sent"))
+        assert [death for death in deaths if replace(death.after, repeats=0) != FINE or death.after.repeats > 1] == []
+        assert deaths[-1].after.repeats == 1, "what was being said when it died is said again"
+        assert stage.unseen() == set()
+
+
+def test_a_check_that_is_killed_together_with_the_server_loses_no_alert(
+    fresh_server: ServerFactory, slack_emulator: SlackEmulator, tmp_path: Path
+) -> None:
+    with staged(fresh_server(), slack_emulator, tmp_path) as stage:
+        deaths = list(killed(stage, 5, with_server=True))
+        assert [death for death in deaths if death.after != FINE] == []
+        assert stage.unseen() == set()
+        stage.settle()
+        assert_each_event_is_stored_once(stage)

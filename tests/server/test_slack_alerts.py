@@ -1,0 +1,108 @@
+"""Alerts in a Slack workspace: posted, changed, replied to, found again, and by a webhook."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+
+from monitoring.adapters.slack.bot import SlackBot
+from monitoring.adapters.slack.webhook import SlackWebhook
+from monitoring.config import settings as config
+from monitoring.errors import DeliveryError
+from monitoring.model.outbox import Delivery, MessageRef
+from tests.support.alert_samples import ALERTS, FAILED, content, delivery, over
+from tests.support.slack import WEBHOOK_CHANNEL, SlackEmulator
+
+pytestmark = pytest.mark.integration
+
+MENTIONS = ("here", "U0ANA")
+
+
+@pytest.fixture
+def bot(slack_emulator: SlackEmulator) -> SlackBot:
+    return bot_for(slack_emulator, "alerts")
+
+
+def bot_for(slack: SlackEmulator, channel: str) -> SlackBot:
+    receiver = config.Receiver(channel=channel, mentions=MENTIONS)
+    return SlackBot(slack.token, config.Slack(api_url=slack.base_url), receiver)
+
+
+def saying(name: str, number: int, *, broadcast: bool = False) -> Delivery:
+    now = datetime.now(timezone.utc)
+    return delivery(ALERTS[name], id=f"prod-{number}", broadcast=broadcast, queued_at=now)
+
+
+def posted(bot: SlackBot, said: Delivery, thread: MessageRef | None = None) -> MessageRef:
+    message = bot.post(said, thread)
+    assert message is not None
+    return message
+
+
+def test_every_alert_is_taken_and_found_again(slack_emulator: SlackEmulator, bot: SlackBot) -> None:
+    said = [saying(name, number) for number, name in enumerate(ALERTS)]
+    stands = [posted(bot, one) for one in said]
+    assert len(slack_emulator.messages("alerts")) == len(ALERTS)
+    assert [bot.find(one, None) for one in said] == stands
+    assert {one.channel for one in stands} == {slack_emulator.channel_id("alerts")}
+
+
+def test_an_incident_is_one_message_with_a_thread(slack_emulator: SlackEmulator, bot: SlackBot) -> None:
+    message = posted(bot, saying("one failed", 1))
+    posted(bot, saying("details", 2), message)
+    bot.update(message, delivery(content("opened", over(FAILED)), id="prod-3", kind="update"))
+    posted(bot, saying("one over", 4, broadcast=True), message)
+    (shown,) = slack_emulator.messages("alerts")
+    assert shown["text"] == "✅ etl/nightly (failed): resolved after 3 h, a run completed (prod)"
+    assert shown["blocks"][0]["text"]["text"] == "✅ etl/nightly (failed): resolved after 3 h, a run completed"
+    assert "<!here>" not in str(shown)
+    (_, details, resolved) = slack_emulator.replies("alerts", message.ts)
+    assert details["text"] == "Details of W-12 (prod)"
+    assert "ValueError: no rows in orders_2026_03_09" in str(details["blocks"])
+    assert not details.get("reply_broadcast")
+    assert resolved["reply_broadcast"] is True
+
+
+def test_a_reply_is_found_again_in_its_thread_and_nowhere_else(slack_emulator: SlackEmulator, bot: SlackBot) -> None:
+    message, other = posted(bot, saying("one failed", 1)), posted(bot, saying("a pool", 2))
+    details = saying("details", 3)
+    assert bot.find(details, message) is None
+    stands = posted(bot, details, message)
+    assert bot.find(details, message) == stands
+    assert bot.find(details, other) is None
+
+
+def test_a_message_that_somebody_deleted_is_no_trouble(slack_emulator: SlackEmulator, bot: SlackBot) -> None:
+    message = posted(bot, saying("one failed", 1))
+    slack_emulator.call("chat.delete", channel=message.channel, ts=message.ts)
+    bot.update(message, saying("one over", 2))
+    assert slack_emulator.messages("alerts") == []
+
+
+def test_a_channel_may_be_given_by_its_id(slack_emulator: SlackEmulator) -> None:
+    by_id = bot_for(slack_emulator, slack_emulator.channel_id("alerts"))
+    said = saying("one failed", 1)
+    stands = posted(by_id, said)
+    assert by_id.find(said, None) == stands
+    assert len(slack_emulator.messages("alerts")) == 1
+
+
+def test_a_channel_that_is_not_there_is_permanent(slack_emulator: SlackEmulator) -> None:
+    with pytest.raises(DeliveryError, match="channel_not_found") as caught:
+        bot_for(slack_emulator, "nowhere").post(saying("one failed", 1), None)
+    assert caught.value.permanent
+
+
+def test_a_webhook_says_all_in_messages_of_their_own(slack_emulator: SlackEmulator) -> None:
+    receiver = config.Receiver(webhook_secret="ops-webhook", mentions=MENTIONS)
+    webhook = SlackWebhook(slack_emulator.webhook_url, config.Slack(), receiver)
+    before = len(slack_emulator.messages(WEBHOOK_CHANNEL))
+    webhook.post(saying("one failed", 1), None)
+    webhook.post(saying("one over", 2), None)
+    webhook.update(MessageRef(channel="C1", ts="1.2"), saying("one failed", 3))
+    opened, resolved, changed = slack_emulator.messages(WEBHOOK_CHANNEL)[before:]
+    assert opened["text"] == "🔴 etl/nightly: failed 3 times in a row (prod) <!here> <@U0ANA>"
+    assert "Observed: 3 runs in a row failed" in str(opened["blocks"])
+    assert resolved["text"] == "✅ reports/daily (late): resolved after 4 h, a run completed (prod)"
+    assert changed["text"] == "🔴 etl/nightly: failed 3 times in a row (prod)"

@@ -1,0 +1,8 @@
+"""Where the project's own files are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+#: The folder of the project.
+PROJECT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,424 @@
+"""The doctor's judgements of what was read of an installation, one at a time."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from monitoring.config.settings import Config
+from monitoring.doctor import examination as doctor
+from monitoring.doctor.examination import Examined, clock, database, examine, version, worst
+from monitoring.doctor.installation import AUTOMATIONS, LOCK, STATE, Automation, Installation, Kept, Lock, Server
+from monitoring.model.coverage import Coverage, Query
+from monitoring.model.observation import ServerState
+from monitoring.model.outbox import Delivery, Outbox, Trouble
+from monitoring.model.prefect import CHECK_FLOW, DIGEST_FLOW, Deployment, FlowRun, WorkPool
+from tests.support.builders import NOW, complete, deployment, hours, minutes, run
+
+CHECK, DIGEST = f"{CHECK_FLOW}/check", f"{DIGEST_FLOW}/digest"
+#: Three fires, as many as may pass.
+DUE = tuple(NOW - minutes(ago) for ago in (13, 8, 3))
+UP = Server(
+    state=ServerState(api_url="http://api.example/api", version="3.8.8"),
+    client="3.8.8",
+    clock_offset=timedelta(0),
+    database=True,
+)
+TRIGGER = Automation(id="a-1", name="failures", enabled=True, starts=(CHECK,))
+WATCH = Automation(id="a-2", name="nothing completes", enabled=True, watches=True)
+FRESH = Kept(coverage=complete(), cursor=NOW - minutes(3))
+
+
+def ours(name: str, **fields: Any) -> Deployment:
+    own = {"due": DUE, "next_due": NOW + minutes(2), "work_pool": "watchdog", "work_queue": "default"}
+    return deployment(name, **{**own, **fields})
+
+
+def pool(**fields: Any) -> WorkPool:
+    queues = fields.pop("queues", ({"id": "q", "name": "default"}, {"id": "p", "name": "other", "paused": True}))
+    own = {"id": "pool", "name": "watchdog", "type": "process", "live_workers": 1, "last_heartbeat": NOW}
+    return WorkPool.model_validate({**own, "queues": queues, **fields})
+
+
+def well(check: Deployment | None = None, *ended: FlowRun, **fields: Any) -> Installation:
+    """An installation on which all is well, but for what is said."""
+    own = {
+        "at": NOW,
+        "server": UP,
+        "coverage": complete("own-runs", "workers", AUTOMATIONS, LOCK, STATE),
+        "deployments": (check or ours(CHECK), ours(DIGEST)),
+        "pools": {"watchdog": pool()},
+        "ended": ended or (completed(CHECK, minutes(3)), completed(DIGEST, minutes(3))),
+        "automations": (TRIGGER, WATCH),
+        "kept": FRESH,
+    }
+    return Installation.model_validate({**own, **fields})
+
+
+def completed(of: str, ago: timedelta) -> FlowRun:
+    return run("COMPLETED", f"{of} {ago}", of=of, since=NOW - ago)
+
+
+def wrong(found: Installation, **settings: Any) -> dict[str, Examined]:
+    """What is not well."""
+    examined = list(examine(found, Config.model_validate(settings)))
+    assert len({(one.name, one.said) for one in examined}) == len(examined)
+    return {one.name: one for one in examined if one.outcome != "ok" or one.mend}
+
+
+def outcomes(examined: dict[str, Examined]) -> dict[str, str]:
+    return {name: one.outcome for name, one in examined.items()}
+
+
+def test_all_is_well() -> None:
+    assert wrong(well()) == {}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param(["ok", "unknown"], "ok", id="nothing"),
+        pytest.param(["ok", "warning", "unknown"], "warning", id="warning"),
+        pytest.param(["warning", "fault"], "fault", id="fault"),
+        pytest.param([], "ok", id="none"),
+    ],
+)
+def test_the_worst_counts_and_neither_recommendations_nor_what_was_not_examined(
+    found: Iterable[Any], expected: str
+) -> None:
+    assert worst(Examined(name="a", outcome=outcome, said="b", mend="c") for outcome in found) == expected
+
+
+# --- the server -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "outcome"),
+    [
+        ("3.8.8", "3.8.8", "ok"),
+        ("3.8.9", "3.8.8", "ok"),
+        ("3.10.0", "3.8.8", "ok"),
+        ("3.8.7", "3.8.8", "warning"),
+        ("3.7.12", "3.8.8", "warning"),
+        ("2.20.1", "3.8.8", "fault"),
+        ("4.0.0", "3.8.8", "fault"),
+        ("3.8.8.dev2+4.g00", "3.8.8", "ok"),
+        (None, "3.8.8", "unknown"),
+        ("a cloud", "3.8.8", "unknown"),
+    ],
+)
+def test_a_server_of_the_same_major_version_that_is_no_older_will_do(
+    theirs: str | None, ours: str, outcome: str
+) -> None:
+    assert version(theirs, ours).outcome == outcome
+
+
+def test_a_version_that_nobody_has_tried_is_said() -> None:
+    assert version("3.10.0", "3.8.8").said == "Prefect 3.10.0, 3.8.8 here; the watchdog is tried with 3.8"
+
+
+@pytest.mark.parametrize(
+    ("offset", "outcome", "said"),
+    [
+        (None, "unknown", "does not say"),
+        (timedelta(seconds=60), "ok", "within 1 min"),
+        (timedelta(seconds=61), "warning", "1 min 1 s ahead of ours"),
+        (timedelta(seconds=-61), "warning", "1 min 1 s behind ours"),
+    ],
+)
+def test_clocks_that_are_apart(offset: timedelta | None, outcome: str, said: str) -> None:
+    examined = clock(offset, minutes(1))
+    assert (examined.outcome, said in examined.said) == (outcome, True)
+
+
+def test_a_server_that_does_not_say_whether_it_reaches_its_database() -> None:
+    assert [database(reached).outcome for reached in (True, False, None)] == ["ok", "fault", "unknown"]
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_of_a_server_that_cannot_be_used_everything_else_is_not_examined(refused: bool) -> None:
+    state = ServerState(api_url="http://api.example/api", problem="it refuses")
+    examined = list(
+        examine(Installation(at=NOW, server=Server(state=state, client="3.8.8", refused=refused)), Config())
+    )
+    [fault] = [one for one in examined if one.outcome == "fault"]
+    assert (fault.name, fault.said) == ("credentials" if refused else "server", "it refuses")
+    others = [one for one in examined if one.outcome != "ok" and one != fault]
+    assert {one.outcome for one in others} == {"unknown"}
+    assert all(one.said.startswith("not examined: ") for one in others)
+    assert {"database", "lock", "state", "work pool", f"deployment {CHECK}", f"deployment {DIGEST}"} <= {
+        one.name for one in others
+    }
+
+
+# --- what runs the checks -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "inactive", "said", "mend"),
+    [
+        ({"paused": True, "scheduled": False}, (), "paused", f"prefect api POST /deployments/{CHECK}/resume"),
+        ({"scheduled": False}, ("s-1",), "none of its schedules is active", f"schedule resume {CHECK} s-1"),
+        ({"scheduled": False}, (), "no schedule", "prefect deploy --all"),
+        ({"next_due": None}, (), "its schedules are over", "prefect deploy --all"),
+    ],
+)
+def test_a_check_that_does_not_run_by_itself(
+    fields: dict[str, Any], inactive: tuple[str, ...], said: str, mend: str
+) -> None:
+    check = ours(CHECK, **fields)
+    examined = wrong(well(check, inactive={CHECK: inactive}))
+    one = examined.pop(f"deployment {CHECK}")
+    assert (one.outcome, said in one.said, mend in one.mend) == ("fault", True, True), one
+    assert set(outcomes(examined).values()) <= {"unknown"}
+
+
+def test_what_is_not_deployed() -> None:
+    examined = wrong(well(deployments=(ours(CHECK),)))
+    assert outcomes(examined) == {f"deployment {DIGEST}": "fault"}
+    assert examined[f"deployment {DIGEST}"].mend == "prefect deploy --all"
+
+
+def test_deployments_of_other_names_are_known_by_their_flow() -> None:
+    check = ours(f"{CHECK_FLOW}/every minute", id=CHECK)
+    assert wrong(well(check)) == {}
+    paused = wrong(well(check.model_copy(update={"schedule": ""}), inactive={CHECK: ("s",)}))
+    mend = paused[f"deployment {CHECK_FLOW}/every minute"].mend
+    assert shlex.split(mend)[-2:] == [f"{CHECK_FLOW}/every minute", "s"]
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "mend"),
+    [
+        (pool(paused=True), "work pool watchdog", "prefect work-pool resume watchdog"),
+        (
+            pool(queues=({"id": "q", "name": "default", "paused": True},)),
+            "work queue watchdog/default",
+            "prefect work-queue resume default --pool watchdog",
+        ),
+        (pool(live_workers=0), "worker of watchdog", "prefect worker start --pool watchdog --limit 2"),
+    ],
+)
+def test_a_place_where_nothing_starts_explains_why_no_run_completes(place: WorkPool, name: str, mend: str) -> None:
+    long_ago = (completed(CHECK, hours(3)), completed(DIGEST, hours(3)))
+    kept = Kept(coverage=complete(), cursor=NOW - hours(3))
+    examined = wrong(well(None, *long_ago, pools={"watchdog": place}, kept=kept))
+    assert outcomes(examined) == {
+        name: "fault",
+        f"last run of {CHECK}": "unknown",
+        f"last run of {DIGEST}": "unknown",
+        "ended runs": "unknown",
+    }
+    assert examined[name].mend == mend
+    assert name in examined[f"last run of {CHECK}"].said
+
+
+@pytest.mark.parametrize(
+    ("place", "outcome"),
+    [
+        (pool(type="ecs:push", live_workers=None, last_heartbeat=None), "ok"),
+        (pool(type="prefect:managed", live_workers=None, last_heartbeat=None), "ok"),
+        (pool(type="prefect-agent", live_workers=None, last_heartbeat=None), "unknown"),
+        (pool(live_workers=0, last_heartbeat=None), "fault"),
+    ],
+)
+def test_pools_with_and_without_workers_of_their_own(place: WorkPool, outcome: str) -> None:
+    examined = wrong(well(pools={"watchdog": place}, coverage=complete("own-runs", AUTOMATIONS, LOCK, STATE)))
+    assert outcomes(examined).get("worker of watchdog", "ok") == outcome
+
+
+def test_workers_that_a_key_may_not_read_are_not_called_dead() -> None:
+    refused = Query(name="workers", outcome="failed", detail="refuses our credentials (403)")
+    coverage = Coverage(queries=(*complete("own-runs", AUTOMATIONS, LOCK, STATE).queries, refused))
+    examined = wrong(well(pools={"watchdog": pool(live_workers=None)}, coverage=coverage))
+    assert outcomes(examined) == {"worker of watchdog": "unknown"}
+    assert "403" in examined["worker of watchdog"].said
+
+
+def test_a_pool_by_a_name_that_a_shell_would_read_is_quoted() -> None:
+    name = "pool; rm -rf $HOME"
+    check = ours(CHECK, work_pool=name)
+    examined = wrong(well(check, pools={"watchdog": pool(), name: pool(name=name, paused=True)}))
+    assert shlex.split(examined[f"work pool {name}"].mend) == ["prefect", "work-pool", "resume", name]
+
+
+def test_a_pool_that_was_deleted() -> None:
+    lost = [ours(name, work_pool=None, work_queue=None) for name in (CHECK, DIGEST)]
+    examined = wrong(well(deployments=lost, pools={}, for_pools={CHECK, DIGEST}))
+    faults = [name for name, one in examined.items() if one.outcome == "fault"]
+    assert faults == [f"work pool of {CHECK}", f"work pool of {DIGEST}"]
+    assert examined[faults[0]].mend.startswith("prefect work-pool create watchdog --type process && prefect deploy")
+    assert "runner" not in examined
+
+
+def test_only_completed_runs_show_that_a_process_serves_them() -> None:
+    served = [ours(name, work_pool=None, work_queue=None) for name in (CHECK, DIGEST)]
+    assert wrong(well(deployments=served, pools={})) == {}
+    old = (completed(CHECK, hours(3)), completed(DIGEST, hours(3)))
+    examined = wrong(well(None, *old, deployments=served, pools={}))
+    assert examined["runner"].outcome == "unknown"
+    assert examined["runner"].mend == examined[f"last run of {CHECK}"].mend == "python flows/serve.py"
+    untriggered = wrong(well(deployments=served, pools={}, automations=(WATCH,)))
+    assert untriggered["trigger of the check"].mend == "python flows/serve.py"
+
+
+@pytest.mark.parametrize(
+    ("automations", "expected"),
+    [
+        (
+            (),
+            {
+                "trigger of the check": "prefect deploy --all",
+                "watch over the watchdog": doctor.WATCH,
+            },
+        ),
+        ((WATCH, TRIGGER.model_copy(update={"starts": ("other",)})), {"trigger of the check": "prefect deploy --all"}),
+        (
+            (WATCH, TRIGGER.model_copy(update={"enabled": False})),
+            {"trigger of the check": "prefect automation resume --id a-1"},
+        ),
+        (
+            (TRIGGER, WATCH.model_copy(update={"enabled": False})),
+            {"watch over the watchdog": "prefect automation resume --id a-2"},
+        ),
+    ],
+)
+def test_automations_that_are_missing_or_not_enabled(
+    automations: tuple[Automation, ...], expected: dict[str, str]
+) -> None:
+    examined = wrong(well(automations=automations))
+    assert {name: one.mend for name, one in examined.items()} == expected
+    recommended = examined.get("watch over the watchdog")
+    assert recommended is None or recommended.recommended
+
+
+# --- how the checks go ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("runs", "outcome", "said"),
+    [
+        ([completed(CHECK, minutes(13))], "ok", "completed at 2026-11-23 11:47 UTC"),
+        ([completed(CHECK, minutes(14))], "fault", "3 were due since 2026-11-23 11:47 UTC"),
+        ([run("FAILED", of=CHECK, since=NOW - minutes(1), message="no key")], "warning", "Failed: no key"),
+        (
+            [run(state, state, of=CHECK, since=NOW - minutes(2)) for state in ("CRASHED", "FAILED")],
+            "fault",
+            "the last 2 runs ended badly",
+        ),
+        (
+            [run("FAILED", of=CHECK, since=NOW - minutes(2)), completed(CHECK, minutes(1))],
+            "ok",
+            "completed at 2026-11-23 11:59 UTC",
+        ),
+        (
+            [completed(CHECK, minutes(2)), run("CANCELLED", of=CHECK, since=NOW - minutes(1))],
+            "ok",
+            "completed at 2026-11-23 11:58 UTC",
+        ),
+    ],
+)
+def test_the_last_runs_of_the_check(runs: list[FlowRun], outcome: str, said: str) -> None:
+    every = {one.name: one for one in examine(well(None, *runs, completed(DIGEST, minutes(1))), Config())}
+    one = every[f"last run of {CHECK}"]
+    assert (one.outcome, said in one.said) == (outcome, True), one
+
+
+def test_a_check_that_was_deployed_a_moment_ago_has_time_to_complete() -> None:
+    fresh = ours(CHECK, changed=NOW - minutes(12))
+    every = {one.name: one for one in examine(well(fresh, completed(DIGEST, minutes(1))), Config())}
+    one = every[f"last run of {CHECK}"]
+    assert (one.outcome, one.said) == ("ok", "none has completed yet")
+
+
+def test_a_check_whose_runs_are_deleted_before_the_next_is_not_called_late() -> None:
+    rare = ours(CHECK, due=tuple(NOW - timedelta(days=days) for days in (90, 60, 30)))
+    examined = wrong(well(rare, completed(DIGEST, minutes(1))))
+    assert outcomes(examined) == {f"last run of {CHECK}": "unknown"}
+
+
+@pytest.mark.parametrize(("ago", "outcome"), [(30, None), (31, "warning")])
+def test_ended_runs_that_have_not_been_read_whole_for_long(ago: float, outcome: str | None) -> None:
+    examined = wrong(well(kept=Kept(coverage=complete(), cursor=NOW - minutes(ago))))
+    assert outcomes(examined).get("ended runs") == outcome
+
+
+# --- what is kept ---------------------------------------------------------------------------------------
+
+
+def broken(document: str) -> Coverage:
+    return Coverage(queries=(Query(name=f"state-{document}", outcome="partial", detail=f"{document} is rubbish"),))
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        (Kept(coverage=broken("ledger")), {"state": "warning", "ended runs": "unknown"}),
+        (FRESH.model_copy(update={"coverage": broken("outbox")}), {"state": "warning", "outbox": "unknown"}),
+        (FRESH.model_copy(update={"aside": ("watchdog-document/ledger-broken-1",)}), {"state": "warning"}),
+        (Kept(problem="upgrade"), {"state": "fault", "outbox": "unknown", "ended runs": "unknown"}),
+    ],
+)
+def test_documents_that_cannot_be_read(kept: Kept, expected: dict[str, str]) -> None:
+    assert outcomes(wrong(well(kept=kept))) == expected
+
+
+def waiting(ago: timedelta) -> Kept:
+    delivery = Delivery(id="1", kind="event", queued_at=NOW - ago)
+    return FRESH.model_copy(update={"outbox": Outbox(queue=(delivery,))})
+
+
+@pytest.mark.parametrize(("ago", "outcome"), [(minutes(29), None), (minutes(30), "warning")])
+def test_what_has_waited_to_be_said_for_long(ago: timedelta, outcome: str | None) -> None:
+    assert outcomes(wrong(well(kept=waiting(ago)))).get("outbox") == outcome
+
+
+@pytest.mark.parametrize(
+    ("since", "permanent", "outcome"),
+    [
+        (NOW - minutes(29), False, None),
+        (NOW - minutes(30), False, "warning"),
+        (NOW, True, "fault"),
+    ],
+)
+def test_routes_in_trouble(since: datetime, permanent: bool, outcome: str | None) -> None:
+    trouble = Trouble(since=since, problem="busy", permanent=permanent)
+    kept = FRESH.model_copy(update={"outbox": Outbox(troubles={"default": trouble, "gone": trouble})})
+    examined = wrong(well(kept=kept), slack={"channel": "ops"})
+    assert outcomes(examined) == ({"deliveries by default": outcome} if outcome else {})
+
+
+@pytest.mark.parametrize(
+    ("lock", "outcome", "said"),
+    [
+        (None, "ok", "free"),
+        (Lock(holder="run-1", since=NOW, renewed=NOW, expired=False), "ok", "held by flow run run-1"),
+        (Lock(holder="run-1", since=NOW, renewed=NOW, expired=True), "warning", "left behind by flow run run-1"),
+        (Lock(holder=None, since=NOW, renewed=NOW, expired=True), "warning", "somebody who has edited it"),
+    ],
+)
+def test_the_lock(lock: Lock | None, outcome: str, said: str) -> None:
+    every = {one.name: one for one in examine(well(lock=lock), Config())}
+    assert (every["lock"].outcome, said in every["lock"].said) == (outcome, True)
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        (LOCK, {"lock"}),
+        (STATE, {"state", "outbox", "ended runs"}),
+        (AUTOMATIONS, {"trigger of the check", "watch over the watchdog"}),
+        ("own-runs", {f"last run of {CHECK}", f"last run of {DIGEST}", "ended runs"}),
+        ("work-pools", {"work pool watchdog"}),
+    ],
+)
+def test_what_could_not_be_read_is_not_examined_and_no_fault(query: str, names: set[str]) -> None:
+    whole = complete("own-runs", "workers", AUTOMATIONS, LOCK, STATE).queries
+    failed = [one if one.name != query else Query(name=query, outcome="failed", detail="403") for one in whole]
+    old = FRESH.model_copy(update={"cursor": NOW - hours(1)}) if query == "own-runs" else FRESH
+    examined = wrong(well(coverage=Coverage(queries=tuple(failed)), kept=old))
+    assert outcomes(examined) == dict.fromkeys(names, "unknown")

@@ -1,0 +1,68 @@
+"""What the doctor says, for a person and for a program."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from datetime import datetime, timezone
+
+from monitoring.doctor.examination import Examined
+from monitoring.doctor.output import doctor, doctor_json, headline
+from monitoring.messages import terminal
+from tests.support.paths import PROJECT
+
+DOCUMENT = (PROJECT / "docs" / "doctor.md").read_text()
+WELL = Examined(name="server", outcome="ok", said="http://prefect.example.com:4200/api answers")
+FAULT = Examined(
+    name="worker of watchdog",
+    outcome="fault",
+    said="none is alive: the last heartbeat was 2 h 5 min ago",
+    mend="prefect worker start --pool watchdog --limit 2",
+)
+ADVICE = Examined(name="alerts", outcome="ok", said="some are told", mend="set alerts.fallback")
+UNKNOWN = Examined(name="lock", outcome="unknown", said="not examined: 403")
+
+
+def shown(*examined: Examined) -> list[str]:
+    stream = io.StringIO()
+    terminal.console(stream).print(doctor(examined), soft_wrap=True)
+    return stream.getvalue().splitlines()
+
+
+def test_a_line_for_each_part_and_below_it_what_mends_it() -> None:
+    assert shown(WELL, FAULT, ADVICE, UNKNOWN) == [
+        "ok       server              http://prefect.example.com:4200/api answers",
+        "FAULT    worker of watchdog  none is alive: the last heartbeat was 2 h 5 min ago",
+        "         mend: prefect worker start --pool watchdog --limit 2",
+        "ok       alerts              some are told",
+        "         recommended: set alerts.fallback",
+        "unknown  lock                not examined: 403",
+        "",
+        "1 fault; 1 recommendation; 1 not examined.",
+    ]
+
+
+def test_the_sum() -> None:
+    warning = FAULT.model_copy(update={"outcome": "warning"})
+    assert headline([WELL]) == "Nothing is wrong."
+    assert headline([WELL, ADVICE, ADVICE]) == "Nothing is wrong; 2 recommendations."
+    assert headline([FAULT, warning, warning]) == "1 fault and 2 warnings."
+
+
+def test_what_others_wrote_does_nothing_in_a_terminal() -> None:
+    hostile = "\x1b[2J[bold]a\nb\u202e"
+    lines = shown(Examined(name=f"work pool {hostile}", outcome="fault", said=hostile, mend=f"resume {hostile}"))
+    assert lines[:2] == ["FAULT    work pool [bold]a b  [bold]a b", "         mend: resume [bold]a b"]
+
+
+def test_a_command_is_never_cut_or_wrapped() -> None:
+    command = "prefect work-pool resume " + "x" * 400
+    assert shown(FAULT.model_copy(update={"mend": command}))[1] == f"         mend: {command}"
+
+
+def test_the_documented_json_is_what_is_printed() -> None:
+    [example] = re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)
+    at = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+    assert doctor_json([WELL, FAULT], "prefect", at) == json.loads(example)
+    assert [one["recommended"] for one in doctor_json([WELL, ADVICE], "prefect", at)["examined"]] == [False, True]

@@ -1,0 +1,90 @@
+"""How reports look, as files to be read by a person. Few of them, each for a kind of day."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+
+import pytest
+from rich.console import RenderableType
+
+from monitoring import __version__
+from monitoring.messages import findings_table as table
+from monitoring.messages import json_contract as as_json
+from monitoring.messages import markdown, plain_alerts, slack_alerts, terminal
+from monitoring.messages import slack_digest as slack
+from monitoring.model.report import HealthReport
+from tests.support import samples
+from tests.support.alert_samples import ALERTS
+from tests.support.golden import Golden
+
+REPORTS = [samples.healthy, samples.bad, samples.unreachable, samples.incomplete]
+
+
+def printed(renderable: RenderableType) -> str:
+    stream = io.StringIO()
+    terminal.console(stream).print(renderable)
+    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+
+
+def timeless(text: str) -> str:
+    """The watchdog's version changes with every release, and the look does not."""
+    return text.replace(f"Watchdog {__version__}", "Watchdog VERSION")
+
+
+@pytest.mark.parametrize("make", REPORTS)
+def test_health_in_markdown(make: Callable[[], HealthReport], golden: Golden) -> None:
+    golden(f"health-{make.__name__}.md", timeless(markdown.health(make())))
+
+
+def test_digest_in_markdown(golden: Golden) -> None:
+    golden("digest-bad.md", timeless(markdown.digest(samples.digest(samples.bad()))))
+
+
+@pytest.mark.parametrize("make", REPORTS[:2])
+def test_digest_in_slack(make: Callable[[], HealthReport], golden: Golden) -> None:
+    message = slack.digest(samples.digest(make()))
+    text = json.dumps(message._asdict(), indent=2, ensure_ascii=False) + "\n"
+    golden(f"slack-{make.__name__}.json", timeless(text))
+
+
+def test_a_day_without_counts_in_slack(golden: Golden) -> None:
+    message = slack.digest(samples.unknown_digest(samples.unreachable()))
+    text = json.dumps(message._asdict(), indent=2, ensure_ascii=False) + "\n"
+    golden("slack-unreachable.json", timeless(text))
+
+
+def test_findings_as_a_table(golden: Golden) -> None:
+    golden("findings-bad.json", json.dumps(table.findings(samples.bad()), indent=2, ensure_ascii=False) + "\n")
+
+
+def test_check_as_json(golden: Golden) -> None:
+    golden("check-bad.json", json.dumps(as_json.check_json(samples.bad()), indent=2, ensure_ascii=False) + "\n")
+
+
+def test_health_and_digest_in_a_pipe(golden: Golden) -> None:
+    health = [printed(terminal.health(make())) for make in REPORTS]
+    digest = printed(terminal.message(slack.digest(samples.digest(samples.bad()))))
+    golden("terminal.txt", timeless("\n".join([*health, digest])))
+
+
+def test_alerts_in_slack(golden: Golden) -> None:
+    parts = [
+        f"## {name}\n{message.text}\n\n{printed(terminal.message(message))}"
+        for name, said in ALERTS.items()
+        for message in [slack_alerts.alert(said, ("here", "S0DATA"))]
+    ]
+    golden("alerts-slack.txt", "\n".join(parts))
+
+
+@pytest.mark.parametrize("name", ["one failed", "details"])
+def test_an_alert_as_blocks(name: str, golden: Golden) -> None:
+    message = slack_alerts.alert(ALERTS[name], ("here",))
+    text = json.dumps(message._asdict(), indent=2, ensure_ascii=False) + "\n"
+    golden(f"alert-{name.replace(' ', '-')}.json", text)
+
+
+def test_alerts_for_any_receiver(golden: Golden) -> None:
+    bodies = {name: plain_alerts.plain(said) for name, said in ALERTS.items()}
+    golden("alerts-plain.txt", "\n".join(f"## {subject}\n\n{body}\n" for subject, body in bodies.values()))

@@ -1,0 +1,92 @@
+"""The digest in Slack: it says what matters within Slack's limits, and notifies nobody by accident."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from slackblocks import ContextBlock, HeaderBlock, Message, SectionBlock, Text, TextType
+
+from monitoring.messages import slack_digest as slack
+from monitoring.model.report import DigestReport
+from tests.support import samples
+
+DIGESTS = [
+    samples.digest(samples.healthy()),
+    samples.digest(samples.bad()),
+    samples.digest(samples.incomplete()),
+    samples.unknown_digest(samples.unreachable()),
+    samples.digest(samples.crowd(600)).model_copy(
+        update={"resolved": samples.digest(samples.healthy()).resolved * 500}
+    ),
+]
+
+
+def rebuilt(message: slack.SlackMessage) -> dict[str, Any]:
+    """Build the message with slackblocks, which refuses what is beyond Slack's limits."""
+
+    def text(value: dict[str, Any]) -> Text:
+        return Text(value["text"], type_=TextType.MARKDOWN, verbatim=True)
+
+    blocks: list[Any] = []
+    for block in message.blocks:
+        if block["type"] == "header":
+            blocks.append(HeaderBlock(Text(block["text"]["text"], type_=TextType.PLAINTEXT, emoji=True)))
+        elif block["type"] == "context":
+            blocks.append(ContextBlock([text(element) for element in block["elements"]]))
+        elif "fields" in block:
+            blocks.append(SectionBlock(fields=[text(field) for field in block["fields"]]))
+        else:
+            blocks.append(SectionBlock(text=text(block["text"])))
+    built: dict[str, Any] = json.loads(Message(channel="#ops", text=message.text, blocks=blocks).json())
+    for block in built["blocks"]:
+        block.pop("block_id", None)
+    return built
+
+
+@pytest.mark.parametrize("report", DIGESTS)
+def test_slackblocks_builds_the_same_message(report: DigestReport) -> None:
+    message = slack.digest(report)
+    built = rebuilt(message)
+    assert built["blocks"] == message.blocks
+    assert built["text"] == message.text
+
+
+@pytest.mark.parametrize("report", DIGESTS)
+def test_the_message_as_a_whole_stays_within_the_limits(report: DigestReport) -> None:
+    message = slack.digest(report)
+    assert len(message.blocks) <= 50
+    # Slack counts more than the texts; so does this.
+    assert len(json.dumps(message.blocks, ensure_ascii=False).encode("utf-16-le")) / 2 < 12_000
+
+
+@pytest.mark.parametrize("report", DIGESTS)
+def test_nobody_is_notified(report: DigestReport) -> None:
+    text = json.dumps(slack.digest(report))
+    assert "<!" not in text
+    assert "<@" not in text
+    assert "<#" not in text
+
+
+def test_what_does_not_fit_is_counted() -> None:
+    text = json.dumps(slack.digest(DIGESTS[-1]).blocks)
+    assert " more" in text
+    assert "*What fails* (" in text
+
+
+def test_all_names_of_a_small_report_are_in_it() -> None:
+    text = json.dumps(slack.digest(samples.digest(samples.bad())).blocks)
+    for name in ("etl/nightly", "reports/daily", "reports/hourly", "crm/sync", "ml/train", "web/scrape"):
+        assert name in text
+
+
+def test_a_green_day_is_told_with_its_figures() -> None:
+    message = slack.digest(samples.digest(samples.healthy()))
+    assert message.text.startswith("🟢 prod on 2026-03-10: OK. Nothing is wrong. Yesterday: 97.2 %")
+
+
+def test_an_unknown_day_is_not_called_a_bad_one() -> None:
+    message = slack.digest(samples.unknown_digest(samples.incomplete()))
+    assert "Yesterday: unknown." in message.text
+    assert "0 %" not in json.dumps(message.blocks)

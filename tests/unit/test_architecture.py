@@ -1,0 +1,102 @@
+"""The ladder of rooms: who may import whom. It keeps the pure rooms pure, and the way of the data readable."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import PROJECT
+
+LIBRARY = PROJECT / "monitoring"
+#: The rooms from the lowest to the highest. A room imports itself and what stands before it, and nothing else.
+LADDER = (
+    "errors",
+    "model",
+    "text",
+    "config",
+    "logs",
+    "failures",
+    "history",
+    "checks",
+    "incidents",
+    "notifications",
+    "messages",
+    "metrics",
+    "doctor",
+    "tuning",
+    "usecases",
+    "adapters",
+    "wiring",
+    "cli",
+)
+#: What talks to the outside, and the rooms that may.
+CLIENTS = ("prefect", "slack_sdk", "httpx", "requests", "urllib3", "urllib.request", "aiohttp")
+OUTSIDE = ("adapters", "wiring", "cli")
+SOURCES = sorted(LIBRARY.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def offending(path: Path, *packages: str) -> list[str]:
+    return [name for name in imports(path) if within(name, *packages)]
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(PROJECT))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(LIBRARY).with_suffix("").parts[0]
+
+
+def test_every_module_is_in_a_room_of_the_ladder() -> None:
+    assert {room_of(path) for path in SOURCES} - {"__init__"} <= set(LADDER)
+
+
+def test_few_modules_are_outside_of_rooms() -> None:
+    assert {path.name for path in LIBRARY.glob("*.py")} <= {"__init__.py", "errors.py", "logs.py", "wiring.py"}
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if room_of(path) != "__init__"], ids=named)
+def test_imports_run_down_the_ladder(path: Path) -> None:
+    above = LADDER[LADDER.index(room_of(path)) + 1 :]
+
+    assert offending(path, *(f"monitoring.{room}" for room in above)) == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=named)
+def test_nothing_in_the_library_imports_the_flows(path: Path) -> None:
+    assert offending(path, "flows", "demo", "tests") == []
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if room_of(path) not in (*OUTSIDE, "config")], ids=named)
+def test_only_adapters_know_clients(path: Path) -> None:
+    assert offending(path, *CLIENTS, "cyclopts") == []
+
+
+@pytest.mark.parametrize("path", sorted((LIBRARY / "adapters").rglob("*.py")), ids=named)
+def test_adapters_do_not_import_each_other(path: Path) -> None:
+    adapters = LIBRARY / "adapters"
+    own = f"monitoring.adapters.{path.relative_to(adapters).with_suffix('').parts[0]}"
+    others = [name for name in offending(path, "monitoring.adapters") if not within(name, own)]
+
+    assert [name for name in others if name != "monitoring.adapters"] == []
+
+
+def test_the_rules_see_imports_at_all() -> None:
+    assert "monitoring.adapters.prefect.client.api" in set(imports(PROJECT / "flows/check.py"))

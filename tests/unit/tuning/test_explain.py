@@ -1,0 +1,179 @@
+"""What is explained is what the checks do: never another verdict than theirs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitoring.checks import run_checks
+from monitoring.config.settings import Slow
+from monitoring.history.ledger import fold
+from monitoring.incidents.correlation import correlate
+from monitoring.messages import terminal
+from monitoring.model.finding import CheckName
+from monitoring.model.ledger import Ledger, Record, RunTimes
+from monitoring.model.observation import Observation
+from monitoring.model.prefect import WorkPool
+from monitoring.tuning import explain_output as render
+from monitoring.tuning.explain import EXPLAINERS, Explained, Explanation, bars, explain
+from monitoring.tuning.run_comparison import Given, RunDetails
+from tests.support.builders import NOW, OVERLAP, deployment, hours, minutes, observation, policies, run
+from tests.support.worlds import observations
+
+CONFIGURATIONS: tuple[dict[str, Any], ...] = (
+    {},
+    {"watch": False},
+    {"expect": "failure", "failed": {"tolerate": 1}, "slow": {"limit": "10m"}, "stale": {"within": "1h"}},
+    {"slow": {"min_samples": 5, "floor": "1m"}, "zombie": {"enabled": False}, "stale": {"missed_fires": 1}},
+    {"late": {"after": "1m"}, "stuck": {"pending_after": "1m", "paused_after": "5m"}, "paused": {"after": "1h"}},
+)
+
+
+def explained(seen: Observation, key: str = "etl/nightly", **config: Any) -> Explanation:
+    ledger = fold(Ledger(), seen, OVERLAP)
+    rules = policies(**config)
+    found = correlate(run_checks(seen, ledger, rules, seen.at), seen, ledger)
+    return explain(seen, ledger, rules, found, key)
+
+
+def of(explanation: Explanation, check: CheckName) -> Explained:
+    return next(one for one in explanation.checks if one.check == check)
+
+
+@given(observations(), st.sampled_from(CONFIGURATIONS))
+@settings(max_examples=300)
+def test_a_check_fires_exactly_where_it_is_said_to(seen: Observation, config: dict[str, Any]) -> None:
+    ledger = fold(Ledger(), seen, OVERLAP)
+    rules = policies(**config)
+    found = run_checks(seen, ledger, rules, seen.at)
+    for key, one in seen.deployments.items():
+        fired = {finding.check for finding in found if finding.subject.id == one.id}
+        explanation = explain(seen, ledger, rules, found, key)
+        judged = [check for check in explanation.checks if check.seen.fires is not None]
+
+        assert {check.check: check.seen.fires for check in judged} == {
+            check.check: check.check in fired for check in judged
+        }
+        assert all(bool(check.seen.why_not) != check.seen.fires for check in judged)
+        assert {check.check for check in explanation.checks if check.findings} == fired & set(EXPLAINERS)
+
+
+def test_late_tells_the_due_time_and_the_limit() -> None:
+    due = NOW - minutes(10)
+    waiting = run("SCHEDULED", "waits", since=due)
+    early = of(explained(observation(waiting)), "late")
+    tagged = deployment(tags=("watchdog:owner=data",))
+    strict = explained(observation(waiting, deployments=[tagged]), late={"after": "5m"})
+
+    assert (early.seen.fires, early.seen.why_not) == (False, "15 min are allowed")
+    assert early.seen.lines == ("name of waits: due for 10 min, since 2026-11-23 11:50 UTC",)
+    assert [finding.check for finding in of(strict, "late").findings] == ["late"]
+    assert {(limit.name, limit.value, limit.source) for limit in of(strict, "late").limits} >= {
+        ("late.after", "5m", "configuration"),
+        ("late.critical_after", "2h", "default"),
+    }
+
+
+def test_a_run_beyond_its_own_time_out_is_judged_by_that() -> None:
+    paused = run("PAUSED", "asks", since=NOW - hours(2), pause_timeout=NOW - hours(1))
+    stuck = of(explained(observation(paused)), "stuck")
+
+    assert stuck.seen.fires
+    (line,) = stuck.seen.lines
+    assert line.startswith("name of asks: Paused for 2 h, its own time-out passed 1 h ago; ")
+    assert line.endswith("expected: resumed or failed within 15 min of it")
+
+
+def test_the_source_of_a_tags_limit_is_the_tag() -> None:
+    tagged = deployment(tags=("watchdog:max-run-time=2h",))
+    limits = of(explained(observation(deployments=[tagged])), "slow").limits
+
+    assert [(one.name, one.value, one.source) for one in limits] == [
+        ("slow.enabled", "true", "default"),
+        ("slow.limit", "2h", "tag watchdog:max-run-time=2h"),
+    ]
+
+
+def test_slow_tells_the_baseline() -> None:
+    usual = [
+        run("COMPLETED", f"r{n}", since=NOW - hours(n), start_time=NOW - hours(n) - minutes(4), total_run_time=240)
+        for n in range(1, 13)
+    ]
+    explanation = explained(observation(*usual, run("RUNNING", "now", since=NOW - minutes(3))))
+    lines = of(explanation, "slow").seen.lines
+
+    assert lines[0] == "name of now: running for 3 min; 9 min are allowed, learned from 12 runs, median 4 min"
+    assert sum(bar.count for bar in explanation.run_times) == 12
+    assert {mark for bar in explanation.run_times for mark in bar.marks} == {"median 4 min", "limit 9 min"}
+
+
+@given(st.lists(st.floats(0.1, 1e7), min_size=1, max_size=30), st.sampled_from([None, timedelta(hours=2)]))
+def test_every_run_and_mark_is_in_one_bar(took: list[float], limit: timedelta | None) -> None:
+    times = RunTimes(recent=tuple((n, seconds) for n, seconds in enumerate(took)))
+    shown = list(bars(Record(run_times=times), policies(slow={"limit": limit}).config))
+
+    assert 1 <= len(shown) <= 8
+    assert sum(bar.count for bar in shown) == len(took)
+    marks = [mark.split()[0] for bar in shown for mark in bar.marks]
+    assert sorted(marks) == (["limit", "median"] if limit or len(took) >= Slow().min_samples else ["median"])
+
+
+def test_without_runs_there_is_no_plot() -> None:
+    assert explained(observation()).run_times == ()
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [({"watch": False}, "the deployment is not watched"), ({"failed": {"enabled": False}}, "the check is turned off")],
+)
+def test_what_is_off_is_said_to_be(config: dict[str, Any], why: str) -> None:
+    failed = of(explained(observation(run("FAILED")), **config), "failed")
+
+    assert (failed.seen.why_not, failed.findings) == (why, ())
+
+
+def test_findings_that_bear_on_it_are_shown_around() -> None:
+    pool = WorkPool(id="p", name="etl", type="process", paused=True)
+    waiting = run("SCHEDULED", since=NOW - hours(1), work_pool="etl")
+    explanation = explained(observation(waiting, deployments=[deployment(work_pool="etl")], work_pools={"etl": pool}))
+
+    assert [finding.check for finding in explanation.around] == ["work-pool"]
+    assert of(explanation, "concurrency").seen.lines[1].startswith("work pool etl: paused")
+
+
+HOSTILE = "etl/[red]x\x1b[31m\n<!channel>"
+
+
+def printed(*shown: Any) -> str:
+    stream = StringIO()
+    for one in shown:
+        terminal.console(stream).print(one)
+    return stream.getvalue()
+
+
+@given(observations(), st.sampled_from(CONFIGURATIONS))
+def test_whatever_is_explained_can_be_printed(seen: Observation, config: dict[str, Any]) -> None:
+    for key, one in seen.deployments.items():
+        text = printed(render.explanation(explained(seen, key, **config), "http://ui.example", (), plain=True))
+
+        assert all(f"{check}: " in text for check in EXPLAINERS)
+        assert one.name.split("/")[0] in text
+
+
+def test_hostile_names_do_nothing() -> None:
+    named = deployment(HOSTILE, id="etl/nightly", tags=(HOSTILE,))
+    bad = run("FAILED", name=HOSTILE, message=HOSTILE)
+    parameters = {HOSTILE: Given(shown=HOSTILE, identity="one")}
+    text = printed(
+        render.explanation(explained(observation(bad, deployments=[named])), None, ()),
+        render.run(RunDetails(run=bad, parameters=parameters), RunDetails(run=run("COMPLETED", name=HOSTILE))),
+    )
+
+    assert "\x1b" not in text
+    assert "etl/[red]x <!channel>" in text
+    assert f"parameter {HOSTILE[:9]}" in text

@@ -1,0 +1,159 @@
+"""Numbers are handed over to every way out, and none that fails is in another's way, or the check's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from threading import Event
+
+import pytest
+
+from monitoring.errors import CredentialsRefused, DeliveryError, Unreachable
+from monitoring.metrics import catalog
+from monitoring.metrics.compatible import FAILED, Facts
+from monitoring.metrics.failing_exporters import PATIENCE, outlet_findings
+from monitoring.metrics.measure import Effort, Measurable
+from monitoring.metrics.snapshot import Snapshot
+from monitoring.model.coverage import Coverage, Query
+from monitoring.model.incident import Incidents
+from monitoring.model.ledger import Ledger
+from monitoring.model.outbox import Outbox, Trouble
+from monitoring.usecases.measure import Measuring, hand_over, take
+from monitoring.usecases.ports import MetricsOutlet
+from tests.support.builders import NOW, complete, minutes, observation, policies
+
+SNAPSHOT = Snapshot(target="prod", at=NOW)
+LONG = timedelta(minutes=1)
+GATEWAY = "metrics.pushgateway"
+
+
+@dataclass
+class Store:
+    fault: Exception | None = None
+    kept: Snapshot | None = None
+
+    def load(self) -> Snapshot | None:
+        return self.kept
+
+    def save(self, snapshot: Snapshot) -> None:
+        if self.fault:
+            raise self.fault
+        self.kept = snapshot
+
+
+@dataclass
+class Outlet:
+    fault: Exception | None = None
+    taken: list[Snapshot] = field(default_factory=list)
+
+    def publish(self, snapshot: Snapshot) -> None:
+        if self.fault:
+            raise self.fault
+        self.taken.append(snapshot)
+
+
+@dataclass
+class Hanging:
+    """Takes nothing until it is let go."""
+
+    gone: Event
+
+    def publish(self, snapshot: Snapshot) -> None:
+        self.gone.wait()
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    one = Hanging(Event())
+    yield one
+    one.gone.set()
+
+
+def measuring(store: Store, patience: timedelta = LONG, **outlets: MetricsOutlet) -> Measuring:
+    effort = Effort(requests=1, took=timedelta(seconds=1))
+    ways_out = {f"metrics.{name}": outlet for name, outlet in outlets.items()}
+    return Measuring(lambda: effort, None, store, ways_out, patience)
+
+
+def test_every_way_out_gets_the_numbers_and_they_are_kept() -> None:
+    store, outlets = Store(), [Outlet(), Outlet()]
+    assert hand_over(SNAPSHOT, measuring(store, textfile=outlets[0], dogstatsd=outlets[1]), {}, NOW) == {}
+    assert [outlet.taken for outlet in outlets] == [[SNAPSHOT], [SNAPSHOT]]
+    assert store.kept == SNAPSHOT
+
+
+def test_one_that_fails_is_in_nobodys_way_and_is_remembered_from_its_first_failure_on() -> None:
+    store, outlet = Store(), Outlet()
+    broken = Outlet(DeliveryError(f"{GATEWAY}: no answer", permanent=False))
+    first = hand_over(SNAPSHOT, measuring(store, pushgateway=broken, textfile=outlet), {}, NOW)
+    assert first == {GATEWAY: Trouble(since=NOW, problem=f"{GATEWAY}: no answer", permanent=False)}
+    assert store.kept == SNAPSHOT
+    assert len(outlet.taken) == 1
+    again = hand_over(SNAPSHOT, measuring(store, pushgateway=broken), first, NOW + minutes(5))
+    assert again[GATEWAY].since == NOW
+    assert hand_over(SNAPSHOT, measuring(store, pushgateway=outlet), again, NOW + minutes(10)) == {}
+
+
+def test_one_that_never_ends_does_not_hold_the_check_up(hanging: Hanging) -> None:
+    store, outlet = Store(), Outlet()
+    ways_out = measuring(store, timedelta(seconds=0.2), pushgateway=hanging, textfile=outlet)
+    failing = hand_over(SNAPSHOT, ways_out, {}, NOW)
+    assert failing.keys() == {GATEWAY}
+    assert failing[GATEWAY].problem.startswith(f"{GATEWAY}: does not take the numbers within")
+    assert (outlet.taken, store.kept) == ([SNAPSHOT], SNAPSHOT)
+
+
+def test_a_fault_of_ours_is_no_success_and_gives_nothing_away() -> None:
+    broken, store = Outlet(RuntimeError("password=hunter2")), Store()
+    failing = hand_over(SNAPSHOT, measuring(store, pushgateway=broken), {}, NOW)
+    assert failing[GATEWAY].problem == f"{GATEWAY}: a fault of the watchdog (RuntimeError): please report it"
+    assert store.kept == SNAPSHOT
+
+
+@pytest.mark.parametrize("fault", [Unreachable("no answer"), CredentialsRefused("refused")])
+def test_a_server_that_keeps_nothing_does_not_keep_the_numbers_from_others(fault: Exception) -> None:
+    outlet = Outlet()
+    assert hand_over(SNAPSHOT, measuring(Store(fault), dogstatsd=outlet), {}, NOW) == {}
+    assert outlet.taken == [SNAPSHOT]
+
+
+def test_what_the_compatible_metrics_lack_is_logged_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    detail = "shorten metrics.compatibility.failed_window"
+    facts = Facts(coverage=Coverage(queries=(Query(name=FAILED, outcome="partial", detail=detail),)))
+    asked = 0
+
+    def collected() -> Facts:
+        nonlocal asked
+        asked = 30
+        return facts
+
+    effort = Measuring(
+        lambda: Effort(requests=10 + asked, took=timedelta(0)), collected, Store(), {}, timedelta(seconds=1)
+    )
+    seen = observation()
+    known = Measurable(observation=seen, ledger=Ledger(), incidents=Incidents(), outbox=Outbox(), coverage=complete())
+    snapshot = take(known, effort, policies(metrics={"enabled": True, "compatibility": {"enabled": True}}))
+    [line] = caplog.records
+    assert (line.getMessage(), vars(line)["query"], vars(line)["problem"]) == ("answer incomplete", FAILED, detail)
+    outcomes = {sample.labels: sample.value for sample in snapshot.samples[catalog.CHECK_QUERIES.name]}
+    assert outcomes["partial",] == 1
+    [requests] = snapshot.samples[catalog.CHECK_REQUESTS.name]
+    assert requests.value == 40
+
+
+@pytest.mark.parametrize(
+    ("lasts", "severity"), [(minutes(0), "info"), (PATIENCE - minutes(1), "info"), (PATIENCE, "warning")]
+)
+def test_a_way_out_that_fails_is_shown_at_once_and_a_warning_when_it_lasts(lasts: timedelta, severity: str) -> None:
+    troubles = {
+        GATEWAY: Trouble(since=NOW - lasts, problem=f"{GATEWAY}: no answer", permanent=False),
+        "metrics.textfile": Trouble(since=NOW, problem="not configured any more", permanent=True),
+    }
+    settings = {"metrics": {"enabled": True, "pushgateway": "http://gateway:9091"}}
+    [found] = outlet_findings(troubles, observation(), policies(**settings))
+    assert (found.check, found.subject.name, found.severity) == ("watchdog", GATEWAY, severity)
+    assert found.observed == f"{GATEWAY}: no answer"
+    assert found.since == NOW - lasts
+    assert list(outlet_findings(troubles, observation(), policies(**settings, watchdog={"enabled": False}))) == []
+    assert list(outlet_findings(troubles, observation(), policies())) == []
