@@ -85,7 +85,7 @@ def look(ledger: Ledger, now: datetime) -> tuple[Traffic, Ledger, int]:
     with open_api(config.server) as api:
         reader = ServerReader(api, config, Redactor().redact)
         seen = assess(reader, ledger, Policies(config), now, OVERLAP, Coverage())
-        return api.traffic, seen.ledger, len(seen.observation.ended)
+        return api.traffic, seen.ledger, len(seen.observation.runs.ended)
 
 
 def with_prefects_client(now: datetime) -> int:

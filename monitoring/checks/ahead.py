@@ -50,7 +50,7 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
 
 def _held_up(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterator[_Due]:
     causes = Causes(observation)
-    due_now = [run for run in observation.active if run.state_type == "SCHEDULED" and not run.retries_in_process]
+    due_now = [run for run in observation.runs.active if run.state_type == "SCHEDULED" and not run.retries_in_process]
     told = _told(observation, policies, causes, due_now, now)
 
     def counts(run: FlowRun, at: datetime, cause: Cause, patience: timedelta) -> bool:
@@ -58,14 +58,14 @@ def _held_up(observation: Observation, ledger: Ledger, policies: Policies, now: 
         planned = at >= now - patience and run.created <= at - patience
         return at > now or (planned and cause.what not in told)
 
-    for deployment, policy, runs in by_deployment(observation, policies, (*observation.upcoming, *due_now)):
+    for deployment, policy, runs in by_deployment(observation, policies, (*observation.pools.upcoming, *due_now)):
         for run in runs if policy.watch and policy.ahead.enabled else ():
             at, pool = run.expected_start_time, run.work_pool or deployment.work_pool or ""
             if at is None or at > now + policy.ahead.within:
                 continue
             if closed := causes.closed(deployment, run):
                 patience = _patience(closed, policy, policies.of_pool(pool))
-                left = _just_left(observation.work_pools.get(pool), closed, now - patience)
+                left = _just_left(observation.pools.work_pools.get(pool), closed, now - patience)
                 if not left and counts(run, at, closed, patience):
                     yield _Due(run, at, deployment, closed)
                 continue
@@ -125,7 +125,7 @@ def _finding(observation: Observation, held_up: Sequence[_Due], now: datetime) -
     first = held_up[0]
     subject, url = _subject(observation, first)
     what, seen, since = _trouble(observation, first, now)
-    cut = not observation.upcoming_cut.isdisjoint({subject.name, _pool_name(first)})
+    cut = not observation.pools.upcoming_cut.isdisjoint({subject.name, _pool_name(first)})
     count = f"{'at least ' if cut else ''}{runs_text(len(held_up))} {'is' if len(held_up) == 1 else 'are'} due"
     when = f"at {first.at:%H:%M} UTC" if first.at == held_up[-1].at else f"from {first.at:%H:%M} UTC on"
     away = f"in {spoken(first.at - now)}" if first.at > now else "now"
@@ -150,8 +150,8 @@ def _finding(observation: Observation, held_up: Sequence[_Due], now: datetime) -
 
 def _subject(observation: Observation, due: _Due) -> tuple[Subject, str | None]:
     """The place, and its page."""
-    ui_url, deployment = observation.server.ui_url, due.deployment
-    pool = observation.work_pools.get(_pool_name(due))
+    ui_url, deployment = observation.server.state.ui_url, due.deployment
+    pool = observation.pools.work_pools.get(_pool_name(due))
     if pool is None or due.cause.kind == "deployment":
         return Subject(kind="deployment", id=deployment.id, name=deployment.name), deployment_url(ui_url, deployment.id)
     if due.cause.kind == "work-pool":
@@ -168,7 +168,7 @@ def _trouble(observation: Observation, due: _Due, now: datetime) -> tuple[str, s
         what = f"its limit of {due.limit.limit:,} will still be full"
         holders = f", and what holds it is expected to run until {_text(due.until)}" if due.until < _FOR_EVER else ""
         return what, f"limit of {due.limit.limit:,} full{holders}", max(planned, filled)
-    pool = observation.work_pools[_pool_name(due)]
+    pool = observation.pools.work_pools[_pool_name(due)]
     if due.cause.reason == "paused":
         return "it is paused", "paused", planned
     return "it has no live worker", last_heartbeat(pool, now), max(planned, pool.last_heartbeat or planned)

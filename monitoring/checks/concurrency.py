@@ -53,7 +53,7 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
     yield from _deployments(observation, ledger, policies, now, causes, waiting, holders)
     yield from _places(observation, policies, now, causes, waiting, holders)
     policy = policies.config.concurrency
-    for limit in observation.limits if policy.enabled else ():
+    for limit in observation.limits.full if policy.enabled else ():
         found = (_tag if limit.kind == "tag" else _global)(observation, limit, policy, now, holders)
         if found:
             yield found
@@ -62,7 +62,7 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
 def _waiting(observation: Observation, policies: Policies, causes: Causes) -> _Waits:
     """The runs of watched deployments that wait for a slot, by whose limit is full; longest wait first."""
     found: dict[tuple[CauseKind, str, CauseReason], list[_Waiting]] = {}
-    scheduled = (run for run in observation.active if run.state_type == "SCHEDULED")
+    scheduled = (run for run in observation.runs.active if run.state_type == "SCHEDULED")
     for deployment, policy, runs in by_deployment(observation, policies, scheduled):
         for run in runs if policy.watch else ():
             cause, due = causes.of_run(deployment, run), due_time(observation, run)
@@ -81,12 +81,12 @@ def _deployments(
     words: Holders,
 ) -> Iterator[Finding]:
     retrying: dict[str, list[FlowRun]] = {}
-    for run in observation.active:
+    for run in observation.runs.active:
         if run.retries_in_process and run.state_type == "SCHEDULED":
             # It keeps its slot over the wait for its retry.
             retrying.setdefault(run.key, []).append(run)
     ended: dict[str, list[FlowRun]] = {}
-    for run in observation.ended:
+    for run in observation.runs.ended:
         ended.setdefault(run.key, []).append(run)
     for deployment in observation.deployments.values():
         full, policy = causes.slots.of_deployment(deployment), policy_of(deployment, policies).concurrency
@@ -135,7 +135,7 @@ def _lost(
     """
     taken, limit = deployment.slots_taken or 0, deployment.concurrency_limit or 0
     count = taken - len(holding)
-    if deployment.id in observation.slots_moving:
+    if deployment.id in observation.limits.moving:
         return None
     if count <= 0 or taken < limit or not observation.coverage.has("active-runs", "due-runs", "limit-holders"):
         return None
@@ -165,8 +165,8 @@ def _places(
     waiting: _Waits,
     words: Holders,
 ) -> Iterator[Finding]:
-    ui = observation.server.ui_url
-    for pool in observation.work_pools.values():
+    ui = observation.server.state.ui_url
+    for pool in observation.pools.work_pools.values():
         policy = policies.of_pool(pool.name).concurrency
         places: list[tuple[Subject, Full | None, str | None]] = [
             (
@@ -226,7 +226,7 @@ def _tag(
         observed=f"{_taken(limit.taken, limit.limit)}; {waits}, the longest for {spoken(now - waiting[0][0])}",
         expected=_expected(limit.limit, policy),
         since=waiting[0][0],
-        url=concurrency_limits_url(observation.server.ui_url),
+        url=concurrency_limits_url(observation.server.state.ui_url),
         run_ids=[run_id for _, run_id in waiting],
         cause=slots_cause(limit),
         evidence=evidence,
@@ -260,7 +260,7 @@ def _global(
         observed=f"{_taken(limit.taken, limit.limit)}, {lost:,} by runs that are over",
         expected="slots given back when a run is over",
         since=min(dead[holder.flow_run_id] for holder in gone),
-        url=concurrency_limits_url(observation.server.ui_url),
+        url=concurrency_limits_url(observation.server.state.ui_url),
         run_ids=[holder.flow_run_id for holder in gone],
         cause=slots_cause(limit),
         evidence=[*words.lines(gone), "who waits for it, Prefect does not show", f"to free what is lost: {free}"],

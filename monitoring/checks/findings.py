@@ -50,7 +50,9 @@ def deployment_finding(
         observed=observed,
         expected=expected,
         since=since,
-        url=flow_run_url(server.ui_url, run_ids[0]) if run_count == 1 else own_page(server.ui_url, deployment.id),
+        url=flow_run_url(server.state.ui_url, run_ids[0])
+        if run_count == 1
+        else own_page(server.state.ui_url, deployment.id),
         cause=cause,
         evidence=tuple(evidence),
         unknown=unknown,

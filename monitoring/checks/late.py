@@ -21,7 +21,7 @@ from monitoring.text.durations import spoken
 
 def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
     """Find deployments with runs that should have started by now."""
-    scheduled = [run for run in observation.active if run.state_type == "SCHEDULED"]
+    scheduled = [run for run in observation.runs.active if run.state_type == "SCHEDULED"]
     due = {run.id: moment for run in scheduled if (moment := due_time(observation, run))}
     waiting = [run for run in scheduled if run.id in due]
     causes = Causes(observation)
@@ -54,5 +54,5 @@ def due_time(observation: Observation, run: FlowRun) -> datetime | None:
     due time counts, or, for a run that had started before, the moment it began to wait.
     """
     if run.state_name == "AwaitingConcurrencySlot":
-        return observation.slot_wait_since.get(run.id) if run.start_time else run.expected_start_time
+        return observation.runs.slot_wait_since.get(run.id) if run.start_time else run.expected_start_time
     return run.next_scheduled_start_time

@@ -22,7 +22,7 @@ _MOST_NAMED = 3
 
 def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
     """Find one critical thing when the server cannot be used: everything else is hidden behind it. Else its faults."""
-    if observation.server.problem is not None:
+    if observation.server.state.problem is not None:
         yield server_finding(observation)
         return
     settings = policies.config.server
@@ -42,16 +42,16 @@ def server_finding(observation: Observation) -> Finding:
         severity="critical",
         subject=Subject(kind="server", id=observation.target, name=observation.target),
         summary=f"The Prefect server {observation.target} cannot be used",
-        observed=server.problem or "",
-        expected=f"{server.api_url} answers, and its database is ready",
+        observed=server.state.problem or "",
+        expected=f"{server.state.api_url} answers, and its database is ready",
         since=observation.at,
-        url=server.ui_url,
+        url=server.state.ui_url,
         cause=Cause(kind="server", name=observation.target, reason="unreachable"),
     )
 
 
 def _slow_answers(observation: Observation, settings: Server) -> Iterator[Finding]:
-    vitals = observation.vitals
+    vitals = observation.server.vitals
     if vitals.answer_time is None or vitals.answers < _MIN_ANSWERS or vitals.answer_time <= settings.slow_answer:
         return
     yield _finding(
@@ -65,7 +65,7 @@ def _slow_answers(observation: Observation, settings: Server) -> Iterator[Findin
 
 
 def _clock_apart(observation: Observation, settings: Server) -> Iterator[Finding]:
-    offset = observation.vitals.clock_offset
+    offset = observation.server.vitals.clock_offset
     if offset is None or abs(offset) <= settings.clock_apart:
         return
     apart = f"{spoken(abs(offset))} {'ahead of' if offset > timedelta(0) else 'behind'}"
@@ -86,15 +86,15 @@ def _late_marking(observation: Observation, settings: Server, now: datetime) -> 
     It exempts nothing else, whatever is paused or full. It goes by the server's clock, and by rows that are there: a
     run that was just made with a due time in the past waits for its turn.
     """
-    offset = observation.vitals.clock_offset
+    offset = observation.server.vitals.clock_offset
     theirs = now + offset if offset and abs(offset) > settings.clock_apart else now
     should_be_marked = {
         run.id: max(run.next_scheduled_start_time, run.state_timestamp)
-        for run in observation.active
+        for run in observation.runs.active
         if run.state_type == "SCHEDULED" and run.state_name == "Scheduled" and run.next_scheduled_start_time
     }
     unmarked = sorted(
-        (run for run in observation.active if run.id in should_be_marked),
+        (run for run in observation.runs.active if run.id in should_be_marked),
         key=lambda run: (should_be_marked[run.id], run.id),
     )
     unmarked = [run for run in unmarked if theirs - should_be_marked[run.id] > settings.late_marking]
@@ -125,7 +125,7 @@ def _named(run: FlowRun, observation: Observation) -> str:
 def _scheduling(observation: Observation, now: datetime) -> Iterator[Finding]:
     if not scheduler_is_dead(observation):
         return
-    idle = observation.nothing_ahead
+    idle = observation.schedules.nothing_ahead
     since = min(idle.values())
     names = sorted(observation.deployments[key].name for key in idle if key in observation.deployments)
     count = f"{len(idle):,} deployments" if len(idle) != 1 else "1 deployment"
@@ -138,7 +138,7 @@ def _scheduling(observation: Observation, now: datetime) -> Iterator[Finding]:
         observed=f"{count} with active schedules and nothing scheduled ahead",
         expected="runs scheduled ahead for every active schedule, by the server's own service",
         since=since,
-        url=observation.server.ui_url,
+        url=observation.server.state.ui_url,
         cause=Cause(kind="scheduler", name=observation.target, reason="not-scheduling"),
         evidence=[
             "Only the server's log says why: look there for errors of its scheduler.",
@@ -148,7 +148,7 @@ def _scheduling(observation: Observation, now: datetime) -> Iterator[Finding]:
 
 
 def _events_missing(observation: Observation, settings: Server, now: datetime) -> Iterator[Finding]:
-    newest, run = observation.vitals.newest_event, observation.vitals.unheard
+    newest, run = observation.server.vitals.newest_event, observation.server.vitals.unheard
     if run is None or run.end_time is None or run.end_time > now - settings.events_missing:
         return
     if newest and (newest > now - settings.events_missing or run.end_time <= newest + EVENTS_DELAY):
@@ -187,7 +187,7 @@ def _finding(
         observed=observed,
         expected=expected,
         since=since,
-        url=observation.server.ui_url,
+        url=observation.server.state.ui_url,
         run_ids=[run.id for run in runs],
         evidence=evidence,
     )

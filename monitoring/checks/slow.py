@@ -40,7 +40,7 @@ class _SlowRun(NamedTuple):
 def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
     """Find deployments with a run that takes too long: running now, or the latest that ended."""
     running: dict[str, list[FlowRun]] = {}
-    for run in observation.active:
+    for run in observation.runs.active:
         if run.state_type == "RUNNING":
             running.setdefault(run.key, []).append(run)
     for key, deployment in observation.deployments.items():
@@ -134,7 +134,7 @@ def _finding(
 
 def _cause(observation: Observation, slow: Sequence[_SlowRun], now: datetime) -> Cause | None:
     """The full tag limit at which the runs wait, if without that wait none of them were slow."""
-    for full in observation.limits:
+    for full in observation.limits.full:
         waits = {run_id: now - since for run_id, since in held_up(full).items()}
         if all(run.id in waits and run.took - waits[run.id] <= run.bound.limit for run in slow):
             return slots_cause(full)

@@ -18,7 +18,7 @@ from monitoring.config.settings import Policy, Stale
 from monitoring.history import cadence as rhythm
 from monitoring.model.finding import Cause, Finding
 from monitoring.model.ledger import EndedRun, Ledger, Record
-from monitoring.model.observation import MOST_MISSED, Missed, Observation
+from monitoring.model.observation import MAX_MISSED, MissedRuns, Observation
 from monitoring.model.prefect import Deployment, StateType
 from monitoring.text.durations import spoken
 
@@ -48,7 +48,7 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
             if last.ended < since:
                 yield _finding(observation, deployment, policy, last, since, now, causes.stale(deployment))
         elif record.success_searched and deployment.created <= since:
-            if observation.history_since and observation.history_since <= since:
+            if observation.history.oldest_success and observation.history.oldest_success <= since:
                 yield _finding(observation, deployment, policy, None, since, now, causes.stale(deployment))
             elif observation.coverage.has("oldest-run"):
                 yield _unknown(observation, deployment, policy, since)
@@ -85,7 +85,7 @@ def _finding(
     wanted = _wanted(policy)
     seen = f"last {wanted} {_at(last.ended)}, {spoken(now - last.ended)} ago" if last else f"no {wanted} ever"
     began = last.ended if last else deployment.created
-    missed = observation.missed.get(deployment.id)
+    missed = observation.schedules.missed.get(deployment.id)
     return deployment_finding(
         observation,
         "stale",
@@ -151,8 +151,8 @@ def _wanted(policy: Policy) -> str:
     return "success or expected failure" if policy.expect == "failure" else "success"
 
 
-def _missed(missed: Missed) -> str:
-    more = f"at least {missed.count:,}" if missed.count >= MOST_MISSED else f"{missed.count:,}"
+def _missed(missed: MissedRuns) -> str:
+    more = f"at least {missed.count:,}" if missed.count >= MAX_MISSED else f"{missed.count:,}"
     fires = "fire" if missed.count == 1 else "fires"
     return f"first missed fire {_at(missed.first)}, {more} {fires} since then"
 

@@ -30,7 +30,7 @@ class Stay(NamedTuple):
 def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
     """Find deployments with runs that are too long in one of these states."""
     causes = Causes(observation)
-    for deployment, policy, runs in by_deployment(observation, policies, observation.active):
+    for deployment, policy, runs in by_deployment(observation, policies, observation.runs.active):
         if not policy.stuck.enabled:
             continue
         stays = [stay for run in runs if (stay := too_long(observation, run, policy.stuck, now))]
@@ -64,7 +64,7 @@ def too_long(observation: Observation, run: FlowRun, policy: Stuck, now: datetim
         policy: How long it may be.
         now: The moment of the check.
     """
-    since = observation.pending_since.get(run.id, run.state_timestamp)
+    since = observation.runs.pending_since.get(run.id, run.state_timestamp)
     limit = limits(policy).get(run.state_type)
     if run.state_type == "PAUSED" and run.pause_timeout and now - run.pause_timeout > policy.timeout_grace:
         # The server fails such runs within seconds (prefect/server/services/pause_expirations.py), unless it is told

@@ -26,10 +26,10 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
     dead = scheduler_is_dead(observation)
     cause = Cause(kind="scheduler", name=observation.target, reason="not-scheduling") if dead else None
     newest_due: dict[str, datetime] = {}
-    for run in observation.active:
+    for run in observation.runs.active:
         due = run.expected_start_time or run.created
         newest_due[run.key] = max(due, newest_due.get(run.key, due))
-    for key, last_due in observation.nothing_ahead.items():
+    for key, last_due in observation.schedules.nothing_ahead.items():
         deployment = observation.deployments.get(key)
         if deployment is None or not (policy := policy_of(deployment, policies).unscheduled).enabled:
             continue
@@ -55,11 +55,11 @@ def scheduler_is_dead(observation: Observation) -> bool:
     those that fire seldom still have. So it may live only if it has planned something later than what is missing.
     What was just made or changed, and what never fires again, has nothing ahead under either.
     """
-    empty = {key: d for key in observation.nothing_ahead if (d := observation.deployments.get(key))}
+    empty = {key: d for key in observation.schedules.nothing_ahead if (d := observation.deployments.get(key))}
     if len(empty) < _FEWEST:
         return False
-    missing_since = min(d.planned_by or observation.nothing_ahead[key] for key, d in empty.items())
-    silent = empty.keys() | observation.unplanned
+    missing_since = min(d.planned_by or observation.schedules.nothing_ahead[key] for key, d in empty.items())
+    silent = empty.keys() | observation.schedules.unplanned
     others = (d for key, d in observation.deployments.items() if d.scheduled and key not in silent)
     return all(other.planned_by is not None and other.planned_by < missing_since for other in others)
 

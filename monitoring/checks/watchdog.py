@@ -129,7 +129,7 @@ def _paused(observation: Observation, deployment: Deployment) -> Finding | None:
 def _incomplete(observation: Observation, ledger: Ledger, settings: Watchdog, now: datetime) -> Iterator[Finding]:
     """The cursor moves only when ended runs were read whole; a check by hand has none."""
     cursor, target = ledger.cursor, observation.target
-    if observation.server.problem or observation.coverage.has("ended-runs") or cursor is None:
+    if observation.server.state.problem or observation.coverage.has("ended-runs") or cursor is None:
         return
     if now - cursor <= settings.incomplete_for:
         return
@@ -143,7 +143,7 @@ def _incomplete(observation: Observation, ledger: Ledger, settings: Watchdog, no
         observed=f"read up to {cursor:%Y-%m-%d %H:%M} UTC",
         expected=f"a whole answer at least every {spoken(settings.incomplete_for)}",
         since=cursor,
-        url=observation.server.ui_url,
+        url=observation.server.state.ui_url,
         evidence=why[:_MOST_LINES],
     )
 

@@ -39,20 +39,24 @@ _Places = Mapping[tuple[CauseKind | None, str], Sequence[_Waiting]]
 def check_pools(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
     """Find work pools where work is due and no worker lives, which are paused, or where work piles up."""
     places = _places(observation, policies, now)
-    for pool in observation.work_pools.values():
+    for pool in observation.pools.work_pools.values():
         policy = policies.of_pool(pool.name).work_pool
         held_up = places.get(("work-pool", pool.name), ())
         unexplained = places.get((None, pool.name), ())
         if policy.enabled and held_up and now - _since(pool, held_up) > policy.after:
             yield _held_up(observation, pool, held_up, policy, now)
-        elif policy.enabled and not held_up and _grows(observation.backlogs.get(pool.name), unexplained, policy, now):
-            yield _growing(observation, pool, observation.backlogs[pool.name], unexplained, policy, now)
+        elif (
+            policy.enabled
+            and not held_up
+            and _grows(observation.pools.backlogs.get(pool.name), unexplained, policy, now)
+        ):
+            yield _growing(observation, pool, observation.pools.backlogs[pool.name], unexplained, policy, now)
 
 
 def check_queues(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
     """Find work queues that are paused and where work is due."""
     places = _places(observation, policies, now)
-    for pool in observation.work_pools.values():
+    for pool in observation.pools.work_pools.values():
         policy = policies.of_pool(pool.name).work_queue
         for queue in pool.queues:
             name = full_name(pool, queue)
@@ -68,7 +72,7 @@ def check_queues(observation: Observation, ledger: Ledger, policies: Policies, n
                 observed=f"paused; {_wait(held_up)}, the oldest for {spoken(now - held_up[0].due)}",
                 expected=f"due work starts within {spoken(policy.after)}",
                 since=held_up[0].due,
-                url=work_queue_url(observation.server.ui_url, pool.name, queue.name),
+                url=work_queue_url(observation.server.state.ui_url, pool.name, queue.name),
                 run_ids=[one.run.id for one in held_up],
                 cause=held_up[0].cause,
                 evidence=whose_runs(one.deployment for one in held_up),
@@ -149,7 +153,7 @@ def _finding(
         observed=observed,
         expected=expected,
         since=since,
-        url=work_pool_url(observation.server.ui_url, pool.name),
+        url=work_pool_url(observation.server.state.ui_url, pool.name),
         run_ids=[one.run.id for one in waiting],
         cause=waiting[0].cause,
         evidence=whose_runs(one.deployment for one in waiting),
@@ -163,7 +167,7 @@ def _places(observation: Observation, policies: Policies, now: datetime) -> _Pla
     """
     causes = Causes(observation)
     places: dict[tuple[CauseKind | None, str], list[_Waiting]] = {}
-    scheduled = (run for run in observation.active if run.state_type == "SCHEDULED" and not run.retries_in_process)
+    scheduled = (run for run in observation.runs.active if run.state_type == "SCHEDULED" and not run.retries_in_process)
     for deployment, policy, runs in by_deployment(observation, policies, scheduled):
         for run in runs if policy.watch else ():
             due = due_time(observation, run)

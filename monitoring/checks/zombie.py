@@ -21,13 +21,13 @@ from monitoring.text.durations import spoken
 
 def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
     """Find deployments with runs whose heartbeats have stopped, and those whose runs cannot be judged."""
-    running = [run for run in observation.active if run.state_type == "RUNNING"]
+    running = [run for run in observation.runs.active if run.state_type == "RUNNING"]
     heard = heard_until(observation)
     for deployment, policy, runs in by_deployment(observation, policies, running):
         zombie = policy.zombie
         if not zombie.enabled:
             continue
-        beats = observation.heartbeats
+        beats = observation.runs.heartbeats
         silent = [run for run in runs if run.id in beats and is_silent(run, beats[run.id], zombie, now)]
         dead = [run for run in silent if is_silent(run, beats[run.id], zombie, heard)]
         mute = [run for run in runs if run.id not in beats and now - run.state_timestamp > allowance(None, zombie)]
@@ -47,10 +47,10 @@ def heard_until(observation: Observation) -> datetime:
     events do not arrive, and nothing is known from the newest one on. A check that runs on the server is such a run
     itself; one by hand is none.
     """
-    vitals, own = observation.vitals, observation.own
-    beats = (known.last for known in observation.heartbeats.values())
+    vitals, own = observation.server.vitals, observation.own
+    beats = (known.last for known in observation.runs.heartbeats.values())
     newest = max(filter(None, (vitals.newest_event, *beats)), default=None)
-    runs = (*observation.active, *observation.ended, *own.active, *own.ended, vitals.unheard)
+    runs = (*observation.runs.active, *observation.runs.ended, *own.active, *own.ended, vitals.unheard)
     # The scheduler makes runs without an event.
     changes = (run.state_timestamp for run in runs if run and run.state_type != "SCHEDULED")
     if newest and any(changed > newest + EVENTS_DELAY for changed in changes):
@@ -76,9 +76,9 @@ def allowance(beats: Heartbeats | None, policy: Zombie) -> timedelta:
 def _finding(
     observation: Observation, deployment: Deployment, dead: list[FlowRun], policy: Zombie, now: datetime
 ) -> Finding:
-    last = {run.id: observation.heartbeats[run.id].last for run in dead}
+    last = {run.id: observation.runs.heartbeats[run.id].last for run in dead}
     dead = sorted(dead, key=lambda run: last[run.id])
-    oldest = observation.heartbeats[dead[0].id]
+    oldest = observation.runs.heartbeats[dead[0].id]
     return deployment_finding(
         observation,
         "zombie",
@@ -101,8 +101,8 @@ def _unheard(
     heard: datetime,
     now: datetime,
 ) -> Finding:
-    silent = sorted(silent, key=lambda run: observation.heartbeats[run.id].last)
-    oldest = observation.heartbeats[silent[0].id]
+    silent = sorted(silent, key=lambda run: observation.runs.heartbeats[run.id].last)
+    oldest = observation.runs.heartbeats[silent[0].id]
     return deployment_finding(
         observation,
         "zombie",

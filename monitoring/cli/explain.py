@@ -42,9 +42,10 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Target = None) -
         observation = ServerReader(api, policies.config, redact).observe(now, Ledger(), policies)
         deployment = _watched(observation, found.key, name)
         closely = Collection(api, policies.config, redact, now, policies)
-        if found.key not in observation.samples:
-            samples = {**observation.samples, found.key: one.samples(closely, deployment)}
-            observation = observation.model_copy(update={"samples": samples})
+        if found.key not in observation.history.samples:
+            samples = {**observation.history.samples, found.key: one.samples(closely, deployment)}
+            history = observation.history.model_copy(update={"samples": samples})
+            observation = observation.model_copy(update={"history": history})
         bad = one.details(closely, found.run_id) if found.run_id else None
         is_bad = bad is not None and bad.run.state_type in ("FAILED", "CRASHED")
         good = one.last_good(closely, deployment, bad.run) if bad and is_bad else None
@@ -54,7 +55,7 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Target = None) -
     missing = (*observation.coverage.missing, *closely.coverage.missing)
     explanation = explained(observation, ledger, policies, findings, found.key)
     console.print(
-        render.explanation(explanation, observation.server.ui_url, missing, plain=not _draws(console.encoding))
+        render.explanation(explanation, observation.server.state.ui_url, missing, plain=not _draws(console.encoding))
     )
     if bad:
         console.print(render.run(bad, good))
@@ -67,8 +68,8 @@ def _watched(observation: Observation, key: str, name: str) -> Deployment:
     Raises:
         WatchdogError: The watchdog does not look at it, or could not see it.
     """
-    if observation.server.problem:
-        raise BadAnswer(observation.server.problem)
+    if observation.server.state.problem:
+        raise BadAnswer(observation.server.state.problem)
     deployment = observation.deployments.get(key)
     if deployment is None:
         for query in observation.coverage.missing:

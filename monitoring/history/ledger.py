@@ -29,24 +29,24 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger
         observation: What was seen now; its ended runs may come in any order.
         overlap: How much of the window the next check will read again.
     """
-    if observation.server.problem:
+    if observation.server.state.problem:
         return ledger
     whole = observation.coverage.has("ended-runs")
     # What is missing of a part is read again with the part, and what ended before the first check is history.
     counting = whole and ledger.cursor is not None
     records = dict(ledger.records)
     for key, record in ledger.records.items():
-        if record.streak and record.last_ended and record.last_ended.id in observation.read_again:
-            records[key] = _corrected(record, observation.read_again[record.last_ended.id])
-    for run in sorted(observation.ended, key=lambda run: (_end(run), run.id)):
+        if record.streak and record.last_ended and record.last_ended.id in observation.history.read_again:
+            records[key] = _corrected(record, observation.history.read_again[record.last_ended.id])
+    for run in sorted(observation.runs.ended, key=lambda run: (_end(run), run.id)):
         if run.end_time and ledger.recent.get(run.id) != run.end_time:
             record = _with_run(records.get(run.key, Record()), run, observation)
             records[run.key] = counted(record, run) if counting else record
-        elif run.id in observation.failures and run.key in records:
+        elif run.id in observation.failures.reasons and run.key in records:
             records[run.key] = _with_reason(records[run.key], run, observation)
-    for key, sampled in observation.samples.items():
+    for key, sampled in observation.history.samples.items():
         records[key] = _with_samples(records.get(key, Record()), sampled)
-    for key, success in observation.last_success.items():
+    for key, success in observation.history.last_success.items():
         records[key] = _with_search(records.get(key, Record()), success)
     for key, deployment in observation.deployments.items():
         records[key] = _with_schedule(records.get(key, Record()), deployment, observation)
@@ -64,7 +64,7 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger
 
 def _recent(before: Mapping[str, datetime], observation: Observation, overlap: timedelta) -> dict[str, datetime]:
     horizon = observation.at - overlap
-    seen = dict(before) | {run.id: run.end_time for run in observation.ended if run.end_time}
+    seen = dict(before) | {run.id: run.end_time for run in observation.runs.ended if run.end_time}
     return {run_id: end for run_id, end in seen.items() if end >= horizon}
 
 
@@ -168,12 +168,12 @@ def _first_seen_schedule(deployment: Deployment, observation: Observation) -> da
     since = deployment.scheduled_since
     if since is None:
         return None
-    success = observation.last_success.get(deployment.id)
+    success = observation.history.last_success.get(deployment.id)
     # A success that is older than the deployment shows that times of creation do not tell (a restored database).
     shown = success and (success.auto_scheduled or success.created < deployment.created)
     older = any(
         run.deployment_id == deployment.id and (run.expected_start_time or run.created) < since
-        for run in (*observation.ended, *observation.active)
+        for run in (*observation.runs.ended, *observation.runs.active)
     )
     return None if older or shown else since
 
@@ -183,14 +183,14 @@ def _ended(run: FlowRun, observation: Observation) -> EndedRun:
     ended = _plain(run)
     if run.state_type not in ("FAILED", "CRASHED"):
         return ended
-    path = failing_path(run, observation.failed_children)
+    path = failing_path(run, observation.failures.children)
     # Where nobody asked for more, its own message, or that of the run that failed it, has to do.
-    failure = observation.failures.get(run.id) or failure_of((path[-1] if path else run).message)
+    failure = observation.failures.reasons.get(run.id) or failure_of((path[-1] if path else run).message)
     below = tuple(
         FailedChild(
             id=child.id,
             name=one_line(child.name, _MOST_NAME),
-            flow_name=one_line(observation.flow_names.get(child.flow_id, child.name), _MOST_NAME),
+            flow_name=one_line(observation.failures.flow_names.get(child.flow_id, child.name), _MOST_NAME),
             deployment_id=child.deployment_id,
         )
         for child in path

@@ -97,7 +97,7 @@ def _head(check: CheckName, error: str, members: Sequence[_Member], observation:
         observed=", ".join(names[:_MOST_NAMED]) + others,
         expected="no error that is new in several deployments at once",
         since=members[0].since,
-        url=flow_run_url(observation.server.ui_url, newest.flow_run_ids[0]),
+        url=flow_run_url(observation.server.state.ui_url, newest.flow_run_ids[0]),
         run_ids=run_ids,
         run_count=sum(finding.flow_run_count for finding in findings),
         evidence=members[-1].failure.traceback.splitlines(),

@@ -38,5 +38,5 @@ def outlet_findings(troubles: Mapping[str, Trouble], observation: Observation, p
             observed=trouble.problem,
             expected="the numbers of every check taken; each check tries again with its own",
             since=trouble.since,
-            url=observation.server.ui_url,
+            url=observation.server.state.ui_url,
         )

@@ -60,9 +60,9 @@ def measure(known: Measurable, effort: Effort, policies: Policies) -> Snapshot:
     seen = known.observation
     rows = [
         *_of_the_watchdog(known, effort, policies.config),
-        (catalog.SERVER_UP, (), float(seen.server.problem is None)),
+        (catalog.SERVER_UP, (), float(seen.server.state.problem is None)),
     ]
-    if seen.server.problem is None:
+    if seen.server.state.problem is None:
         rows += _of_the_server(seen)
         rows += _of_deployments(seen, known.ledger, policies)
         rows += _of_work_pools(seen)
@@ -127,8 +127,8 @@ def _deployment_of(finding: Finding) -> str:
 
 
 def _of_the_server(seen: Observation) -> Iterator[_Row]:
-    if seen.vitals.answer_time is not None:
-        yield catalog.SERVER_ANSWER, (), seen.vitals.answer_time.total_seconds()
+    if seen.server.vitals.answer_time is not None:
+        yield catalog.SERVER_ANSWER, (), seen.server.vitals.answer_time.total_seconds()
     if seen.own.planned_at:
         yield catalog.SCHEDULER_AGE, (), max(0.0, (seen.at - seen.own.planned_at).total_seconds())
 
@@ -159,7 +159,7 @@ def _of_work_pools(seen: Observation) -> Iterator[_Row]:
     # What its own process tries again, no worker takes.
     waiting = Counter(run.work_pool for run, _ in _overdue(seen) if not run.retries_in_process)
     due = _oldest_due(seen, lambda run: None if run.retries_in_process else run.work_pool)
-    for name, pool in seen.work_pools.items():
+    for name, pool in seen.pools.work_pools.items():
         if pool.live_workers is not None:
             yield catalog.LIVE_WORKERS, (name,), float(pool.live_workers)
         yield catalog.POOL_PAUSED, (name,), float(pool.paused)
@@ -172,13 +172,13 @@ def _of_work_pools(seen: Observation) -> Iterator[_Row]:
 def _of_limits(seen: Observation) -> Iterator[_Row]:
     waiting = _waiting(seen)
     slots: dict[tuple[str, str], tuple[int | None, int | None]] = {}
-    for known in seen.limit_slots:
+    for known in seen.limits.slots:
         slots[known.kind, known.name] = (known.limit, known.taken)
-    for full in seen.limits:
+    for full in seen.limits.full:
         slots[full.kind, full.name] = (full.limit, full.taken)
     for deployment in seen.deployments.values():
         slots["deployment", deployment.name] = (deployment.concurrency_limit, deployment.slots_taken)
-    for pool in seen.work_pools.values():
+    for pool in seen.pools.work_pools.values():
         slots["work-pool", pool.name] = (pool.concurrency_limit, pool.slots_taken)
         for queue in pool.queues:
             slots["work-queue", full_name(pool, queue)] = (queue.concurrency_limit, queue.slots_taken)
@@ -198,7 +198,7 @@ def _shows_who_waits(seen: Observation, kind: str, name: str, *, full: bool) -> 
         return False
     if kind != "tag":
         return seen.coverage.has("due-runs")
-    looked_into = any((limit.kind, limit.name) == (kind, name) for limit in seen.limits)
+    looked_into = any((limit.kind, limit.name) == (kind, name) for limit in seen.limits.full)
     return not full or (looked_into and seen.coverage.has("limit-waiters"))
 
 
@@ -206,7 +206,7 @@ def _waiting(seen: Observation) -> Counter[tuple[str, str]]:
     """How many runs wait for a slot, by the limit's kind and name."""
     causes = Causes(seen)
     waiting: Counter[tuple[str, str]] = Counter()
-    for limit in seen.limits:
+    for limit in seen.limits.full:
         waiting[limit.kind, limit.name] += len(limit.waiting)
     for run, _ in _overdue(seen):
         deployment = seen.deployments.get(run.key)
@@ -218,7 +218,7 @@ def _waiting(seen: Observation) -> Counter[tuple[str, str]]:
 
 def _overdue(seen: Observation) -> Iterator[tuple[FlowRun, datetime]]:
     """The runs that were due before now and have not started, with when that was."""
-    for run in seen.active:
+    for run in seen.runs.active:
         due = due_time(seen, run) if run.state_type == "SCHEDULED" else None
         if due and due <= seen.at:
             yield run, due

@@ -14,7 +14,7 @@ from monitoring.model.failure import Failure
 from monitoring.model.prefect import Deployment, FlowRun, WorkPool
 from monitoring.model.silence import Silence
 
-MINIMUM_HEARTBEAT = timedelta(seconds=30)
+MIN_HEARTBEAT = timedelta(seconds=30)
 
 
 class Backlog(Value):
@@ -75,7 +75,7 @@ class Heartbeats(Value):
         Heartbeat events carry no interval, so it is taken from their spacing, and never for less than Prefect's
         own minimum (prefect/settings/models/flows.py, ``heartbeat_frequency``).
         """
-        return max(MINIMUM_HEARTBEAT, (self.last - self.first) / (self.count - 1)) if self.count > 1 else default
+        return max(MIN_HEARTBEAT, (self.last - self.first) / (self.count - 1)) if self.count > 1 else default
 
 
 class ServerState(Value):
@@ -105,16 +105,16 @@ class Vitals(Value):
 EVENTS_DELAY = timedelta(minutes=1)
 
 
-class Missed(Value):
-    """The fires of a deployment's schedules since its last success."""
+#: MissedRuns scheduled runs are counted up to here.
+MAX_MISSED = 1_000
+
+
+class MissedRuns(Value):
+    """The scheduled runs of a deployment since its last success."""
 
     first: AwareDatetime
-    #: How many up to now, at most ``MOST_MISSED``.
+    #: How many up to now, at most ``MAX_MISSED``.
     count: int
-
-
-#: Nobody needs to know more exactly how many fires were missed.
-MOST_MISSED = 1_000
 
 
 class OwnRuns(Value):
@@ -130,18 +130,10 @@ class OwnRuns(Value):
     planned_at: AwareDatetime | None = None
 
 
-class Observation(Value):
-    """All that one check saw: what is active now, and what ended between ``since`` and ``at``."""
+class RunFacts(Value):
+    """The runs that are active now or ended in the window, and what is known of them beside their rows."""
 
-    target: str
-    at: AwareDatetime
-    #: Start of the window of ended runs.
-    since: AwareDatetime
-    server: ServerState
-    coverage: Coverage
-    #: By ``FlowRun.key``.
-    deployments: Mapping[str, Deployment] = Field(default_factory=dict)
-    #: Overdue SCHEDULED runs, and all PENDING, RUNNING, CANCELLING and PAUSED ones.
+    #: Overdue SCHEDULED runs, and all PENDING, RUNNING, CANCELLING and PAUSED runs.
     active: tuple[FlowRun, ...] = ()
     #: Runs that ended in the window, oldest first.
     ended: tuple[FlowRun, ...] = ()
@@ -149,42 +141,93 @@ class Observation(Value):
     pending_since: Mapping[str, AwareDatetime] = Field(default_factory=dict)
     #: By run id: when a run that had started before began to wait for a concurrency slot.
     slot_wait_since: Mapping[str, AwareDatetime] = Field(default_factory=dict)
-    #: By run id; a RUNNING run that is absent has never sent one.
+    #: By run id; a RUNNING run that is absent has never sent a heartbeat.
     heartbeats: Mapping[str, Heartbeats] = Field(default_factory=dict)
-    #: By the id of a failed or crashed run: the runs it started that failed or crashed, oldest end first.
-    failed_children: Mapping[str, tuple[FlowRun, ...]] = Field(default_factory=dict)
-    #: By deployment id, where asked: the newest success on the server, None when there is none.
+
+
+class HistoryFacts(Value):
+    """Runs of the time before the window, read once for the ledger."""
+
+    #: By deployment id, where queried: the newest success on the server, None when there is none.
     last_success: Mapping[str, FlowRun | None] = Field(default_factory=dict)
-    #: By the id of a failed or crashed run that stands for its deployment: why.
-    failures: Mapping[str, Failure] = Field(default_factory=dict)
-    #: By deployment key, where asked: its newest completed runs, newest first, to learn how long they take.
+    #: When the oldest success on the server began; None when it was not queried, or there is none.
+    oldest_success: AwareDatetime | None = None
+    #: By deployment key, where queried: its newest completed runs, newest first, from which run times are learned.
     samples: Mapping[str, tuple[FlowRun, ...]] = Field(default_factory=dict)
-    #: By deployment key, where its freshness is in doubt: the fires since its last success.
-    missed: Mapping[str, Missed] = Field(default_factory=dict)
+    #: By id: the runs that the ledger holds for the latest failure, read again; None for a run that is gone.
+    read_again: Mapping[str, FlowRun | None] = Field(default_factory=dict)
+
+
+class FailureFacts(Value):
+    """Why runs failed or crashed."""
+
+    #: By the id of a failed or crashed run that stands for its deployment: why.
+    reasons: Mapping[str, Failure] = Field(default_factory=dict)
+    #: By the id of a failed or crashed run: the runs it started that failed or crashed, oldest end first.
+    children: Mapping[str, tuple[FlowRun, ...]] = Field(default_factory=dict)
+    #: By flow id: the names of the children's flows.
+    flow_names: Mapping[str, str] = Field(default_factory=dict)
+
+
+class ScheduleFacts(Value):
+    """What schedules imply: runs that should have been, and runs that should be planned."""
+
+    #: By deployment key, where its freshness is in doubt: its scheduled runs since its last success.
+    missed: Mapping[str, MissedRuns] = Field(default_factory=dict)
     #: Deployments that should have runs scheduled ahead and have none, by id: their own newest due time before now.
     nothing_ahead: Mapping[str, AwareDatetime] = Field(default_factory=dict)
-    #: Other scheduled deployments that nothing is planned for, rightly so far: they show nothing of the scheduler.
+    #: Other deployments with a schedule and no planned run, rightly so far: they say nothing about the scheduler.
     unplanned: frozenset[str] = frozenset()
-    #: SCHEDULED runs that are due in the time ahead and may not be able to start, soonest first.
-    upcoming: tuple[FlowRun, ...] = ()
-    #: Work pools (``pool``), queues (``pool/queue``) and deployments where more is due than was read.
-    upcoming_cut: frozenset[str] = frozenset()
-    #: By work pool, where a backlog stands.
-    backlogs: Mapping[str, Backlog] = Field(default_factory=dict)
-    #: Deployments, by id, of whose runs some ended while slots were counted: who held those is not known.
-    slots_moving: frozenset[str] = frozenset()
-    #: Tag and global limits that are full.
-    limits: tuple[ConcurrencyLimit, ...] = ()
-    #: Tag and global limits, whether they are full or not.
-    limit_slots: tuple[LimitSlots, ...] = ()
-    vitals: Vitals = Vitals()
-    own: OwnRuns = OwnRuns()
-    #: By flow id: names needed to speak of failed children.
-    flow_names: Mapping[str, str] = Field(default_factory=dict)
-    #: By id, None for one that is gone: remembered runs that stand for a failure, read again.
-    read_again: Mapping[str, FlowRun | None] = Field(default_factory=dict)
-    #: When the oldest success began that the server still has; None when it was not asked, or has none.
-    history_since: AwareDatetime | None = None
+
+
+class WorkPoolFacts(Value):
+    """The work pools, and the runs that wait in them or will."""
+
+    #: By name.
     work_pools: Mapping[str, WorkPool] = Field(default_factory=dict)
+    #: By work pool, where there is a backlog.
+    backlogs: Mapping[str, Backlog] = Field(default_factory=dict)
+    #: SCHEDULED runs that are due soon and may not be able to start, soonest first.
+    upcoming: tuple[FlowRun, ...] = ()
+    #: Work pools (``pool``), queues (``pool/queue``) and deployments with more upcoming runs than were read.
+    upcoming_cut: frozenset[str] = frozenset()
+
+
+class LimitFacts(Value):
+    """Tag and global concurrency limits, and how far their slots can be accounted for."""
+
+    #: The limits that are full.
+    full: tuple[ConcurrencyLimit, ...] = ()
+    #: All limits, full or not.
+    slots: tuple[LimitSlots, ...] = ()
+    #: Ids of deployments with runs that ended while slots were counted: who held their slots is unknown.
+    moving: frozenset[str] = frozenset()
+
+
+class ServerFacts(Value):
+    """The server itself."""
+
+    state: ServerState
+    vitals: Vitals = Vitals()
+
+
+class Observation(Value):
+    """All that one check observed: what is active now, and what ended between ``since`` and ``at``."""
+
+    target: str
+    at: AwareDatetime
+    #: Start of the window of ended runs.
+    since: AwareDatetime
+    server: ServerFacts
+    coverage: Coverage
+    #: By ``Deployment.key``.
+    deployments: Mapping[str, Deployment] = Field(default_factory=dict)
+    runs: RunFacts = RunFacts()
+    history: HistoryFacts = HistoryFacts()
+    failures: FailureFacts = FailureFacts()
+    schedules: ScheduleFacts = ScheduleFacts()
+    pools: WorkPoolFacts = WorkPoolFacts()
+    limits: LimitFacts = LimitFacts()
+    own: OwnRuns = OwnRuns()
     #: Maintenance windows that are open now.
     maintenance: tuple[Silence, ...] = ()

@@ -129,7 +129,7 @@ def _places(incident: Incident, observation: Observation) -> Iterator[dict[str, 
         yield _resource("flow", flow_id, finding.flow)
     if subject.kind == "work-queue":
         yield _resource("work-queue", subject.id, subject.name.rpartition("/")[2])
-    pool = observation.work_pools.get(incident.pool or "")
+    pool = observation.pools.work_pools.get(incident.pool or "")
     if pool is not None:
         yield _resource("work-pool", pool.id, pool.name)
     elif subject.kind == "work-pool":

@@ -41,5 +41,5 @@ def route_findings(troubles: Mapping[str, Trouble], observation: Observation, po
             observed=trouble.problem,
             expected="every alert delivered; nothing is lost, and what is not delivered is tried again",
             since=trouble.since,
-            url=observation.server.ui_url,
+            url=observation.server.state.ui_url,
         )

@@ -30,7 +30,7 @@ from monitoring.model.coverage import ALWAYS_ASKED, Coverage, Query
 from monitoring.model.finding import CheckName, Finding, Severity
 from monitoring.model.incident import Incident, Incidents
 from monitoring.model.ledger import MOST_MESSAGE, Ledger, Record
-from monitoring.model.observation import Observation, ServerState
+from monitoring.model.observation import HistoryFacts, Observation, RunFacts, ServerFacts, ServerState
 from monitoring.model.prefect import TERMINAL, Deployment, FlowRun, StateType
 from monitoring.tuning.deciding import decided_by
 
@@ -349,17 +349,18 @@ def observation_at(
         target=history.target,
         at=at,
         since=since,
-        server=history.server,
+        server=ServerFacts(state=history.server),
         coverage=_COMPLETE,
         deployments={
             key: _deployment(deployment, history.fires.get(key, ()), ledger.records.get(key), at, policies)
             for key, (deployment, _) in deployments.items()
         },
-        active=tuple(active),
-        ended=tuple(run.ended() for run in ended),
-        # Asked once, and told each time: whoever remembers a success takes no notice.
-        last_success={key: history.last_success[key] for key in deployments if key in history.last_success},
-        history_since=history.oldest,
+        runs=RunFacts(active=tuple(active), ended=tuple(run.ended() for run in ended)),
+        history=HistoryFacts(
+            # Known to every check of the past; a ledger that holds a success ignores it.
+            last_success={key: history.last_success[key] for key in deployments if key in history.last_success},
+            oldest_success=history.oldest,
+        ),
     )
 
 

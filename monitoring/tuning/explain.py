@@ -166,7 +166,7 @@ def _zombie(
     observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record, now: datetime
 ) -> Seen:
     running = _running(observation, deployment)
-    beats = observation.heartbeats
+    beats = observation.runs.heartbeats
     lines = []
     for run in running[:_MOST_RUNS]:
         known = beats.get(run.id)
@@ -193,7 +193,7 @@ def _stuck(
         if stay := stays[run.id]:
             lines.append(f"{run.name}: {run.state_name} {stay.observed}; expected: {stay.expected}")
         else:
-            been = now - observation.pending_since.get(run.id, run.state_timestamp)
+            been = now - observation.runs.pending_since.get(run.id, run.state_timestamp)
             lines.append(
                 f"{run.name}: {run.state_name} for {spoken(been)}, {spoken(limits[run.state_type])} are allowed"
             )
@@ -283,7 +283,9 @@ def _stale(
         return _no(*lines, "the history before what was read was not searched")
     if deployment.created > since:
         return _no(*lines, f"it was made later, at {_at(deployment.created)}")
-    if (observation.history_since and observation.history_since <= since) or observation.coverage.has("oldest-run"):
+    if (observation.history.oldest_success and observation.history.oldest_success <= since) or observation.coverage.has(
+        "oldest-run"
+    ):
         return _yes(lines)
     return _no(*lines, "how far back the server has runs is not known")
 
@@ -304,7 +306,7 @@ def _rhythm(policy: Policy, deployment: Deployment, record: Record, now: datetim
 def _unscheduled(
     observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record, now: datetime
 ) -> Seen:
-    if deployment.id in observation.nothing_ahead:
+    if deployment.id in observation.schedules.nothing_ahead:
         return _yes(["nothing is scheduled ahead, though its schedule is active"])
     if not deployment.scheduled:
         return _no("no schedule is active", "there is nothing to judge")
@@ -326,7 +328,7 @@ def _paused(
 def _place(
     observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record, now: datetime
 ) -> Seen:
-    pool = observation.work_pools.get(deployment.work_pool or "")
+    pool = observation.pools.work_pools.get(deployment.work_pool or "")
     lines = [_pool(pool), *_queue(pool, deployment)] if pool else [f"work pool: {deployment.work_pool or 'none'}"]
     return Seen(lines=tuple(lines), fires=None)
 
@@ -411,7 +413,7 @@ def _queue(pool: WorkPool, deployment: Deployment) -> Iterator[str]:
 
 def _active(observation: Observation, deployment: Deployment) -> list[FlowRun]:
     key = deployment.id if deployment.kind == "deployment" else flow_key(deployment.id)
-    mine = [run for run in observation.active if run.key == key]
+    mine = [run for run in observation.runs.active if run.key == key]
     return sorted(mine, key=lambda run: (run.state_timestamp, run.id))
 
 

@@ -128,7 +128,7 @@ def _checked(
         closed=closed,
         silences=silences,
         config=config,
-        ui_url=observed.server.ui_url,
+        ui_url=observed.server.state.ui_url,
         now=now,
         complete=complete,
     )

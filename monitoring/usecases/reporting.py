@@ -8,7 +8,7 @@ from datetime import datetime
 from monitoring.checks.server import server_finding
 from monitoring.model.coverage import ALWAYS_ASKED, Coverage, Query
 from monitoring.model.finding import Finding
-from monitoring.model.observation import Observation, ServerState
+from monitoring.model.observation import Observation, ServerFacts, ServerState
 from monitoring.model.report import HealthReport, ordered, status_of
 
 
@@ -26,12 +26,12 @@ def health_report(observation: Observation, findings: Iterable[Finding], extra: 
         target=observation.target,
         at=observation.at,
         status=status_of(rows, coverage),
-        server=observation.server,
+        server=observation.server.state,
         coverage=coverage,
         since=observation.since,
         deployments=len(observation.deployments),
-        active_runs=len(observation.active),
-        ended_runs=len(observation.ended),
+        active_runs=len(observation.runs.active),
+        ended_runs=len(observation.runs.ended),
         findings=rows,
     )
 
@@ -48,5 +48,6 @@ def unreachable_report(target: str, now: datetime, problem: str) -> HealthReport
     """The report of a check that could not begin, as the server cannot be used: one critical finding."""
     state = ServerState(api_url="the Prefect API", problem=problem)
     coverage = unseen(problem)
-    observation = Observation(target=target, at=now, since=now, server=state, coverage=coverage)
+    server = ServerFacts(state=state)
+    observation = Observation(target=target, at=now, since=now, server=server, coverage=coverage)
     return health_report(observation, [server_finding(observation)], Coverage())

@@ -23,7 +23,7 @@ from monitoring.model.observation import Observation
 from monitoring.model.prefect import FlowRun
 from monitoring.model.report import DigestReport
 from monitoring.usecases.reporting import health_report
-from tests.support.builders import NOW, OVERLAP, deployment, found, minutes, observation, policies, run
+from tests.support.builders import NOW, OVERLAP, deployment, found, minutes, observation, policies, run, with_facts
 from tests.support.worlds import KEYS, ended_runs, moments, observations, partly
 
 #: Everything on, the baseline too: as nobody has configured it.
@@ -64,8 +64,17 @@ def test_the_order_of_rows_never_matters(seen: Observation, random: Any) -> None
         random.shuffle(mixed)
         return tuple(mixed)
 
-    names = ("deployments", "active", "ended", "work_pools", "limits", "heartbeats", "upcoming", "nothing_ahead")
-    mixed = seen.model_copy(update={name: shuffled(getattr(seen, name)) for name in names})
+    mixed = with_facts(
+        seen,
+        deployments=shuffled(seen.deployments),
+        active=shuffled(seen.runs.active),
+        ended=shuffled(seen.runs.ended),
+        heartbeats=shuffled(seen.runs.heartbeats),
+        work_pools=shuffled(seen.pools.work_pools),
+        upcoming=shuffled(seen.pools.upcoming),
+        full=shuffled(seen.limits.full),
+        nothing_ahead=shuffled(seen.schedules.nothing_ahead),
+    )
 
     assert in_short(found(mixed)) == in_short(found(seen))
 
@@ -76,11 +85,10 @@ def test_healthy_runs_never_add_a_finding(seen: Observation, count: int) -> None
     ended = [run("COMPLETED", f"of {d.id}", of=d.id, since=NOW - minutes(3), auto_scheduled=True) for d in healthy]
     # Another success of what is there already can end a finding, and never begins one.
     again = [run("COMPLETED", f"again {key}", of=key, since=NOW - minutes(2)) for key in seen.deployments]
-    busier = seen.model_copy(
-        update={
-            "deployments": {**seen.deployments, **{d.id: d for d in healthy}},
-            "ended": (*seen.ended, *ended, *again),
-        }
+    busier = with_facts(
+        seen,
+        deployments={**seen.deployments, **{d.id: d for d in healthy}},
+        ended=(*seen.runs.ended, *ended, *again),
     )
     before = set(in_short(found(seen, slow={"baseline": False})))
 

@@ -83,7 +83,7 @@ def test_small_pages_postgresql_auth_string_and_csrf_hide_nothing(guarded: Serve
     assert heads == {f"pool-{n}" for n in range(20)}
     assert len(seen.found) == 41
     # Every pool's queue is called "default", and none is missing.
-    assert all(pool.queues for pool in seen.assessment.observation.work_pools.values())
+    assert all(pool.queues for pool in seen.assessment.observation.pools.work_pools.values())
 
 
 @pytest.mark.parametrize("secret", ["", "watchdog:let me out"])
@@ -179,7 +179,7 @@ def test_rows_that_arrive_between_two_pages_are_no_repeats(prefect_server: Serve
     assert len(arrived) == 20
     failed = seen.found["failed", "etl/busy"]
     assert 450 <= failed.flow_run_count <= 470
-    ended = [run.id for run in seen.assessment.observation.ended]
+    ended = [run.id for run in seen.assessment.observation.runs.ended]
     assert len(ended) == len(set(ended))
 
 
@@ -211,7 +211,7 @@ def test_a_second_check_reads_only_what_is_new(prefect_server: Server, world: Se
     with relayed(prefect_server.ui_url) as second_relay:
         second = look(later, at=second_relay.url, ledger=first.assessment.ledger)
 
-    active = len(first.assessment.observation.active)
+    active = len(first.assessment.observation.runs.active)
     # The noise's hourly run ended four minutes before the first check: the overlap reads it again, and counts it once.
     assert relay.rows[RUNS] >= 450
     assert second_relay.rows[RUNS] <= active + 3 + 1

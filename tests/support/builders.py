@@ -11,10 +11,22 @@ from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
 from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate
+from monitoring.model.base import Value
 from monitoring.model.coverage import ALWAYS_ASKED, Coverage, Query
 from monitoring.model.finding import Finding
 from monitoring.model.ledger import Ledger
-from monitoring.model.observation import Observation, ServerState, Vitals
+from monitoring.model.observation import (
+    FailureFacts,
+    HistoryFacts,
+    LimitFacts,
+    Observation,
+    RunFacts,
+    ScheduleFacts,
+    ServerFacts,
+    ServerState,
+    Vitals,
+    WorkPoolFacts,
+)
 from monitoring.model.prefect import Deployment, FlowRun, StateType
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
@@ -22,6 +34,16 @@ OVERLAP = timedelta(minutes=10)
 UI = "http://ui.example"
 #: History that tests write has no events, and runs that the server had no time to mark as late.
 WRITTEN_HISTORY = {"late_marking": "36500d", "events_missing": "36500d"}
+_GROUPS: dict[str, type[Value]] = {
+    "runs": RunFacts,
+    "history": HistoryFacts,
+    "failures": FailureFacts,
+    "schedules": ScheduleFacts,
+    "pools": WorkPoolFacts,
+    "limits": LimitFacts,
+    "server": ServerFacts,
+}
+_GROUP_OF = {fact: group for group, facts in _GROUPS.items() for fact in facts.model_fields}
 _NAMES: dict[StateType, str] = {"SCHEDULED": "Scheduled", "CRASHED": "Crashed"}
 
 
@@ -93,14 +115,29 @@ def observation(
         "target": "prod",
         "at": at,
         "since": at - timedelta(days=1),
-        "server": ServerState(api_url="http://api.example/api", ui_url=UI),
         "coverage": complete("heartbeats", "oldest-run", "last-success"),
         "deployments": {d.id if d.kind == "deployment" else f"flow:{d.id}": d for d in deployments},
-        "active": tuple(r for r in runs if r.state_type not in over),
-        "vitals": Vitals(newest_event=at),
-        "ended": tuple(sorted((r for r in runs if r.state_type in over), key=lambda r: r.end_time or r.created)),
     }
-    return Observation.model_validate({**values, **fields})
+    facts: dict[str, Any] = {
+        "active": tuple(r for r in runs if r.state_type not in over),
+        "ended": tuple(sorted((r for r in runs if r.state_type in over), key=lambda r: r.end_time or r.created)),
+        "state": ServerState(api_url="http://api.example/api", ui_url=UI),
+        "vitals": Vitals(newest_event=at),
+    }
+    seen = Observation.model_validate({**values, "server": {"state": facts["state"]}})
+    return with_facts(seen, **{**facts, **fields})
+
+
+def with_facts(seen: Observation, **fields: Any) -> Observation:
+    """An observation with other values of its own fields, or of facts in any of its groups, by the fact's name."""
+    values: dict[str, Any] = dict(seen)
+    for name, value in fields.items():
+        if name in values:
+            values[name] = value
+        else:
+            group = _GROUP_OF[name]
+            values[group] = type(values[group]).model_validate({**dict(values[group]), name: value})
+    return Observation.model_validate(values)
 
 
 def policies(**settings: Any) -> Policies:

@@ -15,7 +15,7 @@ from monitoring.model.observation import (
     ConcurrencyLimit,
     Heartbeats,
     Holder,
-    Missed,
+    MissedRuns,
     Observation,
     OwnRuns,
     Vitals,
@@ -208,10 +208,10 @@ def observations(draw: st.DrawFn) -> Observation:
             run_id: Heartbeats(count=draw(st.integers(1, 5)), first=NOW - 600 * MINUTE, last=draw(PAST))
             for run_id in beaten
         },
-        failures={run_id: draw(_FAILURES) for run_id in bad if draw(st.booleans())},
+        reasons={run_id: draw(_FAILURES) for run_id in bad if draw(st.booleans())},
         last_success={one.id: draw(maybe(ended_runs(f"success of {one.id}"))) for one in known if draw(st.booleans())},
-        history_since=draw(maybe(PAST)),
-        missed={one.id: Missed(first=draw(PAST), count=draw(st.integers(1, 9))) for one in known},
+        oldest_success=draw(maybe(PAST)),
+        missed={one.id: MissedRuns(first=draw(PAST), count=draw(st.integers(1, 9))) for one in known},
         nothing_ahead={one.id: draw(PAST) for one in known if one.scheduled and draw(st.booleans())},
         upcoming=tuple(
             run("SCHEDULED", f"upcoming {number}", of=draw(st.sampled_from(KEYS)), since=NOW + number * MINUTE)
@@ -219,7 +219,7 @@ def observations(draw: st.DrawFn) -> Observation:
         ),
         backlogs={pool: draw(backlog) for pool in POOLS if draw(st.booleans())},
         work_pools={pool: draw(pools(pool)) for pool in POOLS if draw(st.booleans())},
-        limits=tuple(draw(st.lists(limit, max_size=2, unique_by=(lambda one: one.id, lambda one: one.name)))),
+        full=tuple(draw(st.lists(limit, max_size=2, unique_by=(lambda one: one.id, lambda one: one.name)))),
         vitals=Vitals(
             answer_time=draw(maybe(st.integers(0, 20).map(lambda seconds: timedelta(seconds=seconds)))),
             answers=draw(_COUNTS),

@@ -108,13 +108,13 @@ class Causes:
     def __init__(self, observation: Observation) -> None:
         """Sort what was seen, once for all that is asked later."""
         self._observation = observation
-        active = (*observation.active, *observation.own.active)
+        active = (*observation.runs.active, *observation.own.active)
         self.slots = Slots(active, whole=observation.coverage.has("active-runs"))
         self._queues = {
-            (pool.name, queue.name): queue for pool in observation.work_pools.values() for queue in pool.queues
+            (pool.name, queue.name): queue for pool in observation.pools.work_pools.values() for queue in pool.queues
         }
         self._active: dict[str, list[FlowRun]] = {}
-        for run in observation.active:
+        for run in observation.runs.active:
             self._active.setdefault(run.key, []).append(run)
 
     def waiting(self, deployment: Deployment, runs: Iterable[FlowRun]) -> Cause | None:
@@ -181,7 +181,7 @@ class Causes:
             return Cause(kind="deployment", name=deployment.name, reason="paused")
         if deployment.inactive_since and not deployment.scheduled:
             return Cause(kind="schedule", name=deployment.name, reason="paused")
-        if deployment.id in self._observation.nothing_ahead:
+        if deployment.id in self._observation.schedules.nothing_ahead:
             return Cause(kind="scheduler", name=self._observation.target, reason="not-scheduling")
         waiting = [run for run in active if run.state_type in _WAITING]
         return self.waiting(
@@ -196,7 +196,7 @@ class Causes:
         return min(running, key=lambda run: (_began(run), run.id), default=None)
 
     def _place(self, deployment: Deployment, run: FlowRun) -> tuple[WorkPool | None, WorkQueue | None]:
-        pool = self._observation.work_pools.get(run.work_pool or deployment.work_pool or "")
+        pool = self._observation.pools.work_pools.get(run.work_pool or deployment.work_pool or "")
         queue = self._queues.get((pool.name, run.work_queue or deployment.work_queue or "")) if pool else None
         return pool, queue
 

@@ -34,7 +34,7 @@ class Holders:
         self._policies = policies
         self._now = now
         self._heard_until = heard_until(observation)
-        self._active = {run.id: run for run in observation.active}
+        self._active = {run.id: run for run in observation.runs.active}
 
     def dead_since(self, holder: Holder) -> datetime | None:
         """Since when a holder will not give its slot back: its run has ended, or shows no sign of life any more."""
@@ -53,7 +53,7 @@ class Holders:
 
     def _silent_since(self, run: FlowRun) -> datetime | None:
         deployment = self._observation.deployments.get(run.key)
-        beats = self._observation.heartbeats.get(run.id)
+        beats = self._observation.runs.heartbeats.get(run.id)
         if run.state_type != "RUNNING" or not deployment or not beats:
             return None
         zombie = policy_of(deployment, self._policies).zombie

@@ -69,7 +69,7 @@ def test_a_server_that_does_its_work_is_no_finding(prefect_server: Server, world
 
 def test_its_vitals_are_measured(prefect_server: Server, world: Seed) -> None:
     looked = look(world.now)
-    vitals = looked.assessment.observation.vitals
+    vitals = looked.assessment.observation.server.vitals
 
     assert 5 < vitals.answers <= looked.traffic.requests
     assert vitals.answer_time is not None
@@ -103,7 +103,7 @@ def test_an_unreadable_date_says_nothing_of_the_clock(
     with relayed(prefect_server.ui_url) as relay:
         looked = look(world.now, at=relay.url)
 
-    assert looked.assessment.observation.vitals.clock_offset is None
+    assert looked.assessment.observation.server.vitals.clock_offset is None
     assert faults(looked) == set()
 
 

@@ -110,9 +110,9 @@ def test_a_backlog_that_has_grown_for_half_an_hour(prefect_server: Server, world
         ("work-pool", "paused"): "warning",
     }
     grows = looked.found["work-pool", "grows"]
-    samples = looked.assessment.observation.backlogs["grows"].samples
+    samples = looked.assessment.observation.pools.backlogs["grows"].samples
     assert grows.cause is None
-    assert set(looked.assessment.observation.backlogs) == {"grows"}
+    assert set(looked.assessment.observation.pools.backlogs) == {"grows"}
 
     # What was due more than a minute before, and started later or not yet, counted by hand.
     def by_hand(ago: float) -> int:

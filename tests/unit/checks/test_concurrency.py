@@ -176,10 +176,10 @@ def test_a_slot_that_somebody_may_hold_is_not_lost(runs: tuple[FlowRun, ...]) ->
 
 
 def test_nothing_is_lost_where_a_run_began_and_ended_while_we_looked() -> None:
-    moving = seen(taken=1, slots_moving=frozenset({"etl/nightly"}))
+    moving = seen(taken=1, moving=frozenset({"etl/nightly"}))
 
     assert of_limits(found(moving, ended_before(hours(2)))) == []
-    assert len(of_limits(found(seen(taken=1, slots_moving=frozenset({"other"})), ended_before(hours(2))))) == 1
+    assert len(of_limits(found(seen(taken=1, moving=frozenset({"other"})), ended_before(hours(2))))) == 1
 
 
 @pytest.mark.parametrize("missing", ["active-runs", "due-runs", "limit-holders"])
@@ -261,7 +261,7 @@ def tag(waits: dict[str, datetime], *holders: Holder, **fields: Any) -> Concurre
 @pytest.mark.parametrize(("waits", "is_one"), [(LONG, False), (LONGER, True)])
 def test_a_tags_full_limit_is_one_when_running_runs_wait_too_long(waits: timedelta, is_one: bool) -> None:
     limit = tag({"slow": NOW - waits, "new": NOW - minutes(1)}, holder())
-    findings = of_limits(found(seen(holding("slow"), holding("new"), limit=9, limits=(limit,))))
+    findings = of_limits(found(seen(holding("slow"), holding("new"), limit=9, full=(limit,))))
 
     assert len(findings) == is_one
     for finding in findings:
@@ -277,13 +277,13 @@ def test_a_tags_full_limit_is_one_when_running_runs_wait_too_long(waits: timedel
 
 
 def test_a_run_whose_own_tasks_hold_the_slots_is_throttled_as_was_meant() -> None:
-    assert of_limits(found(seen(holding(), limit=9, limits=(tag({"holder": NOW - hours(1)}, holder()),)))) == []
+    assert of_limits(found(seen(holding(), limit=9, full=(tag({"holder": NOW - hours(1)}, holder()),)))) == []
 
 
 def test_what_a_tags_slots_are_lost_to_is_said_with_what_to_do() -> None:
     over = holder("over", state_name="Crashed", since=NOW - hours(2), ended=True)
     limit = tag({"slow": NOW - hours(1)}, over, limit=2, taken=2, more_holders=True)
-    (finding,) = of_limits(found(seen(holding("slow"), limit=9, limits=(limit,))))
+    (finding,) = of_limits(found(seen(holding("slow"), limit=9, full=(limit,))))
 
     assert finding.evidence == (
         "name of over: Crashed 2 h ago",
@@ -293,7 +293,7 @@ def test_what_a_tags_slots_are_lost_to_is_said_with_what_to_do() -> None:
 
 
 def test_the_setting_for_everything_holds_for_tags() -> None:
-    waits = seen(holding("slow"), limit=9, limits=(tag({"slow": NOW - hours(1)}, holder()),))
+    waits = seen(holding("slow"), limit=9, full=(tag({"slow": NOW - hours(1)}, holder()),))
 
     assert of_limits(found(waits, concurrency={"after": "2h"})) == []
     assert of_limits(found(waits, concurrency={"enabled": False})) == []
@@ -323,12 +323,12 @@ def over(ago: timedelta, run_id: str = "over", **fields: Any) -> Holder:
     ids=["held by nobody known", "held by a live run", "it ended just now", "a live run has the slot", "others may"],
 )
 def test_a_full_global_limit_is_as_it_should_be(limit: ConcurrencyLimit) -> None:
-    assert of_limits(found(seen(limits=(limit,)))) == []
+    assert of_limits(found(seen(full=(limit,)))) == []
 
 
 def test_a_global_limit_whose_slots_are_held_by_runs_that_are_over_is_one() -> None:
     limit = of_code(over(LONGER, slots=2), holder(), limit=3, taken=3)
-    (finding,) = of_limits(found(seen(limits=(limit,))))
+    (finding,) = of_limits(found(seen(full=(limit,))))
 
     assert finding.severity == "warning"
     assert finding.subject.kind == "global-concurrency-limit"
@@ -346,6 +346,6 @@ def test_a_global_limit_whose_slots_are_held_by_runs_that_are_over_is_one() -> N
 def test_a_run_without_a_sign_of_life_counts_as_over(silent: timedelta, is_one: bool) -> None:
     beats = {"dead": Heartbeats(count=2, first=NOW - silent - minutes(3), last=NOW - silent)}
     dead = holding("dead")
-    findings = found(seen(dead, limit=9, heartbeats=beats, limits=(of_code(holder("dead")),)))
+    findings = found(seen(dead, limit=9, heartbeats=beats, full=(of_code(holder("dead")),)))
 
     assert len(of_limits(findings)) == is_one

@@ -118,7 +118,7 @@ def read(**fields: Any) -> Failure:
 
 
 def test_the_reason_is_said_with_the_task_and_the_end_of_the_traceback() -> None:
-    seen = observation(run("FAILED", message=SAID), failures={"run": read(task="load-orders")})
+    seen = observation(run("FAILED", message=SAID), reasons={"run": read(task="load-orders")})
     (finding,) = found(seen)
 
     assert finding.summary == "etl/nightly: the last run failed in task load-orders: ValueError: no rows"
@@ -129,7 +129,7 @@ def test_the_reason_is_said_with_the_task_and_the_end_of_the_traceback() -> None
 
 def test_of_several_the_latest_gives_the_reason() -> None:
     runs = [r.model_copy(update={"message": SAID}) for r in ended("CRASHED", "FAILED")]
-    (finding,) = found(observation(*runs, failures={"run-2": read(task="load-orders")}))
+    (finding,) = found(observation(*runs, reasons={"run-2": read(task="load-orders")}))
 
     assert finding.summary == (
         "etl/nightly: the last 2 runs failed (1 failed, 1 crashed), the latest in task load-orders: ValueError: no rows"
@@ -157,7 +157,7 @@ def test_without_its_logs_a_failure_says_what_its_message_does() -> None:
 def test_logs_that_come_after_the_end_of_the_run_are_still_read_into_the_finding() -> None:
     failed = run("FAILED", message=SAID, since=NOW - minutes(1))
     before = fold(Ledger(), observation(failed), OVERLAP)
-    later = observation(failed, at=NOW + minutes(1), failures={"run": read(task="load-orders")})
+    later = observation(failed, at=NOW + minutes(1), reasons={"run": read(task="load-orders")})
     (finding,) = found(later, before)
 
     assert finding.evidence == tuple(TRACEBACK.splitlines())
@@ -166,7 +166,7 @@ def test_logs_that_come_after_the_end_of_the_run_are_still_read_into_the_finding
 
 def test_what_was_read_once_is_remembered() -> None:
     failed = run("FAILED", message=SAID)
-    ledger = fold(Ledger(), observation(failed, failures={"run": read(task="load-orders")}), OVERLAP)
+    ledger = fold(Ledger(), observation(failed, reasons={"run": read(task="load-orders")}), OVERLAP)
     (finding,) = found(observation(at=NOW + timedelta(days=3)), ledger)
 
     assert "in task load-orders: ValueError: no rows" in finding.summary
@@ -178,8 +178,8 @@ def test_the_deepest_run_is_the_cause_with_the_way_to_it() -> None:
     deep = run("FAILED", "deep", of=None, flow_id="d", message=SAID, since=NOW - hours(3), parent_task_run_id="2")
     seen = observation(
         top,
-        failed_children={"top": (middle,), "middle": (deep,)},
-        failures={"top": read(task="load-orders")},
+        children={"top": (middle,), "middle": (deep,)},
+        reasons={"top": read(task="load-orders")},
         flow_names={"m": "middle-flow", "d": "deep-flow"},
     )
     (finding,) = found(seen)
@@ -260,7 +260,7 @@ def test_a_run_that_is_started_again_counts_once_in_a_row_of_crashes() -> None:
 
 def test_what_is_kept_and_shown_of_a_long_message_is_short() -> None:
     long = "Flow run encountered an exception: ValueError: " + "no rows, " * 6_000
-    seen = observation(run("FAILED", message=long), failures={"run": read(reason="r" * 200, traceback="t" * 1_000)})
+    seen = observation(run("FAILED", message=long), reasons={"run": read(reason="r" * 200, traceback="t" * 1_000)})
     (finding,) = found(seen)
     kept = fold(Ledger(), seen, OVERLAP).records["etl/nightly"].last_ended
 

@@ -12,7 +12,7 @@ from monitoring.model.finding import Cause, Finding
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation, ServerState, Vitals
 from monitoring.model.prefect import FlowRun
-from tests.support.builders import NOW, deployment, found, hours, minutes, observation, policies, run
+from tests.support.builders import NOW, deployment, found, hours, minutes, observation, policies, run, with_facts
 
 SECOND = timedelta(seconds=1)
 DEFAULTS = {"late_marking": "5m", "events_missing": "15m"}
@@ -170,5 +170,5 @@ def test_everything_at_once_is_told_apart_and_an_unreachable_server_hides_it() -
     )
     assert len({finding.fingerprint for finding in checked(seen)}) == 5
 
-    gone = seen.model_copy(update={"server": ServerState(api_url="http://api.example/api", problem="no answer")})
+    gone = with_facts(seen, state=ServerState(api_url="http://api.example/api", problem="no answer"))
     assert [finding.fingerprint for finding in checked(gone)] == ["prod/server/server/prod"]

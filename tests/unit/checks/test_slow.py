@@ -230,7 +230,7 @@ def test_the_longest_run_stands_for_all() -> None:
 )
 def test_a_full_tag_limit_is_why_a_run_that_waits_there_is_slow(waited: timedelta, blamed: bool) -> None:
     full = ConcurrencyLimit(kind="tag", id="limit", name="database", limit=1, taken=1, waiting={"run": NOW - waited})
-    seen = observation(running(minutes(60)), heartbeats=ALIVE, limits=(full,))
+    seen = observation(running(minutes(60)), heartbeats=ALIVE, full=(full,))
     slow = next(finding for finding in found(seen, USUAL) if finding.check == "slow")
 
     assert (slow.cause and slow.cause.what) == (("tag", "database", "limit-reached") if blamed else None)

@@ -8,7 +8,7 @@ import pytest
 from monitoring.history.ledger import fold
 from monitoring.model.finding import Finding
 from monitoring.model.ledger import EndedRun, Ledger, Record, RunTimes
-from monitoring.model.observation import Missed, Observation
+from monitoring.model.observation import MissedRuns, Observation
 from monitoring.model.prefect import Deployment, FlowRun, StateType
 from tests.support.builders import NOW, OVERLAP, deployment, found, hours, minutes, names, observation, run
 
@@ -50,7 +50,7 @@ def test_a_deployment_younger_than_its_window_is_not_stale() -> None:
     seen = observation(
         deployments=[deployment(created=NOW - hours(25))],
         last_success={"etl/nightly": None},
-        history_since=NOW - hours(99),
+        oldest_success=NOW - hours(99),
     )
 
     assert found(seen, stale={"within": "26h"}) == ()
@@ -76,7 +76,7 @@ def test_a_success_before_the_window_is_found_by_search_and_says_when() -> None:
 def test_a_success_that_retention_may_have_deleted_is_unknown(
     history: datetime | None, expected: list[tuple[str, str, str]]
 ) -> None:
-    seen = observation(deployments=[deployment(due=DUE)], last_success={"etl/nightly": None}, history_since=history)
+    seen = observation(deployments=[deployment(due=DUE)], last_success={"etl/nightly": None}, oldest_success=history)
 
     assert names(found(seen)) == expected
 
@@ -155,12 +155,15 @@ def test_a_cancelled_run_explains_nothing() -> None:
 @pytest.mark.parametrize(
     ("missed", "told"),
     [
-        (Missed(first=DUE[0], count=1), "first missed fire 2026-11-23 10:00 UTC, 1 fire since then"),
-        (Missed(first=DUE[0], count=999), "first missed fire 2026-11-23 10:00 UTC, 999 fires since then"),
-        (Missed(first=DUE[0], count=1_000), "first missed fire 2026-11-23 10:00 UTC, at least 1,000 fires since then"),
+        (MissedRuns(first=DUE[0], count=1), "first missed fire 2026-11-23 10:00 UTC, 1 fire since then"),
+        (MissedRuns(first=DUE[0], count=999), "first missed fire 2026-11-23 10:00 UTC, 999 fires since then"),
+        (
+            MissedRuns(first=DUE[0], count=1_000),
+            "first missed fire 2026-11-23 10:00 UTC, at least 1,000 fires since then",
+        ),
     ],
 )
-def test_it_says_which_fire_was_missed_first_and_how_many(missed: Missed, told: str) -> None:
+def test_it_says_which_fire_was_missed_first_and_how_many(missed: MissedRuns, told: str) -> None:
     seen = observation(success(NOW - hours(9)), deployments=[deployment(due=DUE)], missed={"etl/nightly": missed})
     (finding,) = found(seen)
 
@@ -192,7 +195,7 @@ def test_an_expected_failure_stays_fresh_when_a_later_run_crashes(
 ) -> None:
     first = fold(Ledger(), observation(run("FAILED", "failed", since=failed), at=NOW - minutes(30)), OVERLAP)
     crashes = [run("CRASHED", f"crash {n}", since=NOW - age) for n, age in enumerate(later)]
-    searched: dict[str, Any] = {"last_success": {"etl/nightly": None}, "history_since": NOW - timedelta(days=30)}
+    searched: dict[str, Any] = {"last_success": {"etl/nightly": None}, "oldest_success": NOW - timedelta(days=30)}
     findings = found(observation(*crashes, deployments=[deployment(due=DUE)], **searched), first, expect="failure")
 
     finding = next((finding for finding in findings if finding.check == "stale"), None)
@@ -204,7 +207,7 @@ def test_an_expected_failure_stays_fresh_when_a_later_run_crashes(
 
 def test_an_expected_failure_that_comes_late_behind_a_crash_is_fresh() -> None:
     first = fold(Ledger(), observation(run("CRASHED", "new", since=NOW - minutes(6)), at=NOW - minutes(5)), OVERLAP)
-    searched: dict[str, Any] = {"last_success": {"etl/nightly": None}, "history_since": NOW - timedelta(days=30)}
+    searched: dict[str, Any] = {"last_success": {"etl/nightly": None}, "oldest_success": NOW - timedelta(days=30)}
     late = observation(run("FAILED", "old", since=NOW - minutes(8)), deployments=[deployment(due=DUE)], **searched)
 
     assert "stale" not in {finding.check for finding in found(late, first, expect="failure")}

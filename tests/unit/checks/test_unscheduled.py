@@ -7,7 +7,7 @@ import pytest
 from monitoring.checks.unscheduled import scheduler_is_dead
 from monitoring.model.finding import Cause, Finding
 from monitoring.model.prefect import Deployment
-from tests.support.builders import NOW, deployment, found, hours, minutes, observation, run
+from tests.support.builders import NOW, deployment, found, hours, minutes, observation, run, with_facts
 
 DEAD = Cause(kind="scheduler", name="prefect", reason="not-scheduling").model_copy(update={"name": "prod"})
 
@@ -87,7 +87,7 @@ def test_what_has_nothing_ahead_rightly_shows_nothing(planned_ago: timedelta | N
     )
 
     assert scheduler_is_dead(seen)
-    assert not scheduler_is_dead(seen.model_copy(update={"unplanned": frozenset()}))
+    assert not scheduler_is_dead(with_facts(seen, unplanned=frozenset()))
 
 
 def test_one_deployment_does_not_show_that_the_scheduler_is_dead() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from monitoring.failures.paths import failing_child
 from monitoring.history.ledger import fold
 from monitoring.model.ledger import Ledger
+from monitoring.model.observation import ServerState
 from monitoring.model.prefect import FlowRun, StateType
 from tests.support.builders import NOW, OVERLAP, complete, deployment, hours, minutes, observation, run
 
@@ -79,8 +80,8 @@ def test_a_deleted_deployment_is_forgotten_and_an_unseen_one_is_not() -> None:
 
 def test_an_unusable_server_changes_nothing() -> None:
     ledger = fold(Ledger(), observation(run("FAILED")), OVERLAP)
-    down = observation(deployments=[])
-    down = down.model_copy(update={"server": down.server.model_copy(update={"problem": "no answer"})})
+    state = ServerState(api_url="http://api.example/api", problem="no answer")
+    down = observation(deployments=[], state=state)
 
     assert fold(ledger, down, OVERLAP) == ledger
 
@@ -140,7 +141,7 @@ def test_a_child_is_blamed_on_evidence_only(message: str, children: list[FlowRun
 
 
 def test_the_blamed_child_is_remembered_by_its_flow() -> None:
-    seen = observation(parent("boom"), failed_children={"parent": (child("boom"),)}, flow_names={"sub": "load-table"})
+    seen = observation(parent("boom"), children={"parent": (child("boom"),)}, flow_names={"sub": "load-table"})
     last = fold(Ledger(), seen, OVERLAP).records["etl/nightly"].last_ended
 
     assert last is not None

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.support.builders import NOW, deployment, found, minutes, observation, run
+from tests.support.builders import NOW, deployment, found, minutes, observation, run, with_facts
 
 
 def test_a_parent_is_a_symptom_of_the_child_deployment_that_failed_it() -> None:
@@ -10,7 +10,7 @@ def test_a_parent_is_a_symptom_of_the_child_deployment_that_failed_it() -> None:
         parent,
         child,
         deployments=[deployment("etl/parent"), deployment("etl/child")],
-        failed_children={"parent": (child,)},
+        children={"parent": (child,)},
     )
     by_name = {finding.deployment: finding for finding in found(seen)}
 
@@ -29,7 +29,7 @@ def test_a_parent_is_a_symptom_of_the_deepest_deployment_that_has_a_finding() ->
     children = {above: (below,) for above, below in zip(ids, [*runs[1:], subflow], strict=False)}
     deployments = [deployment(f"etl/{name}") for name in ids[:3]]
 
-    seen = observation(*runs, deployments=deployments, failed_children=children)
+    seen = observation(*runs, deployments=deployments, children=children)
     by_name = {finding.deployment: finding for finding in found(seen)}
     assert by_name["etl/top"].symptom_of == by_name["etl/deep"].fingerprint
     assert by_name["etl/middle"].symptom_of == by_name["etl/deep"].fingerprint
@@ -47,14 +47,14 @@ def test_a_child_whose_parent_completed_is_no_finding_of_the_parent() -> None:
     parent = run("COMPLETED", "parent", of="etl/parent", since=NOW - minutes(1))
     child = run("FAILED", "child", of=None, flow_id="sub", since=NOW - minutes(2), parent_task_run_id="t")
 
-    seen = observation(parent, deployments=[deployment("etl/parent")], failed_children={"parent": (child,)})
+    seen = observation(parent, deployments=[deployment("etl/parent")], children={"parent": (child,)})
 
     assert found(seen) == ()
 
 
 def test_an_unusable_server_hides_everything_else() -> None:
     seen = observation(run("FAILED"))
-    down = seen.model_copy(update={"server": seen.server.model_copy(update={"problem": "no answer"})})
+    down = with_facts(seen, state=seen.server.state.model_copy(update={"problem": "no answer"}))
     (finding,) = found(down)
 
     assert (finding.check, finding.severity, finding.observed) == ("server", "critical", "no answer")

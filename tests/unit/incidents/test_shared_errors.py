@@ -16,7 +16,19 @@ from monitoring.model.incident import Incidents
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import FlowRun
-from tests.support.builders import NOW, OVERLAP, deployment, found, hours, minutes, names, observation, policies, run
+from tests.support.builders import (
+    NOW,
+    OVERLAP,
+    deployment,
+    found,
+    hours,
+    minutes,
+    names,
+    observation,
+    policies,
+    run,
+    with_facts,
+)
 
 MESSAGE = "Flow run encountered an exception: ConnectError: no answer from 10.0.0.{}, tried {} times"
 ERROR = "ConnectError: no answer from …, tried … times"
@@ -105,7 +117,7 @@ def test_a_chain_of_parents_is_not_the_same_error_in_many_deployments() -> None:
     said = "Flow run encountered an exception: ValueError: no rows"
     chain = [failed(f"etl/{n}", minutes(n), said) for n in (1, 2, 3)]
     children = {above.id: (below,) for above, below in pairwise(chain)}
-    findings = found(seen(*chain, failed_children=children))
+    findings = found(seen(*chain, children=children))
 
     assert heads(findings) == []
     deepest = next(finding for finding in findings if finding.subject.name == "etl/3")
@@ -136,13 +148,13 @@ def test_the_problem_stays_one_until_fewer_than_three_fail_and_is_then_cleared()
     first = seen(*(failed(f"etl/{n}", minutes(10 * n)) for n in (1, 2, 3)))
     ledger = fold(Ledger(), first, OVERLAP)
     opened = advance(Incidents(), (), found(first), first, ledger, policies(), True)
-    days_later = first.model_copy(update={"at": NOW + timedelta(days=3), "ended": ()})
+    days_later = with_facts(first, at=NOW + timedelta(days=3), ended=())
     still = advance(opened.incidents, (), found(days_later, ledger), days_later, ledger, policies(), True)
 
     assert len(opened.transitions) == 4
     assert still.transitions == ()
 
-    over = days_later.model_copy(update={"ended": (run("COMPLETED", "good", of="etl/1", since=NOW + hours(1)),)})
+    over = with_facts(days_later, ended=(run("COMPLETED", "good", of="etl/1", since=NOW + hours(1)),))
     after = fold(ledger, over, OVERLAP)
     moved = advance(still.incidents, (), found(over, ledger), over, after, policies(), True)
     reasons = {

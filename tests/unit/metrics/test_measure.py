@@ -61,7 +61,7 @@ def test_every_sample_has_the_labels_of_its_metric_and_no_series_is_there_twice(
         run("SCHEDULED", "c", work_pool="k8s", auto_scheduled=True),
         deployments=[deployment(), deployment("etl/other", concurrency_limit=2, slots_taken=0)],
         work_pools={"k8s": pool},
-        limit_slots=(LimitSlots(kind="tag", name="db", limit=5, taken=2),),
+        slots=(LimitSlots(kind="tag", name="db", limit=5, taken=2),),
         vitals=Vitals(answer_time=timedelta(seconds=0.3), answers=9),
         own=OwnRuns(planned_at=NOW),
     )
@@ -133,8 +133,8 @@ def test_limits_of_every_kind_with_who_waits() -> None:
         run("RUNNING", "holds"),
         deployments=[deployment(concurrency_limit=1, slots_taken=1), deployment("etl/free")],
         work_pools={"k8s": WorkPool(id="p", name="k8s", type="process", queues=(queue,))},
-        limits=(full,),
-        limit_slots=(
+        full=(full,),
+        slots=(
             LimitSlots(kind="tag", name="db", limit=1, taken=1),
             LimitSlots(kind="global-concurrency-limit", name="api", limit=9, taken=3),
         ),
@@ -162,7 +162,7 @@ def test_who_waits_for_a_full_tag_limit_is_unknown_unless_it_was_asked_and_answe
         ((looked_into,), failed, {free: 0}),
         ((), answered, {free: 0}),
     ]:
-        snapshot = measured(observation(limits=limits, limit_slots=slots, coverage=coverage))
+        snapshot = measured(observation(full=limits, slots=slots, coverage=coverage))
         assert values(snapshot, catalog.LIMIT_WAITING) == known
 
 
@@ -197,7 +197,7 @@ def test_what_was_not_asked_or_not_answered_is_absent() -> None:
 def test_of_a_server_that_is_down_nothing_is_measured_but_that() -> None:
     down = ServerState(api_url="http://api.example/api", problem="no answer")
     failed = Coverage(queries=(Query(name="server", outcome="failed"),))
-    snapshot = measured(observation(server=down, coverage=failed, deployments=[]))
+    snapshot = measured(observation(state=down, coverage=failed, deployments=[]))
     assert values(snapshot, catalog.SERVER_UP) == {(): 0}
     assert snapshot.samples.keys() == {
         metric.name

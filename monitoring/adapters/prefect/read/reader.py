@@ -26,7 +26,17 @@ from monitoring.errors import BadAnswer, CredentialsRefused, ServerProblem
 from monitoring.metrics.compatible import DeployedFlow
 from monitoring.model.coverage import ALWAYS_ASKED, Query
 from monitoring.model.ledger import Ledger
-from monitoring.model.observation import Observation, ServerState
+from monitoring.model.observation import (
+    FailureFacts,
+    HistoryFacts,
+    LimitFacts,
+    Observation,
+    RunFacts,
+    ScheduleFacts,
+    ServerFacts,
+    ServerState,
+    WorkPoolFacts,
+)
 from monitoring.model.prefect import FlowRun
 from monitoring.model.report import Totals
 from monitoring.usecases.reporting import unseen
@@ -75,7 +85,7 @@ class ServerReader:
             target=target.name,
             at=now,
             since=since,
-            server=server,
+            server=ServerFacts(state=server),
             coverage=coverage,
             maintenance=open_windows(self._config.maintenance, now),
         )
@@ -121,32 +131,40 @@ class ServerReader:
         limited = limits.limits(collection, active)
         return seen.model_copy(
             update={
-                "deployments": ahead.deployments,
-                "active": (*active, *overdue),
-                "ended": tuple(ended),
-                "pending_since": runs.pending_since(collection, active, deployments),
-                "slot_wait_since": runs.slot_wait_since(collection, overdue),
-                "heartbeats": beats,
-                "failed_children": children,
-                "read_again": runs.failed_again(collection, ledger),
-                "failures": failures.failures(collection, bad, children),
-                "samples": run_times.samples(collection, active, ended, deployments, ledger),
-                "missed": fires.missed(collection, deployments, deployed.schedules, ended, successes, ledger),
-                "nothing_ahead": ahead.nothing,
-                "unplanned": ahead.unplanned,
-                "upcoming": upcoming.runs,
-                "upcoming_cut": upcoming.cut,
-                "backlogs": waiting.backlogs(collection, pools, all_overdue),
-                "slots_moving": again.moving,
-                "limits": limited.full,
-                "limit_slots": limited.slots,
-                "own": own.own_runs(collection, our_deployments, deployed.schedules, (*our_active, *our_overdue)),
-                "vitals": vitals.vitals(collection),
-                "flow_names": names,
-                "last_success": successes,
-                "history_since": runs.history_since(collection) if never else None,
-                "work_pools": pools,
                 "coverage": collection.coverage,
+                "deployments": ahead.deployments,
+                "runs": RunFacts(
+                    active=(*active, *overdue),
+                    ended=tuple(ended),
+                    pending_since=runs.pending_since(collection, active, deployments),
+                    slot_wait_since=runs.slot_wait_since(collection, overdue),
+                    heartbeats=beats,
+                ),
+                "history": HistoryFacts(
+                    last_success=successes,
+                    oldest_success=runs.history_since(collection) if never else None,
+                    samples=run_times.samples(collection, active, ended, deployments, ledger),
+                    read_again=runs.failed_again(collection, ledger),
+                ),
+                "failures": FailureFacts(
+                    reasons=failures.failures(collection, bad, children),
+                    children=children,
+                    flow_names=names,
+                ),
+                "schedules": ScheduleFacts(
+                    missed=fires.missed(collection, deployments, deployed.schedules, ended, successes, ledger),
+                    nothing_ahead=ahead.nothing,
+                    unplanned=ahead.unplanned,
+                ),
+                "pools": WorkPoolFacts(
+                    work_pools=pools,
+                    backlogs=waiting.backlogs(collection, pools, all_overdue),
+                    upcoming=upcoming.runs,
+                    upcoming_cut=upcoming.cut,
+                ),
+                "limits": LimitFacts(full=limited.full, slots=limited.slots, moving=again.moving),
+                "own": own.own_runs(collection, our_deployments, deployed.schedules, (*our_active, *our_overdue)),
+                "server": ServerFacts(state=server, vitals=vitals.vitals(collection)),
             }
         )
 

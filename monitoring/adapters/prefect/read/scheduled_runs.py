@@ -16,11 +16,11 @@ from monitoring.adapters.prefect.read.schedules import due_between, newest_due, 
 from monitoring.checks.stale import fresh_states, last_fresh, success_due_since
 from monitoring.errors import BadAnswer, CredentialsRefused
 from monitoring.model.ledger import Ledger, Record
-from monitoring.model.observation import MOST_MISSED, Missed
+from monitoring.model.observation import MAX_MISSED, MissedRuns
 from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.text.durations import spoken
 
-#: Missed fires are counted for so many deployments: a thousand dates of a cron line take a tenth of a second.
+#: MissedRuns fires are counted for so many deployments: a thousand dates of a cron line take a tenth of a second.
 _MOST_COUNTED = 200
 #: Ids in one question whether runs are ahead. On SQLite with 400,000 runs, 64,000 of them ahead, it takes 50 to 120 ms
 #: of a busy machine, 10 ms for a hundred ids or one; a deployment's row takes 25 ms.
@@ -62,7 +62,7 @@ def missed(
     ended: Sequence[FlowRun],
     successes: Mapping[str, FlowRun | None],
     ledger: Ledger,
-) -> dict[str, Missed]:
+) -> dict[str, MissedRuns]:
     """The fires since the last success, of deployments whose freshness is in doubt, by key.
 
     Args:
@@ -75,7 +75,7 @@ def missed(
     """
     fresh = {key: fresh_states(collection.policy(deployment).expect) for key, deployment in deployments.items()}
     newest = {run.key: run for run in ended if run.state_type in fresh.get(run.key, ())}
-    found: dict[str, Missed] = {}
+    found: dict[str, MissedRuns] = {}
     for key, deployment in deployments.items():
         policy = collection.policy(deployment)
         due_since = success_due_since(deployment, policy.stale, collection.now)
@@ -93,7 +93,7 @@ def missed(
         begins = [moment for moment in (last or deployment.created, since) if moment]
         fires = _due_between(collection, deployment, schedules, max(begins))
         if fires:
-            found[key] = Missed(first=fires[0], count=len(fires))
+            found[key] = MissedRuns(first=fires[0], count=len(fires))
         if len(found) == _MOST_COUNTED:
             break
     return found
@@ -103,7 +103,7 @@ def _due_between(
     collection: Collection, deployment: Deployment, schedules: Mapping[str, Sequence[Row]], after: datetime
 ) -> tuple[datetime, ...]:
     try:
-        return due_between(schedules.get(deployment.id, ()), after=after, until=collection.now, most=MOST_MISSED)
+        return due_between(schedules.get(deployment.id, ()), after=after, until=collection.now, most=MAX_MISSED)
     except ValueError as problem:
         collection.note("schedules", "partial", f"{deployment.name}: {problem}")
         return ()

@@ -16,7 +16,7 @@ from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
 from monitoring.errors import BadAnswer
 from monitoring.model.ledger import EndedRun, Ledger, Record
-from monitoring.model.observation import Missed
+from monitoring.model.observation import MissedRuns
 from monitoring.model.prefect import Deployment, FlowRun
 from tests.support.builders import NOW, deployment, hours, minutes, observation, run
 
@@ -256,7 +256,7 @@ def missed(
     record: Record | None = None,
     schedules: Sequence[Mapping[str, Any]] = (HOURLY,),
     **config: Any,
-) -> Missed | None:
+) -> MissedRuns | None:
     ledger = Ledger(records={one.id: record} if record else {})
     successes = {one.id: success} if success else {}
     found = fires.missed(
@@ -282,14 +282,14 @@ LATE = NOW - hours(5) - minutes(30)
     ],
 )
 def test_the_first_fire_after_the_last_success_and_all_since(runs: list[FlowRun], known: dict[str, Any]) -> None:
-    assert missed(deployment(due=DUE), *runs, **known) == Missed(first=NOW - hours(5), count=6)
+    assert missed(deployment(due=DUE), *runs, **known) == MissedRuns(first=NOW - hours(5), count=6)
 
 
 def test_several_schedules_are_counted_together() -> None:
     at = {"cron": "15 9 * * *", "timezone": "Europe/Berlin"}
     found = missed(deployment(due=DUE), run("COMPLETED", since=LATE), schedules=[HOURLY, at, HOURLY])
 
-    assert found == Missed(first=NOW - hours(5), count=7)
+    assert found == MissedRuns(first=NOW - hours(5), count=7)
 
 
 @pytest.mark.parametrize("ended_at", [DUE[0], DUE[0] + SECOND, NOW])
@@ -301,23 +301,23 @@ def test_fires_before_there_were_schedules_are_nobodys_fault() -> None:
     since = NOW - hours(3)
     young = deployment(due=DUE, scheduled_since=since)
 
-    assert missed(young, run("COMPLETED", since=LATE)) == Missed(first=NOW - hours(2), count=3)
+    assert missed(young, run("COMPLETED", since=LATE)) == MissedRuns(first=NOW - hours(2), count=3)
     # A run that a schedule made shows that they were only made anew.
-    assert missed(young, run("COMPLETED", since=LATE, auto_scheduled=True)) == Missed(first=NOW - hours(5), count=6)
+    assert missed(young, run("COMPLETED", since=LATE, auto_scheduled=True)) == MissedRuns(first=NOW - hours(5), count=6)
     known = Record(last_success=ended("COMPLETED", LATE), schedule="daily", scheduled_since=since)
-    assert missed(young, record=known) == Missed(first=NOW - hours(2), count=3)
+    assert missed(young, record=known) == MissedRuns(first=NOW - hours(2), count=3)
 
 
 def test_where_failures_are_expected_a_failure_is_followed_by_none() -> None:
     failed = run("FAILED", since=NOW - hours(3) - minutes(30))
 
-    assert missed(deployment(due=DUE), failed, expect="failure") == Missed(first=NOW - hours(3), count=4)
+    assert missed(deployment(due=DUE), failed, expect="failure") == MissedRuns(first=NOW - hours(3), count=4)
 
 
 def test_no_more_than_a_thousand_are_counted() -> None:
     old = run("COMPLETED", since=NOW - timedelta(days=99))
 
-    assert missed(deployment(due=DUE), old) == Missed(first=NOW - timedelta(days=99) + hours(1), count=1_000)
+    assert missed(deployment(due=DUE), old) == MissedRuns(first=NOW - timedelta(days=99) + hours(1), count=1_000)
 
 
 @pytest.mark.parametrize("fields", [{"scheduled": False}, {"due": ()}], ids=["no schedule", "nothing due"])
