@@ -25,6 +25,7 @@ from monitoring.config.settings import Logs
 from monitoring.logs import ROOT, bound, get_logger
 from monitoring.text.escaping import terminal
 from monitoring.text.redaction import Redactor
+from tests.support.pages import items
 from tests.support.paths import PROJECT
 from tests.support.samples import HOSTILE
 
@@ -126,7 +127,8 @@ def test_every_event_is_in_the_schema_with_its_fields_and_no_other_is() -> None:
 
 
 def test_the_docs_have_every_event_as_the_schema_has_it() -> None:
-    rows = re.findall(r"^\| `([a-z ]+)` \| ([a-z, ]+) \| (.*?) \| .+ \|$", DOC, re.MULTILINE)
+    events = [match for item in items(DOC) if (match := re.match(r"\*\*`([a-z ]+)`\*\* \(([a-z, ]+); (.+?)\): ", item))]
+    rows = [match.groups() for match in events]
     found = {event: (set(levels.split(", ")), set(re.findall(r"`(\w+)`", fields))) for event, levels, fields in rows}
     assert found == documented()
 

@@ -12,20 +12,23 @@ from monitoring.config.file import parse
 from monitoring.config.policy import leaves
 from monitoring.config.settings import Config, Section
 from tests.support.configuration import fields
+from tests.support.pages import items
 from tests.support.paths import PROJECT
 
 DOC = (PROJECT / "docs" / "configuration.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", DOC, re.MULTILINE | re.DOTALL)
-# Field, value, default, what it is, why.
-ROWS = re.findall(r"^\| `([a-z_.]+)` \| (.*?) \| `(.*?)` \| (.*) \| (.*?) \|$", DOC, re.MULTILINE)
+#: An item of a setting: its name, kind of value, default, description, and why that is the default.
+SETTING = re.compile(r"\*\*`([a-z_.]+)`\*\*: (.*?); (?:default `(.*?)`|(required))\. (.*?) \*Why:\* (.*)")
+ROWS = [match.groups() for item in items(DOC) if (match := SETTING.fullmatch(item))]
 
 
 def test_the_documentation_has_every_field_as_it_is_and_no_other() -> None:
-    assert sorted(row[:4] for row in ROWS) == sorted(tuple(field) for field in fields())
+    documented = [(name, kind, default or required, text) for name, kind, default, required, text, _ in ROWS]
+    assert sorted(documented) == sorted(tuple(field) for field in fields())
 
 
 def test_every_default_is_justified() -> None:
-    assert [row[0] for row in ROWS if len(row[4]) < 10] == []
+    assert [name for name, *_, why in ROWS if len(why) < 10] == []
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))

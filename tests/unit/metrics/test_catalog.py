@@ -8,10 +8,12 @@ import pytest
 
 from monitoring.metrics.catalog import BY_NAME, METRICS, PREFIX, TARGET
 from monitoring.metrics.snapshot import Metric
+from tests.support.pages import items
 from tests.support.paths import PROJECT
 
 DOC = (PROJECT / "docs" / "metrics.md").read_text()
-ROWS = re.findall(r"^\| `(prefect_watchdog_[a-z_]+)` \| ([a-z]+) \| (.*?)\| (.+) \|$", DOC, re.MULTILINE)
+METRIC = re.compile(r"\*\*`(prefect_watchdog_[a-z_]+)`\*\* \(([a-z]+)(?:; (.+?))?\): (.+)")
+ROWS = [match.groups(default="") for item in items(DOC) if (match := METRIC.fullmatch(item))]
 
 
 def test_the_documentation_has_every_metric_as_it_is_and_no_other() -> None:

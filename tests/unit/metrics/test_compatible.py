@@ -19,6 +19,7 @@ from monitoring.metrics.snapshot import Sample, Snapshot
 from monitoring.model.coverage import Coverage, Query
 from monitoring.model.prefect import FlowRun
 from tests.support.builders import NOW, hours, minutes
+from tests.support.pages import items
 from tests.support.paths import PROJECT
 
 DOC = (PROJECT / "docs" / "metrics-compatibility.md").read_text()
@@ -77,7 +78,8 @@ def test_all_are_gauges_and_none_has_a_name_of_ours() -> None:
 
 
 def test_the_documentation_has_every_metric_as_it_is_and_no_other() -> None:
-    rows = re.findall(r"^\| `(prefect_[a-z_]+)` \|(.*?)\| ([^|`]+\.) \|$", DOC, re.MULTILINE)
+    metric = re.compile(r"\*\*`(prefect_[a-z_]+)`\*\*(?: \((.+?)\))?: (.+)")
+    rows = [match.groups(default="") for item in items(DOC) if (match := metric.fullmatch(item))]
     documented = [(name, tuple(re.findall("`(.+?)`", labels)), text) for name, labels, text in rows]
     assert documented == [(metric.name, metric.labels, metric.help) for metric in METRICS]
 
