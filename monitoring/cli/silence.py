@@ -22,7 +22,6 @@ from monitoring.messages.json_contract import silence_json
 from monitoring.model.finding import CheckName
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence
-from monitoring.notifications.routing import matches
 from monitoring.text.durations import parse_duration
 from monitoring.text.escaping import clean
 
@@ -80,7 +79,7 @@ def add(
         when = memory.next_check()
         request = Request(name=new_name(), what="silence", at=memory.now, by=who, note=silence.reason, silence=silence)
         memory.ask(request)
-        matched = [one for one in memory.saved.incidents.open.values() if matches(silence, one)]
+        matched = [one for one in memory.saved.incidents.open.values() if silence.matches(one.labels)]
     say_line(f"Asked to silence {incident_words.matched(silence)} {incident_words.period(silence)}, by {who}; {when}")
     if matched:
         say_line(f"It matches {words.counted(len(matched), 'open incident')} now: {render.named(matched)}")
@@ -139,7 +138,7 @@ def expire(silence: str, /, *, by: By = None, config: ConfigPath = None, target:
             return 0
         when = memory.next_check()
         memory.ask(Request(name=new_name(), what="expire", at=memory.now, by=who, subject=name))
-        matched = [one for one in memory.saved.incidents.open.values() if matches(found, one)]
+        matched = [one for one in memory.saved.incidents.open.values() if found.matches(one.labels)]
     say_line(f"{name}: asked to end it, by {who}; {when}")
     if matched:
         say_line(f"Told then, unless something else holds it: {render.named(matched)}")

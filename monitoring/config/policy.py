@@ -8,15 +8,14 @@ changes only what it names.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from fnmatch import translate
 from typing import Any
 
 from monitoring.config.policy_tags import is_policy_tag, read_tags
 from monitoring.config.settings import Config, Match, Policy, Section
+from monitoring.model.matcher import Labels
 from monitoring.text.durations import format_duration
 
 #: Fields of the models that are no settings: lists, and what they are for.
@@ -101,7 +100,7 @@ class Policies:
         self.origin = origin
         self._weak = {**_DEFAULTS, **layer(config, origin, lines)}
         self._rules = [
-            (_matcher(rule.match), layer(rule, f"{origin} rule {number} ({_label(rule.match)})"))
+            (rule.match.matcher, layer(rule, f"{origin} rule {number} ({_label(rule.match)})"))
             for number, rule in enumerate(config.rules, start=1)
         ]
         self._strong: dict[str, Setting] = {}
@@ -144,7 +143,8 @@ class Policies:
         return {field: settings[field] for field in _POLICY_FIELDS}
 
     def _matching(self, name: str, tags: tuple[str, ...], pool: str | None) -> tuple[int, ...]:
-        return tuple(index for index, (matches, _) in enumerate(self._rules) if matches(name, tags, pool))
+        labels = Labels(deployment=name, tags=tags, pool=pool)
+        return tuple(index for index, (matcher, _) in enumerate(self._rules) if matcher.matches(labels))
 
     def _merged(self, matching: tuple[int, ...], tags: tuple[str, ...]) -> Layer:
         merged = dict(self._weak)
@@ -154,20 +154,6 @@ class Policies:
             merged[field] = Setting(value, f"tag {tag}")
         merged.update(self._strong)
         return merged
-
-
-def _matcher(match: Match) -> Callable[[str, tuple[str, ...], str | None], bool]:
-    # Compiled once: every rule is tried on every deployment, and fnmatch's own cache is small.
-    pattern = re.compile(translate(match.deployment or "*"))
-
-    def matches(name: str, tags: tuple[str, ...], pool: str | None) -> bool:
-        return (
-            (match.deployment is None or pattern.match(name) is not None)
-            and (match.tag is None or match.tag in tags)
-            and (match.pool is None or match.pool == pool)
-        )
-
-    return matches
 
 
 def _label(match: Match) -> str:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from monitoring.model.finding import CheckName, Severity
+from monitoring.model.matcher import Matcher
 from monitoring.text.durations import LONGEST, Duration, format_duration
 
 #: The routes that everybody has.
@@ -329,9 +330,14 @@ class Match(Section):
 
     @model_validator(mode="after")
     def _something(self) -> Match:
-        if self.deployment is None and self.tag is None and self.pool is None:
-            raise ValueError("expected at least one of deployment, tag, pool")
+        if not self.matcher.conditions:
+            raise ValueError(f"expected at least one of {', '.join(type(self).model_fields)}")
         return self
+
+    @property
+    def matcher(self) -> Matcher:
+        """The conditions that are given."""
+        return Matcher(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
 class Rule(Policy):
@@ -438,23 +444,13 @@ class Receiver(Section):
         return self
 
 
-class AlertMatch(Section):
+class AlertMatch(Match):
     """Which incidents. All that is given must match."""
 
-    deployment: str | None = Field(
-        None, description="Shell-style pattern on `flow/deployment`: `etl/*`, `*/nightly`. Case counts.", min_length=1
-    )
-    tag: str | None = Field(None, description="A tag of the deployment, exactly.", min_length=1)
     pool: str | None = Field(None, description="Name of the work pool, or of the deployment's, exactly.", min_length=1)
     check: CheckName | None = Field(None, description="The check that found it.")
     severity: Severity | None = Field(None, description="Its severity.")
     owner: str | None = Field(None, description="Its owner, exactly.", min_length=1)
-
-    @model_validator(mode="after")
-    def _something(self) -> AlertMatch:
-        if not self.model_fields_set or all(getattr(self, name) is None for name in type(self).model_fields):
-            raise ValueError("expected at least one of deployment, tag, pool, check, severity, owner")
-        return self
 
 
 class Route(Receiver):

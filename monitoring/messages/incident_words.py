@@ -14,7 +14,6 @@ from monitoring.model.request import Request
 from monitoring.model.silence import Silence
 from monitoring.text.durations import spoken
 
-_MATCHERS = ("deployment", "tag", "pool", "check", "severity", "owner")
 _DOING = {"acknowledge": "acknowledges", "close": "closes", "expire": "ends"}
 
 
@@ -48,8 +47,7 @@ def silence_name(silence: Silence) -> str:
 
 def matched(silence: Silence) -> str:
     """What a silence is for: ``deployment etl/*, check late``."""
-    given = {name: getattr(silence, name) for name in _MATCHERS}
-    return ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+    return ", ".join(f"{name} {value}" for name, value in silence.conditions.items())
 
 
 def when(silence: Silence, now: datetime) -> str:

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from monitoring.model.base import Value
 from monitoring.model.finding import Finding, Severity
+from monitoring.model.matcher import Labels
 
 ResolutionReason = Literal["cleared", "succeeded", "paused", "deleted", "expired", "disabled", "closed"]
 
@@ -81,6 +82,19 @@ class Incident(Value):
     def firing(self) -> bool:
         """Whether it has lasted as long as its hold, and is not over."""
         return self.fired_at is not None and self.resolved_at is None
+
+    @property
+    def labels(self) -> Labels:
+        """What routes, silences and maintenance windows match it by."""
+        finding = self.finding
+        return Labels(
+            deployment=finding.subject.name if finding.subject.kind in ("deployment", "flow") else None,
+            tags=self.tags,
+            pool=self.pool,
+            check=finding.check,
+            severity=finding.severity,
+            owner=finding.owner,
+        )
 
     def moved(self, step: Step, **changes: object) -> Incident:
         """The incident after a step, with these fields changed."""

@@ -24,7 +24,6 @@ from monitoring.model.finding import Cause, CheckName
 from monitoring.model.incident import Acknowledgement, Incident, ResolutionReason
 from monitoring.model.outbox import About, Content
 from monitoring.model.silence import Silence
-from monitoring.notifications.routing import matches
 from tests.support import samples
 from tests.support.alert_samples import (
     ALERTS,
@@ -255,7 +254,7 @@ def test_a_pool_of_those_that_are_shown_is_not_taken_for_that_of_all() -> None:
 def test_a_command_is_one_harmless_line_that_silences_what_it_is_shown_for(name: str) -> None:
     hostile = incident(samples.finding("failed", f"etl/{name}"), pool=name)
     (_, silence) = alerts.commands(content("opened", hostile))
-    assert matches(silence_in(silence.line), hostile)
+    assert silence_in(silence.line).matches(hostile.labels)
     assert silence.line.isprintable()
     assert not set("`<>&$\\!;|\n") & set(silence.line)
     assert len(silence.line) < 300
@@ -265,7 +264,7 @@ def test_a_command_is_one_harmless_line_that_silences_what_it_is_shown_for(name:
 def test_a_pool_is_in_a_command_only_by_a_name_that_can_be_typed(name: str) -> None:
     hostile = incident(POOL.finding, pool=name)
     (_, silence) = alerts.commands(content("opened", hostile))
-    assert matches(silence_in(silence.line), hostile)
+    assert silence_in(silence.line).matches(hostile.labels)
     assert not set("`<>&$\\!;|\n") & set(silence.line)
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from monitoring.config.settings import AlertMatch, Config, QuietHours
 from monitoring.model.incident import Incident
 from monitoring.model.silence import Silence
-from monitoring.notifications.routing import matches, quiet, route_of, silence_of
+from monitoring.notifications.routing import quiet, route_of, silence_of
 from tests.support.builders import NOW, hours, minutes
 from tests.support.telling import problem
 
@@ -49,14 +49,14 @@ POOL = Incident(finding=problem("gpu", "work-pool", kind="work-pool"), number=2,
 )
 def test_all_that_is_given_must_match(matcher: dict[str, Any], nightly: bool, pool: bool) -> None:
     asked = AlertMatch.model_validate(matcher)
-    assert (matches(asked, NIGHTLY), matches(asked, POOL)) == (nightly, pool)
+    assert (asked.matcher.matches(NIGHTLY.labels), asked.matcher.matches(POOL.labels)) == (nightly, pool)
 
 
 def test_what_says_nothing_is_refused_in_the_file_and_matches_nothing_elsewhere() -> None:
     with pytest.raises(ValidationError, match="expected at least one of deployment, tag, pool, check, severity, owner"):
         AlertMatch.model_validate({})
     nothing = Silence(starts_at=NOW, ends_at=NOW + hours(1))
-    assert not matches(nothing, NIGHTLY)
+    assert not nothing.matches(NIGHTLY.labels)
 
 
 def test_the_first_route_that_matches_counts_and_else_the_default() -> None:

@@ -51,7 +51,7 @@ def _schedule(window: Maintenance) -> Mapping[str, Any]:
 
 def _silence(window: Maintenance, start: datetime) -> Silence:
     return Silence(
-        **window.match.model_dump(),
+        **window.match.matcher.conditions,
         starts_at=start,
         ends_at=start + window.lasts,
         author=AUTHOR,
