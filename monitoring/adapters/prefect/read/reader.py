@@ -131,7 +131,6 @@ class ServerReader:
         limited = limits.limits(collection, active)
         return seen.model_copy(
             update={
-                "coverage": collection.coverage,
                 "deployments": ahead.deployments,
                 "runs": RunFacts(
                     active=(*active, *overdue),
@@ -165,6 +164,8 @@ class ServerReader:
                 "limits": LimitFacts(full=limited.full, slots=limited.slots, moving=again.moving),
                 "own": own.own_runs(collection, our_deployments, deployed.schedules, (*our_active, *our_overdue)),
                 "server": ServerFacts(state=server, vitals=vitals.vitals(collection)),
+                # Last: by now every query has been recorded.
+                "coverage": collection.coverage,
             }
         )
 
