@@ -1,9 +1,8 @@
-"""The checks: each one module with one function, ``(observation, ledger, policies, now) -> findings``."""
+"""The checks: each one module with one function, ``(observation, ledger, policies) -> findings``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 
 from monitoring.checks import (
     ahead,
@@ -25,9 +24,9 @@ from monitoring.config.policy import Policies
 from monitoring.model.finding import Finding
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
-from monitoring.model.prefect import Deployment, flow_key
+from monitoring.model.prefect import Deployment
 
-Check = Callable[[Observation, Ledger, Policies, datetime], Iterable[Finding]]
+Check = Callable[[Observation, Ledger, Policies], Iterable[Finding]]
 
 #: All checks, in the order in which they run.
 CHECKS: tuple[Check, ...] = (
@@ -50,7 +49,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 def run_checks(
-    observation: Observation, ledger: Ledger, policies: Policies, now: datetime, checks: Iterable[Check] = CHECKS
+    observation: Observation, ledger: Ledger, policies: Policies, checks: Iterable[Check] = CHECKS
 ) -> tuple[Finding, ...]:
     """Run the checks. What the owners of a deployment have set of severity and owner is put into its findings.
 
@@ -58,10 +57,9 @@ def run_checks(
         observation: What was seen.
         ledger: What is remembered, with the observation folded in.
         policies: The effective policy of each deployment.
-        now: The moment that ages are measured against.
         checks: Which ones; all of them where nothing else is said.
     """
-    found = (finding for check in checks for finding in check(observation, ledger, policies, now))
+    found = (finding for check in checks for finding in check(observation, ledger, policies))
     return tuple(_as_owned(found, observation, policies))
 
 
@@ -78,6 +76,5 @@ def _as_owned(findings: Iterable[Finding], observation: Observation, policies: P
 
 
 def _deployment(finding: Finding, observation: Observation) -> Deployment | None:
-    if finding.subject.kind == "deployment":
-        return observation.deployments.get(finding.subject.id)
-    return observation.deployments.get(flow_key(finding.subject.id)) if finding.subject.kind == "flow" else None
+    subject = finding.subject
+    return observation.deployments.get(subject.key) if subject.kind in ("deployment", "flow") else None

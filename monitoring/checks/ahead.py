@@ -39,19 +39,20 @@ class _Due(NamedTuple):
     until: datetime | None = None
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
+def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
     """Find places where work is due soon that will not be able to start."""
     places: dict[tuple[str, str], list[_Due]] = {}
-    for due in _held_up(observation, ledger, policies, now):
+    for due in _held_up(observation, ledger, policies):
         places.setdefault((due.cause.kind, due.cause.name), []).append(due)
     for held_up in places.values():
-        yield _finding(observation, sorted(held_up, key=lambda due: (due.at, due.run.id)), now)
+        yield _finding(observation, sorted(held_up, key=lambda due: (due.at, due.run.id)))
 
 
-def _held_up(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterator[_Due]:
+def _held_up(observation: Observation, ledger: Ledger, policies: Policies) -> Iterator[_Due]:
+    now = observation.at
     causes = Causes(observation)
     due_now = [run for run in observation.runs.active if run.state_type == "SCHEDULED" and not run.retries_in_process]
-    told = _told(observation, policies, causes, due_now, now)
+    told = _told(observation, policies, causes, due_now)
 
     def counts(run: FlowRun, at: datetime, cause: Cause, patience: timedelta) -> bool:
         """Whether a run is to come; or was, when last we looked, and nothing else speaks of its place yet."""
@@ -80,7 +81,7 @@ def _held_up(observation: Observation, ledger: Ledger, policies: Policies, now: 
 
 
 def _told(
-    observation: Observation, policies: Policies, causes: Causes, due_now: Iterable[FlowRun], now: datetime
+    observation: Observation, policies: Policies, causes: Causes, due_now: Iterable[FlowRun]
 ) -> set[tuple[CauseKind, str, CauseReason]]:
     """What work has waited for so long that the checks of work pools, queues and limits speak of it."""
     told = set()
@@ -88,7 +89,7 @@ def _told(
         for run in runs if policy.watch else ():
             cause, due = causes.of_run(deployment, run), due_time(observation, run)
             pool = policies.of_pool(run.work_pool or deployment.work_pool or "")
-            if cause and due and now - due > _patience(cause, policy, pool):
+            if cause and due and observation.at - due > _patience(cause, policy, pool):
                 told.add(cause.what)
     return told
 
@@ -121,14 +122,14 @@ def _expected_end(run: FlowRun, ledger: Ledger) -> datetime | None:
     return run.state_timestamp + usual - run.total_run_time if usual and run.state_type == "RUNNING" else None
 
 
-def _finding(observation: Observation, held_up: Sequence[_Due], now: datetime) -> Finding:
+def _finding(observation: Observation, held_up: Sequence[_Due]) -> Finding:
     first = held_up[0]
     subject, url = _subject(observation, first)
-    what, seen, since = _trouble(observation, first, now)
+    what, seen, since = _trouble(observation, first)
     cut = not observation.pools.upcoming_cut.isdisjoint({subject.name, _pool_name(first)})
     count = f"{'at least ' if cut else ''}{runs_text(len(held_up))} {'is' if len(held_up) == 1 else 'are'} due"
     when = f"at {first.at:%H:%M} UTC" if first.at == held_up[-1].at else f"from {first.at:%H:%M} UTC on"
-    away = f"in {spoken(first.at - now)}" if first.at > now else "now"
+    away = f"in {spoken(first.at - observation.at)}" if first.at > observation.at else "now"
     finding = place_finding(
         observation,
         "ahead",
@@ -160,7 +161,7 @@ def _subject(observation: Observation, due: _Due) -> tuple[Subject, str | None]:
     return Subject(kind="work-queue", id=queue.id, name=due.cause.name), work_queue_url(ui_url, pool.name, queue.name)
 
 
-def _trouble(observation: Observation, due: _Due, now: datetime) -> tuple[str, str, datetime]:
+def _trouble(observation: Observation, due: _Due) -> tuple[str, str, datetime]:
     """What will hold a run up, of the place in a sentence; what was seen of it; and since when both hold."""
     planned = due.run.created
     if due.limit and due.until:
@@ -171,7 +172,7 @@ def _trouble(observation: Observation, due: _Due, now: datetime) -> tuple[str, s
     pool = observation.pools.work_pools[_pool_name(due)]
     if due.cause.reason == "paused":
         return "it is paused", "paused", planned
-    return "it has no live worker", last_heartbeat(pool, now), max(planned, pool.last_heartbeat or planned)
+    return "it has no live worker", last_heartbeat(pool, observation.at), max(planned, pool.last_heartbeat or planned)
 
 
 def _pool_name(due: _Due) -> str:

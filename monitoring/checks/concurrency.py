@@ -7,7 +7,7 @@ tag's keeps task runs of RUNNING flows waiting; who waits for a global limit sho
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from shlex import quote
 from typing import NamedTuple
 
@@ -45,16 +45,16 @@ class _Lost(NamedTuple):
     refused: Sequence[FlowRun]
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
+def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
     """Find full limits that hold runs up, and slots that nobody will give back."""
     causes = Causes(observation)
     waiting = _waiting(observation, policies, causes)
-    holders = Holders(observation, policies, now)
-    yield from _deployments(observation, ledger, policies, now, causes, waiting, holders)
-    yield from _places(observation, policies, now, causes, waiting, holders)
+    holders = Holders(observation, policies)
+    yield from _deployments(observation, ledger, policies, causes, waiting, holders)
+    yield from _places(observation, policies, causes, waiting, holders)
     policy = policies.config.concurrency
     for limit in observation.limits.full if policy.enabled else ():
-        found = (_tag if limit.kind == "tag" else _global)(observation, limit, policy, now, holders)
+        found = (_tag if limit.kind == "tag" else _global)(observation, limit, policy, holders)
         if found:
             yield found
 
@@ -75,11 +75,11 @@ def _deployments(
     observation: Observation,
     ledger: Ledger,
     policies: Policies,
-    now: datetime,
     causes: Causes,
     waiting: _Waits,
     words: Holders,
 ) -> Iterator[Finding]:
+    now = observation.at
     retrying: dict[str, list[FlowRun]] = {}
     for run in observation.runs.active:
         if run.retries_in_process and run.state_type == "SCHEDULED":
@@ -141,9 +141,9 @@ def _lost(
         return None
     refused = [run for run in ended if was_refused(run)]
     ids = {run.id for run in refused}
-    ends = [run.end_time or run.state_timestamp for run in ended if run.id not in ids]
+    ends = [run.ended_at for run in ended if run.id not in ids]
     last = max([*ends, *([before] if before else [])], default=None)
-    shown = [*(one.due for one in held), *(run.end_time or run.state_timestamp for run in refused)]
+    shown = [*(one.due for one in held), *(run.ended_at for run in refused)]
     since = last or min(shown, default=None)
     return _Lost(count, since, refused) if since else None
 
@@ -152,7 +152,7 @@ def _lost_lines(deployment: Deployment, lost: _Lost, live: int) -> Iterator[str]
     held = "1 slot is" if lost.slots == 1 else f"{lost.slots:,} slots are"
     yield f"{held} held by no live run since {lost.since:%Y-%m-%d %H:%M} UTC: did the server restart in between?"
     if lost.refused:
-        first = lost.refused[0].end_time or lost.refused[0].state_timestamp
+        first = lost.refused[0].ended_at
         yield f"{runs_text(len(lost.refused))} cancelled since {first:%Y-%m-%d %H:%M} UTC: {REFUSED}"
     yield f"to free what is lost: {_to_free(f'deployment:{deployment.id}', live)}"
 
@@ -160,7 +160,6 @@ def _lost_lines(deployment: Deployment, lost: _Lost, live: int) -> Iterator[str]
 def _places(
     observation: Observation,
     policies: Policies,
-    now: datetime,
     causes: Causes,
     waiting: _Waits,
     words: Holders,
@@ -186,7 +185,7 @@ def _places(
         for subject, full, url in places:
             held = waiting.get(full.cause.what, ()) if full and policy.enabled else ()
             # Fewer holders than slots: somebody got one while we looked.
-            if not full or not held or now - held[0].due <= policy.after or len(full.holders) < full.limit:
+            if not full or not held or observation.at - held[0].due <= policy.after or len(full.holders) < full.limit:
                 continue
             yield place_finding(
                 observation,
@@ -194,7 +193,7 @@ def _places(
                 subject,
                 severity="warning",
                 summary=f"{subject.name}: {_what(full.limit)}{_and_who(held)}",
-                observed=f"{_taken(len(full.holders), full.limit)}{_wait(held, now)}",
+                observed=f"{_taken(len(full.holders), full.limit)}{_wait(held, observation.at)}",
                 expected=_expected(full.limit, policy),
                 since=held[0].due,
                 url=url,
@@ -204,11 +203,10 @@ def _places(
             )
 
 
-def _tag(
-    observation: Observation, limit: ConcurrencyLimit, policy: Concurrency, now: datetime, words: Holders
-) -> Finding | None:
+def _tag(observation: Observation, limit: ConcurrencyLimit, policy: Concurrency, words: Holders) -> Finding | None:
     waiting = sorted((since, run_id) for run_id, since in held_up(limit).items())
-    if not waiting or now - waiting[0][0] <= policy.after:
+    longest = observation.at - waiting[0][0] if waiting else timedelta(0)
+    if longest <= policy.after:
         return None
     evidence = words.lines(limit.holders)
     unknown = limit.taken - sum(holder.slots for holder in limit.holders)
@@ -223,7 +221,7 @@ def _tag(
         Subject(kind="tag", id=limit.name, name=limit.name),
         severity="warning",
         summary=f"{limit.name}: {_what(limit.limit)} for task runs, and {waits}",
-        observed=f"{_taken(limit.taken, limit.limit)}; {waits}, the longest for {spoken(now - waiting[0][0])}",
+        observed=f"{_taken(limit.taken, limit.limit)}; {waits}, the longest for {spoken(longest)}",
         expected=_expected(limit.limit, policy),
         since=waiting[0][0],
         url=concurrency_limits_url(observation.server.state.ui_url),
@@ -233,9 +231,7 @@ def _tag(
     )
 
 
-def _global(
-    observation: Observation, limit: ConcurrencyLimit, policy: Concurrency, now: datetime, words: Holders
-) -> Finding | None:
+def _global(observation: Observation, limit: ConcurrencyLimit, policy: Concurrency, words: Holders) -> Finding | None:
     """A full global limit is a finding where slots of it are known to be held by runs that are over, and by no others.
 
     What a killed run held, the server takes back within minutes, unless it was stopped itself.
@@ -244,7 +240,7 @@ def _global(
     gone = [
         holder
         for holder in limit.holders
-        if holder.flow_run_id in dead and now - dead[holder.flow_run_id] > policy.after
+        if holder.flow_run_id in dead and observation.at - dead[holder.flow_run_id] > policy.after
     ]
     live = sum(holder.slots for holder in limit.holders if holder not in gone)
     lost = min(limit.taken - live, sum(holder.slots for holder in gone))

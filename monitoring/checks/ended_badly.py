@@ -25,18 +25,18 @@ _TIMED_OUT = "TimedOut"
 _MOST_REASON = 120
 
 
-def check_failed(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
+def check_failed(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
     """Find deployments whose latest ended run failed."""
-    return _check("failed", observation, ledger, policies, now)
+    return _check("failed", observation, ledger, policies)
 
 
-def check_crashed(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
+def check_crashed(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
     """Find deployments whose latest ended run crashed."""
-    return _check("crashed", observation, ledger, policies, now)
+    return _check("crashed", observation, ledger, policies)
 
 
 def _check(
-    name: Literal["failed", "crashed"], observation: Observation, ledger: Ledger, policies: Policies, now: datetime
+    name: Literal["failed", "crashed"], observation: Observation, ledger: Ledger, policies: Policies
 ) -> Iterable[Finding]:
     for key, record in ledger.records.items():
         deployment = observation.deployments.get(key)
@@ -45,7 +45,7 @@ def _check(
             continue
         policy = policy_of(deployment, policies)
         section: EndedBadly = getattr(policy, name)
-        if not section.enabled or deployment.paused or expired(deployment, last, section, now):
+        if not section.enabled or deployment.paused or expired(deployment, last, section, observation.at):
             continue
         if (count := unwanted(name, streak, policy)) > section.tolerate:
             yield _finding(name, observation, deployment, last, streak, count, section)

@@ -19,19 +19,19 @@ from monitoring.model.prefect import FlowRun
 from monitoring.text.durations import spoken
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
+def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
     """Find deployments with runs that should have started by now."""
     scheduled = [run for run in observation.runs.active if run.state_type == "SCHEDULED"]
     due = {run.id: moment for run in scheduled if (moment := due_time(observation, run))}
     waiting = [run for run in scheduled if run.id in due]
     causes = Causes(observation)
     for deployment, policy, runs in by_deployment(observation, policies, waiting):
-        late = [run for run in runs if now - due[run.id] > policy.late.after]
+        late = [run for run in runs if observation.at - due[run.id] > policy.late.after]
         if not policy.late.enabled or not late:
             continue
         late.sort(key=lambda run: (due[run.id], run.id))
         oldest = late[0]
-        lateness = now - due[oldest.id]
+        lateness = observation.at - due[oldest.id]
         yield deployment_finding(
             observation,
             "late",

@@ -20,7 +20,7 @@ _MIN_ANSWERS = 5
 _MOST_NAMED = 3
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
+def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
     """Find one critical thing when the server cannot be used: everything else is hidden behind it. Else its faults."""
     if observation.server.state.problem is not None:
         yield server_finding(observation)
@@ -28,9 +28,9 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
     settings = policies.config.server
     yield from _slow_answers(observation, settings)
     yield from _clock_apart(observation, settings)
-    yield from _late_marking(observation, settings, now)
-    yield from _scheduling(observation, now)
-    yield from _events_missing(observation, settings, now)
+    yield from _late_marking(observation, settings)
+    yield from _scheduling(observation)
+    yield from _events_missing(observation, settings)
 
 
 def server_finding(observation: Observation) -> Finding:
@@ -80,14 +80,14 @@ def _clock_apart(observation: Observation, settings: Server) -> Iterator[Finding
     )
 
 
-def _late_marking(observation: Observation, settings: Server, now: datetime) -> Iterator[Finding]:
+def _late_marking(observation: Observation, settings: Server) -> Iterator[Finding]:
     """A service marks what is called Scheduled and was due 15 s ago (prefect/server/services/late_runs.py).
 
     It exempts nothing else, whatever is paused or full. It goes by the server's clock, and by rows that are there: a
     run that was just made with a due time in the past waits for its turn.
     """
     offset = observation.server.vitals.clock_offset
-    theirs = now + offset if offset and abs(offset) > settings.clock_apart else now
+    theirs = observation.at + offset if offset and abs(offset) > settings.clock_apart else observation.at
     should_be_marked = {
         run.id: max(run.next_scheduled_start_time, run.state_timestamp)
         for run in observation.runs.active
@@ -122,7 +122,7 @@ def _named(run: FlowRun, observation: Observation) -> str:
     return f"{run.name}{whose}: due {run.next_scheduled_start_time:%Y-%m-%d %H:%M} UTC, still Scheduled"
 
 
-def _scheduling(observation: Observation, now: datetime) -> Iterator[Finding]:
+def _scheduling(observation: Observation) -> Iterator[Finding]:
     if not scheduler_is_dead(observation):
         return
     idle = observation.schedules.nothing_ahead
@@ -147,11 +147,11 @@ def _scheduling(observation: Observation, now: datetime) -> Iterator[Finding]:
     )
 
 
-def _events_missing(observation: Observation, settings: Server, now: datetime) -> Iterator[Finding]:
+def _events_missing(observation: Observation, settings: Server) -> Iterator[Finding]:
     newest, run = observation.server.vitals.newest_event, observation.server.vitals.unheard
-    if run is None or run.end_time is None or run.end_time > now - settings.events_missing:
+    if run is None or run.end_time is None or run.end_time > observation.at - settings.events_missing:
         return
-    if newest and (newest > now - settings.events_missing or run.end_time <= newest + EVENTS_DELAY):
+    if newest and (newest > observation.at - settings.events_missing or run.end_time <= newest + EVENTS_DELAY):
         return
     seen = f"the newest event is of {newest:%Y-%m-%d %H:%M} UTC" if newest else "there is no event of the last day"
     yield _finding(

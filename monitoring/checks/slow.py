@@ -37,7 +37,7 @@ class _SlowRun(NamedTuple):
     ended: datetime | None
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
+def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
     """Find deployments with a run that takes too long: running now, or the latest that ended."""
     running: dict[str, list[FlowRun]] = {}
     for run in observation.runs.active:
@@ -49,11 +49,11 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
             continue
         record = ledger.records.get(key, Record())
         slow = [
-            *_running(running.get(key, ()), record.run_times, policy, now),
-            *_ended(deployment, record, policy, now),
+            *_running(running.get(key, ()), record.run_times, policy, observation.at),
+            *_ended(deployment, record, policy, observation.at),
         ]
         if slow:
-            yield _finding(observation, deployment, slow, record, policy, now)
+            yield _finding(observation, deployment, slow, record, policy)
 
 
 def bound(known: RunTimes, policy: Slow) -> Bound | None:
@@ -107,7 +107,6 @@ def _finding(
     slow: Sequence[_SlowRun],
     record: Record,
     policy: Slow,
-    now: datetime,
 ) -> Finding:
     first = slow[0]
     limit, usual = first.bound
@@ -126,16 +125,16 @@ def _finding(
         summary=f"{deployment.name}: {runs_text(len(slow))} beyond {beyond} ({what})",
         observed=f"{first.name}: {took}",
         expected=f"{at_most}: {spoken(usual.median)} is the median of {usual.samples} runs" if usual else at_most,
-        since=first.ended or now - (first.took - limit),
-        cause=_cause(observation, slow, now),
+        since=first.ended or observation.at - (first.took - limit),
+        cause=_cause(observation, slow),
         evidence=[moved] if moved else [],
     )
 
 
-def _cause(observation: Observation, slow: Sequence[_SlowRun], now: datetime) -> Cause | None:
+def _cause(observation: Observation, slow: Sequence[_SlowRun]) -> Cause | None:
     """The full tag limit at which the runs wait, if without that wait none of them were slow."""
     for full in observation.limits.full:
-        waits = {run_id: now - since for run_id, since in held_up(full).items()}
+        waits = {run_id: observation.at - since for run_id, since in held_up(full).items()}
         if all(run.id in waits and run.took - waits[run.id] <= run.bound.limit for run in slow):
             return slots_cause(full)
     return None

@@ -27,7 +27,7 @@ Expect = Literal["success", "failure"]
 _RETENTION = "the server no longer has runs that old"
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
+def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
     """Find deployments without a recent success."""
     causes = Causes(observation)
     for key, deployment in observation.deployments.items():
@@ -36,20 +36,20 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
         if not stale.enabled or deployment.paused:
             continue
         record = ledger.records.get(key, Record())
-        since = success_due_since(deployment, stale, now)
+        since = success_due_since(deployment, stale, observation.at)
         if since is None:
             if stale.rhythm:
-                yield from _out_of_rhythm(observation, deployment, record, now)
+                yield from _out_of_rhythm(observation, deployment, record)
             continue
         if stale.within is None and record.scheduled_since and since < record.scheduled_since:
             continue
         last = last_fresh(record, policy.expect)
         if last:
             if last.ended < since:
-                yield _finding(observation, deployment, policy, last, since, now, causes.stale(deployment))
+                yield _finding(observation, deployment, policy, last, since, causes.stale(deployment))
         elif record.success_searched and deployment.created <= since:
             if observation.history.oldest_success and observation.history.oldest_success <= since:
-                yield _finding(observation, deployment, policy, None, since, now, causes.stale(deployment))
+                yield _finding(observation, deployment, policy, None, since, causes.stale(deployment))
             elif observation.coverage.has("oldest-run"):
                 yield _unknown(observation, deployment, policy, since)
 
@@ -79,11 +79,12 @@ def _finding(
     policy: Policy,
     last: EndedRun | None,
     since: datetime,
-    now: datetime,
     cause: Cause | None,
 ) -> Finding:
     wanted = _wanted(policy)
-    seen = f"last {wanted} {_at(last.ended)}, {spoken(now - last.ended)} ago" if last else f"no {wanted} ever"
+    seen = (
+        f"last {wanted} {_at(last.ended)}, {spoken(observation.at - last.ended)} ago" if last else f"no {wanted} ever"
+    )
     began = last.ended if last else deployment.created
     missed = observation.schedules.missed.get(deployment.id)
     return deployment_finding(
@@ -93,7 +94,7 @@ def _finding(
         severity="critical",
         run_ids=[last.id] if last else [],
         run_count=0,
-        summary=f"{deployment.name}: no {wanted} for {spoken(now - began)}",
+        summary=f"{deployment.name}: no {wanted} for {spoken(observation.at - began)}",
         observed=f"{seen}; {_missed(missed)}" if missed else seen,
         expected=_expected(policy, since),
         since=began,
@@ -117,9 +118,8 @@ def _unknown(observation: Observation, deployment: Deployment, policy: Policy, s
     )
 
 
-def _out_of_rhythm(
-    observation: Observation, deployment: Deployment, record: Record, now: datetime
-) -> Iterable[Finding]:
+def _out_of_rhythm(observation: Observation, deployment: Deployment, record: Record) -> Iterable[Finding]:
+    now = observation.at
     beat = rhythm_of(deployment, record)
     last = record.last_success
     if beat is None or last is None or not beat.longest < now - last.ended <= beat.lasted:

@@ -27,13 +27,13 @@ class Stay(NamedTuple):
     expected: str
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
+def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
     """Find deployments with runs that are too long in one of these states."""
     causes = Causes(observation)
     for deployment, policy, runs in by_deployment(observation, policies, observation.runs.active):
         if not policy.stuck.enabled:
             continue
-        stays = [stay for run in runs if (stay := too_long(observation, run, policy.stuck, now))]
+        stays = [stay for run in runs if (stay := too_long(observation, run, policy.stuck))]
         if not stays:
             continue
         stays.sort(key=lambda stay: (stay.since, stay.run.id))
@@ -55,7 +55,7 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
         )
 
 
-def too_long(observation: Observation, run: FlowRun, policy: Stuck, now: datetime) -> Stay | None:
+def too_long(observation: Observation, run: FlowRun, policy: Stuck) -> Stay | None:
     """How long a run has been in its state, if that is too long.
 
     Args:
@@ -64,6 +64,7 @@ def too_long(observation: Observation, run: FlowRun, policy: Stuck, now: datetim
         policy: How long it may be.
         now: The moment of the check.
     """
+    now = observation.at
     since = observation.runs.pending_since.get(run.id, run.state_timestamp)
     limit = limits(policy).get(run.state_type)
     if run.state_type == "PAUSED" and run.pause_timeout and now - run.pause_timeout > policy.timeout_grace:

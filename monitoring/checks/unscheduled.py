@@ -21,7 +21,7 @@ from monitoring.text.durations import spoken
 _FEWEST = 2
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
+def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
     """Find deployments that should have runs scheduled ahead and have none."""
     dead = scheduler_is_dead(observation)
     cause = Cause(kind="scheduler", name=observation.target, reason="not-scheduling") if dead else None

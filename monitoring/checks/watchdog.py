@@ -23,7 +23,7 @@ _MOST_TAGS = 10
 _MOST_MESSAGE = 200
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
+def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
     """Find what is the matter with the watchdog itself; where it is not deployed, nothing is.
 
     One deployment is one problem: that it fails says why no run of it has completed.
@@ -31,17 +31,17 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
     settings = policies.config.watchdog
     if not settings.enabled:
         return
-    kept_since = now - policies.config.state.keep_runs
+    kept_since = observation.at - policies.config.state.keep_runs
     for deployment in observation.own.deployments:
         ended = [run for run in observation.own.ended if run.deployment_id == deployment.id]
         finding = (
             _failing(observation, deployment, ended, settings)
-            or _late(observation, deployment, ended, settings, kept_since, now)
+            or _late(observation, deployment, ended, settings, kept_since)
             or _paused(observation, deployment)
         )
         if finding:
             yield finding
-    yield from _incomplete(observation, ledger, settings, now)
+    yield from _incomplete(observation, ledger, settings)
     yield from _tags(observation, policies)
 
 
@@ -63,7 +63,7 @@ def _failing(
         summary=f"{deployment.name}: the last {runs_text(len(bad))} of the watchdog itself ended badly",
         observed=f"{newest.name}: {newest.state_name}: {newest.message[:_MOST_MESSAGE]}",
         expected=f"fewer than {runs_text(settings.failures)} in a row that fail or crash",
-        since=_end(first),
+        since=first.ended_at,
     )
 
 
@@ -73,7 +73,6 @@ def _late(
     ended: Sequence[FlowRun],
     settings: Watchdog,
     kept_since: datetime,
-    now: datetime,
 ) -> Finding | None:
     """The check that looks has not completed, and proves nothing."""
     due = deployment.due
@@ -81,7 +80,7 @@ def _late(
         return None
     # A fire from before it was resumed, or deployed anew, was none.
     began = max(filter(None, (deployment.created, deployment.scheduled_since, deployment.changed)))
-    completed = max((_end(run) for run in ended if run.state_type == "COMPLETED"), default=None)
+    completed = max((run.ended_at for run in ended if run.state_type == "COMPLETED"), default=None)
     if due[0] < began or (completed and completed >= due[0]):
         return None
     # The check deletes its own runs when they are old, and then nobody knows.
@@ -100,7 +99,7 @@ def _late(
         severity="warning",
         run_ids=[run.id for run in waiting],
         run_count=len(waiting),
-        summary=f"{deployment.name}: no run of the watchdog itself has completed for {spoken(now - since)}",
+        summary=f"{deployment.name}: no run of the watchdog itself has completed for {spoken(observation.at - since)}",
         observed=f"{last}, {len(due)} fires of its schedule ago or more",
         expected=f"a completed run since {due[0]:%Y-%m-%d %H:%M} UTC",
         since=since,
@@ -126,12 +125,12 @@ def _paused(observation: Observation, deployment: Deployment) -> Finding | None:
     )
 
 
-def _incomplete(observation: Observation, ledger: Ledger, settings: Watchdog, now: datetime) -> Iterator[Finding]:
+def _incomplete(observation: Observation, ledger: Ledger, settings: Watchdog) -> Iterator[Finding]:
     """The cursor moves only when ended runs were read whole; a check by hand has none."""
     cursor, target = ledger.cursor, observation.target
     if observation.server.state.problem or observation.coverage.has("ended-runs") or cursor is None:
         return
-    if now - cursor <= settings.incomplete_for:
+    if observation.at - cursor <= settings.incomplete_for:
         return
     why = [f"{query.name}: {query.detail or query.outcome}" for query in observation.coverage.missing]
     yield place_finding(
@@ -139,7 +138,7 @@ def _incomplete(observation: Observation, ledger: Ledger, settings: Watchdog, no
         "watchdog",
         Subject(kind="server", id=target, name=target),
         severity="warning",
-        summary=f"{target}: runs that ended have not been read whole for {spoken(now - cursor)}",
+        summary=f"{target}: runs that ended have not been read whole for {spoken(observation.at - cursor)}",
         observed=f"read up to {cursor:%Y-%m-%d %H:%M} UTC",
         expected=f"a whole answer at least every {spoken(settings.incomplete_for)}",
         since=cursor,
@@ -169,10 +168,6 @@ def _tags(observation: Observation, policies: Policies) -> Iterator[Finding]:
             since=observation.at,
             evidence=lines,
         )
-
-
-def _end(run: FlowRun) -> datetime:
-    return run.end_time or run.state_timestamp
 
 
 def _due(run: FlowRun) -> datetime:

@@ -36,32 +36,32 @@ class _Waiting(NamedTuple):
 _Places = Mapping[tuple[CauseKind | None, str], Sequence[_Waiting]]
 
 
-def check_pools(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
+def check_pools(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
     """Find work pools where work is due and no worker lives, which are paused, or where work piles up."""
-    places = _places(observation, policies, now)
+    places = _places(observation, policies)
     for pool in observation.pools.work_pools.values():
         policy = policies.of_pool(pool.name).work_pool
         held_up = places.get(("work-pool", pool.name), ())
         unexplained = places.get((None, pool.name), ())
-        if policy.enabled and held_up and now - _since(pool, held_up) > policy.after:
-            yield _held_up(observation, pool, held_up, policy, now)
+        if policy.enabled and held_up and observation.at - _since(pool, held_up) > policy.after:
+            yield _held_up(observation, pool, held_up, policy)
         elif (
             policy.enabled
             and not held_up
-            and _grows(observation.pools.backlogs.get(pool.name), unexplained, policy, now)
+            and _grows(observation.pools.backlogs.get(pool.name), unexplained, policy, observation.at)
         ):
-            yield _growing(observation, pool, observation.pools.backlogs[pool.name], unexplained, policy, now)
+            yield _growing(observation, pool, observation.pools.backlogs[pool.name], unexplained, policy)
 
 
-def check_queues(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
+def check_queues(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
     """Find work queues that are paused and where work is due."""
-    places = _places(observation, policies, now)
+    places = _places(observation, policies)
     for pool in observation.pools.work_pools.values():
         policy = policies.of_pool(pool.name).work_queue
         for queue in pool.queues:
             name = full_name(pool, queue)
             held_up = places.get(("work-queue", name), ())
-            if not policy.enabled or not held_up or now - held_up[0].due <= policy.after:
+            if not policy.enabled or not held_up or observation.at - held_up[0].due <= policy.after:
                 continue
             yield place_finding(
                 observation,
@@ -69,7 +69,7 @@ def check_queues(observation: Observation, ledger: Ledger, policies: Policies, n
                 Subject(kind="work-queue", id=queue.id, name=name),
                 severity="warning",
                 summary=f"{name}: paused, and {_wait(held_up)}",
-                observed=f"paused; {_wait(held_up)}, the oldest for {spoken(now - held_up[0].due)}",
+                observed=f"paused; {_wait(held_up)}, the oldest for {spoken(observation.at - held_up[0].due)}",
                 expected=f"due work starts within {spoken(policy.after)}",
                 since=held_up[0].due,
                 url=work_queue_url(observation.server.state.ui_url, pool.name, queue.name),
@@ -79,17 +79,15 @@ def check_queues(observation: Observation, ledger: Ledger, policies: Policies, n
             )
 
 
-def _held_up(
-    observation: Observation, pool: WorkPool, waiting: Sequence[_Waiting], policy: WorkPoolPlace, now: datetime
-) -> Finding:
-    what, seen = ("paused", "paused") if pool.paused else ("no live worker", last_heartbeat(pool, now))
+def _held_up(observation: Observation, pool: WorkPool, waiting: Sequence[_Waiting], policy: WorkPoolPlace) -> Finding:
+    what, seen = ("paused", "paused") if pool.paused else ("no live worker", last_heartbeat(pool, observation.at))
     return _finding(
         observation,
         pool,
         waiting,
         severity="warning" if pool.paused else "critical",
         summary=f"{pool.name}: {what}, and {_wait(waiting)}",
-        observed=f"{seen}; {_wait(waiting)}, the oldest for {spoken(now - waiting[0].due)}",
+        observed=f"{seen}; {_wait(waiting)}, the oldest for {spoken(observation.at - waiting[0].due)}",
         expected=f"due work starts within {spoken(policy.after)}",
         since=_since(pool, waiting),
     )
@@ -116,10 +114,9 @@ def _growing(
     backlog: Backlog,
     waiting: Sequence[_Waiting],
     policy: WorkPoolPlace,
-    now: datetime,
 ) -> Finding:
     counts = [count for _, count in backlog.samples]
-    grown_for = spoken(now - backlog.samples[0][0])
+    grown_for = spoken(observation.at - backlog.samples[0][0])
     workers = "" if pool.live_workers is None else f"; live workers: {pool.live_workers:,}"
     return _finding(
         observation,
@@ -160,7 +157,7 @@ def _finding(
     )
 
 
-def _places(observation: Observation, policies: Policies, now: datetime) -> _Places:
+def _places(observation: Observation, policies: Policies) -> _Places:
     """Sort the runs of watched deployments that wait by what they wait for.
 
     What waits for a slot of a full limit is left out: another check tells of limits.
@@ -172,7 +169,7 @@ def _places(observation: Observation, policies: Policies, now: datetime) -> _Pla
         for run in runs if policy.watch else ():
             due = due_time(observation, run)
             cause = causes.of_run(deployment, run)
-            if due is None or due >= now or (cause and cause.reason == "limit-reached"):
+            if due is None or due >= observation.at or (cause and cause.reason == "limit-reached"):
                 continue
             place = (cause.kind, cause.name) if cause else (None, run.work_pool or deployment.work_pool or "")
             places.setdefault(place, []).append(_Waiting(run, due, deployment.name, cause))

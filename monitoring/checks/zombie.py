@@ -19,7 +19,7 @@ from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.text.durations import spoken
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies, now: datetime) -> Iterable[Finding]:
+def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
     """Find deployments with runs whose heartbeats have stopped, and those whose runs cannot be judged."""
     running = [run for run in observation.runs.active if run.state_type == "RUNNING"]
     heard = heard_until(observation)
@@ -28,15 +28,19 @@ def check(observation: Observation, ledger: Ledger, policies: Policies, now: dat
         if not zombie.enabled:
             continue
         beats = observation.runs.heartbeats
-        silent = [run for run in runs if run.id in beats and is_silent(run, beats[run.id], zombie, now)]
+        silent = [run for run in runs if run.id in beats and is_silent(run, beats[run.id], zombie, observation.at)]
         dead = [run for run in silent if is_silent(run, beats[run.id], zombie, heard)]
-        mute = [run for run in runs if run.id not in beats and now - run.state_timestamp > allowance(None, zombie)]
+        mute = [
+            run
+            for run in runs
+            if run.id not in beats and observation.at - run.state_timestamp > allowance(None, zombie)
+        ]
         if dead:
-            yield _finding(observation, deployment, dead, zombie, now)
+            yield _finding(observation, deployment, dead, zombie)
         elif silent:
-            yield _unheard(observation, deployment, silent, zombie, heard, now)
+            yield _unheard(observation, deployment, silent, zombie, heard)
         elif mute and observation.coverage.has("heartbeats"):
-            yield _unknown(observation, deployment, mute, zombie, now)
+            yield _unknown(observation, deployment, mute, zombie)
 
 
 def heard_until(observation: Observation) -> datetime:
@@ -73,9 +77,7 @@ def allowance(beats: Heartbeats | None, policy: Zombie) -> timedelta:
     return policy.missed_heartbeats * interval
 
 
-def _finding(
-    observation: Observation, deployment: Deployment, dead: list[FlowRun], policy: Zombie, now: datetime
-) -> Finding:
+def _finding(observation: Observation, deployment: Deployment, dead: list[FlowRun], policy: Zombie) -> Finding:
     last = {run.id: observation.runs.heartbeats[run.id].last for run in dead}
     dead = sorted(dead, key=lambda run: last[run.id])
     oldest = observation.runs.heartbeats[dead[0].id]
@@ -87,7 +89,7 @@ def _finding(
         run_ids=[run.id for run in dead],
         run_count=len(dead),
         summary=f"{deployment.name}: {runs_text(len(dead))} marked RUNNING, but without a sign of life",
-        observed=f"{dead[0].name}: no heartbeat for {spoken(now - oldest.last)}",
+        observed=f"{dead[0].name}: no heartbeat for {spoken(observation.at - oldest.last)}",
         expected=f"a heartbeat every {spoken(oldest.interval(policy.default_interval))}",
         since=oldest.last,
     )
@@ -99,7 +101,6 @@ def _unheard(
     silent: list[FlowRun],
     policy: Zombie,
     heard: datetime,
-    now: datetime,
 ) -> Finding:
     silent = sorted(silent, key=lambda run: observation.runs.heartbeats[run.id].last)
     oldest = observation.runs.heartbeats[silent[0].id]
@@ -111,17 +112,15 @@ def _unheard(
         run_ids=[run.id for run in silent],
         run_count=len(silent),
         summary=f"{deployment.name}: {runs_text(len(silent))} cannot be told from a dead one: no events arrive",
-        observed=f"{silent[0].name}: no heartbeat for {spoken(now - oldest.last)}, nor any other event since "
-        f"{heard:%Y-%m-%d %H:%M} UTC, though runs have changed their states",
+        observed=f"{silent[0].name}: no heartbeat for {spoken(observation.at - oldest.last)}, nor any other event "
+        f"since {heard:%Y-%m-%d %H:%M} UTC, though runs have changed their states",
         expected=f"a heartbeat every {spoken(oldest.interval(policy.default_interval))}",
         since=oldest.last,
         unknown=True,
     )
 
 
-def _unknown(
-    observation: Observation, deployment: Deployment, mute: list[FlowRun], policy: Zombie, now: datetime
-) -> Finding:
+def _unknown(observation: Observation, deployment: Deployment, mute: list[FlowRun], policy: Zombie) -> Finding:
     mute = sorted(mute, key=lambda run: run.state_timestamp)
     return deployment_finding(
         observation,
@@ -131,7 +130,8 @@ def _unknown(
         run_ids=[run.id for run in mute],
         run_count=len(mute),
         summary=f"{deployment.name}: {runs_text(len(mute))} cannot be told from a dead one: no heartbeat is known",
-        observed=f"{mute[0].name}: RUNNING for {spoken(now - mute[0].state_timestamp)}, no heartbeat in what is kept",
+        observed=f"{mute[0].name}: RUNNING for {spoken(observation.at - mute[0].state_timestamp)}, "
+        "no heartbeat in what is kept",
         expected=f"a heartbeat every {spoken(policy.default_interval)} (Prefect 3.6.22 or newer sends them)",
         since=mute[0].state_timestamp,
         unknown=True,

@@ -50,7 +50,7 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Target = None) -
         is_bad = bad is not None and bad.run.state_type in ("FAILED", "CRASHED")
         good = one.last_good(closely, deployment, bad.run) if bad and is_bad else None
     ledger = fold(Ledger(), observation, OVERLAP)
-    findings = correlate(run_checks(observation, ledger, policies, now), observation, ledger)
+    findings = correlate(run_checks(observation, ledger, policies), observation, ledger)
     console = terminal.console(sys.stdout)
     missing = (*observation.coverage.missing, *closely.coverage.missing)
     explanation = explained(observation, ledger, policies, findings, found.key)

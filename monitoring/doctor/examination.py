@@ -13,7 +13,7 @@ from shlex import quote
 from typing import Literal
 
 from monitoring.config.settings import Config
-from monitoring.doctor.installation import AUTOMATIONS, LOCK, STATE, Automation, Installation, Kept, ended
+from monitoring.doctor.installation import AUTOMATIONS, LOCK, STATE, Automation, Installation, Kept
 from monitoring.model.base import Value
 from monitoring.model.prefect import CHECK_FLOW, OWN_FLOWS, Deployment, WorkPool
 from monitoring.notifications.failing_routes import PATIENCE
@@ -317,7 +317,7 @@ def _last_run(found: Installation, deployment: Deployment, config: Config) -> Ex
         outcome: Outcome = "fault" if len(bad) >= config.watchdog.failures else "warning"
         message = " ".join(bad[0].message.split())[:_MOST_MESSAGE]
         count = "the last run" if len(bad) == 1 else f"the last {len(bad)} runs"
-        said = f"{count} ended badly, at {_moment(ended(bad[0]))}: {bad[0].state_name}: {message}"
+        said = f"{count} ended badly, at {_moment(bad[0].ended_at)}: {bad[0].state_name}: {message}"
         return Examined(name=name, outcome=outcome, said=said, mend=f"prefect flow-run logs {bad[0].id}")
     if why := hindered(found, deployment):
         return Examined(name=name, outcome="unknown", said=f"not judged: {why}; {last}")

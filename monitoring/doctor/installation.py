@@ -119,7 +119,7 @@ class Installation(Value):
 
     def completed(self, deployment: Deployment) -> datetime | None:
         """When the last completed run of a deployment ended."""
-        return max((ended(run) for run in self._runs(deployment) if run.state_type == "COMPLETED"), default=None)
+        return max((run.ended_at for run in self._runs(deployment) if run.state_type == "COMPLETED"), default=None)
 
     def ended_badly(self, deployment: Deployment) -> list[FlowRun]:
         """The last runs of a deployment in a row that failed or crashed, newest first; cancelled ones do not count."""
@@ -128,8 +128,3 @@ class Installation(Value):
 
     def _runs(self, deployment: Deployment) -> list[FlowRun]:
         return [run for run in self.ended if run.deployment_id == deployment.id]
-
-
-def ended(run: FlowRun) -> datetime:
-    """When an ended run ended."""
-    return run.end_time or run.state_timestamp

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 from monitoring.failures.error_names import bare, error_name, returned_states
@@ -37,7 +36,7 @@ def failing_child(parent: FlowRun, children: Sequence[FlowRun]) -> FlowRun | Non
         parent: A run that failed or crashed.
         children: Its failed or crashed children, oldest end first.
     """
-    before = [child for child in children if parent.end_time is None or _end(child) <= parent.end_time]
+    before = [child for child in children if parent.end_time is None or child.ended_at <= parent.end_time]
     same = [child for child in before if child.message and _tells_of(parent.message, child.message)]
     if same:
         return same[-1]
@@ -85,7 +84,3 @@ def failing_task(run: FlowRun, tasks: Sequence[FailedTask]) -> FailedTask | None
 
 def _tells_of(message: str, of: str) -> bool:
     return message == of or message.endswith(f": {of}")
-
-
-def _end(run: FlowRun) -> datetime:
-    return run.end_time or run.state_timestamp

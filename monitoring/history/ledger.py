@@ -38,7 +38,7 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger
     for key, record in ledger.records.items():
         if record.streak and record.last_ended and record.last_ended.id in observation.history.read_again:
             records[key] = _corrected(record, observation.history.read_again[record.last_ended.id])
-    for run in sorted(observation.runs.ended, key=lambda run: (_end(run), run.id)):
+    for run in sorted(observation.runs.ended, key=lambda run: (run.ended_at, run.id)):
         if run.end_time and ledger.recent.get(run.id) != run.end_time:
             record = _with_run(records.get(run.key, Record()), run, observation)
             records[run.key] = counted(record, run) if counting else record
@@ -205,10 +205,6 @@ def _plain(run: FlowRun) -> EndedRun:
         state_type=run.state_type,
         state_name=run.state_name,
         message=run.message[:MOST_MESSAGE],
-        ended=run.end_time or run.state_timestamp,
+        ended=run.ended_at,
         run_time=run.total_run_time,
     )
-
-
-def _end(run: FlowRun) -> datetime:
-    return run.end_time or run.state_timestamp

@@ -24,7 +24,6 @@ from monitoring.model.incident import (
 )
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
-from monitoring.model.prefect import flow_key
 
 #: An incident keeps this many run ids.
 MOST_INCIDENT_IDS = 100
@@ -180,9 +179,7 @@ class _Move:
     def missed(self, incident: Incident) -> Incident | None:
         """An incident that was not found; None when it is over."""
         why = (
-            _why_resolved(incident.finding, self._observation, self._ledger, self._policies, self._now)
-            if self._complete
-            else None
+            _why_resolved(incident.finding, self._observation, self._ledger, self._policies) if self._complete else None
         )
         away = min(incident.unseen_since or self._now, self._now)
         # What came back once has to stay away for as long as it might come back again.
@@ -331,7 +328,7 @@ def _pool(finding: Finding) -> str | None:
 
 
 def _why_resolved(
-    finding: Finding, observation: Observation, ledger: Ledger, policies: Policies, now: datetime
+    finding: Finding, observation: Observation, ledger: Ledger, policies: Policies
 ) -> ResolutionReason | None:
     """Why a finding is no longer there; None when nothing shows that it is over."""
     if finding.check == "watchdog" and not policies.config.watchdog.enabled:
@@ -339,7 +336,7 @@ def _why_resolved(
         return "disabled"
     if finding.subject.kind not in ("deployment", "flow"):
         return "cleared"
-    key = finding.subject.id if finding.subject.kind == "deployment" else flow_key(finding.subject.id)
+    key = finding.subject.key
     if any(own.id == key for own in observation.own.deployments):
         return "cleared"
     deployment = observation.deployments.get(key)
@@ -361,7 +358,7 @@ def _why_resolved(
         return "cleared"
     own = policy.failed if finding.check == "failed" else policy.crashed
     since = last.ended if last else finding.since
-    if not deployment.scheduled and now - since >= own.expire_after:
+    if not deployment.scheduled and observation.at - since >= own.expire_after:
         return "expired"
     # Without a record the memory was lost, and with it the failure: it is not over for that.
     return "cleared" if record else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import AwareDatetime
@@ -58,6 +58,11 @@ class FlowRun(Value):
         """The key of what the run belongs to: its deployment, or its flow where it has none."""
         return self.deployment_id or flow_key(self.flow_id)
 
+    @property
+    def ended_at(self) -> datetime:
+        """When a run that has ended did: a run that was cancelled before its start has no end time."""
+        return self.end_time or self.state_timestamp
+
 
 def flow_key(flow_id: str) -> str:
     """The key under which the runs of a flow are watched that have no deployment."""
@@ -99,6 +104,11 @@ class Deployment(Value):
     #: The newest due times of its active schedules that are past the policy's grace, ascending; as many
     #: as the policy lets pass, or fewer where the deployment is younger than that.
     due: tuple[AwareDatetime, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The key of its runs: ``FlowRun.key``."""
+        return self.id if self.kind == "deployment" else flow_key(self.id)
 
     @property
     def scheduled(self) -> bool:

@@ -168,7 +168,7 @@ def past_run(run: FlowRun, until: datetime) -> PastRun:
     """
     ended = run.state_type in TERMINAL
     waits = run.state_type == "SCHEDULED" and run.start_time is None
-    over = (run.end_time or run.state_timestamp) if ended else None
+    over = run.ended_at if ended else None
     if not ended and not waits and run.state_type != "RUNNING":
         # Since then it has been Pending, Paused or the like: how it got there is not known.
         over = run.state_timestamp
@@ -491,7 +491,7 @@ def judged(observation: Observation, ledger: Ledger, policies: Policies) -> tupl
         ledger: What was remembered then, the observation folded in.
         policies: The configuration.
     """
-    return correlate(run_checks(observation, ledger, policies, observation.at, REPLAYED), observation, ledger)
+    return correlate(run_checks(observation, ledger, policies, REPLAYED), observation, ledger)
 
 
 def _moments(history: History) -> tuple[datetime, ...]:

@@ -19,7 +19,7 @@ from monitoring.model.base import Value
 from monitoring.model.finding import CheckName, Finding
 from monitoring.model.ledger import Ledger, Record
 from monitoring.model.observation import Observation
-from monitoring.model.prefect import Deployment, FlowRun, WorkPool, flow_key
+from monitoring.model.prefect import Deployment, FlowRun, WorkPool
 from monitoring.text.durations import spoken
 from monitoring.tuning.deciding import deciding_settings
 
@@ -83,7 +83,7 @@ class Explanation(Value):
     around: tuple[Finding, ...] = ()
 
 
-Explainer = Callable[[Observation, Ledger, Policy, Deployment, Record, datetime], Seen]
+Explainer = Callable[[Observation, Ledger, Policy, Deployment, Record], Seen]
 
 
 def explain(
@@ -113,7 +113,7 @@ def explain(
         checks.append(
             Explained(
                 check=name,
-                seen=_switched(policy, name) or see(observation, ledger, policy, deployment, record, observation.at),
+                seen=_switched(policy, name) or see(observation, ledger, policy, deployment, record),
                 findings=tuple(finding for finding in mine if finding.check == name),
                 limits=tuple(limits(f"{name}.enabled", *deciding_settings(name, policy))),
             )
@@ -139,9 +139,7 @@ def _switched(policy: Policy, name: CheckName) -> Seen | None:
 def _ended_badly(name: CheckName) -> Explainer:
     kind = "failed" if name == "failed" else "crashed"
 
-    def see(
-        observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record, now: datetime
-    ) -> Seen:
+    def see(observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record) -> Seen:
         section = policy.failed if kind == "failed" else policy.crashed
         last, streak = record.last_ended, record.streak
         if last is None:
@@ -153,8 +151,10 @@ def _ended_badly(name: CheckName) -> Explainer:
         lines.append(f"{streak.failed:,} failed and {streak.crashed:,} crashed in a row since {_at(streak.since)}")
         if deployment.paused:
             return _no(*lines, "the deployment is paused")
-        if ended_badly.expired(deployment, last, section, now):
-            return _no(*lines, f"nothing runs by itself, and it was {spoken(now - last.ended)} ago: forgiven")
+        if ended_badly.expired(deployment, last, section, observation.at):
+            return _no(
+                *lines, f"nothing runs by itself, and it was {spoken(observation.at - last.ended)} ago: forgiven"
+            )
         if count <= section.tolerate:
             return _no(*lines, f"{count:,} in a row are tolerated")
         return _yes(lines)
@@ -162,9 +162,8 @@ def _ended_badly(name: CheckName) -> Explainer:
     return see
 
 
-def _zombie(
-    observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record, now: datetime
-) -> Seen:
+def _zombie(observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record) -> Seen:
+    now = observation.at
     running = _running(observation, deployment)
     beats = observation.runs.heartbeats
     lines = []
@@ -182,18 +181,16 @@ def _zombie(
     return _no(*lines, "every run that sent a heartbeat has sent another in time")
 
 
-def _stuck(
-    observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record, now: datetime
-) -> Seen:
+def _stuck(observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record) -> Seen:
     limits = stuck.limits(policy.stuck)
     waiting = [run for run in _active(observation, deployment) if run.state_type in limits]
-    stays = {run.id: stuck.too_long(observation, run, policy.stuck, now) for run in waiting}
+    stays = {run.id: stuck.too_long(observation, run, policy.stuck) for run in waiting}
     lines = []
     for run in waiting[:_MOST_RUNS]:
         if stay := stays[run.id]:
             lines.append(f"{run.name}: {run.state_name} {stay.observed}; expected: {stay.expected}")
         else:
-            been = now - observation.runs.pending_since.get(run.id, run.state_timestamp)
+            been = observation.at - observation.runs.pending_since.get(run.id, run.state_timestamp)
             lines.append(
                 f"{run.name}: {run.state_name} for {spoken(been)}, {spoken(limits[run.state_type])} are allowed"
             )
@@ -204,28 +201,26 @@ def _stuck(
     return _no(*lines, "none has been so for too long")
 
 
-def _late(
-    observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record, now: datetime
-) -> Seen:
+def _late(observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record) -> Seen:
     scheduled = [run for run in _active(observation, deployment) if run.state_type == "SCHEDULED"]
     due = sorted((moment, run.name) for run in scheduled if (moment := late.due_time(observation, run)))
-    lines = [f"{name}: due for {spoken(now - moment)}, since {_at(moment)}" for moment, name in due[:_MOST_RUNS]]
+    lines = [
+        f"{name}: due for {spoken(observation.at - moment)}, since {_at(moment)}" for moment, name in due[:_MOST_RUNS]
+    ]
     if not due:
         return _no("no run is due and waits", "there is nothing to judge")
-    if now - due[0][0] > policy.late.after:
+    if observation.at - due[0][0] > policy.late.after:
         return _yes([f"{len(due):,} due, the oldest first:", *lines])
     return _no(*lines, f"{spoken(policy.late.after)} are allowed")
 
 
-def _slow(
-    observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record, now: datetime
-) -> Seen:
+def _slow(observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record) -> Seen:
     section = policy.slow
     lines: list[str] = []
     fires = False
     may = slow.bound(record.run_times, section)
     for run in _running(observation, deployment):
-        took = slow.run_time(run, now)
+        took = slow.run_time(run, observation.at)
         fires = fires or (may is not None and took > may.limit)
         if len(lines) < _MOST_RUNS:
             lines.append(f"{run.name}: running for {spoken(took)}; {_allowed(may)}")
@@ -234,7 +229,7 @@ def _slow(
         may = slow.bound(without_run(record.run_times, last), section)
         lines.append(f"{last.name}, the last ended run: took {spoken(last.run_time)}; {_allowed(may)}")
         judged = may is not None and (may.usual is None or last.state_type == "COMPLETED")
-        if slow.forgiven(deployment, last.ended, section, now):
+        if slow.forgiven(deployment, last.ended, section, observation.at):
             lines.append("the last ended run is forgiven: nothing runs by itself to show that it is over")
         elif may and judged and last.run_time > may.limit:
             fires = True
@@ -259,11 +254,9 @@ def _allowed(may: slow.Bound | None) -> str:
     return f"{spoken(may.limit)} are allowed{learned}"
 
 
-def _stale(
-    observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record, now: datetime
-) -> Seen:
+def _stale(observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record) -> Seen:
     section = policy.stale
-    since = stale.success_due_since(deployment, section, now)
+    since = stale.success_due_since(deployment, section, observation.at)
     last = stale.last_fresh(record, policy.expect)
     lines = [f"last success: {last.name} at {_at(last.ended)}" if last else "no success is known"]
     if deployment.due:
@@ -273,7 +266,7 @@ def _stale(
     if deployment.paused:
         return _no(*lines, "the deployment is paused")
     if since is None:
-        return _rhythm(policy, deployment, record, now, lines)
+        return _rhythm(policy, deployment, record, observation.at, lines)
     lines.append(f"a success is due since {_at(since)}")
     if section.within is None and record.scheduled_since and since < record.scheduled_since:
         return _no(*lines, f"it has these schedules since {_at(record.scheduled_since)} only")
@@ -304,7 +297,7 @@ def _rhythm(policy: Policy, deployment: Deployment, record: Record, now: datetim
 
 
 def _unscheduled(
-    observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record, now: datetime
+    observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record
 ) -> Seen:
     if deployment.id in observation.schedules.nothing_ahead:
         return _yes(["nothing is scheduled ahead, though its schedule is active"])
@@ -313,32 +306,28 @@ def _unscheduled(
     return _no("its schedule is active", "runs are scheduled ahead, or it is too soon to expect any")
 
 
-def _paused(
-    observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record, now: datetime
-) -> Seen:
+def _paused(observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record) -> Seen:
     since = record.inactive_since
     if since is None:
         return _no("neither paused, nor all its schedules inactive", "there is nothing to judge")
     line = f"{'paused' if deployment.paused else 'all its schedules inactive'} since {_at(since)}, or longer"
-    if now - since > policy.paused.after:
+    if observation.at - since > policy.paused.after:
         return _yes([line])
     return _no(line, f"{spoken(policy.paused.after)} are allowed")
 
 
-def _place(
-    observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record, now: datetime
-) -> Seen:
+def _place(observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record) -> Seen:
     pool = observation.pools.work_pools.get(deployment.work_pool or "")
     lines = [_pool(pool), *_queue(pool, deployment)] if pool else [f"work pool: {deployment.work_pool or 'none'}"]
     return Seen(lines=tuple(lines), fires=None)
 
 
 def _concurrency(
-    observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record, now: datetime
+    observation: Observation, ledger: Ledger, policy: Policy, deployment: Deployment, record: Record
 ) -> Seen:
     limit = deployment.concurrency_limit
     own = "no limit of its own" if limit is None else f"{deployment.slots_taken or 0:,} of {limit:,} own slots taken"
-    return Seen(lines=(own, *_place(observation, ledger, policy, deployment, record, now).lines), fires=None)
+    return Seen(lines=(own, *_place(observation, ledger, policy, deployment, record).lines), fires=None)
 
 
 #: The checks that look at one deployment, in the order in which they are shown.
@@ -412,8 +401,7 @@ def _queue(pool: WorkPool, deployment: Deployment) -> Iterator[str]:
 
 
 def _active(observation: Observation, deployment: Deployment) -> list[FlowRun]:
-    key = deployment.id if deployment.kind == "deployment" else flow_key(deployment.id)
-    mine = [run for run in observation.runs.active if run.key == key]
+    mine = [run for run in observation.runs.active if run.key == deployment.key]
     return sorted(mine, key=lambda run: (run.state_timestamp, run.id))
 
 

@@ -57,7 +57,7 @@ def assess(
     """
     observation = reader.observe(now, ledger, policies)
     folded = fold(ledger, observation, overlap)
-    found = [*run_checks(observation, folded, policies, now)]
+    found = [*run_checks(observation, folded, policies)]
     if outbox:
         found += route_findings(outbox.troubles, observation, policies)
         found += outlet_findings(outbox.outlets, observation, policies)

@@ -116,7 +116,7 @@ def observation(
         "at": at,
         "since": at - timedelta(days=1),
         "coverage": complete("heartbeats", "oldest-run", "last-success"),
-        "deployments": {d.id if d.kind == "deployment" else f"flow:{d.id}": d for d in deployments},
+        "deployments": {d.key: d for d in deployments},
     }
     facts: dict[str, Any] = {
         "active": tuple(r for r in runs if r.state_type not in over),
@@ -149,7 +149,7 @@ def policies(**settings: Any) -> Policies:
 def found(seen: Observation, ledger: Ledger | None = None, **settings: Any) -> tuple[Finding, ...]:
     """What the checks find in one observation, correlated."""
     folded = fold(ledger or Ledger(), seen, OVERLAP)
-    return correlate(run_checks(seen, folded, policies(**settings), seen.at), seen, folded)
+    return correlate(run_checks(seen, folded, policies(**settings)), seen, folded)
 
 
 def names(findings: Iterable[Finding]) -> list[tuple[str, str, str]]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from monitoring.model.finding import Cause, CauseKind
 from monitoring.model.observation import Observation
-from monitoring.model.prefect import Deployment, FlowRun, WorkPool, WorkQueue, flow_key
+from monitoring.model.prefect import Deployment, FlowRun, WorkPool, WorkQueue
 
 #: A cause names at most so many of the runs that show it.
 MOST_HOLDERS = 10
@@ -171,8 +171,7 @@ class Causes:
         Args:
             deployment: The deployment, or flow.
         """
-        key = deployment.id if deployment.kind == "deployment" else flow_key(deployment.id)
-        active = self._active.get(key, [])
+        active = self._active.get(deployment.key, [])
         if previous := self._previous(deployment, active):
             return Cause(
                 kind="flow-run", name=previous.name, reason="previous-run-running", flow_run_ids=(previous.id,)

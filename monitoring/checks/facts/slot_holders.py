@@ -25,14 +25,13 @@ class Holders:
     Args:
         observation: What was seen.
         policies: They say which runs are dead, or stuck.
-        now: The moment of the check.
     """
 
-    def __init__(self, observation: Observation, policies: Policies, now: datetime) -> None:
+    def __init__(self, observation: Observation, policies: Policies) -> None:
         """Sort the active runs by their ids, once for all that is asked later."""
         self._observation = observation
         self._policies = policies
-        self._now = now
+        self._now = observation.at
         self._heard_until = heard_until(observation)
         self._active = {run.id: run for run in observation.runs.active}
 
@@ -64,7 +63,7 @@ class Holders:
         if silent := self._silent_since(run):
             return f"{run.state_name}, but without a sign of life for {spoken(self._now - silent)}"
         if deployment:
-            stay = too_long(self._observation, run, policy_of(deployment, self._policies).stuck, self._now)
+            stay = too_long(self._observation, run, policy_of(deployment, self._policies).stuck)
             if stay:
                 return f"stuck in {run.state_name} {stay.observed}"
         return f"{run.state_name} for {spoken(self._now - _began(run))}"

@@ -134,7 +134,7 @@ def test_nobody_who_holds_a_slot_is_called_dead_while_no_events_arrive(newest: d
     silent, heard = SILENT
     vitals = Vitals(newest_event=newest)
     seen = observation(silent, ENDED, heartbeats={"run": heard}, vitals=vitals)
-    holders = Holders(seen, policies(), NOW)
+    holders = Holders(seen, policies())
     holder = Holder(flow_run_id="run", name="run", state_name="Running", since=NOW - hours(2))
 
     assert (holders.dead_since(holder) == heard.last) is dead

@@ -20,7 +20,7 @@ DEFAULTS = {"late_marking": "5m", "events_missing": "15m"}
 
 def checked(seen: Observation, **settings: Any) -> list[Finding]:
     """What this check alone finds, by the settings' defaults."""
-    return list(server.check(seen, Ledger(), policies(server={**DEFAULTS, **settings}), NOW))
+    return list(server.check(seen, Ledger(), policies(server={**DEFAULTS, **settings})))
 
 
 def only(seen: Observation, **settings: Any) -> Finding:

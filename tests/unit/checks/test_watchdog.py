@@ -43,7 +43,7 @@ def seen(*runs: FlowRun, of: Deployment | None = None, deployments: Any = (), **
 
 
 def checked(observed: Observation, ledger: Ledger | None = None, **settings: Any) -> list[Finding]:
-    return list(watchdog.check(observed, ledger or Ledger(), policies(**settings), NOW))
+    return list(watchdog.check(observed, ledger or Ledger(), policies(**settings)))
 
 
 def only(observed: Observation, ledger: Ledger | None = None, **settings: Any) -> Finding:
@@ -258,7 +258,7 @@ def test_who_is_not_watched_is_not_told_of_other_tags() -> None:
 
 def resolved(before: Observation, after: Observation, **settings: Any) -> list[str]:
     def judged(observed: Observation, **changed: Any) -> Any:
-        return run_checks(observed, Ledger(), policies(**changed), NOW)
+        return run_checks(observed, Ledger(), policies(**changed))
 
     opened = advance(Incidents(), (), judged(before), before, Ledger(), policies(), complete=True).incidents
     moved = advance(opened, (), judged(after, **settings), after, Ledger(), policies(**settings), complete=True)

@@ -37,7 +37,7 @@ CONFIGURATIONS: tuple[dict[str, Any], ...] = (
 def explained(seen: Observation, key: str = "etl/nightly", **config: Any) -> Explanation:
     ledger = fold(Ledger(), seen, OVERLAP)
     rules = policies(**config)
-    found = correlate(run_checks(seen, ledger, rules, seen.at), seen, ledger)
+    found = correlate(run_checks(seen, ledger, rules), seen, ledger)
     return explain(seen, ledger, rules, found, key)
 
 
@@ -50,7 +50,7 @@ def of(explanation: Explanation, check: CheckName) -> Explained:
 def test_a_check_fires_exactly_where_it_is_said_to(seen: Observation, config: dict[str, Any]) -> None:
     ledger = fold(Ledger(), seen, OVERLAP)
     rules = policies(**config)
-    found = run_checks(seen, ledger, rules, seen.at)
+    found = run_checks(seen, ledger, rules)
     for key, one in seen.deployments.items():
         fired = {finding.check for finding in found if finding.subject.id == one.id}
         explanation = explain(seen, ledger, rules, found, key)

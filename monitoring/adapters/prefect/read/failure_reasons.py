@@ -11,7 +11,6 @@ from logging import ERROR
 
 from monitoring.adapters.prefect.read.collection import Collection, chunks
 from monitoring.adapters.prefect.read.rows import Row
-from monitoring.adapters.prefect.read.runs import end
 from monitoring.failures.error_names import failure_of, one_line
 from monitoring.failures.paths import MOST_LEVELS, FailedTask, failing_child, failing_path, failing_task
 from monitoring.failures.tracebacks import last_traceback, raised, tells_of, traceback_end
@@ -50,7 +49,7 @@ def unread(ended_runs: Iterable[FlowRun], deployments: Mapping[str, Deployment],
 def _known(run: FlowRun, ledger: Ledger) -> bool:
     record = ledger.records.get(run.key)
     last = record.last_ended if record else None
-    if last is None or last.id != run.id or last.ended != end(run):
+    if last is None or last.id != run.id or last.ended != run.ended_at:
         return False
     return last.failure is not None and bool(last.failure.traceback or last.failure.path)
 
@@ -76,7 +75,7 @@ def _children(collection: Collection, parents: Sequence[FlowRun]) -> dict[str, t
             "parent_flow_run_id": {"any_": [run.id for run in chunk]},
             "state": {"type": {"any_": ["FAILED", "CRASHED"]}},
         }
-        found = sorted(collection.runs("child-runs", {"flow_runs": filters}), key=end)
+        found = sorted(collection.runs("child-runs", {"flow_runs": filters}), key=lambda run: run.ended_at)
         parent_of = _parents(collection, sorted({run.parent_task_run_id for run in found if run.parent_task_run_id}))
         for run in found:
             if parent := parent_of.get(run.parent_task_run_id or ""):
@@ -102,7 +101,10 @@ def failures(
         bad: The runs.
         children: Their failed children, and so on down.
     """
-    deepest = {run.id: (failing_path(run, children) or (run,))[-1] for run in sorted(bad, key=end)[-_MOST_READ:]}
+    deepest = {
+        run.id: (failing_path(run, children) or (run,))[-1]
+        for run in sorted(bad, key=lambda run: run.ended_at)[-_MOST_READ:]
+    }
     read = {run.id: _failure(collection, run) for run in {run.id: run for run in deepest.values()}.values()}
     return {run_id: read[run.id] for run_id, run in deepest.items()}
 

@@ -18,7 +18,6 @@ from monitoring.adapters.prefect.read import limit_events, limit_tasks
 from monitoring.adapters.prefect.read.collection import Collection, chunks
 from monitoring.adapters.prefect.read.families import outermost
 from monitoring.adapters.prefect.read.rows import Row
-from monitoring.adapters.prefect.read.runs import end
 from monitoring.checks.facts.causes import Slots, was_refused
 from monitoring.errors import BadAnswer, CredentialsRefused
 from monitoring.model.base import Value
@@ -280,5 +279,5 @@ def _holders(slots: Counter[str], runs: Mapping[str, FlowRun]) -> tuple[Holder, 
 
 def _holder(run: FlowRun, slots: int) -> Holder:
     ended = run.state_type in TERMINAL
-    since = end(run) if ended else run.start_time or run.state_timestamp
+    since = run.ended_at if ended else run.start_time or run.state_timestamp
     return Holder(flow_run_id=run.id, name=run.name, state_name=run.state_name, since=since, ended=ended, slots=slots)

@@ -43,7 +43,7 @@ def own_runs(
         deployments=tuple(
             _with_due(collection, deployment, schedules.get(deployment.id, ())) for deployment in watched
         ),
-        ended=tuple(sorted(ended, key=lambda run: run.end_time or run.state_timestamp)),
+        ended=tuple(sorted(ended, key=lambda run: run.ended_at)),
         active=tuple(active),
         planned_at=_planned_at(collection, watched),
     )

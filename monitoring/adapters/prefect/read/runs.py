@@ -46,7 +46,7 @@ def overdue(collection: Collection) -> list[FlowRun]:
 def ended(collection: Collection, since: datetime, until: datetime | None = None) -> list[FlowRun]:
     """All runs that ended between ``since`` and ``until``, by default now, oldest first."""
     filters = {"end_time": {"after_": _text(since), "before_": _text(until or collection.now)}}
-    return sorted(_watched(collection, "ended-runs", filters, "END_TIME_DESC"), key=lambda run: (end(run), run.id))
+    return sorted(_watched(collection, "ended-runs", filters, "END_TIME_DESC"), key=lambda run: (run.ended_at, run.id))
 
 
 def _watched(collection: Collection, name: str, filters: Mapping[str, Any], sort: str) -> list[FlowRun]:
@@ -297,11 +297,6 @@ def totals(collection: Collection, start: datetime, before: datetime) -> Totals:
     failed, crashed, cancelled = count("FAILED"), count("CRASHED"), count("CANCELLED")
     completed = count() - failed - crashed - cancelled
     return Totals(start=start, end=before, completed=completed, failed=failed, crashed=crashed, cancelled=cancelled)
-
-
-def end(run: FlowRun) -> datetime:
-    """When a run ended."""
-    return run.end_time or run.state_timestamp
 
 
 def _type(*state_types: str) -> dict[str, Any]:

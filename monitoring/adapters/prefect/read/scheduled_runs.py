@@ -84,7 +84,7 @@ def missed(
         record = ledger.records.get(key, Record())
         remembered = last_fresh(record, policy.expect)
         success = newest.get(key) or (None if remembered else successes.get(key))
-        last = (success.end_time or success.state_timestamp) if success else remembered and remembered.ended
+        last = success.ended_at if success else remembered and remembered.ended
         if last and last >= due_since:
             continue
         # Every deploy makes schedules anew: a success that one of them made shows that there were some before.
