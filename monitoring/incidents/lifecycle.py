@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Policy
 from monitoring.model.base import Value
-from monitoring.model.finding import Finding, Severity
+from monitoring.model.finding import Finding, rank
 from monitoring.model.incident import (
     Closed,
     Incident,
@@ -27,8 +27,6 @@ from monitoring.model.observation import Observation
 
 #: An incident keeps this many run ids.
 MOST_INCIDENT_IDS = 100
-
-_RANK: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
 
 
 class Moved(Value):
@@ -283,12 +281,12 @@ def _the_same(closed: Closed, finding: Finding | None) -> bool:
     if finding is None:
         return False
     newest = finding.flow_run_ids[0] if finding.flow_run_ids else None
-    return newest == closed.newest_run and _RANK[finding.severity] <= _RANK[closed.severity]
+    return newest == closed.newest_run and rank(finding.severity) <= rank(closed.severity)
 
 
 def _updates(before: Finding, after: Finding) -> Iterable[StepReason]:
-    if _RANK[after.severity] != _RANK[before.severity]:
-        yield "worse" if _RANK[after.severity] > _RANK[before.severity] else "better"
+    if after.severity != before.severity:
+        yield "worse" if rank(after.severity) > rank(before.severity) else "better"
     if bool(after.symptom_of) != bool(before.symptom_of):
         yield "explained" if after.symptom_of else "freed"
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from monitoring.checks.findings import place_finding
 from monitoring.failures.error_names import normalised, one_line
 from monitoring.model.failure import Failure
-from monitoring.model.finding import CheckName, Finding, Severity, Subject
+from monitoring.model.finding import CheckName, Finding, Subject, worst
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
 from monitoring.text.links import flow_run_url
@@ -17,7 +17,6 @@ from monitoring.text.links import flow_run_url
 #: So many deployments that begin to fail of one error within so long have it in common.
 _FEWEST = 3
 _WITHIN = timedelta(hours=1)
-_RANK: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
 _MOST_NAME = 80
 _MOST_NAMED = 5
 
@@ -92,7 +91,7 @@ def _head(check: CheckName, error: str, members: Sequence[_Member], observation:
         observation,
         check,
         Subject(kind="error", id=error, name=name),
-        severity=max((finding.severity for finding in findings), key=lambda severity: _RANK[severity]),
+        severity=worst(finding.severity for finding in findings),
         summary=f"{name}: {len(findings):,} deployments {check} with this error",
         observed=", ".join(names[:_MOST_NAMED]) + others,
         expected="no error that is new in several deployments at once",

@@ -13,7 +13,7 @@ from rich.text import Text
 from monitoring.incidents.timing import to_detect, to_resolve
 from monitoring.messages import incident_words, words
 from monitoring.messages.json_contract import silence_json
-from monitoring.model.finding import Severity
+from monitoring.model.finding import rank
 from monitoring.model.incident import Incident, Step
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence
@@ -27,8 +27,6 @@ MOST_NAMED = 10
 #: Version of what `--json` prints.
 SCHEMA = 1
 
-_RANK: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
-
 
 class Row(NamedTuple):
     """An incident, the silence that it falls under now, and why nobody was told of it; both may be nothing."""
@@ -40,7 +38,7 @@ class Row(NamedTuple):
 
 def ordered(incidents: Iterable[Incident]) -> list[Incident]:
     """Put open incidents in the order in which they are shown: what fires first, most severe first, then the oldest."""
-    return sorted(incidents, key=lambda one: (not one.firing, _RANK[one.finding.severity], one.number, one.opened_at))
+    return sorted(incidents, key=lambda one: (not one.firing, -rank(one.finding.severity), one.number, one.opened_at))
 
 
 def table(rows: Sequence[Row]) -> RenderableType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import AwareDatetime
@@ -10,6 +11,10 @@ from monitoring.model.base import Value
 from monitoring.model.prefect import flow_key
 
 Severity = Literal["info", "warning", "critical"]
+
+#: From the mildest to the worst.
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
+
 
 Status = Literal["ok", "warning", "critical", "unknown"]
 
@@ -138,3 +143,13 @@ def fingerprint(target: str, check: CheckName, kind: SubjectKind, subject_id: st
         subject_id: The subject's id.
     """
     return f"{target}/{check}/{kind}/{subject_id}"
+
+
+def rank(severity: Severity) -> int:
+    """A severity's place in the order: the worse, the higher."""
+    return SEVERITIES.index(severity)
+
+
+def worst(severities: Iterable[Severity]) -> Severity:
+    """The worst of several severities."""
+    return max(severities, key=rank)

@@ -10,12 +10,10 @@ from pydantic import AwareDatetime, Field
 
 from monitoring.model.base import Value
 from monitoring.model.coverage import Coverage, Query
-from monitoring.model.finding import Finding, Severity, Status
+from monitoring.model.finding import Finding, Status, rank
 from monitoring.model.incident import Incident
 from monitoring.model.observation import ServerState
 from monitoring.model.silence import Silence
-
-_RANK: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
 
 
 class HealthReport(Value):
@@ -124,7 +122,7 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     everything = {finding.fingerprint: finding for finding in findings}
 
     def place(finding: Finding) -> tuple[int, str, str]:
-        return (_RANK[finding.severity], finding.since.isoformat(), finding.fingerprint)
+        return (-rank(finding.severity), finding.since.isoformat(), finding.fingerprint)
 
     def root(finding: Finding) -> Finding:
         passed = {finding.fingerprint}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitoring.config.settings import DEFAULT_ROUTE, Config
-from monitoring.model.finding import Severity
+from monitoring.model.finding import rank, worst
 from monitoring.model.incident import Incident, Incidents
 from monitoring.model.outbox import MOST_SHOWN, About, Content, Delivery, Member, Notice, Outbox
 from monitoring.model.silence import Silence
@@ -25,8 +25,6 @@ MOST_EVIDENCE = 20
 _JOINED_FOR = timedelta(hours=24)
 #: What is over is remembered a while longer than it may come back.
 _MARGIN = timedelta(hours=1)
-
-_RANK: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
 
 
 @dataclass(frozen=True)
@@ -212,7 +210,7 @@ class _Announcer:
                 if incident is not None and not member.resolved:
                     over.append(incident)
                 members.append(member.model_copy(update={"resolved": True}))
-            elif _worse(incident.finding.severity, member.severity) and self._may_rise(incident):
+            elif rank(incident.finding.severity) > rank(member.severity) and self._may_rise(incident):
                 risen.append(incident)
                 members.append(member.model_copy(update={"moved": True}))
             else:
@@ -238,7 +236,7 @@ class _Announcer:
     def _severity(self, member: Member, incident: Incident) -> dict[str, object]:
         """What people think of how severe it is: what has been milder for long is news when it gets worse again."""
         now, severity = self._at.now, incident.finding.severity
-        if not _worse(member.severity, severity):
+        if rank(member.severity) <= rank(severity):
             return {"milder_since": None}
         since = member.milder_since or now
         if now - since < self._alerts.reopen_within:
@@ -396,7 +394,7 @@ class _Announcer:
 
     def _content(self, about: About, incidents: Sequence[Incident]) -> Content:
         # Those that are over come last, so that what still lasts is seen.
-        rows = sorted(incidents, key=lambda one: (one.resolved_at is not None, _RANK[one.finding.severity], one.number))
+        rows = sorted(incidents, key=lambda one: (one.resolved_at is not None, -rank(one.finding.severity), one.number))
         lasting = [one for one in rows if one.resolved_at is None]
         held = self._outbox.held
         return Content(
@@ -406,7 +404,7 @@ class _Announcer:
             incidents=tuple(_slim(one, evidence=about == "details") for one in rows[:MOST_SHOWN]),
             total=len(rows),
             open=len(lasting),
-            severity=min((one.finding.severity for one in lasting or rows), key=lambda severity: _RANK[severity]),
+            severity=worst(one.finding.severity for one in lasting or rows),
             explained_by={
                 one.id: cause
                 for one in lasting
@@ -428,10 +426,6 @@ def _silenced(silence: Silence | None) -> str:
     if silence is None:
         return ""
     return f"{silence.id or 'maintenance'} ({silence.reason}) until {silence.ends_at:%Y-%m-%d %H:%M} UTC"
-
-
-def _worse(now: Severity, told: Severity) -> bool:
-    return _RANK[now] < _RANK[told]
 
 
 def _away(incident: Incident) -> str:

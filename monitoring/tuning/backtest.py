@@ -27,7 +27,7 @@ from monitoring.incidents.correlation import correlate
 from monitoring.incidents.lifecycle import advance
 from monitoring.model.base import Value
 from monitoring.model.coverage import ALWAYS_ASKED, Coverage, Query
-from monitoring.model.finding import CheckName, Finding, Severity
+from monitoring.model.finding import CheckName, Finding, Severity, rank
 from monitoring.model.incident import Incident, Incidents
 from monitoring.model.ledger import MOST_MESSAGE, Ledger, Record
 from monitoring.model.observation import HistoryFacts, Observation, RunFacts, ServerFacts, ServerState
@@ -70,7 +70,6 @@ BOUNDS = (
     "Causes and subflows are not looked up, so that one problem may count as several here.",
 )
 
-_SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 _COMPLETE = Coverage(
     queries=tuple(
         Query(name=name, outcome="complete") for name in ("server", *ALWAYS_ASKED, "last-success", "oldest-run")
@@ -505,7 +504,7 @@ def _in_sight(findings: Iterable[Finding]) -> set[tuple[str, Severity]]:
 
 
 def _worse(one: Incident, other: Incident) -> bool:
-    return _SEVERITIES.index(one.finding.severity) > _SEVERITIES.index(other.finding.severity)
+    return rank(one.finding.severity) > rank(other.finding.severity)
 
 
 def _overlap(one: Incident, other: Incident) -> bool:
