@@ -28,7 +28,7 @@ from prefect.server.schemas.schedules import IntervalSchedule
 
 from demo.stack import Server
 from monitoring.adapters.prefect.client.api import Traffic, open_api
-from monitoring.adapters.prefect.read.reader import OVERLAP, ServerReader
+from monitoring.adapters.prefect.read.reader import ServerReader
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
 from monitoring.model.coverage import Coverage
@@ -84,7 +84,7 @@ def look(ledger: Ledger, now: datetime) -> tuple[Traffic, Ledger, int]:
     config = Config()
     with open_api(config.server) as api:
         reader = ServerReader(api, config, Redactor().redact)
-        seen = assess(reader, ledger, Policies(config), now, OVERLAP, Coverage())
+        seen = assess(reader, ledger, Policies(config), now, Coverage())
         return api.traffic, seen.ledger, len(seen.observation.runs.ended)
 
 

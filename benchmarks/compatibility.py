@@ -23,12 +23,12 @@ from pathlib import Path
 from benchmarks.check import DEPLOYMENTS, look, plant, seconds
 from demo.stack import Server
 from monitoring.adapters.prefect.client.api import Traffic, open_api
-from monitoring.adapters.prefect.read.compatible import collect
-from monitoring.adapters.prefect.read.reader import OVERLAP, ServerReader
+from monitoring.adapters.prefect.read.reader import ServerReader
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
-from monitoring.metrics.compatible import Facts, compatible
+from monitoring.metrics.compatible import compatible
 from monitoring.model.coverage import Coverage
+from monitoring.model.exporter_facts import ExporterFacts
 from monitoring.model.ledger import Ledger
 from monitoring.text.redaction import Redactor
 from monitoring.usecases.assess import assess
@@ -57,12 +57,13 @@ def with_check(ledger: Ledger, now: datetime) -> None:
     """Look at the server as a check does, then collect and measure."""
     redact = Redactor().redact
     with open_api(CONFIG.server) as api:
-        reader = ServerReader(api, CONFIG, redact)
-        assess(reader, ledger, Policies(CONFIG), now, OVERLAP, Coverage())
-        series(collect(api, CONFIG, redact, now, reader.deployed), now)
+        reader = ServerReader(api, CONFIG, redact, for_exporter=True)
+        facts = assess(reader, ledger, Policies(CONFIG), now, Coverage()).observation.exporter
+        assert facts
+        series(facts, now)
 
 
-def series(facts: Facts, now: datetime) -> int:
+def series(facts: ExporterFacts, now: datetime) -> int:
     """Measure, and count the series."""
     missing = facts.coverage.missing
     if missing:

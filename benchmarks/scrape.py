@@ -40,6 +40,7 @@ from monitoring.config.settings import Server as Settings
 from monitoring.metrics.catalog import ALERTS_SENT
 from monitoring.metrics.openmetrics import OPENMETRICS_TYPE, openmetrics, text
 from monitoring.metrics.snapshot import Sample, Snapshot
+from monitoring.model.target import Target
 from tests.support.metric_samples import large
 from tests.support.servers import start_server
 
@@ -104,7 +105,7 @@ def keep(server: Server, numbers: Snapshot, alerts: int = 0) -> None:
     """Keep the numbers on the server, as a check does that has sent so many alerts."""
     sent = {ALERTS_SENT.name: (Sample(labels=("default",), value=float(alerts)),)}
     now = {"at": datetime.now(timezone.utc), "samples": {**numbers.samples, **sent}}
-    with open_api(Settings(), server.api_url) as api:
+    with open_api(Settings(), Target(address=server.api_url)) as api:
         Measured(Documents(api)).save(numbers.model_copy(update=now))
 
 

@@ -19,6 +19,7 @@ from monitoring.config.source import load_policies
 from monitoring.doctor.silence_automation import SHORTEST, patience, silent_automation, silent_name
 from monitoring.errors import ConfigError
 from monitoring.model.prefect import CHECK_FLOW
+from monitoring.model.target import Target as TargetServer
 from monitoring.text.durations import parse_duration, spoken
 from monitoring.text.links import automation_url, deployment_url
 
@@ -53,8 +54,8 @@ def deploy(
     except ValidationError:
         raise ConfigError(f"--notify: {notify!r}: expected TYPE/NAME, such as slack-webhook/ops") from None
     span = _span(within) if within is not None else None
-    settings = load_policies(config, read_pushed=pushed_reader(target)).config
-    with open_api(settings.server, target) as api:
+    settings = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target))).config
+    with open_api(settings.server, TargetServer(address=target)) as api:
         automations = Automations(api)
         block_id = automations.notification_block(reference)
         check = automations.deployment(_CHECK)
@@ -74,9 +75,9 @@ def deploy(
 @told
 def remove(*, config: ConfigPath = None, target: Target = None) -> int:
     """Delete the automation that `watchdog automation deploy` made."""
-    settings = load_policies(config, read_pushed=pushed_reader(target)).config
+    settings = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target))).config
     name = silent_name(settings.target.name)
-    with open_api(settings.server, target) as api:
+    with open_api(settings.server, TargetServer(address=target)) as api:
         removed = Automations(api).remove(name)
         say(f"{name}: removed from {api.url}" if removed else f"{name}: there is none on {api.url}")
     return 0

@@ -22,6 +22,7 @@ from monitoring.cli.terminal import told
 from monitoring.config.policy import Policies
 from monitoring.config.source import load_policies
 from monitoring.messages import terminal
+from monitoring.model.target import Target as TargetServer
 from monitoring.text.redaction import Redactor
 from monitoring.tuning.backtest import History, Replay, compare, replay
 from monitoring.tuning.backtest_output import backtest as rendered
@@ -43,11 +44,11 @@ def backtest(
     The configuration is the one that every check here finds. Only what history shows is replayed; the rest is named.
     """
     now = datetime.now(timezone.utc).replace(microsecond=0)
-    first = load_policies(read_pushed=pushed_reader(target))
-    other = load_policies(config, read_pushed=pushed_reader(target)) if config else None
+    first = load_policies(read_pushed=pushed_reader(TargetServer(address=target)))
+    other = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target))) if config else None
     settings = first.config
     with _progress() as progress:
-        with open_api(settings.server, target) as api:
+        with open_api(settings.server, TargetServer(address=target)) as api:
             task = progress.add_task("Reading", total=None)
 
             def read(so_far: Told) -> None:

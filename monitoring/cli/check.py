@@ -10,9 +10,8 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from monitoring.adapters.prefect.client.api import Api
-from monitoring.adapters.prefect.read.reader import OVERLAP
 from monitoring.adapters.prefect.store.action_requests import known
-from monitoring.cli.session import ConfigPath, Target, Window, look
+from monitoring.cli.session import ConfigPath, Target, Window, open_session
 from monitoring.cli.terminal import UNABLE, complain, told
 from monitoring.cli.timestamps import moment
 from monitoring.config.source import load_policies
@@ -54,9 +53,9 @@ def check(
     """
     now = datetime.now(timezone.utc) if at is None else moment("--at", at)
     try:
-        with look(config, target, window) as here:
-            seen = assess(here.reader, Ledger(), here.policies, now, OVERLAP, Coverage())
-            report = _with_known(seen, here.api)
+        with open_session(config, target, window) as session:
+            seen = assess(session.reader(), Ledger(), session.policies, now, Coverage())
+            report = _with_known(seen, session.api)
     except ServerProblem as problem:
         # Whether a configuration was pushed is unknown; that the server cannot be used says it all.
         name = load_policies(config, read_pushed=lambda: None).config.target.name

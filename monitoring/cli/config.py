@@ -23,6 +23,7 @@ from monitoring.config.source import DEFAULTS_ORIGIN, FILE_NAME, find, load_poli
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, WatchdogError
 from monitoring.messages.words import counted
 from monitoring.model.base import Value
+from monitoring.model.target import Target as TargetServer
 from monitoring.text.escaping import terminal
 
 app = App(name="config", help="Check, show or push the configuration.")
@@ -34,7 +35,7 @@ _WIDTH_ELSEWHERE = 160
 @told
 def check(*, config: ConfigPath = None, target: Target = None) -> int:
     """Say which configuration is used and whether it is valid: exit status 0, or 3 with a line for each problem."""
-    policies = load_policies(config, read_pushed=pushed_reader(target))
+    policies = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target)))
     nothing_else = f"; there is no {FILE_NAME} here, and none was pushed" if policies.origin == DEFAULTS_ORIGIN else ""
     say(f"{policies.origin}: valid{nothing_else}")
     return 0
@@ -49,7 +50,7 @@ def show(deployment: str | None = None, /, *, config: ConfigPath = None, target:
         deployment: FLOW/DEPLOYMENT. Its tags and work pool are read from the server; when that cannot be reached,
             rules by tag or pool are left out, which is said, and the exit status is 3.
     """
-    policies = load_policies(config, read_pushed=pushed_reader(target))
+    policies = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target)))
     if deployment is None:
         _print_settings(policies.settings(), f"Configuration: {policies.origin}")
         if policies.config.rules:
@@ -78,7 +79,7 @@ def push(path: str | None = None, /, *, target: Target = None) -> int:
     if not source.text.strip():
         raise ConfigError(f"{source.origin}: empty; expected something to push")
     file = understand(source)
-    with open_api(file.config.server, target) as api:
+    with open_api(file.config.server, TargetServer(address=target)) as api:
         documents = Documents(api)
         if documents.read(PUSHED_DOCUMENT) == source.text:
             say(f"{source.origin}: valid, and already the pushed configuration on {api.url}")
@@ -98,7 +99,7 @@ def _show_deployment(policies: Policies, name: str, target: str | None) -> int:
     if not (flow and slash and own_name) or "/" in own_name:
         raise WatchdogError(f"{name}: expected FLOW/DEPLOYMENT, such as etl/nightly")
     try:
-        with open_api(policies.config.server, target) as api:
+        with open_api(policies.config.server, TargetServer(address=target)) as api:
             found = _look_up(api, flow, own_name)
     except (ServerProblem, CredentialsRefused, ConfigError) as error:
         _print_settings(policies.explain(name), name)

@@ -26,6 +26,7 @@ from monitoring.doctor.installation import Installation
 from monitoring.doctor.receivers import Workspace, channels, covered, examine_alerts
 from monitoring.errors import ConfigError, CredentialsRefused, ServerProblem, Unreachable, WatchdogError
 from monitoring.messages import terminal
+from monitoring.model.target import Target as TargetServer
 from monitoring.text.redaction import Redactor
 
 _EXIT: dict[Outcome, int] = {"ok": 0, "warning": 1, "fault": 2}
@@ -79,7 +80,7 @@ def _configuration(path: str | None, target: str | None) -> tuple[Policies | Non
 
 def _pushed(target: str | None) -> str | None:
     try:
-        return pushed_reader(target)()
+        return pushed_reader(TargetServer(address=target))()
     except ConfigError as error:
         # An address that is none is the server's fault, and told there.
         raise Unreachable(str(error)) from None
@@ -88,7 +89,7 @@ def _pushed(target: str | None) -> str | None:
 def _read(policies: Policies, target: str | None, now: datetime) -> tuple[Installation, Workspace | None]:
     config = policies.config
     try:
-        with open_api(config.server, target) as api:
+        with open_api(config.server, TargetServer(address=target)) as api:
             redact = Redactor(config.redact.patterns).redact
             found = read_installation(api, policies, redact, now, os.environ)
             token = _token(api, config, found)

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.read import run_details as one
 from monitoring.adapters.prefect.read.collection import Collection
-from monitoring.adapters.prefect.read.reader import OVERLAP, ServerReader
+from monitoring.adapters.prefect.read.reader import ServerReader
 from monitoring.adapters.prefect.store.pushed_config import pushed_reader
 from monitoring.checks import run_checks
 from monitoring.cli.session import ConfigPath, Target
@@ -21,6 +21,7 @@ from monitoring.messages import terminal
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import Deployment
+from monitoring.model.target import Target as TargetServer
 from monitoring.text.redaction import Redactor
 from monitoring.tuning import explain_output as render
 from monitoring.tuning.explain import explain as explained
@@ -35,9 +36,9 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Target = None) -
             last good one: parameters, versions, where it ran, and its tasks.
     """
     now = datetime.now(timezone.utc)
-    policies = load_policies(config, read_pushed=pushed_reader(target))
+    policies = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target)))
     redact = Redactor(policies.config.redact.patterns).redact
-    with open_api(policies.config.server, target) as api:
+    with open_api(policies.config.server, TargetServer(address=target)) as api:
         found = one.find(api, name)
         observation = ServerReader(api, policies.config, redact).observe(now, Ledger(), policies)
         deployment = _watched(observation, found.key, name)
@@ -49,7 +50,7 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Target = None) -
         bad = one.details(closely, found.run_id) if found.run_id else None
         is_bad = bad is not None and bad.run.state_type in ("FAILED", "CRASHED")
         good = one.last_good(closely, deployment, bad.run) if bad and is_bad else None
-    ledger = fold(Ledger(), observation, OVERLAP)
+    ledger = fold(Ledger(), observation)
     findings = correlate(run_checks(observation, ledger, policies), observation, ledger)
     console = terminal.console(sys.stdout)
     missing = (*observation.coverage.missing, *closely.coverage.missing)

@@ -27,6 +27,7 @@ from monitoring.messages import terminal
 from monitoring.metrics import catalog, compatible
 from monitoring.metrics.openmetrics import openmetrics
 from monitoring.metrics.snapshot import Sample, Snapshot
+from monitoring.model.target import Target as TargetServer
 from monitoring.text.redaction import Redactor
 
 _log = get_logger(__name__)
@@ -91,7 +92,7 @@ def _settings(config: str | None, target: str | None) -> Config:
     Raises:
         ConfigError: It cannot be used, or nothing is measured with it.
     """
-    policies = load_policies(config, read_pushed=pushed_reader(target))
+    policies = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target)))
     if not policies.config.metrics.enabled:
         raise ConfigError(
             f"{policies.origin}: metrics.enabled: false; expected true, here and where the check runs: else nothing is "
@@ -108,7 +109,7 @@ def _address(listen: str) -> str:
 
 
 def _load(server: Server, target: str | None) -> Snapshot | None:
-    with open_api(server, target) as api:
+    with open_api(server, TargetServer(address=target)) as api:
         return Measured(Documents(api)).load()
 
 

@@ -27,6 +27,7 @@ from monitoring.model.incident import Incident
 from monitoring.model.request import Request
 from monitoring.model.saved_state import SavedState
 from monitoring.model.silence import Silence
+from monitoring.model.target import Target as TargetServer
 from monitoring.notifications.routing import silence_of
 
 By = Annotated[
@@ -82,8 +83,8 @@ def remembered(config: str | None, target: str | None) -> Iterator[Memory]:
         StateError: A newer watchdog wrote the state.
     """
     now = datetime.now(timezone.utc)
-    settings = load_policies(config, read_pushed=pushed_reader(target)).config
-    with open_api(settings.server, target) as api:
+    settings = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target))).config
+    with open_api(settings.server, TargetServer(address=target)) as api:
         state = BlockState(Documents(api), settings.state, now)
         saved, coverage = state.load()
         for query in coverage.missing:

@@ -1,23 +1,20 @@
-"""What ``check`` and ``digest`` share: a look at the server that only reads."""
+"""What commands share: how they open the server, and the options for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from monitoring.adapters.prefect.client.api import Api, open_api
-from monitoring.adapters.prefect.read.reader import ServerReader
-from monitoring.adapters.prefect.store.pushed_config import pushed_reader
-from monitoring.config.policy import Layer, Policies, Setting
-from monitoring.config.source import load_policies
+from monitoring import wiring
+from monitoring.config.policy import Layer, Setting
 from monitoring.errors import ConfigError
+from monitoring.model.target import Target as TargetServer
 from monitoring.text.durations import parse_duration
-from monitoring.text.redaction import Redactor
+from monitoring.wiring import Session, load_configuration
 
 ConfigPath = Annotated[
     str | None, Parameter(name="--config", help="Configuration file. [default: WATCHDOG_CONFIG, then watchdog.yaml]")
@@ -29,30 +26,19 @@ Window = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Look:
-    """A server that can be read, and how."""
-
-    api: Api
-    reader: ServerReader
-    policies: Policies
-
-
 @contextmanager
-def look(config: str | None, target: str | None, window: str | None = None) -> Iterator[Look]:
-    """Open the server for reading, as configured.
+def open_session(config: str | None, target: str | None, window: str | None = None) -> Iterator[Session]:
+    """Open the server, as configured.
 
     Raises:
         ConfigError: The configuration, the address or the window cannot be used.
         CredentialsRefused: The server refuses our key.
         ServerProblem: The server cannot say whether a configuration was pushed.
     """
-    stronger = [_window(window)] if window is not None else []
-    policies = load_policies(config, read_pushed=pushed_reader(target), stronger=stronger)
-    settings = policies.config
-    with open_api(settings.server, target) as api:
-        reader = ServerReader(api, settings, Redactor(settings.redact.patterns).redact)
-        yield Look(api=api, reader=reader, policies=policies)
+    server = TargetServer(address=target)
+    policies = load_configuration(server, config, [_window(window)] if window is not None else [])
+    with wiring.open_session(server, policies, datetime.now(timezone.utc)) as session:
+        yield session
 
 
 def _window(text: str) -> Layer:

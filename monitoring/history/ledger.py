@@ -15,11 +15,14 @@ from monitoring.model.ledger import MOST_MESSAGE, MOST_STREAK_IDS, EndedRun, Led
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import Deployment, FlowRun
 
+#: The server stamps ends by its own clock, from which ours may differ, and a long transaction shows one late: each
+#: check reads this much again of what the one before it read.
+OVERLAP = timedelta(minutes=10)
 #: So much is kept of the names on a failure's path.
 _MOST_NAME = 100
 
 
-def fold(ledger: Ledger, observation: Observation, overlap: timedelta) -> Ledger:
+def fold(ledger: Ledger, observation: Observation, overlap: timedelta = OVERLAP) -> Ledger:
     """Return the ledger with an observation folded in.
 
     The cursor moves only when all that ended was read: what is missing is read again by the next check.

@@ -12,21 +12,24 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import NamedTuple
 
-from pydantic import AwareDatetime, Field
-
 from monitoring.config.settings import Compatibility
 from monitoring.metrics.catalog import SERIES_DROPPED
 from monitoring.metrics.measure import capped
 from monitoring.metrics.snapshot import Metric, Sample, Snapshot
-from monitoring.model.base import Value
-from monitoring.model.coverage import Coverage
+from monitoring.model.exporter_facts import (
+    DEPLOYMENTS,
+    ENDED,
+    FAILED,
+    FLOWS,
+    LATE,
+    ONGOING,
+    POOLS,
+    QUEUES,
+    STARTED,
+    ExporterFacts,
+    Queue,
+)
 from monitoring.model.prefect import FlowRun
-
-#: The queries that the facts rest on, as the coverage names them.
-FLOWS, DEPLOYMENTS = "compatible-flows", "compatible-deployments"
-STARTED, ENDED = "compatible-started", "compatible-ended"
-ONGOING, FAILED = "compatible-ongoing", "compatible-failed"
-POOLS, QUEUES, LATE = "compatible-work-pools", "compatible-work-queues", "compatible-late"
 
 #: When a work queue is healthy: the same for all of them (prefect/server/models/work_queues.py,
 #: ``read_work_queue_status``), and how that is decided (prefect/server/schemas/core.py, ``WorkQueueHealthPolicy``).
@@ -39,62 +42,7 @@ _NOTHING, _EMPTY = "null", "None"
 _Row = tuple[tuple[str, ...], float]
 
 
-class DeployedFlow(Value):
-    """A deployment as the labels have it."""
-
-    id: str
-    name: str
-    flow_id: str
-    paused: bool
-    path: str | None = None
-    work_pool: str | None = None
-    work_queue: str | None = None
-    status: str | None = None
-    tags: tuple[str, ...] = ()
-
-
-class Pool(Value):
-    """A work pool as the labels have it."""
-
-    name: str
-    type: str
-    status: str | None = None
-    paused: bool
-
-
-class Queue(Value):
-    """A work queue as the labels have it."""
-
-    name: str
-    work_pool: str | None = None
-    priority: int
-    status: str | None = None
-    paused: bool
-    last_polled: AwareDatetime | None = None
-    #: How many runs are late there, as far as ``LATE`` was answered.
-    late: int = 0
-
-
-class Facts(Value):
-    """What these metrics are made of. What the coverage does not have whole is unknown."""
-
-    #: Names by id.
-    flows: Mapping[str, str] = Field(default_factory=dict)
-    deployments: tuple[DeployedFlow, ...] = ()
-    #: Runs that began in the window, and those that are planned for later.
-    started: tuple[FlowRun, ...] = ()
-    #: Runs that ended in the window.
-    ended: tuple[FlowRun, ...] = ()
-    #: Runs that have begun and not ended.
-    ongoing: tuple[FlowRun, ...] = ()
-    #: Runs of deployments that failed or crashed in the window for these.
-    failed: tuple[FlowRun, ...] = ()
-    pools: tuple[Pool, ...] = ()
-    queues: tuple[Queue, ...] = ()
-    coverage: Coverage = Coverage()
-
-
-def compatible(facts: Facts, settings: Compatibility, now: datetime) -> Mapping[str, tuple[Sample, ...]]:
+def compatible(facts: ExporterFacts, settings: Compatibility, now: datetime) -> Mapping[str, tuple[Sample, ...]]:
     """Measure what is known whole; a metric that rests on anything else is left out.
 
     Samples with the same labels are one, with their sum.
@@ -118,7 +66,7 @@ def compatible(facts: Facts, settings: Compatibility, now: datetime) -> Mapping[
     return capped({name: found for name, found in samples.items() if found}, settings.most_series, SERIES_DROPPED)
 
 
-def added(snapshot: Snapshot, facts: Facts, settings: Compatibility) -> Snapshot:
+def added(snapshot: Snapshot, facts: ExporterFacts, settings: Compatibility) -> Snapshot:
     """Add these metrics to what a check has measured; the arguments are those of ``compatible``."""
     found = dict(compatible(facts, settings, snapshot.at))
     dropped = (*snapshot.samples.get(SERIES_DROPPED.name, ()), *found.pop(SERIES_DROPPED.name, ()))
@@ -129,7 +77,7 @@ def added(snapshot: Snapshot, facts: Facts, settings: Compatibility) -> Snapshot
 class _Known:
     """Facts, with the names that labels need."""
 
-    def __init__(self, facts: Facts, settings: Compatibility, now: datetime) -> None:
+    def __init__(self, facts: ExporterFacts, settings: Compatibility, now: datetime) -> None:
         self.facts = facts
         self.settings = settings
         self.now = now
@@ -229,7 +177,7 @@ def _text(field: str | None) -> str:
     return _EMPTY if field is None else field
 
 
-def _count(what: Callable[[Facts], Sized]) -> Callable[[_Known], Iterator[_Row]]:
+def _count(what: Callable[[ExporterFacts], Sized]) -> Callable[[_Known], Iterator[_Row]]:
     return lambda known: iter([((), len(what(known.facts)))])
 
 

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, Field
 
 from monitoring.model.base import Value
 from monitoring.model.coverage import Coverage
+from monitoring.model.exporter_facts import ExporterFacts
 from monitoring.model.failure import Failure
 from monitoring.model.prefect import Deployment, FlowRun, WorkPool
 from monitoring.model.silence import Silence
@@ -229,5 +230,7 @@ class Observation(Value):
     pools: WorkPoolFacts = WorkPoolFacts()
     limits: LimitFacts = LimitFacts()
     own: OwnRuns = OwnRuns()
+    #: What the metrics of Prefect's own exporter need; None where nobody wants these.
+    exporter: ExporterFacts | None = None
     #: Maintenance windows that are open now.
     maintenance: tuple[Silence, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from monitoring.checks import run_checks
 from monitoring.config.policy import Policies
@@ -38,7 +38,6 @@ def assess(
     ledger: Ledger,
     policies: Policies,
     now: datetime,
-    overlap: timedelta,
     known: Coverage,
     incidents: Mapping[str, Incident] | None = None,
     outbox: Outbox | None = None,
@@ -50,13 +49,12 @@ def assess(
         ledger: What is remembered; empty for a check by hand.
         policies: The effective policy of each deployment.
         now: The moment of the check.
-        overlap: How much of the window of ended runs the next check reads again.
         known: Coverage of what was asked before, such as the saved state.
         incidents: The open incidents by fingerprint.
         outbox: Knows by which routes alerts, and by which ways out metrics, cannot be delivered.
     """
     observation = reader.observe(now, ledger, policies)
-    folded = fold(ledger, observation, overlap)
+    folded = fold(ledger, observation)
     found = [*run_checks(observation, folded, policies)]
     if outbox:
         found += route_findings(outbox.troubles, observation, policies)

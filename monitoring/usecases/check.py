@@ -15,7 +15,8 @@ from monitoring.errors import DeliveryError, ServerProblem
 from monitoring.incidents.lifecycle import advance
 from monitoring.incidents.requests import done
 from monitoring.logs import get_logger
-from monitoring.metrics.measure import Measurable
+from monitoring.messages.words import headline
+from monitoring.metrics.measure import Effort, Measurable
 from monitoring.model.coverage import Coverage
 from monitoring.model.incident import Transition
 from monitoring.model.observation import Observation
@@ -39,80 +40,80 @@ CHECK_PATIENCE = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
-class Outlets:
-    """By what a check speaks."""
+class Ports:
+    """What a check needs of the outside."""
 
-    #: Gives the messenger of a route by its name; raises ``DeliveryError`` where it cannot be used.
-    messenger: Callable[[str], Messenger]
+    reader: Reader
+    state: State
+    lock: Lock
+    #: Gives the receiver of a route by the route's name; raises ``DeliveryError`` where it cannot be used.
+    receiver: Callable[[str], Messenger]
     events: Events
     artifacts: Artifacts
+    housekeeping: Housekeeping
     #: The dead-man's switch, if there is one.
     ping: Ping | None
+    #: What the check has cost by the time of the call.
+    effort: Callable[[], Effort]
     #: None where nothing is measured.
     measuring: Measuring | None = None
 
 
-def check(
-    reader: Reader,
-    state: State,
-    lock: Lock,
-    outlets: Outlets,
-    housekeeping: Housekeeping,
-    policies: Policies,
-    now: datetime,
-    overlap: timedelta,
-    run_id: str,
-) -> HealthReport | None:
-    """Check the server: do what was asked, assess, move the incidents, save, tell, publish, tidy up, ping.
+def check(ports: Ports, policies: Policies, now: datetime, run_id: str) -> str:
+    """Check the server: apply action requests, assess, move the incidents, save, notify, publish, tidy up, ping.
 
-    What is to be said is saved before it is said: a crash may repeat a message and loses none.
+    What is to be sent is saved before it is sent: a crash may repeat a message and loses none.
 
     Args:
-        reader: Reads the server.
-        state: What is remembered.
-        lock: Lets one check write at a time.
-        outlets: By what it speaks.
-        housekeeping: Removes what it left behind.
+        ports: What it needs of the outside.
         policies: The effective policy of each deployment.
-        now: The moment of the check.
-        overlap: As for ``assess``.
+        now: The time of the check.
         run_id: The check's own flow run.
 
     Returns:
-        The report; None when another check is running.
+        How it ended, in one line.
 
     Raises:
-        ServerProblem: The state cannot be read or written; the dead-man's switch has been told.
+        ServerProblem: The state cannot be read or written; the dead-man's switch was notified.
         LockLost: Another check took over; nothing more was written.
     """
     try:
-        with lock.hold(CHECK_PATIENCE) as held:
+        with ports.lock.hold(CHECK_PATIENCE) as held:
             if not held:
-                return None
-            _start(outlets.ping)
-            report = _checked(reader, state, outlets, housekeeping, policies, now, overlap, run_id)
+                says = "Another check is running"
+                _log.info("check skipped", says=says)
+                return says
+            _start(ports.ping)
+            report = _checked(ports, policies, now, run_id)
     except ServerProblem as problem:
-        _tell(outlets.ping, unreachable_report(policies.config.target.name, now, str(problem)))
+        _finish(ports.ping, unreachable_report(policies.config.target.name, now, str(problem)))
         raise
-    _tell(outlets.ping, report)
-    return report
+    _finish(ports.ping, report)
+    return _completed(report, ports.effort())
 
 
-def _checked(
-    reader: Reader,
-    state: State,
-    outlets: Outlets,
-    housekeeping: Housekeeping,
-    policies: Policies,
-    now: datetime,
-    overlap: timedelta,
-    run_id: str,
-) -> HealthReport:
-    config = policies.config
+def _completed(report: HealthReport, effort: Effort) -> str:
+    """Log how a check has ended, and return that in one line."""
+    says = headline(report)
+    _log.info(
+        "check completed",
+        says=says,
+        status=report.status,
+        complete=report.coverage.complete,
+        findings=len(report.findings),
+        incidents=len(report.incidents),
+        requests=effort.requests,
+        seconds=round(effort.took.total_seconds(), 1),
+    )
+    return says
+
+
+def _checked(ports: Ports, policies: Policies, now: datetime, run_id: str) -> HealthReport:
+    config, state = policies.config, ports.state
     before, known = state.load()
     asked = done(before.requests, before.incidents, before.silences, now)
     _log.debug("state loaded", incidents=len(before.incidents.open), requests=len(before.requests))
-    seen = assess(reader, before.ledger, policies, now, overlap, known, asked.incidents.open, before.outbox)
+    seen = assess(ports.reader, before.ledger, policies, now, known, asked.incidents.open, before.outbox)
     complete = seen.report.coverage.complete
     observed, ledger = seen.observation, seen.ledger
     if complete:
@@ -144,16 +145,16 @@ def _checked(
     for sentence in asked.undone:
         _log.warning("request not done", says=sentence)
     report = seen.report.with_known(moved.open.values(), silences)
-    told = _delivered(after, state, outlets, config, now)
+    told = _delivered(after, ports, config, now)
     # Registered before anything else can fail: an artifact that is not in the register is never deleted.
-    published = told.model_copy(update={"artifacts": outlets.artifacts.publish_health(report, told.artifacts)})
+    published = told.model_copy(update={"artifacts": ports.artifacts.publish_health(report, told.artifacts)})
     state.save(told, published)
-    tidied = published.model_copy(update={"artifacts": housekeeping.tidy(now, published.artifacts)})
+    tidied = published.model_copy(update={"artifacts": ports.housekeeping.tidy(now, published.artifacts)})
     state.save(published, tidied)
     _log.debug("report published", artifacts=len(tidied.artifacts))
-    if outlets.measuring:
-        _measured(tidied, state, observed, report.coverage, outlets.measuring, policies)
-    _completed(outlets.events, report, run_id)
+    if ports.measuring:
+        _measured(tidied, ports, ports.measuring, observed, report.coverage, policies)
+    _announce_completion(ports.events, report, run_id)
     return report
 
 
@@ -184,29 +185,29 @@ def _log_seen(report: HealthReport, transitions: Iterable[Transition]) -> None:
         )
 
 
-def _delivered(after: SavedState, state: State, outlets: Outlets, config: Config, now: datetime) -> SavedState:
+def _delivered(after: SavedState, ports: Ports, config: Config, now: datetime) -> SavedState:
     saved = after
 
     def save(outbox: Outbox) -> None:
         nonlocal saved
         changed = saved.model_copy(update={"outbox": outbox})
-        state.save(saved, changed)
+        ports.state.save(saved, changed)
         saved = changed
 
     outbox = after.outbox
     if config.alerts.enabled:
-        outbox = Delivering(outlets.messenger, save, config, now).deliver(outbox)
+        outbox = Delivering(ports.receiver, save, config, now).deliver(outbox)
     # People come first: a server that is slow to take events must not make them wait.
-    emit(outbox, outlets.events, save, now)
+    emit(outbox, ports.events, save, now)
     return saved
 
 
 def _measured(
     saved: SavedState,
-    state: State,
+    ports: Ports,
+    measuring: Measuring,
     observation: Observation,
     coverage: Coverage,
-    measuring: Measuring,
     policies: Policies,
 ) -> None:
     known = Measurable(
@@ -216,12 +217,12 @@ def _measured(
         outbox=saved.outbox,
         coverage=coverage,
     )
-    snapshot = take(known, measuring, policies)
+    snapshot = take(known, ports.effort(), policies)
     failing = hand_over(snapshot, measuring, saved.outbox.outlets, observation.at)
-    state.save(saved, saved.model_copy(update={"outbox": saved.outbox.model_copy(update={"outlets": failing})}))
+    ports.state.save(saved, saved.model_copy(update={"outbox": saved.outbox.model_copy(update={"outlets": failing})}))
 
 
-def _completed(events: Events, report: HealthReport, run_id: str) -> None:
+def _announce_completion(events: Events, report: HealthReport, run_id: str) -> None:
     """Let others see that the watchdog lives. Where that fails, they see that it does not: they are to look."""
     try:
         events.send([check_completed(report, run_id)])
@@ -238,7 +239,7 @@ def _start(ping: Ping | None) -> None:
         _log.warning("ping failed", about="start", problem=str(error))
 
 
-def _tell(ping: Ping | None, report: HealthReport) -> None:
+def _finish(ping: Ping | None, report: HealthReport) -> None:
     """Ping the dead-man's switch; that it cannot be reached is said, and fails nothing: it will notice by itself."""
     if ping is None:
         return

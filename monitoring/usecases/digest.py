@@ -24,7 +24,6 @@ def digest(
     known: Coverage,
     policies: Policies,
     now: datetime,
-    overlap: timedelta,
     zone: ZoneInfo,
 ) -> DigestReport:
     """Put the digest together: how the server stands now, and how yesterday went. Saves and changes nothing.
@@ -35,10 +34,9 @@ def digest(
         known: How far that could be read.
         policies: The effective policy of each deployment.
         now: The moment of the digest.
-        overlap: As for ``assess``.
         zone: The time zone in which days begin and end.
     """
-    seen = assess(reader, saved.ledger, policies, now, overlap, known, saved.incidents.open, saved.outbox)
+    seen = assess(reader, saved.ledger, policies, now, known, saved.incidents.open, saved.outbox)
     silences = (*saved.silences.known, *seen.observation.maintenance)
     report = seen.report.with_known(saved.incidents.open.values(), silences)
     day = now.astimezone(zone).date()

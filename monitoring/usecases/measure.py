@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Thread
@@ -11,7 +11,7 @@ from threading import Thread
 from monitoring.config.policy import Policies
 from monitoring.errors import CredentialsRefused, DeliveryError, ServerProblem
 from monitoring.logs import get_logger
-from monitoring.metrics.compatible import Facts, added
+from monitoring.metrics.compatible import added
 from monitoring.metrics.measure import Effort, Measurable, measure
 from monitoring.metrics.snapshot import Snapshot
 from monitoring.model.coverage import Coverage
@@ -26,10 +26,6 @@ _log = get_logger(__name__)
 class Measuring:
     """With what a check measures."""
 
-    #: What the check has cost by the time of the call.
-    effort: Callable[[], Effort]
-    #: Collects what the metrics of Prefect's own exporter are made of; None where nobody wants them.
-    facts: Callable[[], Facts] | None
     store: MetricsStore
     #: By the setting that names each: ``metrics.pushgateway``.
     outlets: Mapping[str, MetricsOutlet]
@@ -37,21 +33,21 @@ class Measuring:
     patience: timedelta
 
 
-def take(known: Measurable, measuring: Measuring, policies: Policies) -> Snapshot:
+def take(known: Measurable, effort: Effort, policies: Policies) -> Snapshot:
     """Measure everything that is wanted.
 
     Args:
         known: What the check knows.
-        measuring: With what it measures.
+        effort: What the check has cost.
         policies: How many series there may be, and what is usual for each deployment.
     """
-    if measuring.facts is None:
-        return measure(known, measuring.effort(), policies)
-    facts = measuring.facts()
+    facts = known.observation.exporter
+    if facts is None:
+        return measure(known, effort, policies)
     for query in facts.coverage.missing:
         _log.warning("answer incomplete", query=query.name, outcome=query.outcome, problem=query.detail)
     asked = Coverage(queries=(*known.coverage.queries, *facts.coverage.queries))
-    snapshot = measure(known.model_copy(update={"coverage": asked}), measuring.effort(), policies)
+    snapshot = measure(known.model_copy(update={"coverage": asked}), effort, policies)
     return added(snapshot, facts, policies.config.metrics.compatibility)
 
 

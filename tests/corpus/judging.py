@@ -17,12 +17,13 @@ from werkzeug.serving import WSGIRequestHandler
 
 from monitoring.adapters.prefect.client import api
 from monitoring.adapters.prefect.client.api import open_api
-from monitoring.adapters.prefect.read.reader import OVERLAP, ServerReader
+from monitoring.adapters.prefect.read.reader import ServerReader
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
 from monitoring.model.coverage import Coverage
 from monitoring.model.finding import Finding
 from monitoring.model.ledger import Ledger
+from monitoring.model.target import Target
 from monitoring.text.redaction import Redactor
 from monitoring.usecases.assess import Assessment, assess
 from tests.corpus.bench import Bench
@@ -108,9 +109,9 @@ def look(now: datetime, ledger: Ledger | None, address: str, config: Mapping[str
         config: What is configured.
     """
     policies = Policies(Config.model_validate(config))
-    with open_api(policies.config.server, address) as opened:
+    with open_api(policies.config.server, Target(address=address)) as opened:
         reader = ServerReader(opened, policies.config, Redactor(policies.config.redact.patterns).redact)
-        return assess(reader, ledger or Ledger(), policies, now, OVERLAP, Coverage())
+        return assess(reader, ledger or Ledger(), policies, now, Coverage())
 
 
 def compare(scenario: Scenario, assessment: Assessment) -> Verdict:

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.history.ledger import fold
+from monitoring.history.ledger import OVERLAP, fold
 from monitoring.incidents.lifecycle import advance
 from monitoring.messages import findings_table as table
 from monitoring.messages import markdown
@@ -23,7 +23,7 @@ from monitoring.model.observation import Observation
 from monitoring.model.prefect import FlowRun
 from monitoring.model.report import DigestReport
 from monitoring.usecases.reporting import health_report
-from tests.support.builders import NOW, OVERLAP, deployment, found, minutes, observation, policies, run, with_facts
+from tests.support.builders import NOW, deployment, found, minutes, observation, policies, run, with_facts
 from tests.support.worlds import KEYS, ended_runs, moments, observations, partly
 
 #: Everything on, the baseline too: as nobody has configured it.
@@ -115,13 +115,11 @@ def test_a_shift_of_every_time_changes_nothing(seen: Observation, shift: int) ->
 @given(observations(), observations(), st.sets(st.sampled_from(ALL_ASKED), min_size=1))
 def test_an_incomplete_answer_never_resolves(before: Observation, after: Observation, missing: set[str]) -> None:
     rules = policies()
-    ledger = fold(Ledger(), before, OVERLAP)
+    ledger = fold(Ledger(), before)
     opened = advance(Incidents(), (), found(before), before, ledger, rules, complete=True).incidents
     part = after.model_copy(update={"coverage": partly(after.coverage, sorted(missing)), "at": NOW + minutes(5)})
     report = health_report(part, (), Coverage())
-    moved = advance(
-        opened, (), found(part, ledger), part, fold(ledger, part, OVERLAP), rules, complete=report.coverage.complete
-    )
+    moved = advance(opened, (), found(part, ledger), part, fold(ledger, part), rules, complete=report.coverage.complete)
 
     assert set(moved.open) >= set(opened.open)
     assert [move for move in moved.transitions if move.step.to == "resolved"] == []
@@ -148,7 +146,7 @@ def test_history_read_in_one_window_or_in_many_is_the_same_ledger(runs: list[Flo
             since = ledger.cursor - OVERLAP if ledger.cursor else START
             window = [one for one in runs if one.end_time and since <= one.end_time <= at]
             seen = observation(*window, deployments=deployments, at=at, since=since)
-            ledger = fold(ledger, seen, OVERLAP)
+            ledger = fold(ledger, seen)
         # All but when one looked, which differs by what is asked here.
         return ledger.model_copy(update={"cursor_before": None})
 
@@ -159,8 +157,8 @@ def test_the_windows_overlap_at_all() -> None:
     """A run that ends within the overlap is read twice, and counted once."""
     at = datetime(2026, 11, 23, 11, 55, tzinfo=timezone.utc)
     failed = run("FAILED", "twice", since=at - minutes(2))
-    ledger = fold(Ledger(), observation(failed, at=at), OVERLAP)
-    again = fold(ledger, observation(failed, at=NOW), OVERLAP)
+    ledger = fold(Ledger(), observation(failed, at=at))
+    again = fold(ledger, observation(failed, at=NOW))
 
     streak = again.records["etl/nightly"].streak
     assert streak is not None

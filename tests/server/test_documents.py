@@ -15,6 +15,7 @@ from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.store.documents import SLUG, Documents, aside
 from monitoring.config.settings import Server as Settings
 from monitoring.errors import BadAnswer
+from monitoring.model.target import Target
 from tests.support.asking import asked
 
 pytestmark = pytest.mark.integration
@@ -162,7 +163,7 @@ def test_documents_of_other_types_are_not_ours(api: Api, documents: Documents) -
 
 def test_a_server_that_gives_few_rows_at_a_time_hides_none(fresh_server: Callable[..., Server]) -> None:
     server = fresh_server({"PREFECT_SERVER_API_DEFAULT_LIMIT": "3"})
-    with open_api(Settings(), server.api_url) as api:
+    with open_api(Settings(), Target(address=server.api_url)) as api:
         documents = Documents(api)
         names = [f"document-{n}" for n in range(7)]
         for name in names:
@@ -182,5 +183,8 @@ def test_what_is_refused_and_not_there_is_told(httpserver: HTTPServer) -> None:
     httpserver.expect_request(f"/api/block_types/slug/{SLUG}").respond_with_json({"id": "type"})
     httpserver.expect_request("/api/block_schemas/").respond_with_json({"id": "schema"})
     httpserver.expect_request("/api/block_documents/").respond_with_json({}, status=409)
-    with open_api(Settings(), httpserver.url_for("/api")) as api, pytest.raises(BadAnswer, match="does not take"):
+    with (
+        open_api(Settings(), Target(address=httpserver.url_for("/api"))) as api,
+        pytest.raises(BadAnswer, match="does not take"),
+    ):
         Documents(api).write("request-1", "asked")

@@ -28,6 +28,7 @@ from monitoring.model.outbox import Outbox
 from monitoring.model.request import Request, Silences
 from monitoring.model.saved_state import SavedState
 from monitoring.model.silence import Silence
+from monitoring.model.target import Target
 from tests.support.looking import watchdog
 from tests.support.seeding import Run, Seed
 from tests.support.telling import problem
@@ -557,7 +558,7 @@ def test_requests_on_a_server_that_knows_no_documents_yet(
         request = Request(name=new_name(), what="close", at=datetime.now(timezone.utc), by=f"p{index}", subject="W-1")
         for tries in range(1, 8):
             try:
-                with open_api(ServerSettings(), server.api_url) as api:
+                with open_api(ServerSettings(), Target(address=server.api_url)) as api:
                     ask(api, request)
             except ServerProblem:
                 # They are told, and ask again. With many writers on SQLite, a server of Prefect can stand still for as
@@ -567,7 +568,7 @@ def test_requests_on_a_server_that_knows_no_documents_yet(
         return 0
 
     assert 0 not in at_once(8, ask_one)
-    with open_api(ServerSettings(), server.api_url) as api:
+    with open_api(ServerSettings(), Target(address=server.api_url)) as api:
         saved, coverage = BlockState(Documents(api), Settings(), datetime.now(timezone.utc)).load()
     assert coverage.complete
     assert sorted(request.by for request in saved.requests) == [f"p{index}" for index in range(8)]

@@ -19,6 +19,7 @@ from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.store.lock import NAME, Lease, VariableLock, expired
 from monitoring.config.settings import Server as Settings
 from monitoring.errors import LockLost
+from monitoring.model.target import Target
 from tests.support.asking import asked
 
 MINUTES = timedelta(minutes=3)
@@ -72,7 +73,7 @@ def race(url: str) -> int:
     start, tried = Barrier(RACERS, timeout=60), Barrier(RACERS, timeout=60)
 
     def run(number: int) -> bool:
-        with open_api(Settings(), url) as api:
+        with open_api(Settings(), Target(address=url)) as api:
             start.wait()
             with VariableLock(api, str(number), MINUTES).hold() as held:
                 tried.wait()
@@ -89,7 +90,7 @@ def test_of_ten_racers_one_wins(database: str, request: pytest.FixtureRequest) -
         server: Server = request.getfixturevalue("prefect_server")
     else:
         server = request.getfixturevalue("fresh_server")(database=database)
-    with open_api(Settings(), server.api_url) as api:
+    with open_api(Settings(), Target(address=server.api_url)) as api:
         for _ in range(3):
             assert race(server.api_url) == 1
             assert stored(api) == []
@@ -229,7 +230,7 @@ def test_a_server_that_dies_hides_no_error_and_blocks_for_no_longer_than_the_exp
             server.kill()
             raise ZeroDivisionError
 
-    with open_api(Settings(attempts=1), server.api_url) as api:
+    with open_api(Settings(attempts=1), Target(address=server.api_url)) as api:
         with caplog.at_level(logging.WARNING), pytest.raises(ZeroDivisionError):
             work(api)
         assert "not released" in caplog.text

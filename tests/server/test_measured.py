@@ -20,6 +20,7 @@ from pytest_httpserver import HTTPServer
 from demo.stack import Server, free_port, prefect_env
 from monitoring.adapters.prefect.client.api import open_api
 from monitoring.config.settings import Config
+from monitoring.model.target import Target
 from tests.support.killing import Checks
 from tests.support.looking import watchdog
 from tests.support.paths import PROJECT
@@ -163,7 +164,7 @@ def test_what_does_not_take_the_numbers_is_one_line_and_a_finding_and_the_check_
         assert problem.startswith(f"{name}: ")
         assert "\n" not in problem
     assert value(series(place.textfile.read_text()), "server_up") == 1
-    with open_api(Config().server, prefect_server.api_url) as api:
+    with open_api(Config().server, Target(address=prefect_server.api_url)) as api:
         key = {"artifacts": {"key": {"any_": ["watchdog-findings"]}}, "sort": "CREATED_DESC", "limit": 1}
         [artifact] = api.post("/artifacts/filter", key)
     assert "metrics.pushgateway" in artifact["data"]
@@ -230,7 +231,7 @@ def test_a_fault_of_the_watchdogs_own_fails_the_run_in_one_line_without_secrets(
     [line] = lines(done.stderr)
     assert (line["event"], line["level"], line["target"]) == (f"{flow} failed", "error", "prefect")
     assert re.fullmatch(
-        r"a fault of the watchdog at monitoring\.service:\d+, please report it: "
+        r"a fault of the watchdog at monitoring\.usecases\.assess:\d+, please report it: "
         r"RuntimeError: password=REDACTED https://REDACTED@x/ and more",
         line["problem"],
     )

@@ -18,6 +18,7 @@ from monitoring.adapters.prefect.store.state import BlockState
 from monitoring.config.settings import Config
 from monitoring.metrics.catalog import SERVER_UP
 from monitoring.model.outbox import Trouble
+from monitoring.model.target import Target
 from tests.server.test_measured import Place, lines, named, series
 from tests.support.dogstatsd import read
 
@@ -55,7 +56,7 @@ def agent(tmp_path: Path) -> Iterator[tuple[str, list[bytes]]]:
 
 def troubles(server: Server) -> dict[str, Trouble]:
     """What is remembered of ways out that fail."""
-    with open_api(Config().server, server.api_url) as api:
+    with open_api(Config().server, Target(address=server.api_url)) as api:
         state, _ = BlockState(Documents(api), Config().state, datetime.now(timezone.utc), lambda: None).load()
         return dict(state.outbox.outlets)
 
@@ -79,7 +80,7 @@ def test_a_gateway_that_hangs_and_a_file_that_cannot_be_written_do_not_fail_a_ch
     assert {name: one.since for name, one in troubles(prefect_server).items()} == {
         name: one.since for name, one in begun.items()
     }
-    with open_api(Config().server, prefect_server.api_url) as api:
+    with open_api(Config().server, Target(address=prefect_server.api_url)) as api:
         kept = Measured(Documents(api)).load()
     assert kept is not None
     assert [sample.value for sample in kept.samples[SERVER_UP.name]] == [1]

@@ -23,6 +23,7 @@ from monitoring.adapters.prefect.store.pushed_config import PUSHED_DOCUMENT
 from monitoring.config.settings import Server as ServerSettings
 from monitoring.metrics.openmetrics import openmetrics, text
 from monitoring.metrics.snapshot import Snapshot
+from monitoring.model.target import Target
 from tests.conftest import ServerFactory
 from tests.support.looking import Said, watchdog
 from tests.support.metric_samples import HOSTILE, gauges, ordinary, snapshot
@@ -121,7 +122,7 @@ def measured(server: Server, numbers: Snapshot) -> None:
 
 @contextmanager
 def documents(server: Server) -> Iterator[Documents]:
-    with open_api(ServerSettings(), server.api_url) as api:
+    with open_api(ServerSettings(), Target(address=server.api_url)) as api:
         yield Documents(api)
 
 

@@ -17,29 +17,25 @@ from werkzeug import Response
 from demo.stack import Server
 from monitoring.adapters.prefect.client.api import Traffic, open_api
 from monitoring.adapters.prefect.read import compatible as collecting
-from monitoring.adapters.prefect.read.compatible import collect
 from monitoring.adapters.prefect.read.reader import ServerReader
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
-from monitoring.metrics.compatible import (
+from monitoring.metrics.compatible import METRICS, MOST_LATE_RUNS, MOST_SINCE_POLLED, QUERIES, compatible
+from monitoring.metrics.openmetrics import openmetrics
+from monitoring.model.exporter_facts import (
     DEPLOYMENTS,
     ENDED,
     FAILED,
     FLOWS,
     LATE,
-    METRICS,
-    MOST_LATE_RUNS,
-    MOST_SINCE_POLLED,
     ONGOING,
     POOLS,
-    QUERIES,
     QUEUES,
     STARTED,
-    Facts,
-    compatible,
+    ExporterFacts,
 )
-from monitoring.metrics.openmetrics import openmetrics
 from monitoring.model.ledger import Ledger
+from monitoring.model.target import Target
 from monitoring.text.redaction import Redactor
 from tests.conftest import ServerFactory
 from tests.support.noise import noise
@@ -70,7 +66,7 @@ def scrape(now: datetime, at: str | None = None, **compatibility: Any) -> tuple[
     config = settings(**compatibility)
     # In front of a relay an answer that is refused is refused again.
     server = config.server.model_copy(update={"attempts": 1}) if at else config.server
-    with open_api(server, at) as api:
+    with open_api(server, Target(address=at)) as api:
         facts = collected(api, config, now)
         return (
             series(exposed(measured(facts, config, now))),
@@ -79,13 +75,13 @@ def scrape(now: datetime, at: str | None = None, **compatibility: Any) -> tuple[
         )
 
 
-def checked(config: Config, now: datetime, at: str | None = None) -> Facts:
-    """What is collected after a look at the server, as every check does both."""
+def checked(config: Config, now: datetime, at: str | None = None) -> ExporterFacts:
+    """What a check collects beside its own queries."""
     redact = Redactor(config.redact.patterns).redact
-    with open_api(config.server, at) as api:
-        reader = ServerReader(api, config, redact)
-        reader.observe(now, Ledger(), Policies(config))
-        return collect(api, config, redact, now, reader.deployed)
+    with open_api(config.server, Target(address=at)) as api:
+        facts = ServerReader(api, config, redact, for_exporter=True).observe(now, Ledger(), Policies(config)).exporter
+    assert facts
+    return facts
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +130,8 @@ def test_a_check_keeps_nothing_for_metrics_that_nobody_wants(known: tuple[Server
     _, seed = known
     config = Config()
     with open_api(config.server) as api:
-        reader = ServerReader(api, config, Redactor().redact)
-        reader.observe(seed.now, Ledger(), Policies(config))
-    assert reader.deployed is None
+        observation = ServerReader(api, config, Redactor().redact).observe(seed.now, Ledger(), Policies(config))
+    assert observation.exporter is None
 
 
 def test_pages_that_are_small_and_a_busier_database_change_nothing(fresh_server: ServerFactory) -> None:

@@ -20,6 +20,7 @@ from monitoring.config.settings import Server as Settings
 from monitoring.errors import ServerProblem
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence
+from monitoring.model.target import Target
 from tests.conftest import ServerFactory
 from tests.support.killing import ANOTHER, FINE, Stage, staged
 from tests.support.slack import SlackEmulator
@@ -66,7 +67,7 @@ def ask_at_once(stage: Stage, requests: list[Request]) -> None:
         together.wait(30)
         for _ in range(20):
             # So many writers at once are more than SQLite has patience for; people do not try again in step.
-            with suppress(ServerProblem), open_api(Settings(), stage.server.api_url) as api:
+            with suppress(ServerProblem), open_api(Settings(), Target(address=stage.server.api_url)) as api:
                 return ask(api, request)
             time.sleep(random.uniform(0, 5))
         raise AssertionError("it could not be asked for")

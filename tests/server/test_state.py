@@ -42,6 +42,7 @@ from monitoring.model.outbox import Delivery, Notice, Outbox
 from monitoring.model.request import Request, Silences
 from monitoring.model.saved_state import Published, PublishedArtifact, SavedState
 from monitoring.model.silence import Silence
+from monitoring.model.target import Target
 from tests.support.asking import asked
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=timezone.utc)
@@ -221,7 +222,7 @@ def test_gives_back_all_of_it(api: Api) -> None:
 
 @pytest.mark.integration
 def test_gives_back_all_of_it_on_postgresql(fresh_server: Callable[..., Server]) -> None:
-    with open_api(ServerSettings(), fresh_server(database="postgresql").api_url) as api:
+    with open_api(ServerSettings(), Target(address=fresh_server(database="postgresql").api_url)) as api:
         _gives_back_all_of_it(api)
 
 

@@ -30,7 +30,6 @@ from monitoring.model.observation import (
 from monitoring.model.prefect import Deployment, FlowRun, StateType
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
-OVERLAP = timedelta(minutes=10)
 UI = "http://ui.example"
 #: History that tests write has no events, and runs that the server had no time to mark as late.
 WRITTEN_HISTORY = {"late_marking": "36500d", "events_missing": "36500d"}
@@ -148,7 +147,7 @@ def policies(**settings: Any) -> Policies:
 
 def found(seen: Observation, ledger: Ledger | None = None, **settings: Any) -> tuple[Finding, ...]:
     """What the checks find in one observation, correlated."""
-    folded = fold(ledger or Ledger(), seen, OVERLAP)
+    folded = fold(ledger or Ledger(), seen)
     return correlate(run_checks(seen, folded, policies(**settings)), seen, folded)
 
 

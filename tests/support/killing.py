@@ -31,6 +31,7 @@ from monitoring.config.settings import Config
 from monitoring.messages.alerts import OVER_SIGN
 from monitoring.model.coverage import Coverage
 from monitoring.model.saved_state import SavedState
+from monitoring.model.target import Target
 from monitoring.notifications.event_publisher import WRITTEN_AFTER
 from tests.killed.program import Order, Outcome
 from tests.support.paths import PROJECT
@@ -218,7 +219,7 @@ class Stage:
 
     def state(self) -> tuple[SavedState, Coverage]:
         """Read what is remembered, as a check does."""
-        with open_api(Config().server, self.server.api_url) as api:
+        with open_api(Config().server, Target(address=self.server.api_url)) as api:
             return BlockState(Documents(api), Config().state, datetime.now(timezone.utc)).load()
 
     def unseen(self) -> set[str]:

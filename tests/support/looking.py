@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from monitoring.adapters.prefect.client.api import Traffic, open_api
-from monitoring.adapters.prefect.read.reader import OVERLAP, ServerReader
+from monitoring.adapters.prefect.read.reader import ServerReader
 from monitoring.model.coverage import Coverage
 from monitoring.model.finding import Finding
 from monitoring.model.ledger import Ledger
+from monitoring.model.target import Target
 from monitoring.text.redaction import Redactor
 from monitoring.usecases.assess import Assessment, assess
 from tests.support.builders import policies as expecting
@@ -64,9 +65,9 @@ def look(now: datetime, *, ledger: Ledger | None = None, at: str | None = None, 
     """
     policies = expecting(**config)
     settings = policies.config
-    with open_api(settings.server, at) as api:
+    with open_api(settings.server, Target(address=at)) as api:
         reader = ServerReader(api, settings, Redactor(settings.redact.patterns).redact)
-        assessment = assess(reader, ledger or Ledger(), policies, now, OVERLAP, Coverage())
+        assessment = assess(reader, ledger or Ledger(), policies, now, Coverage())
         return Looked(assessment, api.traffic)
 
 

@@ -34,10 +34,11 @@ from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.adapters.prefect.read.compatible import collect
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
-from monitoring.metrics.compatible import METRICS, Facts, added
+from monitoring.metrics.compatible import METRICS, added
 from monitoring.metrics.labels import harmless
 from monitoring.metrics.openmetrics import text
 from monitoring.metrics.snapshot import Snapshot
+from monitoring.model.exporter_facts import ExporterFacts
 from monitoring.model.ledger import Ledger
 from monitoring.text.redaction import Redactor
 from tests.support.noise import noise
@@ -134,14 +135,14 @@ def our_text(now: datetime) -> str:
         return exposed(measured(collected(api, config, now), config, now))
 
 
-def collected(api: Api, config: Config, now: datetime) -> Facts:
+def collected(api: Api, config: Config, now: datetime) -> ExporterFacts:
     """Collect everything, the deployments too, which a check has read by then."""
     redact = Redactor().redact
     deployed = places.deployments(Collection(api, config, redact, now, Policies(config)), Ledger())
     return collect(api, config, redact, now, deployed.flows)
 
 
-def measured(facts: Facts, config: Config, now: datetime) -> Snapshot:
+def measured(facts: ExporterFacts, config: Config, now: datetime) -> Snapshot:
     """These metrics, and no others."""
     return added(Snapshot(target="prod", at=now), facts, config.metrics.compatibility)
 

@@ -99,4 +99,4 @@ def test_adapters_do_not_import_each_other(path: Path) -> None:
 
 
 def test_the_rules_see_imports_at_all() -> None:
-    assert "monitoring.adapters.prefect.client.api" in set(imports(PROJECT / "flows/check.py"))
+    assert "monitoring.adapters.prefect.client.api" in set(imports(LIBRARY / "wiring.py"))

@@ -11,7 +11,7 @@ from monitoring.model.failure import Failure
 from monitoring.model.finding import Cause
 from monitoring.model.ledger import Ledger
 from monitoring.model.prefect import StateType
-from tests.support.builders import NOW, OVERLAP, deployment, found, hours, minutes, names, observation, run
+from tests.support.builders import NOW, deployment, found, hours, minutes, names, observation, run
 
 
 def ended(*states: StateType) -> list[Any]:
@@ -85,7 +85,7 @@ def test_a_paused_deployment_is_left_alone() -> None:
 
 
 def test_a_failure_outlives_the_window_in_the_ledger() -> None:
-    first = fold(Ledger(), observation(run("FAILED", "old")), OVERLAP)
+    first = fold(Ledger(), observation(run("FAILED", "old")))
     later = observation(at=NOW + timedelta(days=3))
 
     assert names(found(later, first)) == [("failed", "etl/nightly", "warning")]
@@ -156,7 +156,7 @@ def test_without_its_logs_a_failure_says_what_its_message_does() -> None:
 
 def test_logs_that_come_after_the_end_of_the_run_are_still_read_into_the_finding() -> None:
     failed = run("FAILED", message=SAID, since=NOW - minutes(1))
-    before = fold(Ledger(), observation(failed), OVERLAP)
+    before = fold(Ledger(), observation(failed))
     later = observation(failed, at=NOW + minutes(1), reasons={"run": read(task="load-orders")})
     (finding,) = found(later, before)
 
@@ -166,7 +166,7 @@ def test_logs_that_come_after_the_end_of_the_run_are_still_read_into_the_finding
 
 def test_what_was_read_once_is_remembered() -> None:
     failed = run("FAILED", message=SAID)
-    ledger = fold(Ledger(), observation(failed, reasons={"run": read(task="load-orders")}), OVERLAP)
+    ledger = fold(Ledger(), observation(failed, reasons={"run": read(task="load-orders")}))
     (finding,) = found(observation(at=NOW + timedelta(days=3)), ledger)
 
     assert "in task load-orders: ValueError: no rows" in finding.summary
@@ -250,7 +250,7 @@ def test_crashes_before_an_expected_failure_are_tolerated_apart(states: list[Sta
 
 
 def test_a_run_that_is_started_again_counts_once_in_a_row_of_crashes() -> None:
-    ledger = fold(Ledger(), observation(*ended("FAILED", "CRASHED", "CRASHED"), at=NOW - minutes(5)), OVERLAP)
+    ledger = fold(Ledger(), observation(*ended("FAILED", "CRASHED", "CRASHED"), at=NOW - minutes(5)))
     again = observation(run("CRASHED", "run-2", since=NOW - minutes(1)))
     (finding,) = found(again, ledger, expect="failure")
 
@@ -262,7 +262,7 @@ def test_what_is_kept_and_shown_of_a_long_message_is_short() -> None:
     long = "Flow run encountered an exception: ValueError: " + "no rows, " * 6_000
     seen = observation(run("FAILED", message=long), reasons={"run": read(reason="r" * 200, traceback="t" * 1_000)})
     (finding,) = found(seen)
-    kept = fold(Ledger(), seen, OVERLAP).records["etl/nightly"].last_ended
+    kept = fold(Ledger(), seen).records["etl/nightly"].last_ended
 
     assert len(finding.summary) < 200
     assert len(finding.observed) < 600

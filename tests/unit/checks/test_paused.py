@@ -7,7 +7,7 @@ import pytest
 
 from monitoring.history.ledger import fold
 from monitoring.model.ledger import Ledger
-from tests.support.builders import NOW, OVERLAP, deployment, found, names, observation
+from tests.support.builders import NOW, deployment, found, names, observation
 
 SECOND = timedelta(seconds=1)
 LIMIT = timedelta(days=14)
@@ -37,7 +37,7 @@ def test_what_was_paused_is_told_apart() -> None:
 
 def test_the_earliest_known_moment_counts_until_it_is_active_again() -> None:
     def seen(ago: timedelta, **fields: Any) -> Ledger:
-        return fold(ledger, observation(deployments=[deployment(**fields)], at=NOW - ago), OVERLAP)
+        return fold(ledger, observation(deployments=[deployment(**fields)], at=NOW - ago))
 
     ledger = Ledger()
     ledger = seen(timedelta(days=20), scheduled=False, paused=True, inactive_since=NOW - timedelta(days=20))

@@ -183,7 +183,7 @@ def test_a_run_that_has_ended_is_judged_by_as_many_as_one_that_runs() -> None:
 def test_an_ended_run_stays_slow_until_another_ends() -> None:
     slow = run("COMPLETED", "slow", total_run_time=hours(1), start_time=NOW - hours(5), since=NOW - minutes(5))
     quick = run("COMPLETED", "quick", total_run_time=minutes(9), start_time=NOW, since=NOW + hours(20))
-    first = fold(USUAL, observation(slow), minutes(10))
+    first = fold(USUAL, observation(slow))
     again = observation(slow, at=NOW + minutes(4))
     later = observation(at=NOW + hours(19))
 

@@ -10,7 +10,7 @@ from monitoring.model.finding import Finding
 from monitoring.model.ledger import EndedRun, Ledger, Record, RunTimes
 from monitoring.model.observation import MissedRuns, Observation
 from monitoring.model.prefect import Deployment, FlowRun, StateType
-from tests.support.builders import NOW, OVERLAP, deployment, found, hours, minutes, names, observation, run
+from tests.support.builders import NOW, deployment, found, hours, minutes, names, observation, run
 
 DUE = (NOW - hours(2), NOW - hours(1))
 SECOND = timedelta(seconds=1)
@@ -88,7 +88,7 @@ def test_nothing_is_said_before_the_search() -> None:
 def check_after(*before: Observation) -> Ledger:
     ledger = Ledger()
     for seen in before:
-        ledger = fold(ledger, seen, OVERLAP)
+        ledger = fold(ledger, seen)
     return ledger
 
 
@@ -193,7 +193,7 @@ def test_a_failure_that_is_expected_is_fresh(state: StateType, expect: str, stal
 def test_an_expected_failure_stays_fresh_when_a_later_run_crashes(
     failed: datetime, stale: bool, later: tuple[timedelta, ...]
 ) -> None:
-    first = fold(Ledger(), observation(run("FAILED", "failed", since=failed), at=NOW - minutes(30)), OVERLAP)
+    first = fold(Ledger(), observation(run("FAILED", "failed", since=failed), at=NOW - minutes(30)))
     crashes = [run("CRASHED", f"crash {n}", since=NOW - age) for n, age in enumerate(later)]
     searched: dict[str, Any] = {"last_success": {"etl/nightly": None}, "oldest_success": NOW - timedelta(days=30)}
     findings = found(observation(*crashes, deployments=[deployment(due=DUE)], **searched), first, expect="failure")
@@ -206,7 +206,7 @@ def test_an_expected_failure_stays_fresh_when_a_later_run_crashes(
 
 
 def test_an_expected_failure_that_comes_late_behind_a_crash_is_fresh() -> None:
-    first = fold(Ledger(), observation(run("CRASHED", "new", since=NOW - minutes(6)), at=NOW - minutes(5)), OVERLAP)
+    first = fold(Ledger(), observation(run("CRASHED", "new", since=NOW - minutes(6)), at=NOW - minutes(5)))
     searched: dict[str, Any] = {"last_success": {"etl/nightly": None}, "oldest_success": NOW - timedelta(days=30)}
     late = observation(run("FAILED", "old", since=NOW - minutes(8)), deployments=[deployment(due=DUE)], **searched)
 

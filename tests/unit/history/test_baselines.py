@@ -17,7 +17,7 @@ from monitoring.history.baselines import Baseline, baseline, drift, granted, mon
 from monitoring.history.ledger import fold
 from monitoring.model.ledger import EndedRun, Ledger, RunTimes
 from monitoring.model.prefect import FlowRun
-from tests.support.builders import NOW, OVERLAP, hours, minutes, observation, run
+from tests.support.builders import NOW, hours, minutes, observation, run
 from tests.support.paths import PROJECT
 
 DOCS = PROJECT / "docs"
@@ -65,15 +65,15 @@ def test_neither_windows_nor_a_search_that_overlaps_them_matter(made: list[FlowR
     oldest_first = sorted(made, key=lambda each: each.state_timestamp)
     newest = tuple(reversed(oldest_first))[:found]
     early, late = oldest_first[:cut], oldest_first[cut:]
-    at_once = fold(Ledger(), observation(*oldest_first), OVERLAP)
-    first = fold(Ledger(), observation(*early, at=NOW - minutes(5)), OVERLAP)
-    in_two = fold(first, observation(*early[-3:], *late, samples={"etl/nightly": newest}), OVERLAP)
+    at_once = fold(Ledger(), observation(*oldest_first))
+    first = fold(Ledger(), observation(*early, at=NOW - minutes(5)))
+    in_two = fold(first, observation(*early[-3:], *late, samples={"etl/nightly": newest}))
 
     assert in_two.records["etl/nightly"].run_times == at_once.records["etl/nightly"].run_times
 
 
 def test_a_search_is_remembered_even_when_it_found_nothing() -> None:
-    record = fold(Ledger(), observation(samples={"etl/nightly": ()}), OVERLAP).records["etl/nightly"]
+    record = fold(Ledger(), observation(samples={"etl/nightly": ()})).records["etl/nightly"]
 
     assert record.run_times_searched
 
@@ -126,7 +126,7 @@ def test_a_run_that_never_ran_took_no_time(never_ran: FlowRun) -> None:
 def test_only_completed_runs_are_learned_from(state: str) -> None:
     ended = completed("a").model_copy(update={"state_type": state})
 
-    assert fold(Ledger(), observation(ended), OVERLAP).records["etl/nightly"].run_times == RunTimes()
+    assert fold(Ledger(), observation(ended)).records["etl/nightly"].run_times == RunTimes()
 
 
 # --- the baseline ----------------------------------------------------------------------------------

@@ -12,12 +12,12 @@ from monitoring.history.ledger import fold
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import ServerState
 from monitoring.model.prefect import FlowRun, StateType
-from tests.support.builders import NOW, OVERLAP, complete, deployment, hours, minutes, observation, run
+from tests.support.builders import NOW, complete, deployment, hours, minutes, observation, run
 
 
 def test_the_cursor_moves_when_everything_that_ended_was_read() -> None:
-    first = fold(Ledger(), observation(), OVERLAP)
-    second = fold(first, observation(at=NOW + minutes(5)), OVERLAP)
+    first = fold(Ledger(), observation())
+    second = fold(first, observation(at=NOW + minutes(5)))
 
     assert (first.cursor_before, first.cursor) == (None, NOW)
     assert (second.cursor_before, second.cursor) == (NOW, NOW + minutes(5))
@@ -32,7 +32,7 @@ def test_the_cursor_stays_when_something_was_missing(outcome: Any) -> None:
     )
     blind = seen.model_copy(update={"coverage": seen.coverage.model_copy(update={"queries": queries})})
 
-    ledger = fold(Ledger(), blind, OVERLAP)
+    ledger = fold(Ledger(), blind)
 
     assert ledger.cursor is None
     assert ledger.recent == {}
@@ -42,9 +42,9 @@ def test_the_cursor_stays_when_something_was_missing(outcome: Any) -> None:
 
 def test_a_run_in_the_overlap_counts_once() -> None:
     failed = run("FAILED", "a", since=NOW - minutes(5))
-    first = fold(Ledger(), observation(failed), OVERLAP)
-    again = fold(first, observation(failed, at=NOW + minutes(5)), OVERLAP)
-    later = fold(again, observation(at=NOW + minutes(20)), OVERLAP)
+    first = fold(Ledger(), observation(failed))
+    again = fold(first, observation(failed, at=NOW + minutes(5)))
+    later = fold(again, observation(at=NOW + minutes(20)))
 
     streak = again.records["etl/nightly"].streak
     assert streak is not None
@@ -54,41 +54,41 @@ def test_a_run_in_the_overlap_counts_once() -> None:
 
 
 def test_a_run_that_was_run_again_counts_again() -> None:
-    first = fold(Ledger(), observation(run("FAILED", "a", since=NOW - minutes(5))), OVERLAP)
+    first = fold(Ledger(), observation(run("FAILED", "a", since=NOW - minutes(5))))
     again = run("COMPLETED", "a", since=NOW + minutes(1))
-    second = fold(first, observation(again, at=NOW + minutes(5)), OVERLAP)
+    second = fold(first, observation(again, at=NOW + minutes(5)))
 
     assert second.records["etl/nightly"].streak is None
     assert second.records["etl/nightly"].last_success is not None
 
 
 def test_a_run_that_arrives_behind_a_newer_one_says_nothing_about_now() -> None:
-    first = fold(Ledger(), observation(run("COMPLETED", "new", since=NOW - minutes(1))), OVERLAP)
-    second = fold(first, observation(run("FAILED", "old", since=NOW - minutes(8)), at=NOW + minutes(5)), OVERLAP)
+    first = fold(Ledger(), observation(run("COMPLETED", "new", since=NOW - minutes(1))))
+    second = fold(first, observation(run("FAILED", "old", since=NOW - minutes(8)), at=NOW + minutes(5)))
 
     assert second.records["etl/nightly"].streak is None
 
 
 def test_a_deleted_deployment_is_forgotten_and_an_unseen_one_is_not() -> None:
-    ledger = fold(Ledger(), observation(run("FAILED")), OVERLAP)
+    ledger = fold(Ledger(), observation(run("FAILED")))
     gone = observation(deployments=[], at=NOW + minutes(5))
     unseen = gone.model_copy(update={"coverage": complete().model_copy(update={"queries": ()})})
 
-    assert fold(ledger, gone, OVERLAP).records == {}
-    assert fold(ledger, unseen, OVERLAP).records == ledger.records
+    assert fold(ledger, gone).records == {}
+    assert fold(ledger, unseen).records == ledger.records
 
 
 def test_an_unusable_server_changes_nothing() -> None:
-    ledger = fold(Ledger(), observation(run("FAILED")), OVERLAP)
+    ledger = fold(Ledger(), observation(run("FAILED")))
     state = ServerState(api_url="http://api.example/api", problem="no answer")
     down = observation(deployments=[], state=state)
 
-    assert fold(ledger, down, OVERLAP) == ledger
+    assert fold(ledger, down) == ledger
 
 
 def test_only_a_hundred_ids_of_a_streak_are_kept_and_all_are_counted() -> None:
     runs = [run("FAILED", f"run-{n:03}", since=NOW - hours(1) + timedelta(seconds=n)) for n in range(150)]
-    streak = fold(Ledger(), observation(*runs), OVERLAP).records["etl/nightly"].streak
+    streak = fold(Ledger(), observation(*runs)).records["etl/nightly"].streak
 
     assert streak is not None
     assert (streak.length, len(streak.run_ids), streak.run_ids[0]) == (150, 100, "run-149")
@@ -101,9 +101,9 @@ STATES: list[StateType] = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
 def test_it_does_not_matter_in_how_many_checks_runs_are_read(states: list[StateType], cut: int) -> None:
     runs = [run(state, f"run-{n}", since=NOW - hours(20 - n)) for n, state in enumerate(states)]
     begun = Ledger(cursor=NOW - hours(24))
-    at_once = fold(begun, observation(*runs), OVERLAP)
-    halfway = fold(begun, observation(*runs[:cut], at=NOW - minutes(5)), OVERLAP)
-    in_two = fold(halfway, observation(*runs[cut:]), OVERLAP)
+    at_once = fold(begun, observation(*runs))
+    halfway = fold(begun, observation(*runs[:cut], at=NOW - minutes(5)))
+    in_two = fold(halfway, observation(*runs[cut:]))
 
     assert in_two.records == at_once.records
 
@@ -142,7 +142,7 @@ def test_a_child_is_blamed_on_evidence_only(message: str, children: list[FlowRun
 
 def test_the_blamed_child_is_remembered_by_its_flow() -> None:
     seen = observation(parent("boom"), children={"parent": (child("boom"),)}, flow_names={"sub": "load-table"})
-    last = fold(Ledger(), seen, OVERLAP).records["etl/nightly"].last_ended
+    last = fold(Ledger(), seen).records["etl/nightly"].last_ended
 
     assert last is not None
     assert last.failure is not None
@@ -150,7 +150,7 @@ def test_the_blamed_child_is_remembered_by_its_flow() -> None:
 
 
 def test_a_search_is_remembered_even_when_it_found_nothing() -> None:
-    ledger = fold(Ledger(), observation(last_success={"etl/nightly": None}), OVERLAP)
+    ledger = fold(Ledger(), observation(last_success={"etl/nightly": None}))
 
     assert ledger.records["etl/nightly"].success_searched
     assert deployment().id in ledger.records
@@ -168,24 +168,24 @@ def test_a_search_is_remembered_even_when_it_found_nothing() -> None:
     ids=["still failed", "marked", "started again", "deleted"],
 )
 def test_a_failure_that_somebody_dealt_with_by_hand_is_none(fresh: FlowRun | None, streak: int, success: bool) -> None:
-    first = fold(Ledger(), observation(run("FAILED", "a")), OVERLAP)
-    record = fold(first, observation(at=NOW + minutes(5), read_again={"a": fresh}), OVERLAP).records["etl/nightly"]
+    first = fold(Ledger(), observation(run("FAILED", "a")))
+    record = fold(first, observation(at=NOW + minutes(5), read_again={"a": fresh})).records["etl/nightly"]
 
     assert (record.streak.length if record.streak else 0) == streak
     assert bool(record.last_success) is success
 
 
 def test_a_success_that_arrives_late_is_still_the_newest_success() -> None:
-    first = fold(Ledger(), observation(run("FAILED", "new", since=NOW - minutes(1))), OVERLAP)
+    first = fold(Ledger(), observation(run("FAILED", "new", since=NOW - minutes(1))))
     late = observation(run("COMPLETED", "old", since=NOW - minutes(8)), at=NOW + minutes(5))
-    record = fold(first, late, OVERLAP).records["etl/nightly"]
+    record = fold(first, late).records["etl/nightly"]
 
     assert (record.last_success.id if record.last_success else None) == "old"
     assert record.streak is not None
 
 
 def test_of_a_long_message_the_beginning_is_kept() -> None:
-    last = fold(Ledger(), observation(run("FAILED", message="x" * 20_000)), OVERLAP).records["etl/nightly"].last_ended
+    last = fold(Ledger(), observation(run("FAILED", message="x" * 20_000))).records["etl/nightly"].last_ended
 
     assert last is not None
     assert last.message == "x" * 500

@@ -17,7 +17,7 @@ from monitoring.model.incident import Incident, Incidents
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Heartbeats, Observation, OwnRuns, Vitals
 from monitoring.model.prefect import CHECK_FLOW, FlowRun
-from tests.support.builders import NOW, OVERLAP, deployment, hours, minutes, observation, policies, run
+from tests.support.builders import NOW, deployment, hours, minutes, observation, policies, run
 
 
 class Watch:
@@ -37,7 +37,7 @@ class Watch:
         return advance(self.incidents, self.closed, findings, seen, self.ledger, self.policies, complete)
 
     def check(self, seen: Observation, complete: bool = True) -> Moved:
-        self.ledger = fold(self.ledger, seen, OVERLAP)
+        self.ledger = fold(self.ledger, seen)
         moved = self.moved(self.judged(seen), seen, complete)
         self.incidents, self.closed = moved.incidents, (*moved.closed, *self.closed)
         return moved

@@ -18,7 +18,6 @@ from monitoring.model.observation import Observation
 from monitoring.model.prefect import FlowRun
 from tests.support.builders import (
     NOW,
-    OVERLAP,
     deployment,
     found,
     hours,
@@ -146,7 +145,7 @@ def test_many_deployments_are_counted_and_the_owner_is_told_where_it_is_one() ->
 
 def test_the_problem_stays_one_until_fewer_than_three_fail_and_is_then_cleared() -> None:
     first = seen(*(failed(f"etl/{n}", minutes(10 * n)) for n in (1, 2, 3)))
-    ledger = fold(Ledger(), first, OVERLAP)
+    ledger = fold(Ledger(), first)
     opened = advance(Incidents(), (), found(first), first, ledger, policies(), True)
     days_later = with_facts(first, at=NOW + timedelta(days=3), ended=())
     still = advance(opened.incidents, (), found(days_later, ledger), days_later, ledger, policies(), True)
@@ -155,7 +154,7 @@ def test_the_problem_stays_one_until_fewer_than_three_fail_and_is_then_cleared()
     assert still.transitions == ()
 
     over = with_facts(days_later, ended=(run("COMPLETED", "good", of="etl/1", since=NOW + hours(1)),))
-    after = fold(ledger, over, OVERLAP)
+    after = fold(ledger, over)
     moved = advance(still.incidents, (), found(over, ledger), over, after, policies(), True)
     reasons = {
         move.incident.finding.subject.kind: move.step.reason for move in moved.transitions if move.step.to == "resolved"

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.config.settings import Compatibility
-from monitoring.metrics import compatible as names
 from monitoring.metrics.catalog import PREFIX, SERIES_DROPPED
-from monitoring.metrics.compatible import METRICS, QUERIES, DeployedFlow, Facts, Pool, Queue, added, compatible
+from monitoring.metrics.compatible import METRICS, QUERIES, added, compatible
 from monitoring.metrics.snapshot import Sample, Snapshot
+from monitoring.model import exporter_facts as names
 from monitoring.model.coverage import Coverage, Query
+from monitoring.model.exporter_facts import DeployedFlow, ExporterFacts, Pool, Queue
 from monitoring.model.prefect import FlowRun
 from tests.support.builders import NOW, hours, minutes
 from tests.support.pages import items
@@ -54,11 +55,11 @@ def answered(**outcomes: Literal["partial", "failed"]) -> Coverage:
     return Coverage(queries=tuple(Query(name=name, outcome=spelt.get(name, "complete")) for name in sorted(QUERIES)))
 
 
-def facts(**fields: Any) -> Facts:
-    return Facts.model_validate({"flows": FLOWS, "deployments": (DAILY,), "coverage": answered(), **fields})
+def facts(**fields: Any) -> ExporterFacts:
+    return ExporterFacts.model_validate({"flows": FLOWS, "deployments": (DAILY,), "coverage": answered(), **fields})
 
 
-def measured(known: Facts, settings: Compatibility = SETTINGS) -> dict[str, dict[tuple[str, ...], float]]:
+def measured(known: ExporterFacts, settings: Compatibility = SETTINGS) -> dict[str, dict[tuple[str, ...], float]]:
     """Values by labels, by the name of the metric without its prefix."""
     return {
         name.removeprefix("prefect_"): {one.labels: number(one) for one in samples}
@@ -101,7 +102,7 @@ def test_each_sample_has_a_value_for_each_label() -> None:
 
 
 def test_an_empty_server_has_totals_of_zero_and_nothing_else() -> None:
-    found = measured(Facts(coverage=answered()))
+    found = measured(ExporterFacts(coverage=answered()))
     assert found == {
         name: {(): 0.0}
         for name in ("deployments_total", "flows_total", "flow_runs_total", "work_pools_total", "work_queues_total")

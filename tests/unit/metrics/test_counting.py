@@ -16,7 +16,7 @@ from monitoring.metrics.measure import distribution
 from monitoring.model.ledger import Ledger, Record
 from monitoring.model.prefect import FlowRun, StateType
 from tests.support import builders
-from tests.support.builders import NOW, OVERLAP, minutes, observation, without
+from tests.support.builders import NOW, minutes, observation, without
 
 
 def run(state: StateType = "COMPLETED", seconds: float = 30, run_id: str = "run", **fields: Any) -> FlowRun:
@@ -64,24 +64,24 @@ def ends(ledger: Ledger) -> Mapping[StateType, int]:
 
 def test_a_run_in_two_windows_that_overlap_is_counted_once() -> None:
     runs = [run(run_id="a", end_time=NOW - minutes(1)), run("CANCELLED", run_id="b", end_time=NOW - minutes(1))]
-    ledger = fold(BEGUN, observation(*runs), OVERLAP)
+    ledger = fold(BEGUN, observation(*runs))
     fresh = run("FAILED", run_id="c", end_time=NOW)
-    again = fold(ledger, observation(*runs, fresh, at=NOW + minutes(3)), OVERLAP)
+    again = fold(ledger, observation(*runs, fresh, at=NOW + minutes(3)))
     assert ends(again) == {"COMPLETED": 1, "CANCELLED": 1, "FAILED": 1}
 
 
 def test_what_ended_before_the_first_check_is_not_counted() -> None:
     before = run("FAILED", run_id="a", end_time=NOW - minutes(1))
-    ledger = fold(Ledger(), observation(before), OVERLAP)
+    ledger = fold(Ledger(), observation(before))
     assert ends(ledger) == {}
     fresh = run("FAILED", run_id="b", end_time=NOW)
-    assert ends(fold(ledger, observation(before, fresh, at=NOW + minutes(5)), OVERLAP)) == {"FAILED": 1}
+    assert ends(fold(ledger, observation(before, fresh, at=NOW + minutes(5)))) == {"FAILED": 1}
 
 
 def test_of_answers_in_part_nothing_is_counted_until_one_is_whole() -> None:
     runs = [run("FAILED", run_id=name, end_time=NOW - minutes(1)) for name in "ab"]
     ledger = BEGUN
     for minute in (0, 5, 10):
-        ledger = fold(ledger, observation(*runs, at=NOW + minutes(minute), coverage=without("ended-runs")), OVERLAP)
+        ledger = fold(ledger, observation(*runs, at=NOW + minutes(minute), coverage=without("ended-runs")))
         assert ends(ledger) == {}
-    assert ends(fold(ledger, observation(*runs, at=NOW + minutes(15)), OVERLAP)) == {"FAILED": 2}
+    assert ends(fold(ledger, observation(*runs, at=NOW + minutes(15)))) == {"FAILED": 2}

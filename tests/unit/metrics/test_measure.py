@@ -19,7 +19,6 @@ from monitoring.model.outbox import Outbox, Tally
 from monitoring.model.prefect import WorkPool, WorkQueue
 from tests.support.builders import (
     NOW,
-    OVERLAP,
     complete,
     deployment,
     hours,
@@ -37,7 +36,7 @@ EFFORT = Effort(requests=19, took=timedelta(seconds=2.5))
 def measured(seen: Observation, *incidents: Incident, outbox: Outbox | None = None, **settings: Any) -> Snapshot:
     known = Measurable(
         observation=seen,
-        ledger=fold(Ledger(cursor=seen.at - hours(24)), seen, OVERLAP).model_copy(update={"complete_at": seen.at}),
+        ledger=fold(Ledger(cursor=seen.at - hours(24)), seen).model_copy(update={"complete_at": seen.at}),
         incidents=Incidents(open={one.finding.fingerprint: one for one in incidents}),
         outbox=outbox or Outbox(),
         coverage=seen.coverage,

@@ -6,12 +6,12 @@ from typing import cast
 
 import pytest
 
-from flows.check import _messenger
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.receivers.notification_block import NotificationBlock
 from monitoring.errors import DeliveryError
 from monitoring.model.outbox import Delivery
-from tests.support.builders import hours, minutes, policies
+from monitoring.wiring import Session
+from tests.support.builders import NOW, hours, minutes, policies
 from tests.support.telling import POOL, SLACK, Channel, Watchdog, ids, problem, symptom
 from tests.unit.notifications.test_planning import silence
 
@@ -264,8 +264,8 @@ def test_what_explains_each_other_in_a_circle_is_told_and_what_it_explains_is_no
 
 @pytest.mark.parametrize("route", ["fallback", "taken-out"])
 def test_what_waits_for_a_route_that_was_taken_out_goes_to_the_default(route: str) -> None:
-    config = policies(alerts={"default": {"block": "slack-webhook/ops"}}).config
-    assert isinstance(_messenger(cast(Api, None), config, route), NotificationBlock)
+    configured = policies(alerts={"default": {"block": "slack-webhook/ops"}})
+    assert isinstance(Session(cast(Api, None), configured, NOW).receiver(route), NotificationBlock)
 
 
 def test_what_waits_when_alerts_are_turned_off_waits_until_they_are_turned_on() -> None:

@@ -22,7 +22,7 @@ from monitoring.model.prefect import WorkPool
 from monitoring.tuning import explain_output as render
 from monitoring.tuning.explain import EXPLAINERS, Explained, Explanation, bars, explain
 from monitoring.tuning.run_comparison import Given, RunDetails
-from tests.support.builders import NOW, OVERLAP, deployment, hours, minutes, observation, policies, run
+from tests.support.builders import NOW, deployment, hours, minutes, observation, policies, run
 from tests.support.worlds import observations
 
 CONFIGURATIONS: tuple[dict[str, Any], ...] = (
@@ -35,7 +35,7 @@ CONFIGURATIONS: tuple[dict[str, Any], ...] = (
 
 
 def explained(seen: Observation, key: str = "etl/nightly", **config: Any) -> Explanation:
-    ledger = fold(Ledger(), seen, OVERLAP)
+    ledger = fold(Ledger(), seen)
     rules = policies(**config)
     found = correlate(run_checks(seen, ledger, rules), seen, ledger)
     return explain(seen, ledger, rules, found, key)
@@ -48,7 +48,7 @@ def of(explanation: Explanation, check: CheckName) -> Explained:
 @given(observations(), st.sampled_from(CONFIGURATIONS))
 @settings(max_examples=300)
 def test_a_check_fires_exactly_where_it_is_said_to(seen: Observation, config: dict[str, Any]) -> None:
-    ledger = fold(Ledger(), seen, OVERLAP)
+    ledger = fold(Ledger(), seen)
     rules = policies(**config)
     found = run_checks(seen, ledger, rules)
     for key, one in seen.deployments.items():

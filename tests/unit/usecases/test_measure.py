@@ -11,11 +11,11 @@ import pytest
 
 from monitoring.errors import CredentialsRefused, DeliveryError, Unreachable
 from monitoring.metrics import catalog
-from monitoring.metrics.compatible import FAILED, Facts
 from monitoring.metrics.failing_exporters import PATIENCE, outlet_findings
 from monitoring.metrics.measure import Effort, Measurable
 from monitoring.metrics.snapshot import Snapshot
 from monitoring.model.coverage import Coverage, Query
+from monitoring.model.exporter_facts import FAILED, ExporterFacts
 from monitoring.model.incident import Incidents
 from monitoring.model.ledger import Ledger
 from monitoring.model.outbox import Outbox, Trouble
@@ -71,9 +71,8 @@ def hanging() -> Iterator[Hanging]:
 
 
 def measuring(store: Store, patience: timedelta = LONG, **outlets: MetricsOutlet) -> Measuring:
-    effort = Effort(requests=1, took=timedelta(seconds=1))
     ways_out = {f"metrics.{name}": outlet for name, outlet in outlets.items()}
-    return Measuring(lambda: effort, None, store, ways_out, patience)
+    return Measuring(store, ways_out, patience)
 
 
 def test_every_way_out_gets_the_numbers_and_they_are_kept() -> None:
@@ -120,20 +119,14 @@ def test_a_server_that_keeps_nothing_does_not_keep_the_numbers_from_others(fault
 
 def test_what_the_compatible_metrics_lack_is_logged_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     detail = "shorten metrics.compatibility.failed_window"
-    facts = Facts(coverage=Coverage(queries=(Query(name=FAILED, outcome="partial", detail=detail),)))
-    asked = 0
-
-    def collected() -> Facts:
-        nonlocal asked
-        asked = 30
-        return facts
-
-    effort = Measuring(
-        lambda: Effort(requests=10 + asked, took=timedelta(0)), collected, Store(), {}, timedelta(seconds=1)
-    )
-    seen = observation()
+    facts = ExporterFacts(coverage=Coverage(queries=(Query(name=FAILED, outcome="partial", detail=detail),)))
+    seen = observation(exporter=facts)
     known = Measurable(observation=seen, ledger=Ledger(), incidents=Incidents(), outbox=Outbox(), coverage=complete())
-    snapshot = take(known, effort, policies(metrics={"enabled": True, "compatibility": {"enabled": True}}))
+    snapshot = take(
+        known,
+        Effort(requests=40, took=timedelta(0)),
+        policies(metrics={"enabled": True, "compatibility": {"enabled": True}}),
+    )
     [line] = caplog.records
     assert (line.getMessage(), vars(line)["query"], vars(line)["problem"]) == ("answer incomplete", FAILED, detail)
     outcomes = {sample.labels: sample.value for sample in snapshot.samples[catalog.CHECK_QUERIES.name]}

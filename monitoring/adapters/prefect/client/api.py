@@ -19,10 +19,19 @@ from typing import Any, Literal, NamedTuple
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, PREFECT_UI_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_KEY,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_UI_URL,
+    temporary_settings,
+)
+from pydantic import SecretStr
 
 from monitoring.config.settings import Server
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, Unreachable
+from monitoring.model.target import Target
 
 _BUSY = frozenset({408, 429, 502, 503, 504})
 _LONGEST_WAIT = 5.0
@@ -199,18 +208,23 @@ def _seconds(retry_after: str | None) -> float | None:
         return None
 
 
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value else None
+
+
 @contextmanager
-def open_api(settings: Server, target: str | None = None) -> Iterator[Api]:
-    """Open the API that Prefect's settings name.
+def open_api(settings: Server, target: Target | None = None) -> Iterator[Api]:
+    """Open the API of a target.
 
     Args:
         settings: Time-outs and retries.
-        target: An address to use instead of ``PREFECT_API_URL``.
+        target: The server; None for the one that Prefect's settings name.
 
     Raises:
         ConfigError: No address is set, or it is none.
     """
-    address = target or PREFECT_API_URL.value()
+    target = target or Target()
+    address = target.address or PREFECT_API_URL.value()
     if not address:
         raise ConfigError("PREFECT_API_URL: not set; expected the API's address, such as http://127.0.0.1:4200/api")
     try:
@@ -225,8 +239,11 @@ def open_api(settings: Server, target: str | None = None) -> Iterator[Api]:
             f"PREFECT_API_URL: {_shown(address)!r}{hidden}; expected an address such as http://127.0.0.1:4200/api"
         )
     overrides: dict[Any, Any] = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_URL: address}
-    if target:
+    if target.address:
         overrides[PREFECT_UI_URL] = None
+    if target.api_key or target.auth_string:
+        # Credentials of Prefect's settings are those of another server.
+        overrides |= {PREFECT_API_KEY: _secret(target.api_key), PREFECT_API_AUTH_STRING: _secret(target.auth_string)}
     timeout = settings.timeout.total_seconds()
     httpx_settings = {
         "event_hooks": {"response": [_raise_if_busy]},

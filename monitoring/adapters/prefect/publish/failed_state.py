@@ -11,6 +11,7 @@ import logging
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from prefect import State
@@ -39,12 +40,18 @@ def reason(error: Exception, redact: Callable[[str], str]) -> str:
 
 
 def _place(error: Exception) -> str:
-    """Module and line, of the flow or of what it called in the library; what that called of others' is left out."""
-    flow, *called = traceback.walk_tb(error.__traceback__)
-    names = [(str(frame.f_globals.get("__name__", "")), line) for frame, line in called]
-    ours = [f"{name}:{line}" for name, line in names if name.startswith(f"{ROOT}.")]
+    """Module and line of the library or of a flow, the last on the way to the error; what those called is left out."""
+    frames = [(_module(frame), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    return [f"{module}:{line}" for module, line in frames if module][-1]
+
+
+def _module(frame: FrameType) -> str:
+    """The name of a frame's module, where it is ours."""
+    name, path = str(frame.f_globals.get("__name__", "")), Path(frame.f_code.co_filename)
+    if name.startswith(f"{ROOT}."):
+        return name
     # Prefect gives the flow's own module any name.
-    return ours[-1] if ours else f"flows.{Path(flow[0].f_code.co_filename).stem}:{flow[1]}"
+    return f"flows.{path.stem}" if path.parent.name == "flows" else ""
 
 
 def failed(why: str) -> State[Any]:

@@ -21,7 +21,7 @@ from monitoring.adapters.prefect.read.rows import Row, parsed
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Compatibility, Config
 from monitoring.errors import BadAnswer
-from monitoring.metrics.compatible import (
+from monitoring.model.exporter_facts import (
     DEPLOYMENTS,
     ENDED,
     FAILED,
@@ -32,7 +32,7 @@ from monitoring.metrics.compatible import (
     QUEUES,
     STARTED,
     DeployedFlow,
-    Facts,
+    ExporterFacts,
     Pool,
     Queue,
 )
@@ -66,7 +66,7 @@ def deployed_flows(collection: Collection, found: Iterable[Row]) -> tuple[Deploy
 
 def collect(
     api: Api, config: Config, redact: Callable[[str], str], now: datetime, deployed: tuple[DeployedFlow, ...] | None
-) -> Facts:
+) -> ExporterFacts:
     """Collect the facts. The watchdog's own flows and runs count like all others, as they do there.
 
     Nothing is raised for what cannot be read: the coverage of the facts says what is missing, and why.
@@ -85,7 +85,7 @@ def collect(
     collection = Collection(api, config, lambda message: "", now, Policies(config))
     if deployed is None:
         collection.note(DEPLOYMENTS, "failed", "the check has not read all deployments")
-    facts = Facts(
+    facts = ExporterFacts(
         deployments=collection.ask(DEPLOYMENTS, (), lambda: deployed or ()),
         flows=dict(_all(collection, FLOWS, "/flows/filter", partial(_flow, redact=redact))),
         started=_redacted(_started(collection, now - settings.window), redact),

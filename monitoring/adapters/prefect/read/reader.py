@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from monitoring.adapters.prefect.client.api import Api
@@ -19,12 +19,14 @@ from monitoring.adapters.prefect.read import own_runs as own
 from monitoring.adapters.prefect.read import scheduled_runs as fires
 from monitoring.adapters.prefect.read import work_pools as places
 from monitoring.adapters.prefect.read.collection import Collection
+from monitoring.adapters.prefect.read.compatible import collect
 from monitoring.adapters.prefect.read.maintenance import open_windows
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
 from monitoring.errors import BadAnswer, CredentialsRefused, ServerProblem
-from monitoring.metrics.compatible import DeployedFlow
+from monitoring.history.ledger import OVERLAP
 from monitoring.model.coverage import ALWAYS_ASKED, Query
+from monitoring.model.exporter_facts import DeployedFlow, ExporterFacts
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import (
     FailureFacts,
@@ -41,9 +43,6 @@ from monitoring.model.prefect import FlowRun
 from monitoring.model.report import Totals
 from monitoring.usecases.reporting import unseen
 
-#: The server stamps ends by its own clock, from which ours may differ, and a long transaction shows one late: each
-#: check reads this much again of what the one before it read.
-OVERLAP = timedelta(minutes=10)
 _NOT_FOUND = 404
 
 
@@ -54,15 +53,14 @@ class ServerReader:
         api: The server's API.
         config: What is watched, and how.
         redact: Takes secrets out of text from runs.
+        for_exporter: Whether to collect what the metrics of Prefect's own exporter need, too.
     """
 
-    def __init__(self, api: Api, config: Config, redact: Callable[[str], str]) -> None:
+    def __init__(self, api: Api, config: Config, redact: Callable[[str], str], *, for_exporter: bool = False) -> None:
         self._api = api
         self._config = config
         self._redact = redact
-        #: What the last look saw of all deployments, for the metrics of Prefect's own exporter; None where nobody wants
-        #: these, and where not all were seen.
-        self.deployed: tuple[DeployedFlow, ...] | None = None
+        self._for_exporter = for_exporter
 
     def observe(self, now: datetime, ledger: Ledger, policies: Policies) -> Observation:
         """See what is active now, and what ended since the ledger's cursor (or in the configured window).
@@ -75,7 +73,6 @@ class ServerReader:
         Raises:
             CredentialsRefused: The server refuses our key.
         """
-        self.deployed = None
         target = self._config.target
         since = ledger.cursor - OVERLAP if ledger.cursor else now - target.window
         collection = Collection(self._api, self._config, self._redact, now, policies)
@@ -97,11 +94,10 @@ class ServerReader:
             # Without their ids, our own runs cannot be told from the user's.
             for name in ALWAYS_ASKED:
                 collection.note(name, "failed", "not asked: the watchdog's own flows are not known")
-            return seen.model_copy(update={"coverage": collection.coverage})
+            return seen.model_copy(update={"coverage": collection.coverage, "exporter": self._exporter(now, None)})
         all_active, all_overdue = runs.active(collection), runs.overdue(collection)
         all_ended = runs.ended(collection, since)
         deployed = places.deployments(collection, ledger)
-        self.deployed = deployed.flows
         our_deployments = tuple(d for d in deployed.deployments.values() if d.flow_id in ours)
         deployments = {key: d for key, d in deployed.deployments.items() if d.flow_id not in ours}
         names = deployed.names
@@ -164,10 +160,15 @@ class ServerReader:
                 "limits": LimitFacts(full=limited.full, slots=limited.slots, moving=again.moving),
                 "own": own.own_runs(collection, our_deployments, deployed.schedules, (*our_active, *our_overdue)),
                 "server": ServerFacts(state=server, vitals=vitals.vitals(collection)),
-                # Last: by now every query has been recorded.
+                # By now every query of the check has been recorded.
                 "coverage": collection.coverage,
+                # Last: the vitals are those of the check's own queries.
+                "exporter": self._exporter(now, deployed.flows),
             }
         )
+
+    def _exporter(self, now: datetime, deployed: tuple[DeployedFlow, ...] | None) -> ExporterFacts | None:
+        return collect(self._api, self._config, self._redact, now, deployed) if self._for_exporter else None
 
     def totals(
         self, periods: Sequence[tuple[datetime, datetime]], now: datetime, policies: Policies

@@ -15,7 +15,7 @@ from monitoring.adapters.prefect.read.compatible import deployed_flows
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.adapters.prefect.read.schedules import newest_due
 from monitoring.history.baselines import granted
-from monitoring.metrics.compatible import DeployedFlow
+from monitoring.model.exporter_facts import DeployedFlow
 from monitoring.model.ledger import Ledger, Record
 from monitoring.model.prefect import OWN_FLOWS, Deployment, FlowRun, WorkPool, WorkQueue, flow_key
 

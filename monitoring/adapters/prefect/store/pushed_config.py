@@ -7,18 +7,19 @@ from collections.abc import Callable
 from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.config.settings import Server
+from monitoring.model.target import Target
 
 #: The document that holds it.
 PUSHED_DOCUMENT = "config"
 
 
-def pushed_reader(target: str | None = None) -> Callable[[], str | None]:
+def pushed_reader(target: Target | None = None) -> Callable[[], str | None]:
     """Make the function that finding a configuration asks last.
 
     The server is asked as the defaults have it: how else is not known before the configuration is.
 
     Args:
-        target: An address to use instead of ``PREFECT_API_URL``.
+        target: The server; None for the one that Prefect's settings name.
     """
 
     def read() -> str | None:

@@ -1,0 +1,241 @@
+"""The one place that builds: opens a target, and makes everything that flows and commands use of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from prefect import State
+from prefect.runtime import flow_run
+
+from monitoring.adapters.exporters.dogstatsd import DogStatsD
+from monitoring.adapters.exporters.pushgateway import Pushgateway
+from monitoring.adapters.exporters.textfile import Textfile
+from monitoring.adapters.logs import configure, from_environment
+from monitoring.adapters.prefect.client.api import Api, open_api
+from monitoring.adapters.prefect.client.secret_blocks import read_secret
+from monitoring.adapters.prefect.publish.artifacts import PrefectArtifacts
+from monitoring.adapters.prefect.publish.events import PrefectEvents
+from monitoring.adapters.prefect.publish.failed_state import failed, reason
+from monitoring.adapters.prefect.publish.housekeeping import PrefectHousekeeping
+from monitoring.adapters.prefect.read.reader import ServerReader
+from monitoring.adapters.prefect.store.documents import Documents
+from monitoring.adapters.prefect.store.lock import VariableLock
+from monitoring.adapters.prefect.store.metrics_document import Measured
+from monitoring.adapters.prefect.store.pushed_config import pushed_reader
+from monitoring.adapters.prefect.store.state import BlockState
+from monitoring.adapters.receivers.notification_block import NotificationBlock
+from monitoring.adapters.receivers.ping import HttpPing
+from monitoring.adapters.slack.bot import SlackBot
+from monitoring.adapters.slack.webhook import SlackWebhook
+from monitoring.config.policy import Layer, Policies, Setting
+from monitoring.config.settings import DEFAULT_ROUTE, Receiver
+from monitoring.config.source import load_policies
+from monitoring.errors import ConfigError, DeliveryError, ServerProblem
+from monitoring.logs import bound, get_logger
+from monitoring.metrics import catalog, compatible
+from monitoring.metrics.measure import Effort
+from monitoring.model.target import Target
+from monitoring.notifications.ports import Messenger
+from monitoring.text.redaction import Redactor
+from monitoring.usecases.check import Ports
+from monitoring.usecases.measure import Measuring
+from monitoring.usecases.ports import MetricsOutlet
+
+_log = get_logger(__name__)
+
+
+def load_configuration(target: Target, path: str | None = None, stronger: Iterable[Layer] = ()) -> Policies:
+    """Load the configuration that holds for a target.
+
+    Args:
+        target: The server, where a configuration may have been pushed to.
+        path: The file that was named, if any.
+        stronger: Layers above the environment, weakest first.
+
+    Raises:
+        ConfigError: The file or the environment cannot be used.
+        ServerProblem: There is no file, and the server cannot say whether one was pushed. So too CredentialsRefused.
+    """
+    name = [{"target.name": Setting(target.name, "target")}] if target.name else []
+    return load_policies(path, read_pushed=pushed_reader(target), stronger=[*name, *stronger])
+
+
+class Session:
+    """A target that is open, and how it is configured: makes each adapter that a use case or a command needs.
+
+    Args:
+        api: The server's API.
+        policies: The configuration.
+        now: The time of the check or command.
+    """
+
+    def __init__(self, api: Api, policies: Policies, now: datetime) -> None:
+        self.api = api
+        self.policies = policies
+        self.config = policies.config
+        self.now = now
+        self.redact = Redactor(self.config.redact.patterns).redact
+        self.documents = Documents(api)
+
+    def reader(self, *, for_exporter: bool = False) -> ServerReader:
+        """The reader; ``for_exporter``: whether it collects what the metrics of Prefect's own exporter need, too."""
+        return ServerReader(self.api, self.config, self.redact, for_exporter=for_exporter)
+
+    def state(self, confirm: Callable[[], None] = lambda: None) -> BlockState:
+        """The saved state; ``confirm`` is called before each write, and raises where another check writes now."""
+        return BlockState(self.documents, self.config.state, self.now, confirm)
+
+    def lock(self, run_id: str) -> VariableLock:
+        """The lock, for a flow run."""
+        return VariableLock(self.api, run_id, self.config.state.lock_expiry)
+
+    def artifacts(self, run_id: str) -> PrefectArtifacts:
+        """The artifacts of a flow run."""
+        return PrefectArtifacts(self.api, run_id)
+
+    def receiver(self, route: str) -> Messenger:
+        """The receiver of a route.
+
+        Raises:
+            DeliveryError: The route has none, or its secret is missing.
+        """
+        # A route, or a fallback, that was removed from the configuration leaves its notifications to the default.
+        named = self.config.receiver(route)
+        receiver = named if named and named.kind else self.config.receiver(DEFAULT_ROUTE) or Receiver()
+        slack = self.config.slack
+        try:
+            if receiver.block:
+                return NotificationBlock(receiver.block)
+            if receiver.webhook_secret:
+                address = read_secret(self.api, receiver.webhook_secret, None, os.environ)
+                if address:
+                    return SlackWebhook(address, slack, receiver)
+                raise DeliveryError(
+                    f"there is no Secret block {receiver.webhook_secret!r}: make it, with the webhook's address in it",
+                    permanent=True,
+                )
+            token = read_secret(self.api, slack.token_secret, "WATCHDOG_SLACK_TOKEN", os.environ)
+        except ConfigError as error:
+            raise DeliveryError(str(error), permanent=True) from None
+        except ServerProblem as problem:
+            raise DeliveryError(f"the route's secret cannot be read: {problem}", permanent=False) from None
+        if not receiver.channel:
+            raise DeliveryError(f"the route {route} leads nowhere: set slack.channel or alerts.default", permanent=True)
+        if not token:
+            raise DeliveryError(
+                "there is no Slack token: set WATCHDOG_SLACK_TOKEN or make a Secret block named "
+                f"{slack.token_secret!r}",
+                permanent=True,
+            )
+        return SlackBot(token, slack, receiver)
+
+    def check_ports(self, run_id: str, started: float) -> Ports:
+        """Everything that a check needs of the outside.
+
+        Args:
+            run_id: The check's own flow run.
+            started: When the check started, by the monotonic clock, in seconds.
+        """
+        lock = self.lock(run_id)
+        self.api.before_request = lock.keep
+        metrics = self.config.metrics
+        return Ports(
+            reader=self.reader(for_exporter=metrics.enabled and metrics.compatibility.enabled),
+            state=self.state(lock.confirm),
+            lock=lock,
+            receiver=self.receiver,
+            events=PrefectEvents(self.api),
+            artifacts=self.artifacts(run_id),
+            housekeeping=PrefectHousekeeping(self.api, self.config.state, run_id),
+            ping=self._ping(),
+            effort=lambda: Effort(
+                requests=self.api.traffic.requests, took=timedelta(seconds=time.monotonic() - started)
+            ),
+            measuring=self._measuring() if metrics.enabled else None,
+        )
+
+    def _ping(self) -> HttpPing | None:
+        try:
+            url = read_secret(self.api, self.config.ping.url_secret, "WATCHDOG_PING_URL", os.environ)
+        except ConfigError as error:
+            # A dead-man's switch that gets no ping alerts by itself; the check goes on.
+            _log.warning("ping failed", about="address", problem=str(error))
+            return None
+        return HttpPing(url, self.config.ping) if url else None
+
+    def _measuring(self) -> Measuring:
+        settings = self.config.metrics
+        definitions = (*catalog.METRICS, *(compatible.METRICS if settings.compatibility.enabled else ()))
+        outlets: dict[str, MetricsOutlet] = {}
+        if settings.pushgateway:
+            outlets["metrics.pushgateway"] = Pushgateway(settings.pushgateway, settings.timeout, definitions)
+        if settings.textfile:
+            outlets["metrics.textfile"] = Textfile(settings.textfile, definitions)
+        if settings.dogstatsd:
+            outlets["metrics.dogstatsd"] = DogStatsD(settings.dogstatsd, settings.timeout, definitions)
+
+        return Measuring(
+            store=Measured(self.documents),
+            outlets=outlets,
+            # The exporters know their own time-outs, to connect and to answer, and say more than that they are late.
+            # Nobody renews the lock meanwhile: it may be a third of its time old by now, and must not come to two.
+            patience=min(2 * settings.timeout, self.config.state.lock_expiry / 4),
+        )
+
+
+@contextmanager
+def open_session(target: Target, policies: Policies, now: datetime) -> Iterator[Session]:
+    """Open a target.
+
+    Args:
+        target: The server.
+        policies: Its configuration.
+        now: The time of the check or command.
+
+    Raises:
+        ConfigError: Its address cannot be used.
+    """
+    with open_api(policies.config.server, target) as api:
+        yield Session(api, policies, now)
+
+
+def run_flow(
+    body: Callable[[Session, str], State[Any]],
+    now: datetime,
+    parameters: Callable[[], Layer],
+    log_failure: Callable[[str], None],
+) -> State[Any]:
+    """Run a flow's body with the server open, logs configured and their lines tied to the run.
+
+    Args:
+        body: Takes the session and the id of the flow run, and returns the state that the run ends in.
+        now: The time of the run.
+        parameters: Reads the flow's parameters.
+        log_failure: Logs why the run fails.
+
+    Returns:
+        The state of the body; where it raises, a failed one that says why in one line.
+    """
+    run_id = str(flow_run.id)
+    with ExitStack() as stack:
+        stack.enter_context(bound(run=run_id))
+        # Until the configuration is read, which may say otherwise.
+        redact = Redactor().redact
+        configure(from_environment(os.environ), redact, in_run=True)
+        try:
+            target = Target()
+            policies = load_configuration(target, stronger=[parameters()])
+            redact = Redactor(policies.config.redact.patterns).redact
+            configure(policies.config.logs, redact, in_run=True)
+            stack.enter_context(bound(target=policies.config.target.name))
+            with open_session(target, policies, now) as session:
+                return body(session, run_id)
+        except Exception as error:  # noqa: BLE001 - Prefect would log a traceback, with all secrets that stand in it
+            problem = reason(error, redact)
+            log_failure(problem)
+            return failed(problem)
