@@ -44,6 +44,7 @@ from monitoring.model.saved_state import Published, PublishedArtifact, SavedStat
 from monitoring.model.silence import Silence
 from monitoring.model.target import Target
 from tests.support.asking import asked
+from tests.support.saved_documents import documents_before
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=timezone.utc)
 DAY = timedelta(days=1)
@@ -257,6 +258,23 @@ def test_takes_over_a_ledger_that_was_written_plain(api: Api) -> None:
     assert body is not None
     assert json.loads(body)["schema"] == 3
     assert state(api).load()[0].ledger.cursor == NOW + DAY
+
+
+@pytest.mark.integration
+def test_takes_over_all_that_the_version_before_saved(api: Api) -> None:
+    for name, body in documents_before().items():
+        Documents(api).write(name, body)
+    then = datetime(2026, 11, 24, tzinfo=timezone.utc)
+
+    loaded, coverage = state(api, now=then).load()
+
+    assert coverage.complete
+    assert (len(loaded.incidents.open), len(loaded.closed), len(loaded.outbox.queue)) == (7, 4, 6)
+    assert (len(loaded.requests), len(loaded.silences.known), len(loaded.artifacts)) == (4, 2, 2)
+    assert len(loaded.ledger.records) == 2
+    # The next check writes everything anew.
+    state(api, now=then).save(SavedState(requests=loaded.requests), loaded)
+    assert state(api, now=then).load() == (loaded, coverage)
 
 
 @pytest.mark.integration
