@@ -26,7 +26,7 @@ from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.adapters.prefect.store.state import LEDGER, decode, encode, pack
 from monitoring.config.settings import Server as ServerSettings
-from monitoring.history.baselines import MOST_OF_A_MONTH, MOST_RECENT
+from monitoring.history.baselines import MAX_PER_MONTH, MAX_RECENT
 from monitoring.history.counts import RUN_TIME_BUCKETS
 from monitoring.model.ledger import Counts, EndedRun, Ledger, Record, RunTimes, Streak
 from tests.support.servers import connected, start_server
@@ -63,9 +63,9 @@ def _record(chance: random.Random) -> Record:
 
     success = ended("COMPLETED", last)
     failed = ended("FAILED", last + every, "ValueError: no rows") if chance.random() < 0.05 else None
-    recent = ((int((last - every * n).timestamp()) + chance.randrange(600), took()) for n in range(MOST_RECENT))
+    recent = ((int((last - every * n).timestamp()) + chance.randrange(600), took()) for n in range(MAX_RECENT))
     months = {
-        month: tuple((rank, took()) for rank in sorted(chance.sample(range(1 << 18), MOST_OF_A_MONTH)))
+        month: tuple((rank, took()) for rank in sorted(chance.sample(range(1 << 18), MAX_PER_MONTH)))
         for month in MONTHS
     }
     counts = Counts(

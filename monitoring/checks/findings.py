@@ -8,7 +8,7 @@ from datetime import datetime
 
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Policy
-from monitoring.model.finding import MOST_RUN_IDS, Cause, CheckName, Finding, Severity, Subject, fingerprint
+from monitoring.model.finding import MAX_RUN_IDS, Cause, CheckName, Finding, Severity, Subject, fingerprint
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.text.links import deployment_url, flow_run_url, flow_url
@@ -44,7 +44,7 @@ def deployment_finding(
         subject=Subject(kind=deployment.kind, id=deployment.id, name=deployment.name),
         flow=deployment.flow_name,
         deployment=deployment.name if deployment.kind == "deployment" else None,
-        flow_run_ids=tuple(run_ids[:MOST_RUN_IDS]),
+        flow_run_ids=tuple(run_ids[:MAX_RUN_IDS]),
         flow_run_count=run_count,
         summary=summary,
         observed=observed,
@@ -97,7 +97,7 @@ def place_finding(
         check=check,
         severity=severity,
         subject=subject,
-        flow_run_ids=tuple(run_ids[:MOST_RUN_IDS]),
+        flow_run_ids=tuple(run_ids[:MAX_RUN_IDS]),
         flow_run_count=len(run_ids) if run_count is None else run_count,
         summary=summary,
         observed=observed,

@@ -29,7 +29,7 @@ WATCH = "watchdog automation deploy --notify TYPE/NAME, of a notification block"
 _SERVE = "python flows/serve.py"
 #: What the flows of ``prefect.yaml`` are deployed as.
 _USUAL_NAME = {flow: f"{flow}/{flow.rpartition('-')[2]}" for flow in OWN_FLOWS}
-_MOST_MESSAGE = 200
+_MAX_MESSAGE = 200
 
 
 class Examined(Value):
@@ -315,7 +315,7 @@ def _last_run(found: Installation, deployment: Deployment, config: Config) -> Ex
     last = f"completed at {_moment(completed)}" if completed else "none has completed yet"
     if bad:
         outcome: Outcome = "fault" if len(bad) >= config.watchdog.failures else "warning"
-        message = " ".join(bad[0].message.split())[:_MOST_MESSAGE]
+        message = " ".join(bad[0].message.split())[:_MAX_MESSAGE]
         count = "the last run" if len(bad) == 1 else f"the last {len(bad)} runs"
         said = f"{count} ended badly, at {_moment(bad[0].ended_at)}: {bad[0].state_name}: {message}"
         return Examined(name=name, outcome=outcome, said=said, mend=f"prefect flow-run logs {bad[0].id}")

@@ -16,7 +16,7 @@ from monitoring.text.escaping import clean
 #: Raised when a field goes or changes its meaning.
 SCHEMA = 1
 #: A command that was cut is none.
-_MOST = 500
+_MAX_CHARACTERS = 500
 _WORDS: dict[Outcome, str] = {"ok": "ok", "warning": "WARNING", "fault": "FAULT", "unknown": "unknown"}
 _COLOURS: dict[Outcome, str] = {"ok": "green", "warning": "yellow", "fault": "bold red", "unknown": "magenta"}
 
@@ -30,10 +30,10 @@ def doctor(examined: Sequence[Examined]) -> RenderableType:
 
 def _lines(one: Examined, width: int) -> list[Text]:
     word = Text(f"{_WORDS[one.outcome]:<9}", style=_COLOURS[one.outcome])
-    lines = [word.append(f"{clean(one.name):<{width}}  {clean(one.said, _MOST)}", style="default")]
+    lines = [word.append(f"{clean(one.name):<{width}}  {clean(one.said, _MAX_CHARACTERS)}", style="default")]
     if one.mend:
         verb = "recommended" if one.recommended else "mend"
-        lines.append(Text(f"{'':<9}{verb}: ").append(clean(one.mend, _MOST), style="bold"))
+        lines.append(Text(f"{'':<9}{verb}: ").append(clean(one.mend, _MAX_CHARACTERS), style="bold"))
     return lines
 
 

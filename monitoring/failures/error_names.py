@@ -14,11 +14,11 @@ from monitoring.model.failure import Failure
 #: Stands in a readable error for what varies.
 VARIES = "…"
 #: So many characters of an error's one line are kept.
-MOST_REASON = 200
+MAX_REASON = 200
 #: So many characters of a normalised error make its name: lists in messages have no end.
-_MOST_NAMED = 300
+_MAX_NAMED = 300
 #: Characters of a message that are read.
-_MOST_READ = 20_000
+_MAX_READ = 20_000
 
 #: What Prefect puts before an exception in a state's message (prefect/states.py, flow_engine.py, task_engine.py).
 _WRAPPING = re.compile(
@@ -67,12 +67,12 @@ def failure_of(message: str) -> Failure:
         message: The message, redacted.
     """
     said = bare(message)
-    return Failure(exception=exception_of(message), reason=one_line(said, MOST_REASON), error=error_name(said))
+    return Failure(exception=exception_of(message), reason=one_line(said, MAX_REASON), error=error_name(said))
 
 
 def bare(message: str) -> str:
     """Take off what Prefect puts before an exception; empty where a message only counts failed states."""
-    text = message[:_MOST_READ].strip()
+    text = message[:_MAX_READ].strip()
     while wrapping := _WRAPPING.match(text):
         text = text[wrapping.end() :]
     return "" if returned_states(text) else text.strip()
@@ -103,13 +103,13 @@ def error_name(text: str) -> str:
 
 def normalised(text: str) -> str:
     """An error with a mark for all that varies from one time to the next, in one line of at most 300 characters."""
-    marked = _VARIABLE.sub(_mark, text[:_MOST_READ].replace(VARIES, "..."))
-    return _LIST.sub(VARIES, " ".join(marked.split()))[:_MOST_NAMED].strip()
+    marked = _VARIABLE.sub(_mark, text[:_MAX_READ].replace(VARIES, "..."))
+    return _LIST.sub(VARIES, " ".join(marked.split()))[:_MAX_NAMED].strip()
 
 
 def one_line(text: str, most: int) -> str:
     """A text in one line of at most so many characters."""
-    line = " ".join(text[:_MOST_READ].split())
+    line = " ".join(text[:_MAX_READ].split())
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 
 

@@ -9,7 +9,7 @@ from monitoring.failures.error_names import bare, error_name, returned_states
 from monitoring.model.prefect import FlowRun
 
 #: So many levels of children are followed.
-MOST_LEVELS = 5
+MAX_LEVELS = 5
 #: What a run says that was ended by the time-out of a subflow: it has none itself (prefect/flow_engine.py,
 #: `handle_timeout`).
 _TIMED_OUT_BELOW = "Flow run exceeded timeout of None second(s)"
@@ -55,7 +55,7 @@ def failing_path(run: FlowRun, children: Mapping[str, Sequence[FlowRun]]) -> tup
         children: The failed and crashed children of runs, by the parent's id, oldest end first.
     """
     path: list[FlowRun] = []
-    while len(path) < MOST_LEVELS:
+    while len(path) < MAX_LEVELS:
         parent = path[-1] if path else run
         child = failing_child(parent, children.get(parent.id, ()))
         if child is None:

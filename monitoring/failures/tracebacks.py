@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 _HEAD = "Traceback (most recent call last):"
 #: Lines of the exception's own text, frames, and characters a line and altogether.
-_MOST_SAID = 3
-_MOST_FRAMES = 3
-_MOST_LINE = 160
-_MOST = 1_000
+_MAX_MESSAGE_LINES = 3
+_MAX_FRAMES = 3
+_MAX_LINE = 160
+_MAX_CHARACTERS = 1_000
 #: The margin and the rules that Python draws around the parts of an exception group.
 _MARGIN = re.compile(r"^ *\| ?")
 _RULE = re.compile(r"^ *\+-+[-+ \d.]*$")
@@ -49,9 +49,9 @@ def traceback_end(traceback: str) -> str:
     frames, said = _parts(traceback)
     kept = _that_matter(frames)
     lines = [*(line for frame in kept for line in frame), *said]
-    while kept and sum(len(line) + 1 for line in lines) > _MOST:
+    while kept and sum(len(line) + 1 for line in lines) > _MAX_CHARACTERS:
         lines, kept = lines[len(kept[0]) :], kept[1:]
-    return "\n".join(lines)[:_MOST]
+    return "\n".join(lines)[:_MAX_CHARACTERS]
 
 
 def raised(traceback: str) -> str | None:
@@ -70,7 +70,7 @@ def _parts(traceback: str) -> tuple[list[tuple[str, ...]], list[str]]:
             frames.append((_cut(line),))
         elif not line.startswith(" ") and line:
             said = [_cut(rest) for rest in lines[number:] if rest.strip()]
-            return frames, said[:_MOST_SAID]
+            return frames, said[:_MAX_MESSAGE_LINES]
         elif frames and len(frames[-1]) == 1 and line.startswith("    ") and not _POINTER.match(line):
             frames[-1] = (*frames[-1], _cut(line))
     return frames, []
@@ -79,10 +79,10 @@ def _parts(traceback: str) -> tuple[list[tuple[str, ...]], list[str]]:
 def _that_matter(frames: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """The last frames, the last of the user's own code among them."""
     outside = [frame for frame in frames if not _OF_PREFECT.match(frame[0])] or list(frames)
-    last = outside[-_MOST_FRAMES:]
+    last = outside[-_MAX_FRAMES:]
     own = [frame for frame in outside if not _OF_LIBRARY.match(frame[0])]
     return last if not own or own[-1] in last else [own[-1], *last[1:]]
 
 
 def _cut(line: str) -> str:
-    return line if len(line) <= _MOST_LINE else line[: _MOST_LINE - 1] + "…"
+    return line if len(line) <= _MAX_LINE else line[: _MAX_LINE - 1] + "…"

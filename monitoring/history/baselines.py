@@ -21,12 +21,12 @@ from monitoring.text.durations import LONGEST, spoken
 #: A run is judged by so many that came before it. ``Slow.min_samples`` cannot ask for more.
 SAMPLE = 30
 #: How many of the newest runs are remembered: the one that is judged may be among them.
-MOST_RECENT = SAMPLE + 1
+MAX_RECENT = SAMPLE + 1
 #: How many months are remembered, and how many runs of each: enough for a median that drift can be read from.
-MOST_MONTHS = 4
-MOST_OF_A_MONTH = 7
+MAX_MONTHS = 4
+MAX_PER_MONTH = 7
 #: Of fewer runs, a median says nothing about drift.
-_FEWEST_FOR_DRIFT = 5
+_MIN_FOR_DRIFT = 5
 #: A median that has moved by less has not drifted.
 _DRIFT = 1.5
 #: Makes of a MAD what the standard deviation would be, were the logarithms normally distributed.
@@ -66,10 +66,10 @@ def with_run(known: RunTimes, run: FlowRun) -> RunTimes:
     recent = {*known.recent, (int(end.timestamp()), seconds)}
     month = f"{end.astimezone(timezone.utc):%Y-%m}"
     of_month = {*known.months.get(month, ()), (_rank(run.id), seconds)}
-    months = {**known.months, month: tuple(sorted(of_month)[:MOST_OF_A_MONTH])}
+    months = {**known.months, month: tuple(sorted(of_month)[:MAX_PER_MONTH])}
     return RunTimes(
-        recent=tuple(sorted(recent, reverse=True)[:MOST_RECENT]),
-        months={name: months[name] for name in sorted(months)[-MOST_MONTHS:]},
+        recent=tuple(sorted(recent, reverse=True)[:MAX_RECENT]),
+        months={name: months[name] for name in sorted(months)[-MAX_MONTHS:]},
     )
 
 
@@ -144,7 +144,7 @@ def monthly(known: RunTimes) -> dict[str, timedelta]:
     return {
         month: timedelta(seconds=median(seconds for _, seconds in runs))
         for month, runs in sorted(known.months.items())
-        if len(runs) >= _FEWEST_FOR_DRIFT
+        if len(runs) >= _MIN_FOR_DRIFT
     }
 
 
@@ -154,7 +154,7 @@ def drift(known: RunTimes) -> str | None:
     Now is the newest completed runs; it is set against the oldest month whose median is another by half or more.
     """
     now = typical(known)
-    if now is None or len(known.recent) < _FEWEST_FOR_DRIFT:
+    if now is None or len(known.recent) < _MIN_FOR_DRIFT:
         return None
     for month, then in monthly(known).items():
         if max(now, then) >= _DRIFT * min(now, then):

@@ -14,9 +14,9 @@ from statistics import median
 from typing import NamedTuple
 
 #: Of fewer gaps, regularity is a coincidence.
-FEWEST_GAPS = 8
+MIN_GAPS = 8
 #: The most that a typical gap may differ from the median one: by a quarter.
-_MOST_SPREAD = math.log(1.25)
+_MAX_SPREAD = math.log(1.25)
 #: What counts as silence: so many times the median gap, the longest one known with half of it on top, and an hour.
 _TIMES_MEDIAN = 3
 _TIMES_LONGEST = 1.5
@@ -48,11 +48,11 @@ def learned(ends: Iterable[int]) -> Rhythm | None:
     moments = sorted(ends)
     # Runs that end together are one beat.
     gaps = [later - earlier for earlier, later in pairwise(moments) if later > earlier]
-    if len(gaps) < FEWEST_GAPS:
+    if len(gaps) < MIN_GAPS:
         return None
     usual = median(gaps)
     spread = median(abs(math.log(gap / usual)) for gap in gaps)
-    if spread > _MOST_SPREAD:
+    if spread > _MAX_SPREAD:
         return None
     longest = timedelta(seconds=max(_TIMES_MEDIAN * usual, _TIMES_LONGEST * max(gaps)))
     return Rhythm(

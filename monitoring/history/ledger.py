@@ -11,7 +11,7 @@ from monitoring.failures.paths import failing_path
 from monitoring.history.baselines import with_run as with_run_time
 from monitoring.history.counts import counted
 from monitoring.model.failure import FailedChild
-from monitoring.model.ledger import MOST_MESSAGE, MOST_STREAK_IDS, EndedRun, Ledger, Record, Streak
+from monitoring.model.ledger import MAX_MESSAGE, MAX_STREAK_IDS, EndedRun, Ledger, Record, Streak
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import Deployment, FlowRun
 
@@ -19,7 +19,7 @@ from monitoring.model.prefect import Deployment, FlowRun
 #: check reads this much again of what the one before it read.
 OVERLAP = timedelta(minutes=10)
 #: So much is kept of the names on a failure's path.
-_MOST_NAME = 100
+_MAX_NAME = 100
 
 
 def fold(ledger: Ledger, observation: Observation, overlap: timedelta = OVERLAP) -> Ledger:
@@ -100,7 +100,7 @@ def _with_bad_end(before: Streak | None, last: EndedRun | None, ended: EndedRun)
         since=streak.since,
         failed=streak.failed + (ended.state_type == "FAILED" and not again),
         crashed=streak.crashed + (ended.state_type == "CRASHED" and not again),
-        run_ids=(ended.id, *(one for one in streak.run_ids if one != ended.id))[:MOST_STREAK_IDS],
+        run_ids=(ended.id, *(one for one in streak.run_ids if one != ended.id))[:MAX_STREAK_IDS],
         alike=streak.alike + (ended.id not in streak.run_ids[: streak.alike]) if alike else 1,
         alike_since=streak.alike_since if alike else ended.ended,
     )
@@ -192,8 +192,8 @@ def _ended(run: FlowRun, observation: Observation) -> EndedRun:
     below = tuple(
         FailedChild(
             id=child.id,
-            name=one_line(child.name, _MOST_NAME),
-            flow_name=one_line(observation.failures.flow_names.get(child.flow_id, child.name), _MOST_NAME),
+            name=one_line(child.name, _MAX_NAME),
+            flow_name=one_line(observation.failures.flow_names.get(child.flow_id, child.name), _MAX_NAME),
             deployment_id=child.deployment_id,
         )
         for child in path
@@ -207,7 +207,7 @@ def _plain(run: FlowRun) -> EndedRun:
         name=run.name,
         state_type=run.state_type,
         state_name=run.state_name,
-        message=run.message[:MOST_MESSAGE],
+        message=run.message[:MAX_MESSAGE],
         ended=run.ended_at,
         run_time=run.total_run_time,
     )

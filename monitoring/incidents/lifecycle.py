@@ -26,7 +26,7 @@ from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
 
 #: An incident keeps this many run ids.
-MOST_INCIDENT_IDS = 100
+MAX_INCIDENT_IDS = 100
 
 
 class Moved(Value):
@@ -299,7 +299,7 @@ def _reopened(incident: Incident) -> Incident:
 
 def _kept(finding: Finding) -> Finding:
     """What is saved of a finding: a thousand ids in each of hundreds of incidents would be megabytes."""
-    return finding.model_copy(update={"flow_run_ids": finding.flow_run_ids[:MOST_INCIDENT_IDS]})
+    return finding.model_copy(update={"flow_run_ids": finding.flow_run_ids[:MAX_INCIDENT_IDS]})
 
 
 def _seen(incident: Incident, finding: Finding, observation: Observation) -> Incident:

@@ -17,8 +17,8 @@ from monitoring.text.links import flow_run_url
 #: So many deployments that begin to fail of one error within so long have it in common.
 _FEWEST = 3
 _WITHIN = timedelta(hours=1)
-_MOST_NAME = 80
-_MOST_NAMED = 5
+_MAX_NAME = 80
+_MAX_NAMED = 5
 
 
 class _Member(NamedTuple):
@@ -84,8 +84,8 @@ def _head(check: CheckName, error: str, members: Sequence[_Member], observation:
     newest = findings[-1]
     run_ids = [run_id for finding in findings for run_id in finding.flow_run_ids]
     names = [finding.subject.name for finding in findings]
-    others = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    name = one_line(normalised(members[0].failure.reason), _MOST_NAME)
+    others = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
+    name = one_line(normalised(members[0].failure.reason), _MAX_NAME)
     owners = {finding.owner for finding in findings}
     head = place_finding(
         observation,
@@ -93,7 +93,7 @@ def _head(check: CheckName, error: str, members: Sequence[_Member], observation:
         Subject(kind="error", id=error, name=name),
         severity=worst(finding.severity for finding in findings),
         summary=f"{name}: {len(findings):,} deployments {check} with this error",
-        observed=", ".join(names[:_MOST_NAMED]) + others,
+        observed=", ".join(names[:_MAX_NAMED]) + others,
         expected="no error that is new in several deployments at once",
         since=members[0].since,
         url=flow_run_url(observation.server.state.ui_url, newest.flow_run_ids[0]),

@@ -6,7 +6,7 @@ from typing import Any
 
 from monitoring.messages import words
 from monitoring.model.coverage import Coverage
-from monitoring.model.finding import MOST_RUN_IDS, Finding
+from monitoring.model.finding import MAX_RUN_IDS, Finding
 from monitoring.model.report import HealthReport
 from monitoring.model.silence import Silence
 
@@ -57,7 +57,7 @@ def _finding(finding: Finding, incident: str | None) -> dict[str, Any]:
         "subject": finding.subject.model_dump(),
         "flow": finding.flow,
         "deployment": finding.deployment,
-        "flow_run_ids": list(finding.flow_run_ids[:MOST_RUN_IDS]),
+        "flow_run_ids": list(finding.flow_run_ids[:MAX_RUN_IDS]),
         "flow_run_count": finding.flow_run_count,
         "summary": finding.summary,
         "observed": finding.observed,

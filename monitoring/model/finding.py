@@ -130,7 +130,7 @@ class Finding(Value):
 
 
 #: How many run ids a finding carries.
-MOST_RUN_IDS = 1000
+MAX_RUN_IDS = 1000
 
 
 def fingerprint(target: str, check: CheckName, kind: SubjectKind, subject_id: str) -> str:

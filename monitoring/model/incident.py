@@ -42,7 +42,7 @@ class Step(Value):
 
 
 #: An incident keeps its first step and the newest of the others.
-MOST_STEPS = 50
+MAX_STEPS = 50
 
 
 class Incident(Value):
@@ -70,7 +70,7 @@ class Incident(Value):
     #: Of the deployment or the pool that it is about, as they were seen last.
     tags: tuple[str, ...] = ()
     pool: str | None = None
-    #: How it moved, oldest first, at most ``MOST_STEPS``.
+    #: How it moved, oldest first, at most ``MAX_STEPS``.
     history: tuple[Step, ...] = ()
 
     @property
@@ -99,8 +99,8 @@ class Incident(Value):
     def moved(self, step: Step, **changes: object) -> Incident:
         """The incident after a step, with these fields changed."""
         history = (*self.history, step)
-        if len(history) > MOST_STEPS:
-            history = (history[0], *history[1 - MOST_STEPS :])
+        if len(history) > MAX_STEPS:
+            history = (history[0], *history[1 - MAX_STEPS :])
         return self.model_copy(update={"history": history, **changes})
 
 

@@ -12,7 +12,7 @@ from monitoring.model.failure import Failure
 from monitoring.model.prefect import StateType
 
 #: So much is kept of a message, and shown of it: the rest is behind the link.
-MOST_MESSAGE = 500
+MAX_MESSAGE = 500
 
 
 class EndedRun(Value):
@@ -35,7 +35,7 @@ class Streak(Value):
     since: AwareDatetime
     failed: int = 0
     crashed: int = 0
-    #: The newest of them, newest first, at most ``MOST_STREAK_IDS``.
+    #: The newest of them, newest first, at most ``MAX_STREAK_IDS``.
     run_ids: tuple[str, ...] = ()
     #: How many of the newest ended as the newest one did, all failed or all crashed; since when, if that is known.
     alike: int = 1
@@ -48,7 +48,7 @@ class Streak(Value):
 
 
 #: A streak's ids are kept for links; a hundred are more than anybody follows.
-MOST_STREAK_IDS = 100
+MAX_STREAK_IDS = 100
 
 
 class RunTimes(Value):

@@ -19,7 +19,7 @@ from monitoring.model.incident import Incident
 About = Literal["opened", "joined", "risen", "reopened", "repeated", "resolved", "details", "known-before"]
 
 #: Incidents that one message shows; the rest is counted.
-MOST_SHOWN = 15
+MAX_SHOWN = 15
 
 
 class MessageRef(Value):
@@ -35,7 +35,7 @@ class Content(Value):
     about: About
     target: str
     at: AwareDatetime
-    #: Most severe first, at most ``MOST_SHOWN``; how many there are in all, and how many of them are not over.
+    #: Most severe first, at most ``MAX_SHOWN``; how many there are in all, and how many of them are not over.
     incidents: tuple[Incident, ...]
     total: int
     open: int

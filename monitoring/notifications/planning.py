@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from monitoring.config.settings import DEFAULT_ROUTE, Config
 from monitoring.model.finding import rank, worst
 from monitoring.model.incident import Incident, Incidents
-from monitoring.model.outbox import MOST_SHOWN, About, Content, Delivery, Member, Notice, Outbox
+from monitoring.model.outbox import MAX_SHOWN, About, Content, Delivery, Member, Notice, Outbox
 from monitoring.model.silence import Silence
 from monitoring.notifications.routing import quiet, route_of, silence_of
 
@@ -230,7 +230,7 @@ class _Announcer:
         if back:
             self._say(after, "reopened", back, broadcast=True)
         if heard:
-            self._say(after, "repeated", list(heard.values()), broadcast=True, notes=tuple(heard)[:MOST_SHOWN])
+            self._say(after, "repeated", list(heard.values()), broadcast=True, notes=tuple(heard)[:MAX_SHOWN])
         return self._edited(after, at_once=bool(over or back or risen)), risen
 
     def _severity(self, member: Member, incident: Incident) -> dict[str, object]:
@@ -401,7 +401,7 @@ class _Announcer:
             about=about,
             target=self._at.config.target.name,
             at=self._at.now,
-            incidents=tuple(_slim(one, evidence=about == "details") for one in rows[:MOST_SHOWN]),
+            incidents=tuple(_slim(one, evidence=about == "details") for one in rows[:MAX_SHOWN]),
             total=len(rows),
             open=len(lasting),
             severity=worst(one.finding.severity for one in lasting or rows),
@@ -412,7 +412,7 @@ class _Announcer:
                 if (cause := self._numbers.get(one.finding.symptom_of or ""))
             },
             notes=tuple(
-                f"{one.id} is told only now: {held[one.number]}" for one in rows[:MOST_SHOWN] if one.number in held
+                f"{one.id} is told only now: {held[one.number]}" for one in rows[:MAX_SHOWN] if one.number in held
             )
             if about in ("opened", "joined")
             else (),

@@ -29,7 +29,7 @@ from monitoring.model.base import Value
 from monitoring.model.coverage import ALWAYS_ASKED, Coverage, Query
 from monitoring.model.finding import CheckName, Finding, Severity, rank
 from monitoring.model.incident import Incident, Incidents
-from monitoring.model.ledger import MOST_MESSAGE, Ledger, Record
+from monitoring.model.ledger import MAX_MESSAGE, Ledger, Record
 from monitoring.model.observation import HistoryFacts, Observation, RunFacts, ServerFacts, ServerState
 from monitoring.model.prefect import TERMINAL, Deployment, FlowRun, StateType
 from monitoring.tuning.deciding import decided_by
@@ -188,7 +188,7 @@ def past_run(run: FlowRun, until: datetime) -> PastRun:
         run_time=run_time,
         state_type=run.state_type if ended else None,
         state_name=run.state_name,
-        message=run.message[:MOST_MESSAGE],
+        message=run.message[:MAX_MESSAGE],
     )
 
 

@@ -115,7 +115,7 @@ def test_a_server_that_ignores_the_filters_loses_nobody_elses_runs(
 
 @pytest.mark.integration
 def test_deletes_a_bounded_number_at_a_time(api: Api, seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(housekeeping, "MOST", 5)
+    monkeypatch.setattr(housekeeping, "MAX_DELETIONS", 5)
     check = seed.deployment(f"{CHECK_FLOW}/check")
     seed.many(Run(deployment=check, ended=NOW - 30 * HOUR - n * HOUR, history=()) for n in range(12))
     left = []

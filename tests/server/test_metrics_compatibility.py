@@ -258,7 +258,7 @@ def test_of_more_runs_than_are_read_there_is_no_number(
     known: tuple[Server, Seed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, seed = known
-    monkeypatch.setattr(collecting, "MOST_RUNS", 1)
+    monkeypatch.setattr(collecting, "MAX_RUNS", 1)
     ours, missing, _ = scrape(seed.now)
     assert missing.keys() == {STARTED, ENDED, ONGOING, FAILED, LATE}
     assert "metrics.compatibility.failed_window" in missing[FAILED]

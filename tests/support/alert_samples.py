@@ -7,7 +7,7 @@ from typing import Any
 
 from monitoring.model.finding import Cause, Finding, Subject
 from monitoring.model.incident import Acknowledgement, Incident, ResolutionReason
-from monitoring.model.outbox import MOST_SHOWN, About, Content, Delivery
+from monitoring.model.outbox import MAX_SHOWN, About, Content, Delivery
 from monitoring.text.links import work_pool_url
 from tests.support import samples
 from tests.support.samples import NOW, UI
@@ -33,7 +33,7 @@ def content(about: About, *incidents: Incident, **fields: Any) -> Content:
         "about": about,
         "target": "prod",
         "at": NOW,
-        "incidents": incidents[:MOST_SHOWN],
+        "incidents": incidents[:MAX_SHOWN],
         "total": len(incidents),
         "open": len(lasting),
         "severity": min(one.finding.severity for one in lasting or incidents),

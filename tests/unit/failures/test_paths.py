@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from monitoring.failures.paths import MOST_LEVELS, FailedTask, failing_child, failing_path, failing_task
+from monitoring.failures.paths import MAX_LEVELS, FailedTask, failing_child, failing_path, failing_task
 from tests.support.builders import NOW, minutes, run
 
 SAID = "Flow run encountered an exception: ValueError: no rows in part 3"
@@ -34,7 +34,7 @@ def test_the_path_goes_down_while_messages_show_it_and_has_an_end() -> None:
     runs = [run("FAILED", f"run-{n}", message=SAID, since=NOW - minutes(n)) for n in range(9)]
     children = {above.id: (below,) for above, below in pairwise(runs)}
 
-    assert failing_path(runs[0], children) == tuple(runs[1 : 1 + MOST_LEVELS])
+    assert failing_path(runs[0], children) == tuple(runs[1 : 1 + MAX_LEVELS])
     assert failing_path(runs[8], children) == ()
 
     other = runs[2].model_copy(update={"message": "KeyError: 'own'"})

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.history.cadence import FEWEST_GAPS, learned
+from monitoring.history.cadence import MIN_GAPS, learned
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
@@ -17,7 +17,7 @@ def ends(*gaps: int) -> list[int]:
     return list(accumulate(gaps, initial=1_700_000_000))
 
 
-@pytest.mark.parametrize(("gaps", "known"), [(FEWEST_GAPS - 1, False), (FEWEST_GAPS, True), (29, True)])
+@pytest.mark.parametrize(("gaps", "known"), [(MIN_GAPS - 1, False), (MIN_GAPS, True), (29, True)])
 def test_enough_even_gaps_make_a_rhythm(gaps: int, known: bool) -> None:
     assert (learned(ends(*[DAY] * gaps)) is not None) is known
 

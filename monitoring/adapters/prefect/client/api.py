@@ -34,7 +34,7 @@ from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, Server
 from monitoring.model.target import Target
 
 _BUSY = frozenset({408, 429, 502, 503, 504})
-_LONGEST_WAIT = 5.0
+_MAX_WAIT = 5.0
 _NO_API = "is this a Prefect API? Its address usually ends in /api"
 
 
@@ -150,7 +150,7 @@ class Api:
                 raise Unreachable(
                     f"cannot speak to {self.url} ({type(error).__name__}): is PREFECT_API_URL right?"
                 ) from None
-            if attempt == attempts or wait > min(_LONGEST_WAIT, self._waiting_left):
+            if attempt == attempts or wait > min(_MAX_WAIT, self._waiting_left):
                 raise problem
             self._waiting_left -= wait
             time.sleep(wait)

@@ -11,7 +11,7 @@ from monitoring.errors import BadAnswer, ServerProblem
 
 _UNPROCESSABLE = 422
 #: How often rows may have moved under our hands before the answer counts as partial.
-_MOST_STEPS_BACK = 50
+_MAX_STEPS_BACK = 50
 
 
 class PartialAnswer(ServerProblem):
@@ -66,7 +66,7 @@ def read_pages(api: Api, path: str, body: Mapping[str, Any], *, page_size: int) 
         yield list(fresh.values())
         if moved:
             steps_back += 1
-            if steps_back > _MOST_STEPS_BACK:
+            if steps_back > _MAX_STEPS_BACK:
                 raise PartialAnswer(BadAnswer(f"the rows of {path} change faster than they can be read"))
             offset = max(0, offset - limit + 1)
         elif not page or len(page) < limit:

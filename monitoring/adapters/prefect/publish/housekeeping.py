@@ -22,7 +22,7 @@ from monitoring.model.prefect import CHECK_FLOW, TERMINAL
 from monitoring.model.saved_state import PublishedArtifact
 
 #: Of runs and of artifacts, this many are deleted by one check: after a long pause it should still take seconds.
-MOST = 200
+MAX_DELETIONS = 200
 
 #: How far behind the limit runs without a deployment are looked for; see ``_candidates``.
 _WINDOW = timedelta(days=1)
@@ -60,7 +60,7 @@ class PrefectHousekeeping:
         self._flow_run_id = flow_run_id
 
     def tidy(self, now: datetime, published: Mapping[str, PublishedArtifact]) -> dict[str, PublishedArtifact]:
-        """Delete old runs of the check and old versions of its artifacts, at most ``MOST`` of each.
+        """Delete old runs of the check and old versions of its artifacts, at most ``MAX_DELETIONS`` of each.
 
         Args:
             now: The time of the check.
@@ -73,9 +73,9 @@ class PrefectHousekeeping:
             ServerProblem: The server cannot be used. What was deleted until then may still be in ``published``;
                 deleting it again does no harm.
         """
-        for run_id in islice(self._old_runs(now - self._settings.keep_runs), MOST):
+        for run_id in islice(self._old_runs(now - self._settings.keep_runs), MAX_DELETIONS):
             self._delete(f"/flow_runs/{run_id}")
-        gone = set(islice(old_versions(published.values(), now - self._settings.keep_artifacts), MOST))
+        gone = set(islice(old_versions(published.values(), now - self._settings.keep_artifacts), MAX_DELETIONS))
         for artifact_id in sorted(gone):
             self._delete(f"/artifacts/{artifact_id}")
         return {

@@ -19,14 +19,14 @@ from monitoring.model.prefect import TERMINAL, Deployment, FlowRun, WorkPool
 #: A run that waits for less is about to be taken.
 _TAKEN_WITHIN = timedelta(minutes=1)
 #: Runs that have waited for longer are not looked for among those that have started since.
-_LONGEST_WAIT = timedelta(days=1)
+_MAX_WAIT = timedelta(days=1)
 #: Into so many steps the time is cut in which a backlog must have grown.
 _STEPS = 3
-_MOST_BACKLOGS = 50
+_MAX_BACKLOGS = 50
 _STARTED = ["PENDING", "RUNNING", "CANCELLING", "PAUSED", *sorted(TERMINAL)]
-_MOST_PLACES = 200
+_MAX_PLACES = 200
 #: So many runs are read in all; of places with more than are left of these, a page of the soonest.
-_MOST_UPCOMING = 1_000
+_MAX_UPCOMING = 1_000
 
 
 def backlogs(collection: Collection, pools: Mapping[str, WorkPool], overdue: Sequence[FlowRun]) -> dict[str, Backlog]:
@@ -54,8 +54,8 @@ def backlogs(collection: Collection, pools: Mapping[str, WorkPool], overdue: Seq
         if not policy.enabled or pool is None or pool.paused or pool.live_workers == 0 or present < policy.growing_min:
             continue
         asked += 1
-        if asked > _MOST_BACKLOGS:
-            collection.note("backlogs", "partial", f"asked for the {_MOST_BACKLOGS} work pools where most runs wait")
+        if asked > _MAX_BACKLOGS:
+            collection.note("backlogs", "partial", f"asked for the {_MAX_BACKLOGS} work pools where most runs wait")
             break
         moments = [collection.now - policy.growing_for * step / _STEPS for step in range(_STEPS, 0, -1)]
         samples = []
@@ -75,7 +75,7 @@ def _due_by(due: Sequence[datetime], moment: datetime) -> int:
 
 def _started_since(pool: str, moment: datetime) -> dict[str, Any]:
     """Runs that were due at a moment and started later."""
-    due = {"after_": _text(moment - _LONGEST_WAIT), "before_": _text(moment - _TAKEN_WITHIN)}
+    due = {"after_": _text(moment - _MAX_WAIT), "before_": _text(moment - _TAKEN_WITHIN)}
     started = {"state": {"type": {"any_": _STARTED}}, "start_time": {"after_": _text(moment)}}
     return {"flow_runs": {**started, "expected_start_time": due}, "work_pools": {"name": {"any_": [pool]}}}
 
@@ -108,14 +108,14 @@ def upcoming(
     """
     slots = Slots(active, whole=collection.coverage.has("active-runs"))
     places = list(_places(collection, pools, deployments, slots))
-    if len(places) > _MOST_PLACES:
-        collection.note("upcoming-runs", "partial", f"asked for {_MOST_PLACES} of {len(places)} places in trouble")
+    if len(places) > _MAX_PLACES:
+        collection.note("upcoming-runs", "partial", f"asked for {_MAX_PLACES} of {len(places)} places in trouble")
     found: dict[str, FlowRun] = {}
     cut: set[str] = set()
-    for place in places[:_MOST_PLACES]:
+    for place in places[:_MAX_PLACES]:
         body = {**place.others, "flow_runs": {**place.flow_runs, **_scheduled(collection.now, place.within)}}
         count = collection.count("upcoming-runs", body) or 0
-        if count > _MOST_UPCOMING - len(found):
+        if count > _MAX_UPCOMING - len(found):
             runs = collection.first_runs("upcoming-runs", {**body, "sort": "EXPECTED_START_TIME_ASC"}) or []
             cut.update(place.names)
         else:

@@ -40,7 +40,7 @@ from monitoring.model.prefect import FlowRun, StateType
 
 T = TypeVar("T")
 #: So many flow runs are read for one metric. Of more, none: a part of them would be a wrong number.
-MOST_RUNS = 10_000
+MAX_RUNS = 10_000
 _STATE_TYPES: tuple[str, ...] = get_args(StateType)
 
 
@@ -151,8 +151,8 @@ def _runs(
 ) -> tuple[FlowRun, ...]:
     """All flow runs of a filter, counted before they are read; none where there are too many."""
     count = collection.count(name, {"flow_runs": filters})
-    if count is not None and count > MOST_RUNS:
-        collection.note(name, "partial", f"there are {count:,} flow runs, and {MOST_RUNS:,} are read at most: {advice}")
+    if count is not None and count > MAX_RUNS:
+        collection.note(name, "partial", f"there are {count:,} flow runs, and {MAX_RUNS:,} are read at most: {advice}")
     elif count:
         return tuple(collection.runs(name, {"flow_runs": filters, "sort": sort}))
     return ()

@@ -12,20 +12,20 @@ from logging import ERROR
 from monitoring.adapters.prefect.read.collection import Collection, chunks
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.failures.error_names import failure_of, one_line
-from monitoring.failures.paths import MOST_LEVELS, FailedTask, failing_child, failing_path, failing_task
+from monitoring.failures.paths import MAX_LEVELS, FailedTask, failing_child, failing_path, failing_task
 from monitoring.failures.tracebacks import last_traceback, raised, tells_of, traceback_end
 from monitoring.model.failure import Failure
 from monitoring.model.ledger import Ledger
 from monitoring.model.prefect import Deployment, FlowRun
 
 #: Failures of which more than the message is read, a check.
-_MOST_READ = 100
-_MOST_LOGS = 10
-_MOST_TASKS = 50
+_MAX_READ = 100
+_MAX_LOGS = 10
+_MAX_TASKS = 50
 #: What is kept of a run's error lines that have no traceback.
-_MOST_LINES = 3
-_MOST_LINE = 300
-_MOST_NAME = 100
+_MAX_LINES = 3
+_MAX_LINE = 300
+_MAX_NAME = 100
 #: Prefect writes each end of a task run as an error, too: what the run's state says as well.
 _ALREADY_SAID = ("Finished in state ", "Crash detected! ", "Flow run exceeded timeout ", "Task run exceeded timeout ")
 
@@ -61,7 +61,7 @@ def failed_children(collection: Collection, parents: Sequence[FlowRun]) -> dict[
     """
     found: dict[str, tuple[FlowRun, ...]] = {}
     level = list(parents)
-    for _ in range(MOST_LEVELS):
+    for _ in range(MAX_LEVELS):
         children = _children(collection, level)
         found |= children
         level = [child for run in level if (child := failing_child(run, children.get(run.id, ())))]
@@ -103,7 +103,7 @@ def failures(
     """
     deepest = {
         run.id: (failing_path(run, children) or (run,))[-1]
-        for run in sorted(bad, key=lambda run: run.ended_at)[-_MOST_READ:]
+        for run in sorted(bad, key=lambda run: run.ended_at)[-_MAX_READ:]
     }
     read = {run.id: _failure(collection, run) for run in {run.id: run for run in deepest.values()}.values()}
     return {run_id: read[run.id] for run_id, run in deepest.items()}
@@ -135,8 +135,8 @@ def _failure(collection: Collection, run: FlowRun) -> Failure:
 def _end_of(collection: Collection, logs: Iterable[str], run: FlowRun) -> str:
     """The last error lines of a run without a traceback, oldest first, without what its state says already."""
     lines = [collection.redact(log) for log in logs if not last_traceback(log) and not log.startswith(_ALREADY_SAID)]
-    telling = [line for line in lines if line not in run.message][:_MOST_LINES]
-    return "\n".join(one_line(line, _MOST_LINE) for line in reversed(telling))
+    telling = [line for line in lines if line not in run.message][:_MAX_LINES]
+    return "\n".join(one_line(line, _MAX_LINE) for line in reversed(telling))
 
 
 def _error_logs(collection: Collection, run: FlowRun) -> list[str]:
@@ -144,7 +144,7 @@ def _error_logs(collection: Collection, run: FlowRun) -> list[str]:
     body = {
         "logs": {"flow_run_id": {"any_": [run.id]}, "level": {"ge_": ERROR}},
         "sort": "TIMESTAMP_DESC",
-        "limit": _MOST_LOGS,
+        "limit": _MAX_LOGS,
     }
     found = collection.first_rows("failure-logs", "/logs/filter", body) or ()
     return list(collection.values("failure-logs", found, lambda row: str(row["message"])))
@@ -159,7 +159,7 @@ def _failed_tasks(collection: Collection, run: FlowRun) -> list[FailedTask]:
             "subflow_runs": {"exists_": False},
         },
         "sort": "END_TIME_DESC",
-        "limit": _MOST_TASKS,
+        "limit": _MAX_TASKS,
     }
     found = collection.first_rows("failed-tasks", "/task_runs/filter", body) or ()
     return list(collection.values("failed-tasks", found, lambda row: _failed_task(collection, row)))
@@ -169,4 +169,4 @@ def _failed_task(collection: Collection, row: Row) -> FailedTask:
     # A task's own name, unless its owner gave the run another: Prefect adds the beginning of its dynamic key.
     name = str(row["name"]).removesuffix("-" + str(row["dynamic_key"])[:3])
     message = (row.get("state") or {}).get("message") or ""
-    return FailedTask(one_line(collection.redact(name), _MOST_NAME), row["state_name"], collection.redact(message))
+    return FailedTask(one_line(collection.redact(name), _MAX_NAME), row["state_name"], collection.redact(message))

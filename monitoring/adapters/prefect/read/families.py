@@ -9,7 +9,7 @@ from monitoring.adapters.prefect.read.collection import Collection, chunks
 from monitoring.model.prefect import FlowRun
 
 #: Subflows of subflows are followed up so far.
-_MOST_LEVELS = 5
+_MAX_LEVELS = 5
 _QUERY = "limit-holders"
 
 
@@ -26,7 +26,7 @@ def outermost(collection: Collection, flow_run_ids: Some[str], known: Mapping[st
     """
     read = dict(known)
     of = {id: id for id in flow_run_ids}
-    for _ in range(_MOST_LEVELS):
+    for _ in range(_MAX_LEVELS):
         _read(collection, {id for id in of.values() if id not in read}, read)
         inner = {id: run.parent_task_run_id for id in of.values() if (run := read.get(id)) and not run.deployment_id}
         parents = flow_runs_of(collection, sorted({task for task in inner.values() if task}))

@@ -23,7 +23,7 @@ _RELEASED = "prefect.concurrency-limit.released"
 _FLOW_RUN = "prefect.flow-run."
 #: The most that the server gives at once (prefect/server/api/events.py, ``INTERACTIVE_PAGE_SIZE``).
 _PAGE = 50
-_MOST_PAGES = 4
+_MAX_PAGES = 4
 #: As long as a server keeps events, by default.
 _HISTORY = timedelta(days=7)
 
@@ -72,7 +72,7 @@ def held_slots(collection: Collection, limit_id: str) -> Held:
     """
     events: dict[str, _Event] = {}
     until = collection.now
-    for _ in range(_MOST_PAGES):
+    for _ in range(_MAX_PAGES):
         page = collection.ask("limit-holders", None, _page, collection, limit_id, until)
         if page is None:
             break

@@ -22,7 +22,7 @@ from monitoring.model.prefect import TERMINAL, StateType
 _QUERY = "limit-waiters"
 _WAITING = ("Pending", "AwaitingConcurrencySlot")
 #: What so many task runs depend on is read; those beyond are not judged.
-_MOST_INPUTS = 500
+_MAX_INPUTS = 500
 
 
 class _TaskRow(Value):
@@ -80,7 +80,7 @@ def unfinished(collection: Collection, tag: str) -> Unfinished:
 
 def _ready_since(collection: Collection, tasks: Sequence[_TaskRow]) -> dict[str, datetime]:
     """Since when task runs wait for nothing that they depend on, by id; without those that do, or may."""
-    inputs = sorted(set().union(*(task.inputs for task in tasks)))[:_MOST_INPUTS]
+    inputs = sorted(set().union(*(task.inputs for task in tasks)))[:_MAX_INPUTS]
     ended: dict[str, datetime | None] = {}
     for chunk in chunks(inputs):
         found = collection.rows(_QUERY, "/task_runs/filter", {"task_runs": {"id": {"any_": chunk}}})

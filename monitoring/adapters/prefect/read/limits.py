@@ -24,7 +24,7 @@ from monitoring.model.base import Value
 from monitoring.model.observation import ConcurrencyLimit, Holder, LimitSlots
 from monitoring.model.prefect import TERMINAL, Deployment, FlowRun
 
-_MOST_LIMITS = 50
+_MAX_LIMITS = 50
 #: The server stamps ends by its own clock: what ended just before now by ours may have ended since.
 _CLOCKS_DIFFER = timedelta(minutes=1)
 _NOT_FOUND = (404, 405)
@@ -114,11 +114,11 @@ def limits(collection: Collection, active: Sequence[FlowRun]) -> Limits:
         for row in of_all_kinds
         if row.full and not row.slot_decay_per_second and not row.name.startswith(_OF_ITS_OWN)
     ]
-    if len(tags) + len(others) > _MOST_LIMITS:
-        detail = f"looked into {_MOST_LIMITS} of {len(tags) + len(others)} full limits"
+    if len(tags) + len(others) > _MAX_LIMITS:
+        detail = f"looked into {_MAX_LIMITS} of {len(tags) + len(others)} full limits"
         collection.note("limits", "partial", detail)
-    tags = tags[:_MOST_LIMITS]
-    others = others[: _MOST_LIMITS - len(tags)]
+    tags = tags[:_MAX_LIMITS]
+    others = others[: _MAX_LIMITS - len(tags)]
     known = {run.id: run for run in active}
     full = (
         *(_of_tag(collection, limit, known) for limit in tags),

@@ -14,7 +14,7 @@ from monitoring.model.prefect import Deployment, FlowRun
 #: What a check takes at the most, with the worker that starts it.
 _GRACE = timedelta(minutes=2)
 #: Two are usual. Somebody who deploys more has the first of them watched.
-_MOST_DEPLOYMENTS = 10
+_MAX_DEPLOYMENTS = 10
 #: Enough for any row of failures that somebody would wait for.
 _NEWEST_RUNS = 50
 
@@ -37,7 +37,7 @@ def own_runs(
     """
     if not collection.config.watchdog.enabled:
         return OwnRuns()
-    watched = deployments[:_MOST_DEPLOYMENTS]
+    watched = deployments[:_MAX_DEPLOYMENTS]
     ended = [run for deployment in watched for run in _newest_ended(collection, deployment)]
     return OwnRuns(
         deployments=tuple(

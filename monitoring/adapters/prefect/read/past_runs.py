@@ -22,10 +22,10 @@ from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.tuning.backtest import WARM_UP, History, PastRun, past_run
 
 #: So many runs fit into the memory of a laptop, at about 1 KB each; further back nothing is read, and that is said.
-MOST_RUNS = 500_000
+MAX_RUNS = 500_000
 _DAY = timedelta(days=1)
 #: A run has its usual time before it is missed; of longer ones, fires from before the replay are not looked at.
-_LONGEST = 7 * _DAY
+_MAX_RUN_TIME = 7 * _DAY
 _CANDIDATES = 1_000
 _A_MOMENT = timedelta(microseconds=1)
 
@@ -140,8 +140,8 @@ def _ended(
     gaps: tuple[str, ...] = ()
     for day in range(wanted):
         told(Told(day, wanted, count))
-        if count > MOST_RUNS:
-            gaps = (f"more than {MOST_RUNS:,} runs ended in the last {day} days: nothing before that was read",)
+        if count > MAX_RUNS:
+            gaps = (f"more than {MAX_RUNS:,} runs ended in the last {day} days: nothing before that was read",)
             break
         start = now - (day + 1) * _DAY
         found = runs.ended(collection, start, end)
@@ -176,7 +176,7 @@ def _fires(
             continue
         # In whole days: deployments that share a schedule then share its dates.
         longest = max((run.run_time for run in by_key.get(key, ())), default=timedelta(0))
-        usual = min(_LONGEST, -(-coarse(longest) // _DAY) * _DAY)
+        usual = min(_MAX_RUN_TIME, -(-coarse(longest) // _DAY) * _DAY)
         try:
             before = (
                 newest_due(rows, until=since - usual - policy.grace, count=policy.missed_fires)[:1] or (since,)
@@ -215,7 +215,7 @@ def _last_successes(
         if judged and not known and deployment.kind == "deployment" and not deployment.paused:
             wanted.append(deployment)
     found: dict[str, FlowRun | None] = {}
-    for deployment in wanted[: runs.MOST_SEARCHES]:
+    for deployment in wanted[: runs.MAX_SEARCHES]:
         answer = runs.newest_success(collection, deployment, since - WARM_UP)
         if answer is not None:
             found[deployment.id] = answer[0] if answer else None

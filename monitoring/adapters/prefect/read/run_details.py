@@ -25,9 +25,9 @@ from monitoring.tuning.run_comparison import Given, RunDetails, TaskTime
 
 _NOT_FOUND = 404
 #: What is shown of one parameter's value.
-_MOST_VALUE = 120
+_MAX_VALUE = 120
 #: Task runs that are compared; one page.
-_MOST_TASKS = 200
+_MAX_TASKS = 200
 #: What Prefect adds to a task's name (prefect/tasks.py, ``task_key``): it changes with the file that the task is in.
 _HASH = re.compile(r"-[0-9a-f]{8}$")
 #: The worse, the further left.
@@ -141,7 +141,7 @@ def _given(values: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str,
     for name, value in values.items():
         text = json.dumps(value, sort_keys=True, ensure_ascii=False)
         _, _, shown = redact(json.dumps({name: value}, sort_keys=True, ensure_ascii=False)[1:-1]).partition(": ")
-        cut = shown if len(shown) <= _MOST_VALUE else f"{shown[:_MOST_VALUE]}…"
+        cut = shown if len(shown) <= _MAX_VALUE else f"{shown[:_MAX_VALUE]}…"
         found[name] = Given(shown=cut, identity=hashlib.sha256(text.encode()).hexdigest())
     return found
 
@@ -154,13 +154,13 @@ def _more(collection: Collection, run_id: str) -> dict[str, Any]:
     body = {
         "flow_runs": {"id": {"any_": [run_id]}},
         "sort": "EXPECTED_START_TIME_ASC",
-        "limit": _MOST_TASKS,
+        "limit": _MAX_TASKS,
     }
     found = collection.first_rows("task-times", "/task_runs/filter", body) or ()
     tasks = list(collection.values("task-times", found, _TaskRow.model_validate))
     return {
         "tasks": tuple(_taken_together(tasks, collection.now)),
-        "more_tasks": len(found) >= _MOST_TASKS or not collection.coverage.has("task-times"),
+        "more_tasks": len(found) >= _MAX_TASKS or not collection.coverage.has("task-times"),
         "worker": collection.ask("submitted-by", None, _worker, collection, run_id),
     }
 

@@ -10,12 +10,12 @@ from typing import Any, get_args
 
 from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.checks.slow import run_time
-from monitoring.history.baselines import MOST_RECENT
+from monitoring.history.baselines import MAX_RECENT
 from monitoring.model.ledger import Ledger, Record
 from monitoring.model.prefect import Deployment, FlowRun, StateType
 
 _NOT_COMPLETED = [state for state in get_args(StateType) if state != "COMPLETED"]
-_MOST_SEARCHES = 200
+_MAX_SEARCHES = 200
 
 
 def samples(
@@ -44,7 +44,7 @@ def samples(
         if learns and took > policy.floor and len(record.run_times.recent) + completed[key] < policy.min_samples:
             wanted.append(key)
     found = {}
-    for key in wanted[:_MOST_SEARCHES]:
+    for key in wanted[:_MAX_SEARCHES]:
         answer = collection.first_runs("baseline-runs", newest_completed(deployments[key], collection.now))
         if answer is not None:
             found[key] = tuple(answer)
@@ -68,7 +68,7 @@ def newest_completed(deployment: Deployment, before: datetime) -> dict[str, Any]
     """What to ask for: the newest completed runs that ended before a moment, as many as are remembered."""
     # Asked for as what they are not: for COMPLETED itself, SQLite reads every success there is.
     filters = {"state": {"type": {"not_any_": _NOT_COMPLETED}}, "end_time": {"before_": before.isoformat()}}
-    body = {"sort": "END_TIME_DESC", "limit": MOST_RECENT}
+    body = {"sort": "END_TIME_DESC", "limit": MAX_RECENT}
     if deployment.kind == "deployment":
         return {**body, "flow_runs": {**filters, "deployment_id": {"any_": [deployment.id]}}}
     nobodys = {"deployment_id": {"is_null_": True}, "parent_task_run_id": {"is_null_": True}}

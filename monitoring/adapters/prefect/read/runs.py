@@ -23,8 +23,8 @@ from monitoring.model.report import Totals
 
 _ACTIVE = ("PENDING", "RUNNING", "CANCELLING", "PAUSED")
 _STATES = ("SCHEDULED", *_ACTIVE, "COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-_MOST_HISTORIES = 200
-MOST_SEARCHES = 500
+_MAX_HISTORIES = 200
+MAX_SEARCHES = 500
 _HEARTBEAT_HISTORY = timedelta(days=7)
 _HEARTBEAT_CHUNK = 1_000
 _FLOW_RUN = "prefect.flow-run."
@@ -89,10 +89,10 @@ def _present_stretch(
     collection: Collection, query: str, runs: Sequence[FlowRun], belongs: Callable[[rows.StateRow], bool]
 ) -> dict[str, datetime]:
     """Since when runs have been in the states that they are in now, without a break, by run id; one request a run."""
-    if len(runs) > _MOST_HISTORIES:
-        collection.note(query, "partial", f"asked for {_MOST_HISTORIES} of {len(runs)} runs")
+    if len(runs) > _MAX_HISTORIES:
+        collection.note(query, "partial", f"asked for {_MAX_HISTORIES} of {len(runs)} runs")
     since = {}
-    for run in runs[:_MOST_HISTORIES]:
+    for run in runs[:_MAX_HISTORIES]:
         history = collection.ask(query, [], _states, collection, run)
         stretch = list(takewhile(belongs, reversed(history)))
         if stretch:
@@ -124,9 +124,9 @@ def heartbeats(
     doubtful = [run for run in running if run.id in beats and beats[run.id].first < run.state_timestamp]
     beats |= {run.id: Heartbeats(count=1, first=beats[run.id].last, last=beats[run.id].last) for run in doubtful}
     silent = _silent(collection, doubtful, beats, deployments)
-    if len(silent) > _MOST_HISTORIES:
-        collection.note("heartbeats", "partial", f"asked for {_MOST_HISTORIES} of {len(silent)} runs that went on")
-    for run in silent[:_MOST_HISTORIES]:
+    if len(silent) > _MAX_HISTORIES:
+        collection.note("heartbeats", "partial", f"asked for {_MAX_HISTORIES} of {len(silent)} runs that went on")
+    for run in silent[:_MAX_HISTORIES]:
         counted = _heartbeats(collection, [run], since=run.state_timestamp)
         beats |= {key: own for key, own in counted.items() if own.first >= run.state_timestamp}
     return beats
@@ -222,12 +222,12 @@ def last_successes(
         if not known and policy.enabled and success_due_since(deployment, policy, collection.now):
             wanted.append(deployment)
     found: dict[str, FlowRun | None] = {}
-    for deployment in wanted[:MOST_SEARCHES]:
+    for deployment in wanted[:MAX_SEARCHES]:
         answer = newest_success(collection, deployment, collection.now)
         if answer is not None:
             found[deployment.id] = answer[0] if answer else None
-    if len(wanted) > MOST_SEARCHES:
-        collection.note("last-success", "partial", f"searched for {MOST_SEARCHES} of {len(wanted)} deployments")
+    if len(wanted) > MAX_SEARCHES:
+        collection.note("last-success", "partial", f"searched for {MAX_SEARCHES} of {len(wanted)} deployments")
     return found
 
 

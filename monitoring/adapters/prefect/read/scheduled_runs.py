@@ -21,7 +21,7 @@ from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.text.durations import spoken
 
 #: MissedRuns fires are counted for so many deployments: a thousand dates of a cron line take a tenth of a second.
-_MOST_COUNTED = 200
+_MAX_COUNTED = 200
 #: Ids in one question whether runs are ahead. On SQLite with 400,000 runs, 64,000 of them ahead, it takes 50 to 120 ms
 #: of a busy machine, 10 ms for a hundred ids or one; a deployment's row takes 25 ms.
 _AHEAD_CHUNK = 1_000
@@ -94,7 +94,7 @@ def missed(
         fires = _due_between(collection, deployment, schedules, max(begins))
         if fires:
             found[key] = MissedRuns(first=fires[0], count=len(fires))
-        if len(found) == _MOST_COUNTED:
+        if len(found) == _MAX_COUNTED:
             break
     return found
 

@@ -20,7 +20,7 @@ from pydantic import ValidationError, model_validator
 Rows = Iterable[Mapping[str, Any]]
 
 # `get_dates` gives up after so many candidates.
-_MOST_CANDIDATES = 1_000
+_MAX_CANDIDATES = 1_000
 # Spans to look back over, shortest first: `get_dates` counts forward from a start, so the newest dates before a
 # moment are found by starting just far enough before it. The longest holds two 29ths of February.
 _LOOK_BACK = tuple(timedelta(hours=hours) for hours in (2, 8 * 24, 144 * 24, 3_000 * 24))
@@ -28,7 +28,7 @@ _A_MOMENT = timedelta(microseconds=1)
 _A_DAY = 86_400
 # RRULE frequencies by dateutil's numbers: DAILY, HOURLY, MINUTELY and SECONDLY, and the seconds of their steps.
 _STEPS = {3: _A_DAY, 4: 3_600, 5: 60, 6: 1}
-_MOST_STEPS = 250_000
+_MAX_STEPS = 250_000
 # How many days a month has at the most, where that is not 31.
 _SHORT_MONTHS = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
 
@@ -84,7 +84,7 @@ class _BoundedRRule(RRuleSchedule):
             stride = math.lcm(step, _A_DAY)
             spare = self.since.astimezone(begin.tzinfo) - begin - timedelta(days=1)
             begin += timedelta(seconds=stride * max(0, int(spare.total_seconds() // stride)))
-        if min((end - begin).total_seconds() / step, rule._count or math.inf) > _MOST_STEPS:
+        if min((end - begin).total_seconds() / step, rule._count or math.inf) > _MAX_STEPS:
             raise OverflowError("a rule with too many dates since its beginning")
         if rule._count is not None:
             return rule
@@ -180,9 +180,9 @@ def _look_back(schedule: _Cron | _Interval | RRuleSchedule, count: int) -> Seque
 def _all_between(schedule: _Cron | _Interval | RRuleSchedule, after: datetime, until: datetime) -> tuple[datetime, ...]:
     dates: list[datetime] = []
     while True:
-        batch = _dates(schedule, after, until, _MOST_CANDIDATES)
+        batch = _dates(schedule, after, until, _MAX_CANDIDATES)
         dates += batch
-        if len(batch) < _MOST_CANDIDATES:
+        if len(batch) < _MAX_CANDIDATES:
             return tuple(dates)
         after = batch[-1]
 

@@ -23,7 +23,7 @@ from monitoring.model.prefect import OWN_FLOWS, Deployment, FlowRun, WorkPool, W
 _WITHOUT_WORKERS = ("prefect-agent",)
 _WITHOUT_WORKERS_SUFFIXES = (":push", ":managed")
 #: Besides the pools that something waits for, the workers of so many are counted: a request each.
-_MOST_POOLS_AHEAD = 200
+_MAX_POOLS_AHEAD = 200
 #: The server says of a pool that it has a worker, or that it is paused, which nobody needs a worker to see.
 _SETTLED = ("READY", "PAUSED")
 
@@ -150,8 +150,8 @@ def _ahead(collection: Collection, pools: Iterable[Row], deployments: Mapping[st
             within[deployment.work_pool] = max(policy.ahead.within, within.get(deployment.work_pool, timedelta(0)))
     used = [pool for pool in pools if pool.get("name") in within and _has_workers(pool)]
     used.sort(key=lambda pool: (pool.get("status") in _SETTLED, pool["name"]))
-    left = [pool["name"] for pool in used[_MOST_POOLS_AHEAD:] if pool.get("status") not in _SETTLED]
-    return _Ahead({pool["name"] for pool in used[:_MOST_POOLS_AHEAD]}, left, max(within.values(), default=timedelta(0)))
+    left = [pool["name"] for pool in used[_MAX_POOLS_AHEAD:] if pool.get("status") not in _SETTLED]
+    return _Ahead({pool["name"] for pool in used[:_MAX_POOLS_AHEAD]}, left, max(within.values(), default=timedelta(0)))
 
 
 def _has_workers(pool: Row) -> bool:
