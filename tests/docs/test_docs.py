@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -22,9 +23,15 @@ from monitoring.model.incident import ResolutionReason
 from tests.corpus.scenario import scenarios
 from tests.support.paths import PROJECT
 
-README = (PROJECT / "README.md").read_text()
-PAGES = {path.name: path.read_text() for path in [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]}
+FILES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+#: Every page, by its path from the project's folder.
+PAGES = {path.relative_to(PROJECT).as_posix(): path.read_text() for path in FILES}
+README = PAGES["README.md"]
+CHECKS = PAGES["docs/checks.md"]
 ALL = "\n".join(PAGES.values())
+MAX_WIDTH = 120
+#: About a screen.
+MAX_README_LINES = 80
 
 
 def commands(app: App, *before: str) -> Iterable[str]:
@@ -46,8 +53,8 @@ def test_there_are_commands_at_all() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_is_in_the_readme(command: str) -> None:
-    assert f"`{command}`" in README
+def test_every_command_is_documented(command: str) -> None:
+    assert f"`{command}`" in PAGES["docs/command-line.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -57,7 +64,7 @@ def test_every_command_in_the_docs_exists(page: str) -> None:
     named = re.findall(rf"`{command}", PAGES[page]) + re.findall(rf"^{command}", fenced, re.MULTILINE)
 
     assert [name for name in named if name not in COMMANDS] == []
-    assert named or page not in ("README.md", "configuration.md")
+    assert named or page not in ("docs/installation.md", "docs/configuration.md")
 
 
 def make_targets() -> list[str]:
@@ -78,12 +85,12 @@ def test_every_make_target_in_the_docs_exists() -> None:
     assert named <= set(make_targets())
 
 
-def test_ci_calls_the_readmes_own_test_commands() -> None:
+def test_ci_calls_the_documented_test_commands() -> None:
     script = (PROJECT / ".ci/run").read_text()
 
     for command in ("make lint", "make test", "make test-all", "make demo ARGS=--once"):
         assert command in script
-        assert command in README
+        assert command in PAGES["docs/contributing/README.md"]
 
 
 def deployments() -> list[tuple[str, dict[str, object]]]:
@@ -107,11 +114,11 @@ def test_every_deployment_in_the_docs_exists() -> None:
 @pytest.mark.parametrize("check", get_args(CheckName))
 def test_every_check_is_documented(check: str) -> None:
     assert f"`{check}`" in README
-    assert f"[`{check}`]" in PAGES["checks.md"]
+    assert f"[`{check}`]" in CHECKS
 
 
 def test_every_check_in_the_docs_exists() -> None:
-    assert set(re.findall(r"^\| \[`([a-z-]+)`\]", PAGES["checks.md"], re.MULTILINE)) == set(get_args(CheckName))
+    assert set(re.findall(r"^\| \[`([a-z-]+)`\]", CHECKS, re.MULTILINE)) == set(get_args(CheckName))
     sections = {name for name, value in Policy() if isinstance(value, Section)} | {"server", "watchdog"}
     assert {name.replace("_", "-") for name in sections} == set(get_args(CheckName))
 
@@ -127,30 +134,47 @@ def test_every_query_is_documented() -> None:
     asked = set(re.findall(rf'{asking}\(\s*(?:collection, )?"([a-z-]+)"', sources))
 
     assert asked >= {"heartbeats", "child-runs", "last-success", "slot-waits", *ALWAYS_ASKED}
-    assert [name for name in asked if f"`{name}`" not in PAGES["how-it-works.md"]] == []
+    assert [name for name in asked if f"`{name}`" not in PAGES["docs/how-it-works.md"]] == []
+
+
+def anchors(page: str) -> set[str]:
+    """The headings of a page as GitHub makes anchors of them."""
+    headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    return {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_link_to_a_file_leads_somewhere(page: str) -> None:
-    folder = PROJECT if page == "README.md" else PROJECT / "docs"
-    linked = [link.split("#")[0] for link in re.findall(r"\]\((?!https?:)([^)]+)\)", PAGES[page])]
-
-    assert [link for link in linked if link and not (folder / link).exists()] == []
+def test_every_link_leads_somewhere(page: str) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", PAGES[page]):
+        path, _, anchor = link.partition("#")
+        target = ((PROJECT / page).parent / path).resolve() if path else PROJECT / page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text()), link
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_link_to_a_heading_leads_somewhere(page: str) -> None:
-    headings = {
-        re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
-        for heading in re.findall(r"^#+ (.+)$", PAGES[page], re.MULTILINE)
-    }
+def test_every_page_can_be_reached_from_the_readme(page: str) -> None:
+    reached, waiting = set[str](), ["README.md"]
+    while waiting:
+        reached.add(current := waiting.pop())
+        for path in re.findall(r"\]\((?!https?:)([^)#]+\.md)", PAGES[current]):
+            linked = ((PROJECT / current).parent / path).resolve().relative_to(PROJECT).as_posix()
+            waiting += [linked] if linked not in reached else []
+    assert page in reached
 
-    assert [anchor for anchor in re.findall(r"\]\(#([^)]+)\)", PAGES[page]) if anchor not in headings] == []
+
+@pytest.mark.parametrize("path", [*FILES, PROJECT / "CHANGELOG.md"], ids=lambda path: str(path.relative_to(PROJECT)))
+def test_lines_fit_a_screen(path: Path) -> None:
+    assert [line for line in path.read_text().splitlines() if len(line) > MAX_WIDTH] == []
 
 
-def test_the_readme_counts_the_labelled_servers_as_they_are() -> None:
+def test_the_readme_fits_a_screen() -> None:
+    assert len(README.splitlines()) <= MAX_README_LINES
+
+
+def test_the_docs_count_the_labelled_servers_as_they_are() -> None:
     labelled = list(scenarios())
     planted = sum(len(one.expect) for one in labelled)
 
-    assert f"| {len(labelled)} | {planted} | {planted} | 0 | 1.00 | 1.00 |" in README
+    assert f"| {len(labelled)} | {planted} | {planted} | 0 | 1.00 | 1.00 |" in CHECKS
     assert f"{len(labelled)} labelled servers" in README
