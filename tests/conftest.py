@@ -1,4 +1,4 @@
-"""Fixtures for integration tests. A missing program is a failure that names it, never a skip."""
+"""Fixtures for the tests that need real servers. A missing program is a failure that names it, never a skip."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from demo.stack import Server
+from tests.support.paths import TESTS
 from tests.support.seeding import Seed
 from tests.support.servers import Emptier, Postgres, connected, start_server
 from tests.support.slack import SlackEmulator
@@ -21,12 +22,19 @@ settings.register_profile("patient", settings.default, deadline=None, suppress_h
 settings.load_profile("patient")
 
 
+#: What stands in these needs real servers.
+_INTEGRATION = (TESTS / "server", TESTS / "corpus")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the pure tests first.
+    """Mark the tests that need real servers, by their folder, and put the pure tests first.
 
     They are quick, and Hypothesis refuses a strategy during which Python's shared random numbers are drawn: the event
     client that a flow in this process leaves behind does so, from its thread, whenever it pings its server.
     """
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in _INTEGRATION):
+            item.add_marker(pytest.mark.integration)
     items.sort(key=lambda item: item.get_closest_marker("integration") is not None)
 
 

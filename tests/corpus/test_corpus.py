@@ -14,8 +14,6 @@ from tests.corpus.judging import Tally, judge, prepare, tallies
 from tests.corpus.mutations import Mutation, survivors
 from tests.corpus.scenario import Positions, Scenario, World, background, scenarios
 
-pytestmark = pytest.mark.integration
-
 ALL = list(scenarios())
 AROUND = background()
 #: Thresholds at which nothing can stand exactly: the limit in between is no whole second.

@@ -20,8 +20,6 @@ from monitoring.model.report import DigestReport, HealthReport
 from tests.support.asking import asked
 from tests.support.seeding import Seed
 
-pytestmark = pytest.mark.integration
-
 NOW = datetime(2026, 3, 15, 12, tzinfo=timezone.utc)
 
 

@@ -20,8 +20,6 @@ from monitoring.notifications.events import check_completed
 from tests.support import samples
 from tests.support.servers import connected
 
-pytestmark = pytest.mark.integration
-
 Command = Callable[..., tuple[int, str]]
 NAME = "watchdog-silent-prod"
 

@@ -20,8 +20,6 @@ from tests.support.paths import PROJECT
 from tests.support.relay import relayed
 from tests.support.seeding import HOUR, Run, Seed
 
-pytestmark = pytest.mark.integration
-
 SCHEMA = json.loads((PROJECT / "monitoring" / "messages" / "check.schema.json").read_text())
 #: What may be asked by POST: the API's own way to filter and to count.
 READS = re.compile(

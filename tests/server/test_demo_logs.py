@@ -27,8 +27,6 @@ from tests.server.test_measured import lines
 from tests.support.relay import Answerer, Asked, relayed
 from tests.support.slack import SlackEmulator
 
-pytestmark = pytest.mark.integration
-
 IN_A_BLOCK, IN_THE_ENVIRONMENT, IN_A_MESSAGE = "xoxb-3141592653-planted", "ping-planted-in-environment", "open-sesame"
 Line = dict[str, Any]
 

@@ -39,8 +39,6 @@ from tests.support.noise import noise
 from tests.support.paths import PROJECT
 from tests.support.seeding import Seed
 
-pytestmark = pytest.mark.integration
-
 DEPLOY = ("prefect", "deploy", "--all")
 GIT = ("git", "-c", "user.name=Jo", "-c", "user.email=jo@example.org", "-c", "init.defaultBranch=main")
 

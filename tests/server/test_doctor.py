@@ -32,8 +32,6 @@ from tests.support.seeding import MINUTE, SECOND, Deployment, Pool, Seed
 from tests.support.servers import Emptier, connected, start_server
 from tests.support.slack import SlackEmulator
 
-pytestmark = pytest.mark.integration
-
 #: Not examined on the healthy installation: the emulator does not say what a token may do.
 UNKNOWN = {"Slack scopes"}
 #: What is lacking there, and only recommended.

@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from demo.stack import Server, wait_until
@@ -20,8 +19,6 @@ from monitoring.notifications.events import incident_event
 from tests.support.builders import observation
 from tests.support.house import prefect
 from tests.support.paths import PROJECT
-
-pytestmark = pytest.mark.integration
 
 BLOCKS: list[str] = re.findall(r"^```yaml\n(.*?)^```", (PROJECT / "docs/automations.md").read_text(), re.M | re.S)
 DOCUMENTED = {str(yaml.safe_load(block)["name"]): block for block in BLOCKS}

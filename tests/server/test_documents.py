@@ -18,8 +18,6 @@ from monitoring.errors import BadAnswer
 from monitoring.model.target import Target
 from tests.support.asking import asked
 
-pytestmark = pytest.mark.integration
-
 
 @pytest.fixture
 def api(prefect_server: Server) -> Iterator[Api]:

@@ -24,8 +24,6 @@ from tests.support.builders import observation
 from tests.support.samples import HOSTILE
 from tests.support.servers import connected
 
-pytestmark = pytest.mark.integration
-
 
 @pytest.fixture
 def api(prefect_server: Server) -> Iterator[Api]:

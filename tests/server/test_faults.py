@@ -34,8 +34,6 @@ from tests.support.looking import Said, look, watchdog
 from tests.support.relay import Asked, relayed
 from tests.support.seeding import HOUR, Run, Seed
 
-pytestmark = pytest.mark.integration
-
 RUNS = "/flow_runs/filter"
 Answer = Callable[[Request], Response]
 Checker = Callable[..., Said]

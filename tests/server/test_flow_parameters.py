@@ -1,110 +1,22 @@
+"""The digest's form, as a real server takes it."""
+
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
-
 import pytest
-from prefect import Flow, flow
 from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.utilities.callables import parameter_schema
-from prefect.utilities.schema_tools.validation import validate
-from pydantic import TypeAdapter, ValidationError
 
 from demo.stack import Server
-from monitoring.config.flow_parameters import PolicyChanges, parameters
-from monitoring.config.policy import Policies, Setting, leaves
-from monitoring.config.settings import Config, Late, Policy
-from monitoring.errors import ConfigError
-
-CHANGES: TypeAdapter[PolicyChanges] = TypeAdapter(PolicyChanges)
+from flows.digest import digest
+from monitoring.config.flow_parameters import parameters
 
 
-@flow
-def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None) -> None:
-    """A flow with the watchdog's parameters."""
-
-
-def schema_of(some_flow: Flow[..., Any]) -> dict[str, Any]:
-    return parameter_schema(some_flow).model_dump()
-
-
-def prefilled(schema: dict[str, Any]) -> dict[str, Any]:
-    """What the form submits when nobody has touched it."""
-    return {name: field["default"] for name, field in schema["definitions"]["PolicyChanges"]["properties"].items()}
-
-
-def test_the_form_has_every_field_described_and_empty() -> None:
-    schema = schema_of(digest)
-    sections = schema["definitions"]["PolicyChanges"]["properties"]
-    shown = {name: details for name, details in sections.items() if "$ref" not in details}
-    shown |= {
-        f"{section}.{field}": details
-        for section, reference in sections.items()
-        if "$ref" in reference
-        for field, details in schema["definitions"][reference["$ref"].rsplit("/")[-1]]["properties"].items()
-    }
-
-    assert set(shown) == {name for name, _ in leaves(Policy(), unset=True)}
-    assert all(details["default"] is None and details["description"] for details in shown.values())
-    assert all(section["description"] and section["title"] for section in sections.values())
-    assert shown["late.after"]["description"] == "How long past its due time a run may wait. Default: 15m."
-    assert shown["failed.critical_after"]["anyOf"][0] == {"type": "integer", "minimum": 1}
-
-
-def test_a_form_that_nobody_touched_is_valid_and_changes_nothing() -> None:
-    schema = schema_of(digest)
-    submitted = {"overrides": prefilled(schema), "time_zone": None}
-
-    assert validate(submitted, schema) == []
-    assert parameters(**digest.validate_parameters(submitted)) == {}
-
-
-def test_nothing_changes_nothing() -> None:
-    assert parameters() == {}
-    assert parameters(CHANGES.validate_python({})) == {}
-    assert parameters(CHANGES.validate_python({"late": {"after": None}})) == {}
-
-
-def test_what_is_filled_in_is_the_strongest_layer() -> None:
-    changes = CHANGES.validate_python({"late": {"after": "5m", "enabled": None}, "failed": {"enabled": False}})
-    policies = Policies(
-        Config(late=Late(after=timedelta(minutes=1), critical_after=timedelta(hours=1))),
-        stronger=[{"late.after": Setting(timedelta(minutes=2), "environment")}, parameters(changes, "Europe/Berlin")],
-    )
-
-    assert policies.of("a/b").late == Late(after=timedelta(minutes=5), critical_after=timedelta(hours=1))
-    assert policies.of("a/b").failed.enabled is False
-    assert policies.config.digest.time_zone == "Europe/Berlin"
-    assert policies.explain("a/b")["late.after"].source == "parameter"
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        {"late": {"after": "15"}},
-        {"late": {"after": 15}},
-        {"late": {"after": ""}},
-        {"late": {"aftr": "15m"}},
-        {"latee": {}},
-        {"failed": {"critical_after": 0}},
-        {"slack": {"channel": "x"}},
-    ],
-)
-def test_the_server_and_the_flow_refuse_the_same(overrides: dict[str, Any]) -> None:
-    assert validate({"overrides": overrides}, schema_of(digest)) != []
-    with pytest.raises(ValidationError):
-        CHANGES.validate_python(overrides)
-
-
-def test_a_time_zone_that_is_none_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"^parameter digest.time_zone: expected an IANA time zone such as"):
-        parameters(time_zone="Mars")
-
-
-@pytest.mark.integration
 def test_a_real_server_takes_the_form_as_it_stands_and_refuses_what_is_wrong(prefect_server: Server) -> None:
-    schema = schema_of(digest)
+    schema = parameter_schema(digest).model_dump()
+    # What the form submits when nobody has touched it.
+    sections = schema["definitions"]["PolicyChanges"]["properties"]
+    untouched = {name: field["default"] for name, field in sections.items()}
     with get_client(sync_client=True) as client:
         deployment = client.create_deployment(
             client.create_flow_from_name("digest"),
@@ -113,9 +25,7 @@ def test_a_real_server_takes_the_form_as_it_stands_and_refuses_what_is_wrong(pre
             enforce_parameter_schema=True,
         )
 
-        run = client.create_flow_run_from_deployment(
-            deployment, parameters={"overrides": prefilled(schema), "time_zone": None}
-        )
+        run = client.create_flow_run_from_deployment(deployment, parameters={"overrides": untouched, "time_zone": None})
 
         assert parameters(**digest.validate_parameters(run.parameters)) == {}
         with pytest.raises(PrefectHTTPStatusError, match="409"):

@@ -35,8 +35,6 @@ from tests.support.seeding import Seed
 from tests.support.servers import Emptier, connected, start_server
 from tests.support.slack import SlackEmulator
 
-pytestmark = pytest.mark.integration
-
 TOKEN = "xoxb-very-secret-token"
 JSON_LOGS = {"WATCHDOG_LOGS__FORMAT": "json"}
 

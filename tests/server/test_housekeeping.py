@@ -7,13 +7,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from demo.stack import Server
 from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.publish import housekeeping
-from monitoring.adapters.prefect.publish.housekeeping import PrefectHousekeeping, old_versions
+from monitoring.adapters.prefect.publish.housekeeping import PrefectHousekeeping
 from monitoring.config.settings import Server as ServerSettings
 from monitoring.config.settings import State as Settings
 from monitoring.model.prefect import CHECK_FLOW, DIGEST_FLOW
@@ -23,23 +21,6 @@ from tests.support.seeding import HOUR, Run, Seed
 
 NOW = datetime.now(timezone.utc)
 OLD = NOW - timedelta(days=8)
-
-
-def artifact(*ages: timedelta) -> PublishedArtifact:
-    versions = tuple(Published(id=f"{n}", created=NOW - age) for n, age in enumerate(sorted(ages, reverse=True)))
-    return PublishedArtifact(identity="i", versions=versions)
-
-
-@given(st.lists(st.timedeltas(timedelta(0), timedelta(days=20)), max_size=8))
-def test_old_versions_are_all_that_are_old_but_the_newest(ages: list[timedelta]) -> None:
-    published = artifact(*ages)
-    gone = set(old_versions([published], NOW - timedelta(days=7)))
-    for version in published.versions:
-        newest = version is published.versions[-1]
-        assert (version.id in gone) is (not newest and NOW - version.created >= timedelta(days=7))
-
-
-# --- on a server -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -67,7 +48,6 @@ def tidy(api: Api, published: dict[str, PublishedArtifact] | None = None, run_id
     return PrefectHousekeeping(api, Settings(), run_id).tidy(NOW, published or {})
 
 
-@pytest.mark.integration
 def test_deletes_its_own_old_finished_runs_and_nothing_else(api: Api, seed: Seed) -> None:
     noise(seed)
     check = seed.deployment(f"{CHECK_FLOW}/check")
@@ -95,7 +75,6 @@ def test_deletes_its_own_old_finished_runs_and_nothing_else(api: Api, seed: Seed
     assert runs(api) & everything == expected
 
 
-@pytest.mark.integration
 def test_a_server_that_ignores_the_filters_loses_nobody_elses_runs(
     api: Api, seed: Seed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +92,6 @@ def test_a_server_that_ignores_the_filters_loses_nobody_elses_runs(
     assert runs(api) == everything - {str(gone.id)}
 
 
-@pytest.mark.integration
 def test_deletes_a_bounded_number_at_a_time(api: Api, seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "MAX_DELETIONS", 5)
     check = seed.deployment(f"{CHECK_FLOW}/check")
@@ -125,7 +103,6 @@ def test_deletes_a_bounded_number_at_a_time(api: Api, seed: Seed, monkeypatch: p
     assert left == [7, 2, 0, 0]
 
 
-@pytest.mark.integration
 def test_on_a_server_without_a_check_there_is_nothing_to_do(api: Api, seed: Seed) -> None:
     noise(seed)
     before = runs(api)
@@ -133,7 +110,6 @@ def test_on_a_server_without_a_check_there_is_nothing_to_do(api: Api, seed: Seed
     assert runs(api) & before == before
 
 
-@pytest.mark.integration
 def test_deletes_old_versions_that_it_made_and_never_the_newest(api: Api) -> None:
     ours = [make_artifact(api, "watchdog-health", created) for created in (OLD, OLD, NOW - HOUR, NOW)]
     digest = make_artifact(api, "watchdog-digest")
@@ -155,7 +131,6 @@ def test_deletes_old_versions_that_it_made_and_never_the_newest(api: Api) -> Non
     assert left == {version.id for version in (*ours[2:], digest, *foreign)}
 
 
-@pytest.mark.integration
 def test_an_artifact_outlives_the_run_that_made_it(api: Api, seed: Seed) -> None:
     run = seed.run(seed.deployment(f"{CHECK_FLOW}/check"), ended=NOW - 30 * HOUR)
     made = api.post("/artifacts/", {"key": "watchdog-health", "data": "x", "flow_run_id": str(run.id)})

@@ -33,8 +33,6 @@ from tests.support.looking import watchdog
 from tests.support.seeding import Run, Seed
 from tests.support.telling import problem
 
-pytestmark = pytest.mark.integration
-
 T = TypeVar("T")
 
 HOUR = timedelta(hours=1)

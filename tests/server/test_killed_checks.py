@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from demo.stack import Server
 from monitoring.notifications.events import OPENED
 from tests.conftest import ServerFactory
 from tests.support.killing import FINE, Stage, killed, staged
 from tests.support.slack import SlackEmulator
-
-pytestmark = pytest.mark.integration
 
 
 def assert_each_event_is_stored_once(stage: Stage) -> None:

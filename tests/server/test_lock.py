@@ -11,12 +11,10 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from demo.stack import Server
 from monitoring.adapters.prefect.client.api import Api, open_api
-from monitoring.adapters.prefect.store.lock import NAME, Lease, VariableLock, expired
+from monitoring.adapters.prefect.store.lock import NAME, VariableLock
 from monitoring.config.settings import Server as Settings
 from monitoring.errors import LockLost
 from monitoring.model.target import Target
@@ -54,20 +52,6 @@ def leave(api: Api, value: Any) -> str:
     return str(api.post("/variables/", {"name": NAME, "value": value})["id"])
 
 
-@given(
-    seconds=st.floats(min_value=0.001, max_value=1e9),
-    age=st.floats(min_value=-1e9, max_value=1e9),
-    updated=st.integers(0, 4 * 10**9).map(lambda second: datetime.fromtimestamp(second, timezone.utc)),
-)
-def test_expires_exactly_when_it_was_left_alone_for_longer_than_it_says(
-    seconds: float, age: float, updated: datetime
-) -> None:
-    lease = Lease(holder="run", token="t", expiry_seconds=seconds)
-    now = updated + timedelta(seconds=age)
-    assert expired(lease, updated, now) is ((now - updated).total_seconds() > seconds)
-    assert expired(None, updated, now)
-
-
 def race(url: str) -> int:
     """Let ten take the lock at once; return how many got it. Nobody releases it before everybody has tried."""
     start, tried = Barrier(RACERS, timeout=60), Barrier(RACERS, timeout=60)
@@ -83,7 +67,6 @@ def race(url: str) -> int:
         return sum(pool.map(run, range(RACERS)))
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_of_ten_racers_one_wins(database: str, request: pytest.FixtureRequest) -> None:
     if database == "sqlite":
@@ -100,7 +83,6 @@ def test_of_ten_racers_one_wins(database: str, request: pytest.FixtureRequest) -
             assert stored(api) == []
 
 
-@pytest.mark.integration
 def test_says_who_holds_it_and_lets_nobody_else_in(api: Api) -> None:
     with VariableLock(api, "run-1", MINUTES).hold() as held:
         assert held
@@ -112,7 +94,6 @@ def test_says_who_holds_it_and_lets_nobody_else_in(api: Api) -> None:
     assert stored(api) == []
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     "value",
     ["rubbish", None, 7, [1], {}, {"holder": "x", "token": "y"}, {"holder": "x", "token": "y", "expiry_seconds": -1}],
@@ -123,7 +104,6 @@ def test_a_value_edited_by_hand_blocks_nobody(api: Api, value: Any) -> None:
         assert held
 
 
-@pytest.mark.integration
 def test_the_old_holder_learns_that_it_was_taken_over_and_leaves_the_new_one_alone(api: Api) -> None:
     old = VariableLock(api, "old", MINUTES)
     new = VariableLock(api, "new", MINUTES, clock=in_an_hour)
@@ -141,7 +121,6 @@ def test_the_old_holder_learns_that_it_was_taken_over_and_leaves_the_new_one_alo
             new.confirm()
 
 
-@pytest.mark.integration
 def test_a_renewal_that_finds_it_gone_says_so(api: Api) -> None:
     timer = Timer()
     lock = VariableLock(api, "run", MINUTES, timer=timer)
@@ -153,7 +132,6 @@ def test_a_renewal_that_finds_it_gone_says_so(api: Api) -> None:
             lock.keep()
 
 
-@pytest.mark.integration
 def test_renews_in_the_middle_third_only_and_is_cheap_before(api: Api) -> None:
     timer = Timer()
     lock = VariableLock(api, "run", MINUTES, timer=timer)
@@ -184,7 +162,6 @@ def test_renews_in_the_middle_third_only_and_is_cheap_before(api: Api) -> None:
     lock.keep()
 
 
-@pytest.mark.integration
 def test_keeps_itself_alive_when_called_before_each_request(api: Api) -> None:
     timer = Timer()
     lock = VariableLock(api, "run", MINUTES, timer=timer)
@@ -202,7 +179,6 @@ def test_keeps_itself_alive_when_called_before_each_request(api: Api) -> None:
     assert stored(api) == []
 
 
-@pytest.mark.integration
 def test_a_creation_whose_answer_was_lost_is_ours(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     post: Callable[[str, Any], Any] = api.post
 
@@ -219,7 +195,6 @@ def test_a_creation_whose_answer_was_lost_is_ours(api: Api, monkeypatch: pytest.
     assert stored(api) == []
 
 
-@pytest.mark.integration
 def test_a_server_that_dies_hides_no_error_and_blocks_for_no_longer_than_the_expiry(
     fresh_server: Callable[[], Server], caplog: pytest.LogCaptureFixture
 ) -> None:

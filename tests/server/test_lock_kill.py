@@ -21,8 +21,6 @@ from tests.support.noise import noise
 from tests.support.paths import PROJECT
 from tests.support.seeding import MINUTE, Seed
 
-pytestmark = pytest.mark.integration
-
 # Long enough for a killed server to be back and for one check to find the lock taken.
 EXPIRY = timedelta(seconds=40)
 

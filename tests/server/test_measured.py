@@ -26,8 +26,6 @@ from tests.support.looking import watchdog
 from tests.support.paths import PROJECT
 from tests.support.seeding import Seed
 
-pytestmark = pytest.mark.integration
-
 SCHEMA = json.loads((PROJECT / "monitoring/messages/log.schema.json").read_text())
 #: How a line of Prefect's own begins, and of other libraries, which the root logger gets; and what a worker prints.
 OTHERS = re.compile(r"\d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ +\| (?!monitoring\b)|Worker '[\w-]+' started!$")

@@ -22,8 +22,6 @@ from monitoring.model.target import Target
 from tests.server.test_measured import Place, lines, named, series
 from tests.support.dogstatsd import read
 
-pytestmark = pytest.mark.integration
-
 TEXTFILE, GATEWAY = "metrics.textfile", "metrics.pushgateway"
 
 

@@ -29,8 +29,6 @@ from tests.support.looking import Said, watchdog
 from tests.support.metric_samples import HOSTILE, gauges, ordinary, snapshot
 from tests.support.prometheus import prometheus
 
-pytestmark = pytest.mark.integration
-
 LONG, NOT_LONG = timedelta(minutes=31), timedelta(minutes=1)
 UP, DOWN = (f'prefect_watchdog_server_up{{target="prod"}} {value}\n' for value in ("1.0", "0.0"))
 #: Where the target has the name that it has by default.

@@ -56,8 +56,6 @@ from tests.support.relay import Asked, relayed
 from tests.support.seeding import HOUR, MINUTE, Run, Seed
 from tests.support.servers import connected, start_server
 
-pytestmark = pytest.mark.integration
-
 RUNS, COUNT = "/flow_runs/filter", "/flow_runs/count"
 
 

@@ -26,8 +26,6 @@ from tests.support.builders import NOW
 from tests.support.metric_samples import HOSTILE, gauges, ordinary, run_times, snapshot
 from tests.support.prometheus import node_exporter, prometheus, promtool, pushgateway
 
-pytestmark = pytest.mark.integration
-
 TIMEOUT = timedelta(seconds=10)
 #: Names that do their worst, in each kind of metric.
 WORST = snapshot(

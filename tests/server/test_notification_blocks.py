@@ -33,7 +33,6 @@ from tests.support import samples
 from tests.support.servers import connected
 
 pytestmark = [
-    pytest.mark.integration,
     pytest.mark.usefixtures("prefect_server"),
     # Apprise imports it.
     pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning"),

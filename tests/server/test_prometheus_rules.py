@@ -24,8 +24,6 @@ from tests.support.alertmanager import Prometheus, alertmanager, checked, promet
 from tests.support.operating import PAGE, RULES, panels, rules
 from tests.support.paths import PROJECT
 
-pytestmark = pytest.mark.integration
-
 DEPLOYMENT = "etl/nightly"
 #: What Grafana puts in place of its variables.
 VARIABLES = {"$target": "prod", "$deployment": DEPLOYMENT, "$__range": "1h"}

@@ -25,8 +25,6 @@ from tests.conftest import ServerFactory
 from tests.support.killing import ANOTHER, FINE, Stage, staged
 from tests.support.slack import SlackEmulator
 
-pytestmark = pytest.mark.integration
-
 ROUNDS = 2
 #: SQLite takes one writer at a time: a server answers 503 to others, or stands still for as long as a minute.
 PEOPLE = {"sqlite": 4, "postgresql": 10}

@@ -21,8 +21,6 @@ from tests.support.relay import Asked, relayed
 from tests.support.seeding import HOUR, MINUTE, Run, Seed
 from tests.support.servers import Postgres, connected, start_server
 
-pytestmark = pytest.mark.integration
-
 SECOND = timedelta(seconds=1)
 RUNS = "/flow_runs/filter"
 #: An odd number, so that no page ends where ours would.

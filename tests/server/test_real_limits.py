@@ -18,8 +18,6 @@ from tests.support.noise import noise
 from tests.support.seeding import MINUTE, SECOND, Pool, Seed
 from tests.support.servers import connected, start_server
 
-pytestmark = pytest.mark.integration
-
 POOL = "limits"
 FLOWS = """
     import time

@@ -17,8 +17,6 @@ from tests.support.noise import noise
 from tests.support.seeding import MINUTE, SECOND, Seed
 from tests.support.servers import Emptier, connected, start_server
 
-pytestmark = pytest.mark.integration
-
 POOL = "real"
 FLOWS = """
     import time

@@ -14,8 +14,6 @@ from monitoring.model.outbox import Delivery, MessageRef
 from tests.support.alert_samples import ALERTS, FAILED, content, delivery, over
 from tests.support.slack import WEBHOOK_CHANNEL, SlackEmulator
 
-pytestmark = pytest.mark.integration
-
 MENTIONS = ("here", "U0ANA")
 
 

@@ -17,8 +17,6 @@ from tests.support.relay import Asked, Relay, relayed
 from tests.support.slack import SlackEmulator
 from tests.support.telling import Watchdog, problem
 
-pytestmark = pytest.mark.integration
-
 A = problem("etl/a")
 POST = "/chat.postMessage"
 #: What Slack answers where the token may not read.

@@ -18,8 +18,6 @@ from tests.support.seeding import HOUR, MINUTE, Run, Seed, State
 from tests.support.servers import Emptier, connected
 from tests.support.slack import SlackEmulator
 
-pytestmark = pytest.mark.integration
-
 FLOW = """
     import time
     from prefect import flow

@@ -1,203 +1,28 @@
-"""The saved state: pure parts, and whole round trips on a real server, stopped at every point."""
+"""The saved state: whole round trips on a real server, stopped at every point."""
 
 from __future__ import annotations
 
 import json
-import zlib
-from base64 import b64encode
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
-from typing import Any
+from datetime import datetime, timezone
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import TypeAdapter
 
-from benchmarks.state import many_deployments
 from demo.stack import Server
 from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.store.documents import Documents, aside
 from monitoring.adapters.prefect.store.state import (
-    LEDGER,
-    RECENT,
     BlockState,
-    UnreadableError,
-    decode,
     encode,
-    expired_months,
-    kept_months,
-    month,
-    newest_first,
-    pack,
-    recent_months,
 )
 from monitoring.config.settings import Server as ServerSettings
 from monitoring.config.settings import State as Settings
 from monitoring.errors import LockLost, StateError
-from monitoring.model.finding import Finding, Subject
-from monitoring.model.incident import Incident, Incidents
-from monitoring.model.ledger import EndedRun, Ledger, Record
-from monitoring.model.outbox import Delivery, Notice, Outbox
-from monitoring.model.request import Request, Silences
-from monitoring.model.saved_state import Published, PublishedArtifact, SavedState
-from monitoring.model.silence import Silence
+from monitoring.model.request import Request
+from monitoring.model.saved_state import SavedState
 from monitoring.model.target import Target
 from tests.support.asking import asked
-from tests.support.saved_documents import documents_before
-
-NOW = datetime(2026, 3, 15, 12, tzinfo=timezone.utc)
-DAY = timedelta(days=1)
-ANY = TypeAdapter(Any)
-
-moments = st.integers(0, 4 * 10**9).map(lambda second: datetime.fromtimestamp(second, timezone.utc))
-jsons = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "schema", "data"]), inner),
-    max_leaves=8,
-)
-
-
-def incident(name: str, *, opened: datetime = NOW - DAY, resolved: datetime | None = None) -> Incident:
-    finding = Finding(
-        fingerprint=f"prefect/failed/deployment/{name}",
-        check="failed",
-        severity="warning",
-        subject=Subject(kind="deployment", id=name, name=f"flow/{name}"),
-        flow_run_ids=("a", "b"),
-        flow_run_count=2,
-        summary="the latest run failed",
-        observed="FAILED: \0 é | `x`",
-        expected="COMPLETED",
-        since=opened,
-    )
-    return Incident(
-        finding=finding,
-        opened_at=opened,
-        resolved_at=resolved,
-        resolution="succeeded" if resolved else None,
-    )
-
-
-def a_state(*, cursor: datetime = NOW, open_: str = "open", closed: tuple[Incident, ...] = ()) -> SavedState:
-    run = EndedRun(
-        id="r", name="n", state_type="FAILED", state_name="Failed", ended=NOW, run_time=timedelta(seconds=1.5)
-    )
-    version = Published(id="v", created=NOW)
-    return SavedState(
-        ledger=Ledger(since=NOW - DAY, cursor=cursor, recent={"r": NOW}, records={"d": Record(last_ended=run)}),
-        incidents=Incidents(open={open_: incident(open_)}, next_number=7, began_at=NOW, settled_at=NOW),
-        silences=Silences(known=(Silence(id="S-1", check="late", starts_at=NOW, ends_at=NOW + DAY),), next_number=2),
-        outbox=Outbox(
-            queue=(Delivery(id="prod-1", kind="post", route="default", notice=1, queued_at=NOW),),
-            notices=(Notice(number=1, route="default", group="check failed", posted_at=NOW, changed_at=NOW),),
-            held={7: "silence"},
-            told_until=NOW,
-            summarised=True,
-        ),
-        closed=closed,
-        artifacts={"watchdog-health": PublishedArtifact(identity="i", versions=(version,))},
-    )
-
-
-# --- pure ------------------------------------------------------------------------------------------
-
-
-@given(jsons)
-def test_reads_what_it_wrote(data: Any) -> None:
-    assert decode("x", encode(data), ANY) == data
-
-
-@given(st.text() | jsons.map(json.dumps))
-def test_anything_else_is_unreadable_or_newer_and_nothing_worse(body: str) -> None:
-    try:
-        decode("ledger", body, LEDGER)
-    except (UnreadableError, StateError):
-        return
-    document = json.loads(body)
-    assert document["schema"] in (1, 2, 3)
-    assert "data" in document
-
-
-@pytest.mark.parametrize(
-    ("body", "problem"),
-    [
-        ("", "no JSON"),
-        ("[" * 100_000, "no JSON"),
-        ('{"schema": 1}', "not a document"),
-        ('{"schema": true, "data": {}}', "not a document"),
-        ('{"schema": 0, "data": {}}', "not a document"),
-        ("[1]", "not a document"),
-        ('{"schema": 1, "data": {"cursor": "yesterday"}}', "cursor: .*datetime"),
-        (encode(pack({"cursor": "yesterday"})), "cursor: .*datetime"),
-        ('{"schema": 2, "data": {}}', "cannot be unpacked"),
-        ('{"schema": 2, "data": ""}', "cannot be unpacked"),
-        ('{"schema": 2, "data": "é"}', "cannot be unpacked"),
-        ('{"schema": 2, "data": "QUJD"}', "cannot be unpacked"),
-        (encode(pack({})[:-8]), "cannot be unpacked"),
-        (encode(b64encode(zlib.compress(b"no JSON")).decode()), "cannot be unpacked"),
-    ],
-)
-def test_says_what_is_wrong_with_a_document(body: str, problem: str) -> None:
-    with pytest.raises(UnreadableError, match=problem):
-        decode("ledger", body, LEDGER)
-
-
-def test_reads_a_ledger_that_was_written_plain() -> None:
-    ledger = a_state().ledger
-
-    assert decode("ledger", encode(ledger, ()), LEDGER) == ledger
-
-
-def test_a_ledger_of_many_deployments_is_short() -> None:
-    """What is measured by benchmarks/state.py, in small: random run times are hard to compress."""
-    ledger = many_deployments(200)
-    plain, packed = encode(ledger), encode(pack(ledger))
-
-    assert decode("ledger", packed, LEDGER) == ledger
-    assert len(packed) < 0.5 * len(plain)
-
-
-def test_migrates_through_every_version_in_order() -> None:
-    migrations = (lambda name, data: [*data, f"{name} 2"], lambda name, data: [*data, f"{name} 3"])
-    for schema, expected in ((1, ["x 2", "x 3"]), (2, ["x 3"]), (3, [])):
-        assert decode("x", json.dumps({"schema": schema, "data": []}), ANY, migrations) == expected
-    assert json.loads(encode([], migrations)) == {"schema": 3, "data": []}
-    with pytest.raises(StateError, match=r"schema 4, this one knows 3.*upgrade"):
-        decode("x", '{"schema": 4, "data": []}', ANY, migrations)
-    with pytest.raises(UnreadableError, match="migrated"):
-        decode("x", '{"schema": 1, "data": null}', ANY, migrations)
-
-
-@given(moments, st.timedeltas(timedelta(seconds=1), timedelta(days=800)))
-def test_forgets_months_only_when_all_of_them_is_old_enough(now: datetime, keep: timedelta) -> None:
-    expired = expired_months(now, keep)
-    # Names of months sort as the months do; so nothing that is young enough, and every one right before it.
-    assert max(expired) < month(now - keep)
-    assert month((now - keep).replace(day=1) - DAY) == expired[0]
-    assert len(set(expired)) == len(expired)
-
-
-@given(moments, st.timedeltas(timedelta(0), timedelta(days=800)), st.floats(0, 1))
-def test_knows_the_months_of_all_incidents_that_are_kept(now: datetime, keep: timedelta, part: float) -> None:
-    kept = kept_months(now, keep)
-    assert month(now - part * keep) in kept
-    assert (kept[0], kept[-1]) == (month(now), month(now - keep))
-    assert kept == sorted(set(kept), reverse=True)
-
-
-@given(moments, st.timedeltas(timedelta(0), RECENT))
-def test_reads_the_months_of_all_recent_incidents(now: datetime, age: timedelta) -> None:
-    assert month(now - age) in recent_months(now)
-
-
-def test_an_incident_that_was_closed_twice_counts_once() -> None:
-    first, again = (incident("x", resolved=NOW + timedelta(minutes=m)) for m in (0, 5))
-    other = incident("x", opened=NOW - 2 * DAY, resolved=NOW - DAY)
-    assert newest_first([other, first, again]) == (again, other)
-
-
-# --- on a server -----------------------------------------------------------------------------------
+from tests.support.saved_state import DAY, NOW, a_state, documents_before, incident
 
 
 @pytest.fixture
@@ -216,12 +41,10 @@ def saved(api: Api, after: SavedState, confirm: Callable[[], None] = lambda: Non
     this.save(before, after)
 
 
-@pytest.mark.integration
 def test_gives_back_all_of_it(api: Api) -> None:
     _gives_back_all_of_it(api)
 
 
-@pytest.mark.integration
 def test_gives_back_all_of_it_on_postgresql(fresh_server: Callable[..., Server]) -> None:
     with open_api(ServerSettings(), Target(address=fresh_server(database="postgresql").api_url)) as api:
         _gives_back_all_of_it(api)
@@ -246,7 +69,6 @@ def _gives_back_all_of_it(api: Api) -> None:
     ]
 
 
-@pytest.mark.integration
 def test_takes_over_a_ledger_that_was_written_plain(api: Api) -> None:
     before = a_state()
     Documents(api).write("ledger", encode(before.ledger, ()))
@@ -260,7 +82,6 @@ def test_takes_over_a_ledger_that_was_written_plain(api: Api) -> None:
     assert state(api).load()[0].ledger.cursor == NOW + DAY
 
 
-@pytest.mark.integration
 def test_takes_over_all_that_the_version_before_saved(api: Api) -> None:
     for name, body in documents_before().items():
         Documents(api).write(name, body)
@@ -277,7 +98,6 @@ def test_takes_over_all_that_the_version_before_saved(api: Api) -> None:
     assert state(api, now=then).load() == (loaded, coverage)
 
 
-@pytest.mark.integration
 def test_writes_only_what_has_changed(api: Api) -> None:
     saved(api, a_state())
     this = state(api)
@@ -290,7 +110,6 @@ def test_writes_only_what_has_changed(api: Api) -> None:
     assert state(api).load()[0].ledger.cursor == NOW + DAY
 
 
-@pytest.mark.integration
 def test_loading_takes_two_requests(api: Api) -> None:
     saved(api, a_state(closed=(incident("c", resolved=NOW),)))
     requests = asked(api)
@@ -298,7 +117,6 @@ def test_loading_takes_two_requests(api: Api) -> None:
     assert len(requests) == 2
 
 
-@pytest.mark.integration
 def test_stopped_between_any_two_writes_it_loses_nothing(api: Api) -> None:
     names = {"was open", "new"}
     stops = 0
@@ -337,7 +155,6 @@ def test_stopped_between_any_two_writes_it_loses_nothing(api: Api) -> None:
     assert stops == 3
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("name", ["ledger", "silences", "outbox", "artifacts", "closed-2026-03"])
 @pytest.mark.parametrize("body", ["rubbish", '{"schema": 1, "data": 7}', '{"schema": 3, "data": "QUJD"}'])
 def test_sets_aside_and_reports_what_it_cannot_read(api: Api, name: str, body: str) -> None:
@@ -364,7 +181,6 @@ def test_sets_aside_and_reports_what_it_cannot_read(api: Api, name: str, body: s
     assert coverage.complete
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("body", ["rubbish", '{"schema": 1, "data": 7}', '{"schema": 2, "data": {"x": 1}}', None])
 def test_lost_incidents_are_news_again_and_their_numbers_are_not_used_twice(api: Api, body: str | None) -> None:
     told = a_state(closed=(incident("c", resolved=NOW).model_copy(update={"number": 41}),))
@@ -380,7 +196,6 @@ def test_lost_incidents_are_news_again_and_their_numbers_are_not_used_twice(api:
     assert [query.name for query in coverage.missing] == ([] if body is None else ["state-incidents"])
 
 
-@pytest.mark.integration
 def test_what_was_open_before_there_were_numbers_is_known_and_no_news(api: Api) -> None:
     old = {
         key: one.model_dump(mode="json", include={"finding", "opened_at"})
@@ -401,7 +216,6 @@ def test_what_was_open_before_there_were_numbers_is_known_and_no_news(api: Api) 
     assert [one.resolution for one in loaded.closed] == ["succeeded"]
 
 
-@pytest.mark.integration
 def test_an_incident_that_came_back_is_open_whatever_its_month_says(api: Api) -> None:
     closed = incident("a", resolved=NOW).model_copy(update={"number": 3})
     saved(api, a_state(closed=(closed,)))
@@ -413,7 +227,6 @@ def test_an_incident_that_came_back_is_open_whatever_its_month_says(api: Api) ->
     assert (list(after.incidents.open), after.closed) == ([again.finding.fingerprint], ())
 
 
-@pytest.mark.integration
 def test_requests_are_read_with_the_state_and_deleted_when_they_are_done(api: Api) -> None:
     saved(api, a_state())
     asked_for = Request(name="request-1", what="close", at=NOW, by="ann", subject="W-1")
@@ -433,7 +246,6 @@ def test_requests_are_read_with_the_state_and_deleted_when_they_are_done(api: Ap
     assert state(api).load()[1].complete
 
 
-@pytest.mark.integration
 def test_sets_aside_what_it_cannot_read_even_when_there_is_nothing_else_to_write(api: Api) -> None:
     Documents(api).write("silences", "rubbish")
     saved(api, SavedState())
@@ -441,7 +253,6 @@ def test_sets_aside_what_it_cannot_read_even_when_there_is_nothing_else_to_write
     assert state(api).load()[1].complete
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("name", ["ledger", "closed-2026-03"])
 def test_leaves_alone_what_a_newer_watchdog_wrote(api: Api, name: str) -> None:
     body = '{"schema": 4, "data": {}, "more": 1}'
@@ -452,7 +263,6 @@ def test_leaves_alone_what_a_newer_watchdog_wrote(api: Api, name: str) -> None:
     assert Documents(api).read(name) == body
 
 
-@pytest.mark.integration
 def test_a_lost_lock_stops_every_further_write(api: Api) -> None:
     saved(api, a_state())
     documents = {name: Documents(api).read(name) for name in Documents(api).names()}
@@ -465,7 +275,6 @@ def test_a_lost_lock_stops_every_further_write(api: Api) -> None:
     assert {name: Documents(api).read(name) for name in Documents(api).names()} == documents
 
 
-@pytest.mark.integration
 def test_files_incidents_by_month_beside_those_that_were_not_read(api: Api) -> None:
     old = incident("old", resolved=NOW - 60 * DAY)
     saved(api, a_state(closed=(old,)))
@@ -478,7 +287,6 @@ def test_files_incidents_by_month_beside_those_that_were_not_read(api: Api) -> N
     assert state(api, now=NOW - 59 * DAY).load()[0].closed == (late, old)
 
 
-@pytest.mark.integration
 def test_forgets_old_months_and_only_those(api: Api) -> None:
     documents = Documents(api)
     months = ["closed-2025-06", "closed-2025-11", "closed-2025-12", "closed-2026-01", "closed-2026-03"]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from demo.stack import Worker, wait_until
 from tests.conftest import ServerFactory
 from tests.support.house import (
@@ -19,8 +17,6 @@ from tests.support.house import (
     prefect,
 )
 from tests.support.slack import TOKEN, SlackEmulator
-
-pytestmark = pytest.mark.integration
 
 
 def text(message: dict[str, Any]) -> str:

@@ -23,8 +23,6 @@ from tests.support.house import (
     worker_beside,
 )
 
-pytestmark = pytest.mark.integration
-
 
 def deployed(server: Server, project: Path) -> None:
     """Deploy, twice as people do, and let only failures start anything."""

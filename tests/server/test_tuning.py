@@ -12,8 +12,6 @@ from demo.stack import Server, prefect_env
 from tests.support.looking import Said, watchdog
 from tests.support.seeding import DAY, HOUR, MINUTE, Run, Seed
 
-pytestmark = pytest.mark.integration
-
 
 def run(server: Server, folder: Path, *words: str) -> Said:
     return watchdog(*words, env=prefect_env(folder, server.api_url), cwd=folder)

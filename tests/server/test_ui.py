@@ -17,8 +17,6 @@ from tests.support.browser import page
 from tests.support.noise import noise
 from tests.support.seeding import Seed
 
-pytestmark = pytest.mark.integration
-
 
 @pytest.mark.parametrize("pages", ["", "/v2"], ids=["old pages", "new pages"])
 def test_the_health_summary_is_a_page_of_tables_and_links(

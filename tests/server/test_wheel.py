@@ -15,8 +15,6 @@ from tests.support.noise import noise
 from tests.support.paths import PROJECT
 from tests.support.seeding import MINUTE, Seed
 
-pytestmark = pytest.mark.integration
-
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -16,8 +16,6 @@ from tests.support.looking import Looked, look
 from tests.support.relay import Asked, relayed
 from tests.support.seeding import HOUR, MINUTE, SECOND, Deployment, Run, Seed
 
-pytestmark = pytest.mark.integration
-
 LONG, LONGER = 15 * MINUTE, 15 * MINUTE + SECOND
 REFUSED = "Deployment concurrency limit reached."
 

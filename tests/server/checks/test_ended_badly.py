@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from prefect.server.schemas.schedules import IntervalSchedule
 
 from demo.stack import Server
@@ -17,8 +16,6 @@ from monitoring.model.incident import Incidents
 from monitoring.usecases.assess import Assessment
 from tests.support.looking import by_name, look
 from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Run, Seed
-
-pytestmark = pytest.mark.integration
 
 
 def test_the_latest_ended_run_decides_and_three_in_a_row_are_critical(prefect_server: Server, world: Seed) -> None:

@@ -5,14 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from demo.stack import Server
 from tests.support.looking import by_name, look
 from tests.support.relay import Asked, relayed
 from tests.support.seeding import HOUR, MINUTE, SECOND, Run, Seed
-
-pytestmark = pytest.mark.integration
 
 BEAT = timedelta(seconds=180)
 

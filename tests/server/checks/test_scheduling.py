@@ -17,8 +17,6 @@ from tests.support.looking import by_name, look
 from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Schedule, Seed
 from tests.support.servers import connected
 
-pytestmark = pytest.mark.integration
-
 NO_SCHEDULER = {
     "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_SCHEDULED_TIME": "P30D",

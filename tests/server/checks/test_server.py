@@ -20,8 +20,6 @@ from tests.support.relay import relayed
 from tests.support.seeding import HOUR, MINUTE, SECOND, Seed
 from tests.support.servers import connected
 
-pytestmark = pytest.mark.integration
-
 #: As a user has it who has configured nothing.
 DEFAULTS = {"late_marking": "5m", "events_missing": "15m"}
 DEAF_AND_IDLE = {

@@ -14,8 +14,6 @@ from tests.support.looking import by_name, look
 from tests.support.relay import Asked, relayed
 from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Run, Seed
 
-pytestmark = pytest.mark.integration
-
 BEAT = timedelta(seconds=180)
 TEN = [10 * MINUTE] * 10
 #: The noise has a run of which the watchdog does not know yet whether it is slow.

@@ -14,8 +14,6 @@ from tests.support.looking import by_name, look
 from tests.support.noise import NOISE_MAY_BE_STALE
 from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Run, Schedule, Seed
 
-pytestmark = pytest.mark.integration
-
 BEAT = timedelta(seconds=180)
 
 

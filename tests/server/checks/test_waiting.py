@@ -5,14 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from demo.stack import Server
 from monitoring.model.finding import Cause, CauseKind
 from tests.support.looking import by_name, look
 from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Run, Seed, State
-
-pytestmark = pytest.mark.integration
 
 
 def a_live_pool(seed: Seed, name: str = "alive", **fields: Any) -> Any:

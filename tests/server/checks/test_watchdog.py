@@ -13,8 +13,6 @@ from tests.support.looking import Looked, look
 from tests.support.relay import relayed
 from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Seed
 
-pytestmark = pytest.mark.integration
-
 CHECK, DIGEST = "watchdog-check/check", "watchdog-digest/digest"
 
 

@@ -17,8 +17,6 @@ from tests.support.noise import NOISE_MAY_BE_STALE
 from tests.support.relay import Asked, relayed
 from tests.support.seeding import DAY, HOUR, MINUTE, Run, Seed
 
-pytestmark = pytest.mark.integration
-
 
 def test_a_server_with_nothing_but_noise_is_ok(prefect_server: Server, world: Seed) -> None:
     seen = look(world.now, stale={"within": "2d"}, slow={"limit": "20m"}, rules=[NOISE_MAY_BE_STALE])

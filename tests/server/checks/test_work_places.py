@@ -5,14 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from demo.stack import Server
 from monitoring.model.finding import Cause
 from tests.support.looking import look
 from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Run, Seed
-
-pytestmark = pytest.mark.integration
 
 
 def dead_pool(seed: Seed, name: str, since: timedelta) -> Any:

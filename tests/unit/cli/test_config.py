@@ -1,56 +1,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from pytest_httpserver import HTTPServer
 
-from demo.stack import Server
-from monitoring.cli.config import app
+from tests.support.command_line import ConfigCommand, Outcome
 
 #: Nothing listens there: connecting is refused at once.
 NOBODY = "http://127.0.0.1:9/api"
 
 
-class Outcome(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def fields(self) -> dict[str, list[str]]:
-        """The rows of the printed table: field, then value and source."""
-        rows = (line.split(maxsplit=2) for line in self.out.splitlines())
-        return {row[0]: [cell.strip() for cell in row[1:]] for row in rows if len(row) == 3}
-
-
-Run = Callable[..., Outcome]
-
-
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> ConfigCommand:
     """Run `watchdog config ...` in an empty folder."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("WATCHDOG_")]:
         monkeypatch.delenv(name)
-
-    def run(*tokens: str) -> Outcome:
-        status = app(tokens, result_action="return_value")
-        captured = capsys.readouterr()
-        return Outcome(status, captured.out, captured.err)
-
-    return run
+    return ConfigCommand(capsys)
 
 
 # --- check -------------------------------------------------------------------------------------------
 
 
-def test_check_says_which_file_is_used(run: Run) -> None:
+def test_check_says_which_file_is_used(run: ConfigCommand) -> None:
     Path("watchdog.yaml").write_text("late: {after: 5m}\n")
     Path("other.yaml").write_text("")
 
@@ -58,7 +33,7 @@ def test_check_says_which_file_is_used(run: Run) -> None:
     assert run("check", "--config", "other.yaml") == Outcome(0, "other.yaml: valid\n", "")
 
 
-def test_check_tells_every_problem_on_a_line_of_its_own(run: Run) -> None:
+def test_check_tells_every_problem_on_a_line_of_its_own(run: ConfigCommand) -> None:
     Path("watchdog.yaml").write_text("late:\n  after: 15\nslack:\n  token: xoxb-1-SECRET\n")
 
     assert run("check") == Outcome(
@@ -69,28 +44,28 @@ def test_check_tells_every_problem_on_a_line_of_its_own(run: Run) -> None:
     )
 
 
-def test_check_reads_the_environment_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_reads_the_environment_too(run: ConfigCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("watchdog.yaml").write_text("")
     monkeypatch.setenv("WATCHDOG_LATE__AFTR", "5m")
 
     assert run("check") == Outcome(3, "", "WATCHDOG_LATE__AFTR: unknown variable; did you mean WATCHDOG_LATE__AFTER?\n")
 
 
-def test_a_named_file_that_is_missing_is_an_error(run: Run) -> None:
+def test_a_named_file_that_is_missing_is_an_error(run: ConfigCommand) -> None:
     status, out, err = run("check", "--config", "missing.yaml")
 
     assert (status, out) == (3, "")
     assert err == "missing.yaml: cannot be read: No such file or directory; expected a configuration file\n"
 
 
-def test_without_a_file_a_server_that_cannot_be_asked_is_an_error(run: Run) -> None:
+def test_without_a_file_a_server_that_cannot_be_asked_is_an_error(run: ConfigCommand) -> None:
     status, out, err = run("check", "--target", NOBODY)
 
     assert (status, out) == (3, "")
     assert err.startswith(f"no answer from {NOBODY} (ConnectError)")
 
 
-def test_without_a_file_an_address_is_needed(run: Run) -> None:
+def test_without_a_file_an_address_is_needed(run: ConfigCommand) -> None:
     with temporary_settings({PREFECT_API_URL: None}):
         status, out, err = run("check")
 
@@ -98,7 +73,7 @@ def test_without_a_file_an_address_is_needed(run: Run) -> None:
     assert err.startswith("PREFECT_API_URL: not set")
 
 
-def test_a_hostile_name_does_nothing_to_the_terminal(run: Run) -> None:
+def test_a_hostile_name_does_nothing_to_the_terminal(run: ConfigCommand) -> None:
     status, _, err = run("check", "--config", "\x1b[31m[red]x\u202e\x07.yaml")
 
     assert status == 3
@@ -108,7 +83,7 @@ def test_a_hostile_name_does_nothing_to_the_terminal(run: Run) -> None:
 # --- show --------------------------------------------------------------------------------------------
 
 
-def test_show_prints_every_value_and_its_source(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_show_prints_every_value_and_its_source(run: ConfigCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("watchdog.yaml").write_text("late:\n  after: 5m\nrules: [{match: {tag: x}, late: {after: 1m}}]\n")
     monkeypatch.setenv("WATCHDOG_SLACK__CHANNEL", "[bold]alerts")
 
@@ -121,7 +96,7 @@ def test_show_prints_every_value_and_its_source(run: Run, monkeypatch: pytest.Mo
     assert "Not shown: what its rules change for some deployments." in shown.out
 
 
-def test_show_says_how_many_routes_and_windows_there_are(run: Run) -> None:
+def test_show_says_how_many_routes_and_windows_there_are(run: ConfigCommand) -> None:
     Path("watchdog.yaml").write_text(
         "slack: {channel: ops}\n"
         "routes: [{name: on-call, match: {severity: critical}, channel: calls}]\n"
@@ -131,7 +106,7 @@ def test_show_says_how_many_routes_and_windows_there_are(run: Run) -> None:
     assert "Not shown: 1 route and 1 maintenance window, as they stand in the file" in run("show").out
 
 
-def test_a_window_that_can_never_open_is_not_pushed(run: Run, httpserver: HTTPServer) -> None:
+def test_a_window_that_can_never_open_is_not_pushed(run: ConfigCommand, httpserver: HTTPServer) -> None:
     Path("watchdog.yaml").write_text("maintenance: [{match: {pool: k8s}, cron: '0 99 * * SAT', lasts: 4h}]\n")
     problem = "watchdog.yaml:1: maintenance[1].cron: '0 99 * * SAT': expected a cron expression that Prefect can read"
 
@@ -142,7 +117,7 @@ def test_a_window_that_can_never_open_is_not_pushed(run: Run, httpserver: HTTPSe
     assert httpserver.log == []
 
 
-def test_an_address_in_the_place_of_a_blocks_name_is_not_repeated(run: Run) -> None:
+def test_an_address_in_the_place_of_a_blocks_name_is_not_repeated(run: ConfigCommand) -> None:
     Path("watchdog.yaml").write_text("alerts: {default: {webhook_secret: https://example.com/SECRET}}\n")
 
     status, _, err = run("check")
@@ -151,7 +126,7 @@ def test_an_address_in_the_place_of_a_blocks_name_is_not_repeated(run: Run) -> N
     assert "SECRET" not in err
 
 
-def test_show_does_not_print_what_looks_like_a_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_show_does_not_print_what_looks_like_a_secret(run: ConfigCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("watchdog.yaml").write_text("slack: {channel: xoxb-1-SECRET}\n")
 
     shown = run("show")
@@ -161,7 +136,7 @@ def test_show_does_not_print_what_looks_like_a_secret(run: Run, monkeypatch: pyt
     assert "(looks like a secret: not shown)" in shown.out
 
 
-def test_show_never_cuts_a_value(run: Run) -> None:
+def test_show_never_cuts_a_value(run: ConfigCommand) -> None:
     Path("watchdog.yaml").write_text(f"target: {{name: {'Q' * 60}}}\nredact: {{patterns: [{'Q' * 200}]}}\n")
 
     assert run("show").out.count("Q") == 260
@@ -178,7 +153,7 @@ rules:
 """
 
 
-def test_show_applies_the_rules_to_a_deployment(run: Run, httpserver: HTTPServer) -> None:
+def test_show_applies_the_rules_to_a_deployment(run: ConfigCommand, httpserver: HTTPServer) -> None:
     Path("watchdog.yaml").write_text(RULES)
     httpserver.expect_request("/api/deployments/name/etl/night ly").respond_with_json(
         {"name": "night ly", "tags": ["gold"], "work_pool_name": "k8s"}
@@ -193,7 +168,7 @@ def test_show_applies_the_rules_to_a_deployment(run: Run, httpserver: HTTPServer
     assert "slack.channel" not in shown.fields
 
 
-def test_show_says_what_it_cannot_know_without_the_server(run: Run) -> None:
+def test_show_says_what_it_cannot_know_without_the_server(run: ConfigCommand) -> None:
     Path("watchdog.yaml").write_text(RULES + "server: {attempts: 1}\n")
 
     shown = run("show", "etl/nightly", "--target", NOBODY)
@@ -207,7 +182,7 @@ def test_show_says_what_it_cannot_know_without_the_server(run: Run) -> None:
 
 
 @pytest.mark.parametrize("answer", ["[]", '{"tags": 3}', "null", '"x"'])
-def test_show_says_so_when_the_answer_is_rubbish(run: Run, httpserver: HTTPServer, answer: str) -> None:
+def test_show_says_so_when_the_answer_is_rubbish(run: ConfigCommand, httpserver: HTTPServer, answer: str) -> None:
     Path("watchdog.yaml").write_text(RULES)
     httpserver.expect_request("/api/deployments/name/etl/nightly").respond_with_data(answer)
 
@@ -217,7 +192,7 @@ def test_show_says_so_when_the_answer_is_rubbish(run: Run, httpserver: HTTPServe
     assert "describes etl/nightly in a way that cannot be read" in shown.err
 
 
-def test_show_of_a_deployment_that_is_not_there(run: Run, httpserver: HTTPServer) -> None:
+def test_show_of_a_deployment_that_is_not_there(run: ConfigCommand, httpserver: HTTPServer) -> None:
     Path("watchdog.yaml").write_text(RULES)
     httpserver.expect_request("/api/deployments/name/etl/nightly").respond_with_json({}, status=404)
     url = httpserver.url_for("/api")
@@ -228,7 +203,7 @@ def test_show_of_a_deployment_that_is_not_there(run: Run, httpserver: HTTPServer
 
 
 @pytest.mark.parametrize("name", ["etl", "etl/", "/nightly", "a/b/c"])
-def test_show_wants_flow_and_deployment(run: Run, name: str) -> None:
+def test_show_wants_flow_and_deployment(run: ConfigCommand, name: str) -> None:
     Path("watchdog.yaml").write_text(RULES)
 
     assert run("show", name) == Outcome(3, "", f"{name}: expected FLOW/DEPLOYMENT, such as etl/nightly\n")
@@ -237,7 +212,7 @@ def test_show_wants_flow_and_deployment(run: Run, name: str) -> None:
 # --- push --------------------------------------------------------------------------------------------
 
 
-def test_push_without_a_file_says_so_and_asks_no_server(run: Run) -> None:
+def test_push_without_a_file_says_so_and_asks_no_server(run: ConfigCommand) -> None:
     assert run("push", "--target", NOBODY) == Outcome(
         3, "", "watchdog.yaml: not found in this folder; expected one, or the path of another file\n"
     )
@@ -246,7 +221,9 @@ def test_push_without_a_file_says_so_and_asks_no_server(run: Run) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"), [("late: {after: 5}\n", "f.yaml:1: late.after: '5': "), (" \n", "f.yaml: empty; expected ")]
 )
-def test_push_sends_nothing_that_cannot_be_used(run: Run, httpserver: HTTPServer, text: str, expected: str) -> None:
+def test_push_sends_nothing_that_cannot_be_used(
+    run: ConfigCommand, httpserver: HTTPServer, text: str, expected: str
+) -> None:
     Path("f.yaml").write_text(text)
 
     status, out, err = run("push", "f.yaml", "--target", httpserver.url_for("/api"))
@@ -254,39 +231,3 @@ def test_push_sends_nothing_that_cannot_be_used(run: Run, httpserver: HTTPServer
     assert (status, out) == (3, "")
     assert err.startswith(expected)
     assert httpserver.log == []
-
-
-@pytest.mark.integration
-def test_what_was_pushed_is_found_where_no_file_is(run: Run, prefect_server: Server) -> None:
-    assert run("check") == Outcome(0, "defaults: valid; there is no watchdog.yaml here, and none was pushed\n", "")
-    Path("watchdog.yaml").write_text("# for everyone\nlate: {after: 5m}\n", encoding="utf-8")
-    url = prefect_server.api_url
-
-    pushed = run("push")
-
-    assert pushed == Outcome(
-        0, f"watchdog.yaml: valid, and pushed to {url}; used wherever no watchdog.yaml is found\n", ""
-    )
-    assert run("push").out == f"watchdog.yaml: valid, and already the pushed configuration on {url}\n"
-    Path("watchdog.yaml").rename("mine.yaml")
-    assert run("check") == Outcome(0, "pushed configuration: valid\n", "")
-    assert run("show").fields["late.after"] == ["5m", "pushed configuration line 2"]
-
-    Path("mine.yaml").write_text("late: {after: 6m}\n")
-    assert run("push", "mine.yaml").status == 0
-    assert run("show").fields["late.after"] == ["6m", "pushed configuration line 1"]
-
-
-@pytest.mark.integration
-def test_show_reads_a_real_deployment(run: Run, prefect_server: Server) -> None:
-    with get_client(sync_client=True) as client:
-        flow_id = client.create_flow_from_name("etl")
-        client.create_deployment(flow_id, "night ly", tags=["gold"])
-    Path("watchdog.yaml").write_text(RULES)
-
-    shown = run("show", "etl/night ly")
-
-    assert (shown.status, shown.err) == (0, "")
-    assert shown.fields["slow.limit"] == ["2m", "watchdog.yaml rule 2 (tag gold)"]
-    assert shown.fields["stale.grace"] == ["30m", "default"]
-    assert "no such deployment" in run("show", "etl/other").err

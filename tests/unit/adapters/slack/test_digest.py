@@ -17,7 +17,6 @@ from monitoring.config import settings as config
 from monitoring.errors import DeliveryError
 from tests.support import samples
 from tests.support.hanging_up import listening
-from tests.support.slack import SlackEmulator
 
 TOKEN = "xoxb-secret-token"
 REPORT = samples.digest(samples.bad())
@@ -179,22 +178,3 @@ def test_a_failure_is_told_once_and_not_logged_besides(
 
 def test_without_a_channel_nothing_is_sent() -> None:
     assert refused(SlackChannel(TOKEN, config.Slack())).permanent
-
-
-@pytest.mark.integration
-def test_slack_takes_the_message_and_keeps_what_recognises_it(slack_emulator: SlackEmulator) -> None:
-    digest = config.Slack(channel="digest", api_url=slack_emulator.base_url)
-    SlackChannel(slack_emulator.token, digest).post_digest(REPORT)
-    (message,) = slack_emulator.messages("digest")
-    assert message["text"].startswith("🔴 prod on 2026-03-10: Critical.")
-    assert message["blocks"][0]["text"]["text"] == "🔴 prod on 2026-03-10: Critical"
-    assert message["metadata"]["event_payload"] == {"target": "prod", "day": "2026-03-10"}
-    assert "<!channel>" not in str(message)
-
-
-@pytest.mark.integration
-def test_slack_knows_no_such_channel(slack_emulator: SlackEmulator) -> None:
-    nowhere = config.Slack(channel="nowhere", api_url=slack_emulator.base_url)
-    error = refused(SlackChannel(slack_emulator.token, nowhere))
-    assert error.permanent
-    assert "channel_not_found" in str(error)

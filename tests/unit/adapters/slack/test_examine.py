@@ -14,7 +14,6 @@ from werkzeug import Request, Response
 from monitoring.adapters.slack.examine import examine
 from monitoring.config import settings as config
 from monitoring.doctor.receivers import SlackChannel, Workspace
-from tests.support.slack import SlackEmulator
 
 TOKEN = "xoxb-secret-token"
 WHO = {"ok": True, "team": "Acme", "user": "watchdog"}
@@ -165,18 +164,3 @@ def test_without_any_scope_for_channels_their_names_are_unknown(httpserver: HTTP
     found = asked(httpserver, "ops").channels["ops"]
     assert found.found is None
     assert "channels:read" in found.unseen
-
-
-@pytest.mark.integration
-def test_a_workspace_as_it_is(slack_emulator: SlackEmulator) -> None:
-    settings = config.Slack(api_url=slack_emulator.base_url)
-    by_id = slack_emulator.channel_id("alerts")
-    found = examine(slack_emulator.token, settings, [by_id, "#digest", "nowhere", "C0NOWHERE99"])
-    assert (found.problem, found.bot, found.scopes) == ("", "watchdog", None)
-    assert {name: (one.found, one.member) for name, one in found.channels.items()} == {
-        by_id: (True, True),
-        "#digest": (True, True),
-        "nowhere": (False, False),
-        "C0NOWHERE99": (False, False),
-    }
-    assert slack_emulator.messages("alerts") == []
