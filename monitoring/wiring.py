@@ -32,8 +32,8 @@ from monitoring.adapters.receivers.notification_block import NotificationBlock
 from monitoring.adapters.receivers.ping import HttpPing
 from monitoring.adapters.slack.bot import SlackBot
 from monitoring.adapters.slack.webhook import SlackWebhook
+from monitoring.config.alert_settings import DEFAULT_ROUTE, Receiver
 from monitoring.config.policy import Layer, Policies, Setting
-from monitoring.config.settings import DEFAULT_ROUTE, Receiver
 from monitoring.config.source import load_policies
 from monitoring.errors import ConfigError, DeliveryError, ServerProblem
 from monitoring.logs import bound, get_logger

@@ -17,7 +17,8 @@ from structlog.types import EventDict, Processor
 
 from monitoring.config.environment import PREFIX, environment
 from monitoring.config.policy import Layer, Policies
-from monitoring.config.settings import Config, Logs
+from monitoring.config.server_settings import Logs
+from monitoring.config.settings import Config
 from monitoring.errors import ConfigError
 from monitoring.logs import ROOT, Event
 from monitoring.text.escaping import terminal

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from monitoring.checks.findings import place_finding, runs_text
 from monitoring.checks.unscheduled import scheduler_is_dead
 from monitoring.config.policy import Policies
-from monitoring.config.settings import Server
+from monitoring.config.server_settings import Server
 from monitoring.model.finding import Cause, Finding, Subject, fingerprint
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import EVENTS_DELAY, Observation

@@ -14,7 +14,7 @@ from monitoring.adapters.prefect.read.schedules import due_between
 from monitoring.adapters.prefect.store.pushed_config import pushed_reader
 from monitoring.cli.session import ConfigPath, Target
 from monitoring.cli.terminal import say, told
-from monitoring.config.settings import BlockReference
+from monitoring.config.fields import BlockReference
 from monitoring.config.source import load_policies
 from monitoring.doctor.silence_automation import SHORTEST, patience, silent_automation, silent_name
 from monitoring.errors import ConfigError

@@ -19,7 +19,9 @@ from monitoring.adapters.prefect.store.metrics_document import Measured
 from monitoring.adapters.prefect.store.pushed_config import pushed_reader
 from monitoring.cli.session import ConfigPath, Target
 from monitoring.cli.terminal import told
-from monitoring.config.settings import Config, HostPort, Server
+from monitoring.config.fields import HostPort
+from monitoring.config.server_settings import Server
+from monitoring.config.settings import Config
 from monitoring.config.source import load_policies
 from monitoring.errors import ConfigError, CredentialsRefused, ServerProblem, StateError, WatchdogError
 from monitoring.logs import get_logger

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from monitoring.config.fields import Section
 from monitoring.config.policy import Layer, layer, written
 from monitoring.config.problems import dotted, problems
-from monitoring.config.settings import Config, Policy, Section
+from monitoring.config.settings import Config, Policy
 from monitoring.errors import ConfigError
 
 _SOURCE = "parameter"

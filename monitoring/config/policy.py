@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from monitoring.config.fields import Section
+from monitoring.config.match import Match
 from monitoring.config.policy_tags import is_policy_tag, read_tags
-from monitoring.config.settings import Config, Match, Policy, Section
+from monitoring.config.settings import Config, Policy
 from monitoring.model.matcher import Labels
 from monitoring.text.durations import format_duration
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import Field
 
-from monitoring.config.settings import DEFAULT_ROUTE, FALLBACK_ROUTE, Config, Receiver, Route
+from monitoring.config.alert_settings import DEFAULT_ROUTE, FALLBACK_ROUTE, Receiver, Route
+from monitoring.config.settings import Config
 from monitoring.doctor.examination import Examined, not_examined
 from monitoring.doctor.installation import Installation, Secret
 from monitoring.model.base import Value

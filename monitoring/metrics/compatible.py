@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import NamedTuple
 
-from monitoring.config.settings import Compatibility
+from monitoring.config.metric_settings import Compatibility
 from monitoring.metrics.catalog import SERIES_DROPPED
 from monitoring.metrics.measure import capped
 from monitoring.metrics.snapshot import Metric, Sample, Snapshot

@@ -10,8 +10,9 @@ from monitoring.checks.facts.causes import Causes, full_name
 from monitoring.checks.findings import policy_of
 from monitoring.checks.late import due_time
 from monitoring.checks.slow import bound
+from monitoring.config.alert_settings import DEFAULT_ROUTE, FALLBACK_ROUTE
 from monitoring.config.policy import Policies
-from monitoring.config.settings import DEFAULT_ROUTE, FALLBACK_ROUTE, Config
+from monitoring.config.settings import Config
 from monitoring.history.baselines import typical
 from monitoring.history.counts import buckets_of
 from monitoring.metrics import catalog

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from monitoring.config.settings import FALLBACK_ROUTE, Config
+from monitoring.config.alert_settings import FALLBACK_ROUTE
+from monitoring.config.settings import Config
 from monitoring.model.outbox import Delivery, MessageRef, Outbox, Tally, Trouble
 
 #: The first wait before what could not be said is tried again; each further one is twice as long, up to the longest.

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from monitoring.config.settings import DEFAULT_ROUTE, Config
+from monitoring.config.alert_settings import DEFAULT_ROUTE
+from monitoring.config.settings import Config
 from monitoring.model.finding import rank, worst
 from monitoring.model.incident import Incident, Incidents
 from monitoring.model.outbox import MAX_SHOWN, About, Content, Delivery, Member, Notice, Outbox

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from monitoring.config.settings import DEFAULT_ROUTE, Config, QuietHours
+from monitoring.config.alert_settings import DEFAULT_ROUTE, QuietHours
+from monitoring.config.settings import Config
 from monitoring.model.incident import Incident
 from monitoring.model.silence import Silence
 

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from monitoring.checks import CHECKS, Check, run_checks
 from monitoring.config.policy import leaves, written
-from monitoring.config.settings import Config, Policy, Server, Watchdog
+from monitoring.config.server_settings import Server
+from monitoring.config.settings import Config, Policy, Watchdog
 from monitoring.usecases import check as service
 from tests.corpus.bench import Bench
 from tests.corpus.judging import judge, prepare

@@ -16,7 +16,8 @@ from monitoring import cli
 from monitoring.adapters.prefect.publish.artifacts import DIGEST, FINDINGS, HEALTH
 from monitoring.adapters.prefect.store.documents import SLUG
 from monitoring.adapters.prefect.store.lock import NAME as LOCK
-from monitoring.config.settings import Policy, Section
+from monitoring.config.fields import Section
+from monitoring.config.settings import Policy
 from monitoring.model.coverage import ALWAYS_ASKED
 from monitoring.model.finding import CheckName
 from monitoring.model.incident import ResolutionReason

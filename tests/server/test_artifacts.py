@@ -12,7 +12,7 @@ import pytest
 from demo.stack import Server
 from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.publish.artifacts import DIGEST, FINDINGS, HEALTH, PrefectArtifacts
-from monitoring.config.settings import Server as Settings
+from monitoring.config.server_settings import Server as Settings
 from monitoring.model.coverage import Coverage
 from monitoring.model.finding import Finding, Subject
 from monitoring.model.observation import ServerState

@@ -12,7 +12,7 @@ import pytest
 from demo.stack import Server, wait_until
 from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.publish.events import PrefectEvents
-from monitoring.config.settings import Server as Settings
+from monitoring.config.server_settings import Server as Settings
 from monitoring.errors import Unreachable
 from monitoring.model.finding import Finding, Subject
 from monitoring.model.incident import Incident, Step

@@ -18,8 +18,8 @@ from monitoring.adapters.prefect.store.action_requests import ask, new_name
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.adapters.prefect.store.state import REQUEST, BlockState
 from monitoring.cli import app
-from monitoring.config.settings import Server as ServerSettings
-from monitoring.config.settings import State as Settings
+from monitoring.config.server_settings import Server as ServerSettings
+from monitoring.config.server_settings import State as Settings
 from monitoring.errors import ServerProblem
 from monitoring.incidents.requests import Done, done
 from monitoring.messages.words import NOTHING

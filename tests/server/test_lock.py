@@ -15,7 +15,7 @@ import pytest
 from demo.stack import Server
 from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.store.lock import NAME, VariableLock
-from monitoring.config.settings import Server as Settings
+from monitoring.config.server_settings import Server as Settings
 from monitoring.errors import LockLost
 from monitoring.model.target import Target
 from tests.support.asking import asked

@@ -20,7 +20,7 @@ from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.adapters.prefect.store.metrics_document import NAME, Measured
 from monitoring.adapters.prefect.store.pushed_config import PUSHED_DOCUMENT
-from monitoring.config.settings import Server as ServerSettings
+from monitoring.config.server_settings import Server as ServerSettings
 from monitoring.metrics.openmetrics import openmetrics, text
 from monitoring.metrics.snapshot import Snapshot
 from monitoring.model.target import Target

@@ -16,7 +16,7 @@ import pytest
 
 from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.store.action_requests import ask, new_name
-from monitoring.config.settings import Server as Settings
+from monitoring.config.server_settings import Server as Settings
 from monitoring.errors import ServerProblem
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence

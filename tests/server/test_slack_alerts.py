@@ -8,7 +8,7 @@ import pytest
 
 from monitoring.adapters.slack.bot import SlackBot
 from monitoring.adapters.slack.webhook import SlackWebhook
-from monitoring.config import settings as config
+from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from monitoring.model.outbox import Delivery, MessageRef
 from tests.support.alert_samples import ALERTS, FAILED, content, delivery, over

@@ -6,7 +6,7 @@ import pytest
 
 from monitoring.adapters.slack.digest import SlackChannel
 from monitoring.adapters.slack.examine import examine
-from monitoring.config import settings as config
+from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from tests.support import samples
 from tests.support.slack import SlackEmulator

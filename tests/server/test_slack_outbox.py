@@ -11,7 +11,7 @@ import pytest
 from werkzeug import Response
 
 from monitoring.adapters.slack.bot import SlackBot
-from monitoring.config import settings as config
+from monitoring.config import alert_settings as config
 from tests.support.builders import hours, minutes
 from tests.support.relay import Asked, Relay, relayed
 from tests.support.slack import SlackEmulator

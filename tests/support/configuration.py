@@ -10,8 +10,10 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
+from monitoring.config.alert_settings import Maintenance, Route
+from monitoring.config.fields import Section
 from monitoring.config.policy import written
-from monitoring.config.settings import Config, Maintenance, Route, Rule, Section
+from monitoring.config.settings import Config, Rule
 
 _KINDS = {
     timedelta: "duration",

@@ -16,7 +16,7 @@ from slack_sdk import WebClient, WebhookClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.http_retry import HttpRequest, HttpResponse, RetryHandler, RetryState
 
-from monitoring.config import settings as config
+from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 
 # slack_sdk logs an error before it raises it, header and all. Here it is told once, by DeliveryError.

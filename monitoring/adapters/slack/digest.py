@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monitoring.adapters.slack.client import asking, web_client
-from monitoring.config import settings as config
+from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from monitoring.messages import slack_digest as slack
 from monitoring.model.report import DigestReport

@@ -10,7 +10,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from monitoring.adapters.slack.client import asking, code, web_client
-from monitoring.config import settings as config
+from monitoring.config import alert_settings as config
 from monitoring.doctor.receivers import SlackChannel, Workspace
 from monitoring.errors import DeliveryError
 

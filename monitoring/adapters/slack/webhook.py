@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from slack_sdk.webhook import WebhookResponse
 
 from monitoring.adapters.slack.client import asking, no_answer, retry_after, webhook_client
-from monitoring.config import settings as config
+from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from monitoring.messages import slack_alerts
 from monitoring.model.outbox import Delivery, MessageRef

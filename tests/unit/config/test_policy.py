@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitoring.config.fields import Section
+from monitoring.config.match import Match
 from monitoring.config.policy import Policies, Setting, layer, leaves, written
-from monitoring.config.settings import Config, Late, Match, Policy, Rule, Section, Slow
+from monitoring.config.settings import Config, Late, Policy, Rule, Slow
 
 LATE_5 = Late(after=timedelta(minutes=5))
 

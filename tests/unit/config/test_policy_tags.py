@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitoring.config.match import Match
 from monitoring.config.policy import Policies, Setting
 from monitoring.config.policy_tags import is_policy_tag, read_tags, shown
-from monitoring.config.settings import Config, Match, Policy, Rule, Slow
+from monitoring.config.settings import Config, Policy, Rule, Slow
 from monitoring.model.finding import Severity
 
 HOURS_2 = timedelta(hours=2)

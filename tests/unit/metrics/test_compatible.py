@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.config.settings import Compatibility
+from monitoring.config.metric_settings import Compatibility
 from monitoring.metrics.catalog import PREFIX, SERIES_DROPPED
 from monitoring.metrics.compatible import METRICS, QUERIES, added, compatible
 from monitoring.metrics.snapshot import Sample, Snapshot

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from monitoring.config.settings import AlertMatch, Config, QuietHours
+from monitoring.config.alert_settings import QuietHours
+from monitoring.config.match import AlertMatch
+from monitoring.config.settings import Config
 from monitoring.model.incident import Incident
 from monitoring.model.silence import Silence
 from monitoring.notifications.routing import quiet, route_of, silence_of

@@ -29,7 +29,7 @@ from prefect.settings import (
 )
 from pydantic import SecretStr
 
-from monitoring.config.settings import Server
+from monitoring.config.server_settings import Server
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, Unreachable
 from monitoring.model.target import Target
 

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from monitoring.adapters.prefect.client.api import Api
-from monitoring.config.settings import State as Settings
+from monitoring.config.server_settings import State as Settings
 from monitoring.errors import BadAnswer
 from monitoring.model.base import Value
 from monitoring.model.prefect import CHECK_FLOW, TERMINAL

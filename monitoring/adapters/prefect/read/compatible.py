@@ -18,8 +18,9 @@ from typing import Any, TypeVar, get_args
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.adapters.prefect.read.rows import Row, parsed
+from monitoring.config.metric_settings import Compatibility
 from monitoring.config.policy import Policies
-from monitoring.config.settings import Compatibility, Config
+from monitoring.config.settings import Config
 from monitoring.errors import BadAnswer
 from monitoring.model.exporter_facts import (
     DEPLOYMENTS,

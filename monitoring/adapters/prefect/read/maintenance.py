@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from monitoring.adapters.prefect.read.schedules import newest_due, next_due
-from monitoring.config.settings import Maintenance
+from monitoring.config.alert_settings import Maintenance
 from monitoring.model.silence import Silence
 
 #: Who is named as the author of a window.

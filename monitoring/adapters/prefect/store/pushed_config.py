@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.store.documents import Documents
-from monitoring.config.settings import Server
+from monitoring.config.server_settings import Server
 from monitoring.model.target import Target
 
 #: The document that holds it.

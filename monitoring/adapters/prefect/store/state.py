@@ -26,7 +26,7 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from monitoring.adapters.prefect.store.documents import BROKEN, SLUG, Documents, aside
-from monitoring.config.settings import State as Settings
+from monitoring.config.server_settings import State as Settings
 from monitoring.errors import StateError
 from monitoring.model.coverage import Coverage, Query
 from monitoring.model.incident import Incident, Incidents

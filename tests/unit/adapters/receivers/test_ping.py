@@ -11,7 +11,7 @@ from pytest_httpserver import HTTPServer
 
 from monitoring.adapters.receivers import ping
 from monitoring.adapters.receivers.ping import HttpPing
-from monitoring.config import settings as config
+from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from monitoring.messages import markdown
 from tests.support import samples

@@ -10,7 +10,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from monitoring.adapters.slack.bot import SlackBot
-from monitoring.config import settings as config
+from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from monitoring.model.outbox import MessageRef
 from tests.support.alert_samples import ALERTS, delivery

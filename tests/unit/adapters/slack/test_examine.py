@@ -12,7 +12,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from monitoring.adapters.slack.examine import examine
-from monitoring.config import settings as config
+from monitoring.config import alert_settings as config
 from monitoring.doctor.receivers import SlackChannel, Workspace
 
 TOKEN = "xoxb-secret-token"

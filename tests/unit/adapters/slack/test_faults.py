@@ -16,7 +16,7 @@ from werkzeug import Request, Response
 
 from monitoring.adapters.slack.bot import SlackBot
 from monitoring.adapters.slack.webhook import SlackWebhook
-from monitoring.config import settings as config
+from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from monitoring.notifications.ports import Messenger
 from tests.support.alert_samples import ALERTS, delivery

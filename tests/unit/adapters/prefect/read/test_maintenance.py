@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.adapters.prefect.read.maintenance import next_windows, open_windows
-from monitoring.config.settings import Maintenance
+from monitoring.config.alert_settings import Maintenance
 
 BERLIN = "Europe/Berlin"
 BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)

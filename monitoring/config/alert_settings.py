@@ -1,0 +1,145 @@
+"""Settings of notifications: receivers, routes, maintenance windows, quiet hours, the digest and the ping."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from monitoring.config.fields import BlockName, BlockReference, Cron, Mention, Section, Span, TimeOfDay, TimeZoneName
+from monitoring.config.match import AlertMatch
+
+#: The routes that everybody has.
+DEFAULT_ROUTE, FALLBACK_ROUTE = RESERVED_ROUTES = ("default", "fallback")
+
+
+class Slack(Section):
+    """The Slack workspace, and the channel for digest and alerts. The token never stands here."""
+
+    channel: str | None = Field(
+        None,
+        description="Channel id or name for the digest, and for alerts without a route. None: not posted.",
+    )
+    token_secret: BlockName = Field(
+        "watchdog-slack-token",
+        description="Name of the Prefect Secret block with the bot token. WATCHDOG_SLACK_TOKEN goes before it.",
+    )
+    api_url: str = Field("https://slack.com/api/", description="Address of Slack's Web API.", pattern=r"^https?://.+")
+    timeout: Span = Field(timedelta(seconds=15), description="Longest wait for one answer of Slack's.")
+
+
+class Receiver(Section):
+    """Where alerts go: a Slack channel, a Slack webhook or a notification block; one of them."""
+
+    channel: str | None = Field(None, description="Slack channel id or name, for the bot.", min_length=1)
+    webhook_secret: BlockName | None = Field(
+        None, description="Name of the Prefect Secret block with the address of a Slack incoming webhook."
+    )
+    block: BlockReference | None = Field(
+        None, description="Type and name of a Prefect notification block: `ms-teams-webhook/data-team`."
+    )
+    mentions: tuple[Mention, ...] = Field(
+        (),
+        description="Who is mentioned in new Slack messages: ids of users `U...` and groups `S...`, `here`, `channel`.",
+    )
+
+    @property
+    def kind(self) -> Literal["channel", "webhook", "block"] | None:
+        """What it is; None where nothing is given."""
+        if self.channel:
+            return "channel"
+        return "webhook" if self.webhook_secret else "block" if self.block else None
+
+    @model_validator(mode="after")
+    def _one(self) -> Receiver:
+        if sum(given is not None for given in (self.channel, self.webhook_secret, self.block)) > 1:
+            raise ValueError("expected only one of channel, webhook_secret, block")
+        return self
+
+
+class Route(Receiver):
+    """Where some incidents are told."""
+
+    name: str = Field(
+        description="What to call the route: lower case letters, digits and dashes.",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,38}$",
+    )
+    match: AlertMatch = Field(description="Which incidents it is for.")
+
+    @model_validator(mode="after")
+    def _usable(self) -> Route:
+        if self.kind is None:
+            raise ValueError("expected one of channel, webhook_secret, block")
+        if self.name in RESERVED_ROUTES:
+            raise ValueError(f"expected another name than {' and '.join(RESERVED_ROUTES)}")
+        return self
+
+
+class Maintenance(Section):
+    """A window that comes again, in which nobody is told of some incidents."""
+
+    match: AlertMatch = Field(description="Which incidents it is for.")
+    cron: Cron = Field(description="When it begins: `0 2 * * SAT`.")
+    time_zone: TimeZoneName = Field("UTC", description="IANA time zone of the cron expression.")
+    lasts: Span = Field(description="How long it lasts.")
+    reason: str = Field("maintenance", description="What for, as reports say it.", min_length=1, max_length=200)
+
+
+class QuietHours(Section):
+    """The time of day in which warnings wait; criticals never do."""
+
+    begin: TimeOfDay | None = Field(None, description="When they begin: `22:00`. None: there are none.")
+    end: TimeOfDay = Field("08:00", description="When they end, on the next day where that is not later.")
+    time_zone: TimeZoneName = Field("UTC", description="IANA time zone of both.")
+    weekends: bool = Field(False, description="Whether Saturday and Sunday are quiet all day.")
+
+    @model_validator(mode="after")
+    def _pass(self) -> QuietHours:
+        if self.begin == self.end:
+            raise ValueError("expected begin and end to differ: warnings would wait for ever")
+        return self
+
+
+class Alerts(Section):
+    """Who is told of incidents as they begin and end, and how often."""
+
+    enabled: bool = Field(True, description="Whether anybody is told.")
+    default: Receiver = Field(
+        Receiver(), description="Where that is told which no route matches. Nothing given: `slack.channel`."
+    )
+    fallback: Receiver = Field(
+        Receiver(), description="Where that is told which its own route refuses for good. Nothing given: nowhere."
+    )
+    group_interval: Span = Field(
+        timedelta(seconds=30), description="Shortest time between two changes of a message by what joins it."
+    )
+    repeat_after: Span | None = Field(
+        timedelta(hours=24), description="An incident that still lasts is told again this long after. None: never."
+    )
+    reopen_within: Span = Field(
+        timedelta(hours=1),
+        description="What is found again so soon continues the old incident, which then ends only after staying away "
+        "this long.",
+    )
+    quiet_hours: QuietHours = Field(QuietHours(), description="When warnings wait for the morning.")
+    traceback: bool = Field(
+        False, description="Whether tracebacks and log lines, redacted, are posted in a message's thread."
+    )
+    budget: Span = Field(timedelta(seconds=60), description="Longest time that one check spends on telling.")
+
+
+class Digest(Section):
+    """The daily report."""
+
+    time_zone: TimeZoneName = Field("UTC", description="IANA time zone in which the digest's days begin and end.")
+
+
+class Ping(Section):
+    """The dead-man's switch. Its address is a secret, and never stands here."""
+
+    url_secret: BlockName = Field(
+        "watchdog-ping-url",
+        description="Name of the Prefect Secret block with the address to ping. WATCHDOG_PING_URL goes before it.",
+    )
+    timeout: Span = Field(timedelta(seconds=10), description="Longest wait for the answer.")

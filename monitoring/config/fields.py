@@ -1,0 +1,149 @@
+"""What settings are made of: sections, and types of values, each with the words for a value that does not fit."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from monitoring.text.durations import LONGEST, Duration, format_duration
+
+_POSITIVE = timedelta(seconds=1)
+_MAX_PORT = 65_535
+#: The lock is not renewed while a check waits for exporters.
+_MAX_WAIT = timedelta(seconds=30)
+
+
+def _at_least_one_second(span: timedelta) -> timedelta:
+    if span < _POSITIVE:
+        raise ValueError("expected a duration of at least 1s")
+    if span > LONGEST:
+        raise ValueError(f"expected a duration of at most {format_duration(LONGEST)}")
+    return span
+
+
+def _no_truth(value: Any) -> Any:
+    # pydantic reads true as 1: right for a flag in a form, wrong for `critical_after: yes`.
+    if isinstance(value, bool):
+        raise ValueError("expected a whole number")
+    return value
+
+
+def _a_hold(span: timedelta) -> timedelta:
+    return span if span == timedelta(0) else _at_least_one_second(span)
+
+
+def _time_of_day(text: str) -> str:
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
+        raise ValueError('expected a time of day in quotes, from "00:00" to "23:59"')
+    return text
+
+
+def _block_reference(reference: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]+/[a-z0-9-]+", reference):
+        raise ValueError("expected type and name of a notification block, such as `ms-teams-webhook/data-team`")
+    return reference
+
+
+def _cron(line: str) -> str:
+    # The arithmetic is Prefect's own, and says more where the configuration is loaded.
+    if len(line.split()) not in (5, 6) and not line.startswith("@"):
+        raise ValueError("expected a cron expression of five fields, such as `0 2 * * SAT`")
+    return line
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("expected an IANA time zone such as Europe/Berlin or UTC") from None
+    return name
+
+
+def _regex(pattern: str) -> str:
+    try:
+        compiled = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"expected a regular expression as Python's re module reads it: {error}") from None
+    if compiled.search(""):
+        raise ValueError("expected a regular expression that does not match empty text: it would match everywhere")
+    return pattern
+
+
+def _block_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]+", name):
+        raise ValueError("expected the name of a Secret block (lower case, digits, dashes), never the secret itself")
+    return name
+
+
+def _is_host_port(text: str) -> bool:
+    found = re.fullmatch(r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):(\d{1,5})", text)
+    return found is not None and int(found[1]) <= _MAX_PORT
+
+
+def _host_port(text: str) -> str:
+    if not _is_host_port(text):
+        raise ValueError("expected a host and a port, such as 127.0.0.1:9464")
+    return text
+
+
+def _web_address(text: str) -> str:
+    if "@" in text:
+        raise ValueError("expected an address without a user and password: it is shown, and is no place for secrets")
+    found = re.fullmatch(r"https?://(?:\[[0-9A-Fa-f:]+\]|[^\s/?#:]+)(?::(\d{1,5}))?(?:/[^\s?#]*)?", text)
+    if not found or not text.isprintable() or int(found[1] or 0) > _MAX_PORT:
+        raise ValueError("expected an address such as http://pushgateway:9091")
+    return text
+
+
+def _statsd_address(text: str) -> str:
+    if not (re.fullmatch(r"unix:///\S+", text) and text.isprintable()) and not _is_host_port(text):
+        raise ValueError("expected a host and a port, such as 127.0.0.1:8125, or unix:///var/run/datadog/dsd.socket")
+    return text
+
+
+def _textfile(text: str) -> str:
+    if not re.fullmatch(r"/.+\.prom", text) or not text.isprintable():
+        raise ValueError("expected a path from / on that ends in .prom, such as /var/lib/node_exporter/watchdog.prom")
+    return text
+
+
+def _a_short_wait(wait: timedelta) -> timedelta:
+    if wait > _MAX_WAIT:
+        raise ValueError(f"expected at most {format_duration(_MAX_WAIT)}: every check may have to wait so long")
+    return wait
+
+
+Span = Annotated[Duration, AfterValidator(_at_least_one_second)]
+Wait = Annotated[Span, AfterValidator(_a_short_wait)]
+Mention = Annotated[str, Field(pattern=r"^([UWS][A-Z0-9]{2,20}|here|channel|everyone)$")]
+Hold = Annotated[Duration, AfterValidator(_a_hold)]
+TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
+BlockReference = Annotated[str, AfterValidator(_block_reference)]
+Cron = Annotated[str, AfterValidator(_cron)]
+TimeZoneName = Annotated[str, AfterValidator(_zone)]
+Pattern = Annotated[str, AfterValidator(_regex)]
+BlockName = Annotated[str, AfterValidator(_block_name)]
+HostPort = Annotated[str, AfterValidator(_host_port)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+StatsdAddress = Annotated[str, AfterValidator(_statsd_address)]
+TextfilePath = Annotated[str, AfterValidator(_textfile)]
+Count = Annotated[int, BeforeValidator(_no_truth)]
+
+
+class Section(BaseModel):
+    """A part of the configuration. Unknown keys are errors: a misspelt one must not go unnoticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Check(Section):
+    """What every check has."""
+
+    enabled: bool = Field(True, description="Whether the check runs.")
+    hold: Hold = Field(
+        timedelta(0), description="How long a finding must last before it is an incident that anybody is told of."
+    )

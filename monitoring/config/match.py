@@ -1,0 +1,39 @@
+"""Which deployments or incidents something in the configuration is for."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from monitoring.config.fields import Section
+from monitoring.model.finding import CheckName, Severity
+from monitoring.model.matcher import Matcher
+
+
+class Match(Section):
+    """Which deployments a rule is for. All that is given must match."""
+
+    deployment: str | None = Field(
+        None, description="Shell-style pattern on `flow/deployment`: `etl/*`, `*/nightly`. Case counts.", min_length=1
+    )
+    tag: str | None = Field(None, description="A tag of the deployment, exactly.", min_length=1)
+    pool: str | None = Field(None, description="Name of the deployment's work pool, exactly.", min_length=1)
+
+    @model_validator(mode="after")
+    def _something(self) -> Match:
+        if not self.matcher.conditions:
+            raise ValueError(f"expected at least one of {', '.join(type(self).model_fields)}")
+        return self
+
+    @property
+    def matcher(self) -> Matcher:
+        """The conditions that are given."""
+        return Matcher(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class AlertMatch(Match):
+    """Which incidents. All that is given must match."""
+
+    pool: str | None = Field(None, description="Name of the work pool, or of the deployment's, exactly.", min_length=1)
+    check: CheckName | None = Field(None, description="The check that found it.")
+    severity: Severity | None = Field(None, description="Its severity.")
+    owner: str | None = Field(None, description="Its owner, exactly.", min_length=1)

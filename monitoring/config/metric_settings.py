@@ -1,0 +1,62 @@
+"""Settings of metrics."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from monitoring.config.fields import Count, HostPort, Section, Span, StatsdAddress, TextfilePath, Wait, WebAddress
+
+
+class Compatibility(Section):
+    """The metrics of the exporter for Prefect that Prefect keeps, by the same names and with the same labels."""
+
+    enabled: bool = Field(False, description="Whether they are measured, too. Each check then asks for more.")
+    window: Span = Field(
+        timedelta(minutes=5), description="How far back runs count that began or ended. At least the check's interval."
+    )
+    failed_window: Span = Field(timedelta(days=7), description="How far back runs that failed or crashed are named.")
+    failed_runs: Count = Field(
+        10, ge=1, le=100, description="Failed or crashed runs that are named of each deployment."
+    )
+    most_series: Count = Field(5_000, ge=1, description="Series of one of these metrics at most.")
+
+
+class Metrics(Section):
+    """What each check measures, and where the numbers go."""
+
+    enabled: bool = Field(
+        False, description="Whether checks measure, and keep the numbers on the server for `watchdog metrics serve`."
+    )
+    most_series: Count = Field(
+        5_000,
+        ge=1,
+        description="Series of one metric at most, a histogram being one; a metric says how many are left out.",
+    )
+    listen: HostPort = Field("127.0.0.1:9464", description="Where `watchdog metrics serve` is scraped.")
+    refresh: Span = Field(
+        timedelta(seconds=15), description="How often `watchdog metrics serve` looks whether there was another check."
+    )
+    pushgateway: WebAddress | None = Field(
+        None, description="Address of a Prometheus Pushgateway that each check pushes to. None: none."
+    )
+    textfile: TextfilePath | None = Field(
+        None, description="Path, on the worker, of a file for the textfile collector of Prometheus' node exporter."
+    )
+    dogstatsd: StatsdAddress | None = Field(
+        None, description="Address of a Datadog agent: `127.0.0.1:8125` (UDP) or `unix:///var/run/datadog/dsd.socket`."
+    )
+    timeout: Wait = Field(
+        timedelta(seconds=5),
+        description="Longest wait for each of these at a step, such as to connect; checks wait twice as long for all.",
+    )
+    compatibility: Compatibility = Field(
+        Compatibility(), description="The names that dashboards for Prefect's own exporter have."
+    )
+
+    @property
+    def ways_out(self) -> tuple[str, ...]:
+        """The settings by which each check hands its numbers over."""
+        given = {name: getattr(self, name) for name in ("pushgateway", "textfile", "dogstatsd")}
+        return tuple(f"metrics.{name}" for name, address in given.items() if self.enabled and address)
