@@ -54,10 +54,14 @@ class Memory:
     def rows(self, incidents: Sequence[Incident]) -> list[Row]:
         """Incidents with what they fall under now."""
         silences = (*self.saved.silences.known, *self.open_windows)
-        held = self.saved.outbox.held
+        suppressed = self.saved.outbox.suppressed
         return [
-            Row(one, None if one.resolved_at else silence_of(one, silences, self.now), held.get(one.number, ""))
-            for one in incidents
+            Row(
+                incident,
+                None if incident.resolved_at else silence_of(incident, silences, self.now),
+                suppressed.get(incident.number),
+            )
+            for incident in incidents
         ]
 
     def next_check(self) -> str:

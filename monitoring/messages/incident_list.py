@@ -15,6 +15,7 @@ from monitoring.messages import incident_words, words
 from monitoring.messages.json_contract import silence_json
 from monitoring.model.finding import rank
 from monitoring.model.incident import Incident, Step
+from monitoring.model.outbox import Suppression
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence
 from monitoring.text.durations import spoken
@@ -29,11 +30,11 @@ SCHEMA = 1
 
 
 class Row(NamedTuple):
-    """An incident, the silence that it falls under now, and why nobody was told of it; both may be nothing."""
+    """An incident, the silence that matches it now, and why no notification is sent of it."""
 
     incident: Incident
     silence: Silence | None = None
-    held: str = ""
+    suppression: Suppression | None = None
 
 
 def ordered(incidents: Iterable[Incident]) -> list[Incident]:
@@ -127,7 +128,7 @@ def incident_json(row: Row) -> dict[str, Any]:
         "acknowledged": acknowledged
         and {"by": acknowledged.by, "at": words.stamp(acknowledged.at), "note": acknowledged.note},
         "silence": silence and silence_json(silence),
-        "not_told_because": row.held or None,
+        "not_told_because": row.suppression.text if row.suppression else None,
         "check": finding.check,
         "severity": finding.severity,
         "subject": finding.subject.model_dump(),
@@ -197,7 +198,7 @@ def _facts(row: Row, explained_by: str) -> Iterable[tuple[str, str]]:
         ("Acknowledged", f"by {mark.by} at {words.moment(mark.at)}" if mark else None),
         ("Note", mark.note if mark else None),
         ("Silenced for", f"{silence.reason} (by {silence.author})" if silence else None),
-        ("Nobody was told", row.held),
+        ("Suppressed", row.suppression.text if row.suppression else None),
     ]
     return ((name, value) for name, value in shown if value)
 

@@ -1,4 +1,4 @@
-"""What is sent to people and to other programs, and what became of it.
+"""Notifications and events that are to be sent, and what became of them.
 
 Texts are plain here, as they came from runs: every formatter escapes for itself.
 """
@@ -6,6 +6,7 @@ Texts are plain here, as they came from runs: every formatter escapes for itself
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Literal
 
 from pydantic import AwareDatetime, Field
@@ -14,12 +15,63 @@ from monitoring.model.base import Value
 from monitoring.model.finding import Severity
 from monitoring.model.incident import Incident
 
-#: What a message is about: incidents that began, joined a message, got critical, came back, still last or are over;
-#: what belongs into the thread of a new message; or all that was wrong when the watchdog began.
+#: What a notification is about: incidents that fire, joined an earlier notification, became critical, came back, still
+#: fire or are resolved; the details in the thread of a new message; or the preexisting incidents.
 About = Literal["opened", "joined", "risen", "reopened", "repeated", "resolved", "details", "known-before"]
 
 #: Incidents that one message shows; the rest is counted.
 MAX_SHOWN = 15
+
+
+class SuppressionReason(str, Enum):
+    """Why no notification is sent of a firing incident."""
+
+    INHIBITED = "inhibited"
+    CAUSE_CLOSED = "cause-closed"
+    UNINHIBITED = "uninhibited"
+    SILENCED = "silenced"
+    MAINTENANCE = "maintenance"
+    QUIET_HOURS = "quiet-hours"
+    UNSEEN = "unseen"
+    PREEXISTING = "preexisting"
+    ACKNOWLEDGED = "acknowledged"
+    #: Written by an earlier version, in words.
+    OTHER = "other"
+
+
+class Suppression(Value):
+    """Why no notification is sent of a firing incident, with what people need to look it up."""
+
+    reason: SuppressionReason
+    #: The id of the inhibiting incident or of the silence; empty for a pending incident.
+    by: str = ""
+    #: What the silence or the maintenance window is for.
+    note: str = ""
+    until: AwareDatetime | None = None
+
+    @property
+    def text(self) -> str:
+        """The reason in words."""
+        match self.reason:
+            case SuppressionReason.INHIBITED:
+                return f"inhibited by {self.by or 'its cause, which is pending'}"
+            case SuppressionReason.SILENCED | SuppressionReason.MAINTENANCE:
+                ends = f" until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""
+                return f"{self.by or 'maintenance'} ({self.note}){ends}"
+            case SuppressionReason.OTHER:
+                return self.note
+            case _:
+                return _REASONS[self.reason]
+
+
+_REASONS = {
+    SuppressionReason.CAUSE_CLOSED: "inhibited by an incident that was closed by hand",
+    SuppressionReason.UNINHIBITED: "its cause was just resolved",
+    SuppressionReason.QUIET_HOURS: "quiet hours",
+    SuppressionReason.UNSEEN: "not found by the check before",
+    SuppressionReason.PREEXISTING: "it fired before the watchdog began",
+    SuppressionReason.ACKNOWLEDGED: "acknowledged",
+}
 
 
 class MessageRef(Value):
@@ -30,19 +82,19 @@ class MessageRef(Value):
 
 
 class Content(Value):
-    """What one message says. Every rendering shows this and nothing else."""
+    """What a notification says. Every formatter shows this and nothing else."""
 
     about: About
     target: str
     at: AwareDatetime
-    #: Most severe first, at most ``MAX_SHOWN``; how many there are in all, and how many of them are not over.
+    #: Most severe first, at most ``MAX_SHOWN``; how many there are in all, and how many of them are not resolved.
     incidents: tuple[Incident, ...]
     total: int
     open: int
     severity: Severity
-    #: By incident id: the id of the incident that explains it.
+    #: By incident id: the id of the incident that inhibits it.
     explained_by: Mapping[str, str] = Field(default_factory=dict)
-    #: Sentences for people, such as why this is told only now.
+    #: Sentences for people, such as why the notification was delayed.
     notes: tuple[str, ...] = ()
     ui_url: str | None = None
     #: Whether tracebacks and log lines may be shown.
@@ -63,24 +115,24 @@ class Event(Value):
 
 
 class Delivery(Value):
-    """Something that is to be said, in its place in the queue."""
+    """Something to send, in its place in the queue."""
 
-    #: Names it for ever; in Slack it is in the message's metadata.
+    #: Unique for ever; in Slack it is in the message's metadata.
     id: str
     kind: Literal["post", "update", "reply", "event"]
     #: The route by its name; events have none.
     route: str = ""
-    #: The notice that it belongs to.
-    notice: int = 0
+    #: The number of the notification that it belongs to; 0 for none.
+    notification: int = 0
     content: Content | None = None
     event: Event | None = None
     #: Whether a reply is shown in the channel, too.
     broadcast: bool = False
     queued_at: AwareDatetime
-    #: It was about to be sent, and is not known to have been: we died, or no answer came.
-    doubtful: bool = False
-    #: It was refused for good, which may be its own fault and not that of its route.
-    refused: bool = False
+    #: It was about to be sent, and may have been: the check died, or no answer came.
+    outcome_unknown: bool = False
+    #: The receiver rejected it for good, which may be its own fault and not that of its route.
+    rejected: bool = False
     attempts: int = 0
     #: Of an event: when the server took it, which may yet lose it.
     sent_at: AwareDatetime | None = None
@@ -89,23 +141,23 @@ class Delivery(Value):
 
 
 class Member(Value):
-    """An incident in a notice, as people were told of it."""
+    """An incident in a notification, as people were notified of it."""
 
     #: The incident's number.
     number: int
     severity: Severity
     #: Since when it has been less severe than that.
     milder_since: AwareDatetime | None = None
-    #: They were told that it is over.
+    #: People were notified that it is resolved.
     resolved: bool = False
-    #: It is told in a newer notice.
+    #: A newer notification is about it.
     moved: bool = False
-    #: The silence or window that it falls under since it was told, for people; that it ends is told.
+    #: The silence or window that suppresses it, in words: people are notified when that ends.
     silenced: str = ""
 
 
-class Notice(Value):
-    """One message in a channel, or one row of messages where they cannot be edited, about one or more incidents."""
+class Notification(Value):
+    """A message about a group of incidents, or a row of messages where the receiver cannot edit them."""
 
     number: int
     route: str
@@ -116,13 +168,13 @@ class Notice(Value):
     message: MessageRef | None = None
     #: When it was posted, or posted again.
     posted_at: AwareDatetime
-    #: When it was last changed, and what it has said since then.
+    #: When it was last changed, and a digest of what it has said since then.
     changed_at: AwareDatetime
     says: str = ""
 
     @property
     def open(self) -> bool:
-        """Whether something in it is still to be told."""
+        """Whether people are still to be notified that something in it is resolved."""
         return any(not member.resolved and not member.moved for member in self.members)
 
 
@@ -135,28 +187,28 @@ class Trouble(Value):
 
 
 class Tally(Value):
-    """How often a route was told something, and how often that failed. These numbers only rise."""
+    """How many messages were sent by a route, and how many attempts failed. These numbers only rise."""
 
     sent: int = 0
     failed: int = 0
 
 
 class Outbox(Value):
-    """All that was decided to be said and may still have to be, and the messages that may still change."""
+    """What is still to be sent, and the notifications that may still change."""
 
     queue: tuple[Delivery, ...] = ()
-    notices: tuple[Notice, ...] = ()
-    next_notice: int = 1
+    notifications: tuple[Notification, ...] = ()
+    next_notification: int = 1
     next_delivery: int = 1
     #: The steps of incidents up to here are events in the queue, or were.
-    told_until: AwareDatetime | None = None
-    #: By the number of a firing incident that nobody was told of: why not, for people.
-    held: Mapping[int, str] = Field(default_factory=dict)
+    events_until: AwareDatetime | None = None
+    #: By the number of a firing incident: why no notification is sent of it.
+    suppressed: Mapping[int, Suppression] = Field(default_factory=dict)
     #: By route.
     troubles: Mapping[str, Trouble] = Field(default_factory=dict)
     #: By route.
     tallies: Mapping[str, Tally] = Field(default_factory=dict)
     #: By the setting that names them: ways out for metrics that do not work.
     outlets: Mapping[str, Trouble] = Field(default_factory=dict)
-    #: Whether the summary of what was known before has been queued.
+    #: Whether the summary of preexisting incidents has been queued.
     summarised: bool = False

@@ -49,7 +49,7 @@ def emit(outbox: Outbox, events: Events, save: Callable[[Outbox], None], now: da
             kept = events.kept(_events(part))
             lost = [one for one in part if one.id not in kept and one.attempts < MOST_TIMES]
             events.send(_events(lost))
-            after = noted.handed_over(noted.all_sent(after, (one for one in part if one not in lost)), lost, now)
+            after = noted.handed_over(noted.without(after, (one for one in part if one not in lost)), lost, now)
     except ServerProblem as problem:
         _log.warning("events not sent", problem=str(problem))
     if after != outbox:

@@ -39,14 +39,14 @@ def with_events(outbox: Outbox, incidents: Incidents, closed: Sequence[Incident]
     """Put an event into the queue for each step that incidents have taken since the last time.
 
     Args:
-        outbox: What is to be said; it knows up to when steps are told.
+        outbox: Knows the time up to which steps have become events.
         incidents: What is open.
         closed: What was closed recently.
         observation: What this check saw; its time is that of the newest steps.
     """
-    now, told = observation.at, outbox.told_until
-    # Where the clock was set back, some are told again, which changes nothing as their ids are the same.
-    since = None if told is None else min(told, now)
+    now, until = observation.at, outbox.events_until
+    # Where the clock was set back, some are queued again, which changes nothing as their ids are the same.
+    since = None if until is None else min(until, now)
     steps = [
         (step.at, incident.number, incident, step)
         for incident in (*closed, *incidents.open.values())
@@ -63,7 +63,7 @@ def with_events(outbox: Outbox, incidents: Incidents, closed: Sequence[Incident]
         event = incident_event(incident, step, observation, most_runs)
         if event.id not in known:
             fresh.setdefault(event.id, Delivery(id=event.id, kind="event", event=event, queued_at=now))
-    return outbox.model_copy(update={"queue": (*outbox.queue, *fresh.values()), "told_until": now})
+    return outbox.model_copy(update={"queue": (*outbox.queue, *fresh.values()), "events_until": now})
 
 
 def incident_event(incident: Incident, step: Step, observation: Observation, most_runs: int = MOST_RELATED) -> Event:

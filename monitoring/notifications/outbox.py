@@ -1,54 +1,116 @@
-"""What became of saying something: sent, to be tried again, or refused for good."""
+"""Changes of the outbox: what is queued, and what became of what was sent."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Literal
 
 from monitoring.config.alert_settings import FALLBACK_ROUTE
 from monitoring.config.settings import Config
-from monitoring.model.outbox import Delivery, MessageRef, Outbox, Tally, Trouble
+from monitoring.model.outbox import Content, Delivery, MessageRef, Notification, Outbox, Tally, Trouble
 
-#: The first wait before what could not be said is tried again; each further one is twice as long, up to the longest.
+#: The first wait before another attempt; each further one is twice as long, up to the maximum.
 FIRST_WAIT = timedelta(minutes=1)
-LONGEST_WAIT = timedelta(hours=1)
-#: Nobody is waited for any longer, whatever they ask for.
-_LONGEST_OF_ALL = timedelta(days=1)
+MAX_WAIT = timedelta(hours=1)
+#: A receiver may ask for a longer wait, up to this.
+_MAX_RETRY_AFTER = timedelta(days=1)
+
+
+def with_notification(outbox: Outbox, notification: Notification) -> Outbox:
+    """Add a notification, or put it in the place of the one with its number."""
+    if notification.number == outbox.next_notification:
+        notifications = (*outbox.notifications, notification)
+        return outbox.model_copy(update={"notifications": notifications, "next_notification": notification.number + 1})
+    notifications = tuple(notification if one.number == notification.number else one for one in outbox.notifications)
+    return outbox.model_copy(update={"notifications": notifications})
+
+
+def queue_delivery(
+    outbox: Outbox,
+    kind: Literal["post", "update", "reply"],
+    content: Content,
+    notification: Notification | None = None,
+    *,
+    route: str = "",
+    broadcast: bool = False,
+) -> Outbox:
+    """Queue a message.
+
+    Args:
+        outbox: Gives the message its id.
+        kind: What to do with it.
+        content: What it says.
+        notification: The notification that it belongs to, if any.
+        route: Where it goes if it belongs to none.
+        broadcast: Whether a reply is shown in the channel, too.
+    """
+    delivery = Delivery(
+        id=f"{content.target}-{outbox.next_delivery}",
+        kind=kind,
+        route=notification.route if notification else route,
+        notification=notification.number if notification else 0,
+        content=content,
+        broadcast=broadcast,
+        queued_at=content.at,
+    )
+    queue = (*outbox.queue, delivery)
+    return outbox.model_copy(update={"queue": queue, "next_delivery": outbox.next_delivery + 1})
+
+
+def queue_update(outbox: Outbox, content: Content, notification: Notification) -> Outbox:
+    """Queue the change of a message; where an earlier change or the message itself still waits, change that."""
+    post = unsent_post(outbox, notification)
+    if post is not None and post.content is not None:
+        kept = {"about": post.content.about, "notes": (*post.content.notes, *content.notes)}
+        return _with(outbox, post.model_copy(update={"content": content.model_copy(update=kept)}))
+    queue = tuple(one for one in outbox.queue if one.kind != "update" or one.notification != notification.number)
+    return queue_delivery(outbox.model_copy(update={"queue": queue}), "update", content, notification)
+
+
+def unsent_post(outbox: Outbox, notification: Notification) -> Delivery | None:
+    """The first message of a notification, if it waits in the queue and surely was not sent."""
+    for delivery in outbox.queue:
+        post = delivery.kind == "post" and delivery.notification == notification.number
+        first = delivery.content is not None and delivery.content.about != "repeated"
+        if post and first and not delivery.outcome_unknown:
+            return delivery
+    return None
 
 
 def due(delivery: Delivery, now: datetime) -> bool:
-    """Whether something may be tried now. What had to wait until long after now was noted by a clock that was ahead."""
+    """Whether it may be sent now. A wait until long after now was noted by a clock that was ahead."""
     wait = timedelta(0) if delivery.not_before is None else delivery.not_before - now
-    return not timedelta(0) < wait <= _LONGEST_OF_ALL
+    return not timedelta(0) < wait <= _MAX_RETRY_AFTER
 
 
 def sending(outbox: Outbox, delivery: Delivery) -> Outbox:
-    """Note that something is about to be sent: should we die now, nobody knows whether it was."""
-    return _with(outbox, delivery.model_copy(update={"doubtful": True, "attempts": delivery.attempts + 1}))
+    """Note that a message is about to be sent: if the process dies now, the outcome is unknown."""
+    return _with(outbox, delivery.model_copy(update={"outcome_unknown": True, "attempts": delivery.attempts + 1}))
 
 
 def sent(outbox: Outbox, delivery: Delivery, message: MessageRef | None) -> Outbox:
-    """Note that something was sent.
+    """Note that a message was sent.
 
     Args:
         outbox: Where it was in the queue.
         delivery: What was sent.
-        message: Where it stands now, of a post that can be edited.
+        message: Where it is now, if it was posted and can be edited.
     """
     troubles = {route: one for route, one in outbox.troubles.items() if route != delivery.route}
-    notices = tuple(
-        notice.model_copy(update={"message": message})
-        if delivery.kind == "post" and notice.number == delivery.notice
-        else notice
-        for notice in outbox.notices
+    notifications = tuple(
+        notification.model_copy(update={"message": message})
+        if delivery.kind == "post" and notification.number == delivery.notification
+        else notification
+        for notification in outbox.notifications
     )
-    queue = tuple(one for one in outbox.queue if one.id != delivery.id)
     tallies = _tallied(outbox, delivery.route, sent=1)
-    return outbox.model_copy(update={"queue": queue, "notices": notices, "troubles": troubles, "tallies": tallies})
+    changes = {"notifications": notifications, "troubles": troubles, "tallies": tallies}
+    return without(outbox.model_copy(update=changes), [delivery])
 
 
 def handed_over(outbox: Outbox, events: Iterable[Delivery], now: datetime) -> Outbox:
-    """Note that the server has taken these events. They stay until it is known to have kept them."""
+    """Note that the server has accepted these events. They stay until it is known to have kept them."""
     taken = {one.id for one in events}
     queue = tuple(
         one.model_copy(update={"sent_at": now, "attempts": one.attempts + 1}) if one.id in taken else one
@@ -57,8 +119,8 @@ def handed_over(outbox: Outbox, events: Iterable[Delivery], now: datetime) -> Ou
     return outbox.model_copy(update={"queue": queue})
 
 
-def all_sent(outbox: Outbox, deliveries: Iterable[Delivery]) -> Outbox:
-    """Note that these were sent, which leave nothing that could be edited."""
+def without(outbox: Outbox, deliveries: Iterable[Delivery]) -> Outbox:
+    """Take these out of the queue."""
     gone = {delivery.id for delivery in deliveries}
     return outbox.model_copy(update={"queue": tuple(one for one in outbox.queue if one.id not in gone)})
 
@@ -71,23 +133,23 @@ def failed(
     config: Config,
     *,
     permanent: bool,
-    doubtful: bool,
+    outcome_unknown: bool,
     retry_after: timedelta | None = None,
 ) -> Outbox:
-    """Note that something could not be said.
+    """Note that a message could not be sent.
 
-    What its route refuses for good goes to the fallback route, with all that belongs to the same message; where there
-    is none, or it is the fallback that refuses, it is tried again later, as people do mend their routes.
+    What the route's receiver rejects for good goes to the fallback route, with all that belongs to the same
+    notification. Where there is no fallback, or its receiver rejects it, it is tried again later: people repair routes.
 
     Args:
-        outbox: Where it is in the queue.
-        delivery: What could not be said.
+        outbox: Has it in the queue.
+        delivery: The message.
         problem: Why, and what to do, in one line.
         now: The time of the check.
         config: Knows the fallback route.
-        permanent: Trying again cannot help.
-        doubtful: It may have been said all the same.
-        retry_after: When the receiver wants to be asked again.
+        permanent: Another attempt cannot succeed.
+        outcome_unknown: It may have been sent all the same.
+        retry_after: How long the receiver asks to wait.
     """
     troubles = dict(outbox.troubles)
     if delivery.route:
@@ -97,46 +159,46 @@ def failed(
     fallback = config.alerts.fallback.kind is not None and delivery.route not in ("", FALLBACK_ROUTE)
     if permanent and fallback:
         return _moved(outbox, delivery)
-    wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(delivery.attempts, 10))
+    wait = min(MAX_WAIT, FIRST_WAIT * 2 ** min(delivery.attempts, 10))
     return _with(
         outbox,
         delivery.model_copy(
             update={
-                "doubtful": doubtful,
-                "refused": permanent,
+                "outcome_unknown": outcome_unknown,
+                "rejected": permanent,
                 "attempts": delivery.attempts + 1,
-                "not_before": now + min(_LONGEST_OF_ALL, max(wait, retry_after or timedelta(0))),
+                "not_before": now + min(_MAX_RETRY_AFTER, max(wait, retry_after or timedelta(0))),
             }
         ),
     )
 
 
-def _moved(outbox: Outbox, refused: Delivery) -> Outbox:
-    """Give a message and all that belongs to it to the fallback route, where it begins anew."""
+def _moved(outbox: Outbox, rejected: Delivery) -> Outbox:
+    """Move a message and all that belongs to the same notification to the fallback route, where it begins anew."""
     queue: list[Delivery] = []
     for delivery in outbox.queue:
-        mine = delivery.id == refused.id or (refused.notice and delivery.notice == refused.notice)
-        if not mine:
+        same = rejected.notification and delivery.notification == rejected.notification
+        if delivery.id != rejected.id and not same:
             queue.append(delivery)
             continue
         changes: dict[str, object] = {
             "route": FALLBACK_ROUTE,
-            "doubtful": False,
-            "refused": False,
+            "outcome_unknown": False,
+            "rejected": False,
             "attempts": 0,
             "not_before": None,
         }
         # There is no message there yet that could be edited or replied to.
-        if delivery.id == refused.id and delivery.kind != "post":
+        if delivery.id == rejected.id and delivery.kind != "post":
             changes.update(kind="post", broadcast=False)
         queue.append(delivery.model_copy(update=changes))
-    notices = tuple(
-        notice.model_copy(update={"route": FALLBACK_ROUTE, "message": None})
-        if notice.number == refused.notice
-        else notice
-        for notice in outbox.notices
+    notifications = tuple(
+        notification.model_copy(update={"route": FALLBACK_ROUTE, "message": None})
+        if notification.number == rejected.notification
+        else notification
+        for notification in outbox.notifications
     )
-    return outbox.model_copy(update={"queue": tuple(queue), "notices": notices})
+    return outbox.model_copy(update={"queue": tuple(queue), "notifications": notifications})
 
 
 def _tallied(outbox: Outbox, route: str, *, sent: int = 0, failed: int = 0) -> dict[str, Tally]:

@@ -1,4 +1,4 @@
-"""Which incidents something is for: a route, a silence, a maintenance window."""
+"""Where notifications go, and which silences and quiet hours are in force."""
 
 from __future__ import annotations
 
@@ -15,21 +15,33 @@ _SATURDAY = 5
 
 
 def route_of(incident: Incident, config: Config) -> str:
-    """The name of the route that tells of an incident: the first that matches."""
+    """The name of an incident's route: the first that matches."""
     return next((route.name for route in config.routes if route.match.matcher.matches(incident.labels)), DEFAULT_ROUTE)
 
 
+def has_receiver(route: str, config: Config) -> bool:
+    """Whether a route leads to a receiver."""
+    receiver = config.receiver(route)
+    return receiver is not None and receiver.kind is not None
+
+
+def is_editable(route: str, config: Config) -> bool:
+    """Whether a route's receiver can edit messages and has threads."""
+    receiver = config.receiver(route)
+    return receiver is not None and receiver.kind == "channel"
+
+
 def silence_of(incident: Incident, silences: Iterable[Silence], now: datetime) -> Silence | None:
-    """The silence that an incident falls under, of several the one that ends last."""
-    holding = [silence for silence in silences if silence.active(now) and silence.matches(incident.labels)]
-    return max(holding, key=lambda silence: silence.ends_at, default=None)
+    """The silence in force that matches an incident; of several the one that ends last."""
+    matching = [silence for silence in silences if silence.active(now) and silence.matches(incident.labels)]
+    return max(matching, key=lambda silence: silence.ends_at, default=None)
 
 
 def quiet(hours: QuietHours, now: datetime) -> bool:
-    """Whether warnings wait at that moment.
+    """Whether warnings wait at that time.
 
     Args:
-        hours: As configured.
+        hours: The configured hours.
         now: Any zone.
     """
     local = now.astimezone(ZoneInfo(hours.time_zone))

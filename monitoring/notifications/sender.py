@@ -56,9 +56,9 @@ class Delivering:
         blocked: set[str] = set()
         waiting: set[int] = set()
         while delivery := _first(outbox, blocked, waiting):
-            if delivery.refused and not noted.due(delivery, self._now):
+            if delivery.rejected and not noted.due(delivery, self._now):
                 # One message that is never taken must not hold up all others; only what belongs to it waits as well.
-                waiting.add(delivery.notice)
+                waiting.add(delivery.notification)
                 continue
             if not noted.due(delivery, self._now) or self._timer() >= self._until:
                 # What comes after it on the same route would overtake it.
@@ -66,18 +66,18 @@ class Delivering:
                 continue
             outbox = self._say(outbox, delivery)
             left = next((one for one in outbox.queue if (one.id, one.route) == (delivery.id, delivery.route)), None)
-            if left is not None and delivery.refused and left.refused:
-                waiting.add(delivery.notice)
+            if left is not None and delivery.rejected and left.rejected:
+                waiting.add(delivery.notification)
             elif left is not None:
                 blocked.add(delivery.route)
         return outbox
 
     def _say(self, outbox: Outbox, delivery: Delivery) -> Outbox:
-        notice = next((one for one in outbox.notices if one.number == delivery.notice), None)
-        message = notice.message if notice else None
+        found = next((one for one in outbox.notifications if one.number == delivery.notification), None)
+        message = found.message if found else None
         if message is None and delivery.content is not None and delivery.content.about == "details":
             # Details belong into a thread: there is none at a receiver such as a fallback that cannot have any.
-            outbox = noted.all_sent(outbox, [delivery])
+            outbox = noted.without(outbox, [delivery])
             self._save(outbox)
             return outbox
         if delivery.kind != "post" and message is None:
@@ -101,7 +101,7 @@ class Delivering:
                 self._now,
                 self._config,
                 permanent=error.permanent,
-                doubtful=error.doubtful,
+                outcome_unknown=error.doubtful,
                 retry_after=error.retry_after,
             )
         self._save(outbox)
@@ -112,7 +112,7 @@ class Delivering:
     ) -> tuple[Outbox, Delivery, MessageRef | None]:
         """Post, or reply in a thread; what may have been said before is looked for first."""
         thread = message if delivery.kind == "reply" else None
-        if delivery.doubtful and (found := messenger.find(delivery, thread)):
+        if delivery.outcome_unknown and (found := messenger.find(delivery, thread)):
             return outbox, delivery, found
         outbox = noted.sending(outbox, delivery)
         self._save(outbox)
@@ -134,6 +134,10 @@ def _named(delivery: Delivery) -> dict[str, Any]:
 def _first(outbox: Outbox, blocked: Container[str], waiting: Container[int]) -> Delivery | None:
     """The first message of those that may be said, but for these routes and these notices."""
     return next(
-        (one for one in outbox.queue if one.kind != "event" and one.route not in blocked and one.notice not in waiting),
+        (
+            one
+            for one in outbox.queue
+            if one.kind != "event" and one.route not in blocked and one.notification not in waiting
+        ),
         None,
     )

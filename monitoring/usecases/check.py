@@ -25,9 +25,10 @@ from monitoring.model.report import HealthReport
 from monitoring.model.saved_state import SavedState
 from monitoring.notifications.event_publisher import emit
 from monitoring.notifications.events import check_completed, with_events
-from monitoring.notifications.planning import Situation, announce
+from monitoring.notifications.planning import plan_notifications
 from monitoring.notifications.ports import Events, Messenger
 from monitoring.notifications.sender import Delivering
+from monitoring.notifications.situation import Situation
 from monitoring.usecases.assess import assess
 from monitoring.usecases.measure import Measuring, hand_over, take
 from monitoring.usecases.ports import Artifacts, Housekeeping, Lock, Ping, Reader, State
@@ -137,7 +138,7 @@ def _checked(ports: Ports, policies: Policies, now: datetime, run_id: str) -> He
         ledger=ledger,
         incidents=moved.incidents,
         silences=asked.silences,
-        outbox=announce(outbox, situation),
+        outbox=plan_notifications(outbox, situation),
         closed=closed,
         artifacts=before.artifacts,
     )

@@ -24,7 +24,7 @@ from monitoring.errors import ServerProblem
 from monitoring.incidents.requests import Done, done
 from monitoring.messages.words import NOTHING
 from monitoring.model.incident import Acknowledgement, Incident, Incidents, Step
-from monitoring.model.outbox import Outbox
+from monitoring.model.outbox import Outbox, Suppression, SuppressionReason
 from monitoring.model.request import Request, Silences
 from monitoring.model.saved_state import SavedState
 from monitoring.model.silence import Silence
@@ -180,7 +180,8 @@ def test_an_incident_is_shown_with_all_that_is_known(house: House) -> None:
         Step(to="updated", at=now - HOUR, reason="acknowledged"),
     )
     held = incident(12, "etl/nightly", now, acknowledged=mark, history=steps, fired_at=now - 2 * HOUR)
-    house.open(held, outbox=Outbox(held={12: "quiet hours"}))
+    quiet = Suppression(reason=SuppressionReason.QUIET_HOURS)
+    house.open(held, outbox=Outbox(suppressed={12: quiet}))
     shown = house.said("incidents", "show", "w-12")
     assert shown.startswith("W-12 late etl/nightly\n")
     for part in (
@@ -194,7 +195,7 @@ def test_an_incident_is_shown_with_all_that_is_known(house: House) -> None:
     ):
         assert part in shown
     assert re.search(r"^Time to detect +2 h *$", shown, re.MULTILINE)
-    assert re.search(r"^Nobody was told +quiet hours *$", shown, re.MULTILINE)
+    assert re.search(r"^Suppressed +quiet hours *$", shown, re.MULTILINE)
     assert "Time to resolve" not in shown
     document = json.loads(house.said("incidents", "show", "12", "--json"))
     assert [one["reason"] for one in document["history"]] == ["found", "held", "acknowledged"]

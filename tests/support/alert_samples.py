@@ -95,7 +95,7 @@ def many(number: int) -> list[Incident]:
 #: What there may be to say, by a name for each.
 ALERTS: dict[str, Content] = {
     "one failed": content("opened", FAILED),
-    "one late, told late": content("opened", LATE, notes=("W-13 is told only now: quiet hours",)),
+    "one late, told late": content("opened", LATE, notes=("W-13 was suppressed until now: quiet hours",)),
     "looked after, explained": content("opened", LOOKED_AFTER, explained_by={"W-12": "W-9"}),
     "a pool": content("opened", POOL),
     "the scheduler": content("risen", SCHEDULER),

@@ -8,7 +8,7 @@ from pathlib import Path
 from monitoring.model.finding import Finding, Subject
 from monitoring.model.incident import Incident, Incidents
 from monitoring.model.ledger import EndedRun, Ledger, Record
-from monitoring.model.outbox import Delivery, Notice, Outbox
+from monitoring.model.outbox import Delivery, Notification, Outbox, Suppression, SuppressionReason
 from monitoring.model.request import Silences
 from monitoring.model.saved_state import Published, PublishedArtifact, SavedState
 from monitoring.model.silence import Silence
@@ -54,10 +54,12 @@ def a_state(*, cursor: datetime = NOW, open_: str = "open", closed: tuple[Incide
         incidents=Incidents(open={open_: incident(open_)}, next_number=7, began_at=NOW, settled_at=NOW),
         silences=Silences(known=(Silence(id="S-1", check="late", starts_at=NOW, ends_at=NOW + DAY),), next_number=2),
         outbox=Outbox(
-            queue=(Delivery(id="prod-1", kind="post", route="default", notice=1, queued_at=NOW),),
-            notices=(Notice(number=1, route="default", group="check failed", posted_at=NOW, changed_at=NOW),),
-            held={7: "silence"},
-            told_until=NOW,
+            queue=(Delivery(id="prod-1", kind="post", route="default", notification=1, queued_at=NOW),),
+            notifications=(
+                Notification(number=1, route="default", group="check failed", posted_at=NOW, changed_at=NOW),
+            ),
+            suppressed={7: Suppression(reason=SuppressionReason.SILENCED, by="S-1", note="known", until=NOW)},
+            events_until=NOW,
             summarised=True,
         ),
         closed=closed,

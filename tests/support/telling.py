@@ -19,8 +19,9 @@ from monitoring.model.request import Request, Silences
 from monitoring.model.silence import Silence
 from monitoring.notifications.event_publisher import emit
 from monitoring.notifications.events import with_events
-from monitoring.notifications.planning import Situation, announce
+from monitoring.notifications.planning import plan_notifications
 from monitoring.notifications.sender import Delivering
+from monitoring.notifications.situation import Situation
 from tests.support.builders import NOW, UI, deployment, observation, policies
 
 TARGET = "prod"
@@ -143,7 +144,7 @@ class Watchdog:
         self.incidents = Incidents(began_at=NOW - timedelta(days=9), settled_at=NOW - timedelta(days=9))
         if not settled:
             self.incidents = Incidents()
-        self.outbox = Outbox(summarised=settled, told_until=NOW - timedelta(days=9) if settled else None)
+        self.outbox = Outbox(summarised=settled, events_until=NOW - timedelta(days=9) if settled else None)
         self.silences = Silences()
         self.maintenance: tuple[Silence, ...] = ()
         self.filed: tuple[Incident, ...] = ()
@@ -189,7 +190,7 @@ class Watchdog:
         self.filed = (*moved.closed, *asked.closed, *self.filed)
         self.incidents, self.silences = moved.incidents, asked.silences
         outbox = with_events(self.outbox, self.incidents, self.closed, seen)
-        self.outbox = announce(
+        self.outbox = plan_notifications(
             outbox,
             Situation(
                 incidents=self.incidents,

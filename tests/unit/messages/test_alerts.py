@@ -136,7 +136,7 @@ def test_hundreds_are_one_readable_message() -> None:
 
 def test_a_note_is_shown() -> None:
     for text in (words_of(alert(ALERTS["one late, told late"])), plain(ALERTS["one late, told late"])[1]):
-        assert "W-13 is told only now: quiet hours" in text
+        assert "W-13 was suppressed until now: quiet hours" in text
 
 
 def test_lines_of_a_traceback_are_shown_only_where_they_may_be() -> None:

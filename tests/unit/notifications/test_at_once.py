@@ -77,7 +77,7 @@ def test_what_is_gone_when_its_silence_ends_is_told_when_it_comes_back_and_not_b
     watchdog.check(A)
     assert watchdog.channel.said() == [("opened", ["W-1"])]
     (note,) = watchdog.channel.messages[0].content.notes
-    assert note == "W-1 is told only now: not found by the check before"
+    assert note == "W-1 was suppressed until now: not found by the check before"
 
 
 def test_what_was_never_told_and_stays_away_is_not_told_at_all() -> None:
@@ -142,7 +142,7 @@ def test_the_message_from_before_a_rise_says_in_the_end_that_it_is_over_too() ->
         ["cleared"],
     ]
     watchdog.check(after=hours(3))
-    assert watchdog.outbox.notices == ()
+    assert watchdog.outbox.notifications == ()
 
 
 def test_a_message_points_at_no_cause_that_is_no_incident_yet() -> None:
@@ -188,7 +188,7 @@ def test_what_is_said_after_hours_of_silence_still_belongs_to_its_message(posted
     assert [reply.content.about for reply in message.replies if reply.content] == ["details", "resolved"]
     assert [one.resolution for one in message.content.incidents] == ["cleared"]
     watchdog.check(after=hours(3))
-    assert watchdog.outbox.notices == ()
+    assert watchdog.outbox.notifications == ()
 
 
 def test_a_fallback_without_threads_is_told_once_and_not_of_the_details_as_well() -> None:

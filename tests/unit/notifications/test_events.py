@@ -207,7 +207,7 @@ def test_the_more_is_told_at_once_the_fewer_runs_each_has(opened_at_once: int, s
 
 
 def test_what_waits_in_the_queue_is_not_put_there_twice() -> None:
-    before = queued(incident(1)).model_copy(update={"told_until": None})
+    before = queued(incident(1)).model_copy(update={"events_until": None})
     assert len(queued(incident(1), outbox=before).queue) == 1
 
 

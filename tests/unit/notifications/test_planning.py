@@ -333,7 +333,7 @@ def test_a_silence_that_ends_over_what_was_told_is_reported_once() -> None:
     (reply,) = [one for one in watchdog.channel.messages[0].replies if one.broadcast]
     assert reply.content
     (note,) = reply.content.notes
-    assert note.startswith("W-1 still fires, and is silenced no more by S-1 (we know)")
+    assert note.startswith("W-1 still fires and is no longer silenced by S-1 (we know)")
 
 
 @pytest.mark.parametrize("last", [{"requests": [asked("acknowledge", "W-1")]}, {}])

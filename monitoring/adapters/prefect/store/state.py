@@ -3,7 +3,7 @@
 One document per concern and rate of change, so that a write is small: ``ledger``, ``incidents`` (the open ones),
 ``silences``, ``outbox`` (what is to be said), ``artifacts`` (what was published) and ``closed-YYYY-MM`` (incidents by
 the month, UTC, in which they were resolved). What people ask for is a document each, ``request-...``, which the check
-deletes when it is done. Each is JSON: ``{"schema": 3, "data": ...}``. The ledger's data are packed (see ``pack``): it
+deletes when it is done. Each is JSON: ``{"schema": 4, "data": ...}``. The ledger's data are packed (see ``pack``): it
 grows with the number of deployments, every check writes it, and the time that a server takes to save a document goes
 with its length.
 
@@ -83,8 +83,30 @@ def numbered_incidents(name: str, data: Any) -> Any:
     return data
 
 
+def suppression_reasons(name: str, data: Any) -> Any:
+    """Return a document's data as they are written since schema 4: the outbox with notifications and reasons."""
+    if name != "outbox":
+        return data
+    renamed = {_OUTBOX_FIELDS.get(field, field): value for field, value in data.items()}
+    suppressed = {number: {"reason": "other", "note": text} for number, text in data.get("held", {}).items()}
+    queue = [
+        {_DELIVERY_FIELDS.get(field, field): value for field, value in delivery.items()}
+        for delivery in data.get("queue", ())
+    ]
+    return {**renamed, "suppressed": suppressed, "queue": queue}
+
+
+#: Names of fields before schema 4.
+_OUTBOX_FIELDS = {
+    "held": "suppressed",
+    "notices": "notifications",
+    "next_notice": "next_notification",
+    "told_until": "events_until",
+}
+_DELIVERY_FIELDS = {"notice": "notification", "doubtful": "outcome_unknown", "refused": "rejected"}
+
 #: In order: the first goes from schema 1 to 2. The schema that is written is one more than there are.
-MIGRATIONS: tuple[Migration, ...] = (packed_ledger, numbered_incidents)
+MIGRATIONS: tuple[Migration, ...] = (packed_ledger, numbered_incidents, suppression_reasons)
 
 #: Validates the ledger's data.
 LEDGER: TypeAdapter[Ledger] = TypeAdapter(Annotated[Ledger, BeforeValidator(unpack)])
@@ -286,10 +308,10 @@ class BlockState:
 
     def _with_a_past(self, incidents: Incidents, closed: Iterable[Incident], outbox: Outbox) -> Incidents:
         """Give no number twice, and take no problem for known before, though the document that says so was lost."""
-        told = (member.number for notice in outbox.notices for member in notice.members)
-        used = max((*(one.number for one in closed), *told), default=0)
+        notified = (member.number for notification in outbox.notifications for member in notification.members)
+        used = max((*(one.number for one in closed), *notified), default=0)
         changes: dict[str, object] = {"next_number": max(incidents.next_number, used + 1)}
-        if (outbox.summarised or outbox.next_notice > 1) and incidents.settled_at is None:
+        if (outbox.summarised or outbox.next_notification > 1) and incidents.settled_at is None:
             changes.update(began_at=self._now, settled_at=self._now)
         return incidents.model_copy(update=changes)
 

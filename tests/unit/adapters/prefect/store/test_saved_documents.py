@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -31,8 +32,18 @@ ADAPTERS: Mapping[str, TypeAdapter[Any]] = {
     "closed-2026-11": TypeAdapter(tuple[Incident, ...]),
     **dict.fromkeys(REQUESTS, TypeAdapter(tuple[Request, ...])),
 }
-#: Where a migration has changed a field of a saved document: document -> path before -> path and value since.
-MIGRATED: Mapping[str, Mapping[str, tuple[str, object]]] = {}
+#: Where a migration has moved a field of a saved document: document -> patterns of paths before, and paths since.
+MOVED: Mapping[str, Mapping[str, str]] = {
+    "outbox": {
+        "^/notices/": "/notifications/",
+        "^/next_notice$": "/next_notification",
+        "^/told_until$": "/events_until",
+        r"^/held/(\d+)$": r"/suppressed/\1/note",
+        r"^(/queue/\d+)/notice$": r"\1/notification",
+        r"^(/queue/\d+)/doubtful$": r"\1/outcome_unknown",
+        r"^(/queue/\d+)/refused$": r"\1/rejected",
+    },
+}
 
 
 def loaded(name: str) -> Any:
@@ -56,6 +67,13 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, object]]:
         yield path, value
 
 
+def moved(name: str, path: str) -> str:
+    """The path at which a field of a document is saved now."""
+    for before, since in MOVED.get(name, {}).items():
+        path = re.sub(before, since, path)
+    return path
+
+
 def test_every_kind_of_document_is_there() -> None:
     assert set(BEFORE) == {*ADAPTERS, "metrics", "config"}
 
@@ -63,7 +81,7 @@ def test_every_kind_of_document_is_there() -> None:
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_saves_again_what_it_has_loaded(name: str) -> None:
     before = dict(leaves(data(name, BEFORE[name])))
-    expected = dict(MIGRATED.get(name, {}).get(path, (path, value)) for path, value in before.items())
+    expected = {moved(name, path): value for path, value in before.items()}
     body = encode(packed_ledger(name, loaded(name)))
 
     after = dict(leaves(data(name, body)))
@@ -118,11 +136,21 @@ def test_outbox() -> None:
     assert [incident.id for incident in post.content.incidents] == ["W-7"]
     assert details.content.notes == ("W-3 is told only now: S-1 (migration)",)
     assert (event.event.name, event.event.payload["incident"]) == ("watchdog.incident.resolved", "W-2")
-    assert [member.number for notice in outbox.notices for member in notice.members] == [4, 5, 7, 8, 9, 10, 10]
-    assert outbox.notices[0].message.ts == "1"
+    members = [member.number for notification in outbox.notifications for member in notification.members]
+    assert members == [
+        4,
+        5,
+        7,
+        8,
+        9,
+        10,
+        10,
+    ]
+    assert outbox.notifications[0].message.ts == "1"
     assert outbox.tallies["default"].failed == 4
     assert outbox.troubles["default"].problem == "Slack does not answer (timeout)"
-    assert set(outbox.held) == {6, 11, *range(90, 96)}
+    assert set(outbox.suppressed) == {6, 11, *range(90, 96)}
+    assert all(suppression.text for suppression in outbox.suppressed.values())
 
 
 def test_silences_and_action_requests() -> None:

@@ -28,6 +28,7 @@ from monitoring.adapters.prefect.store.state import (
     recent_months,
 )
 from monitoring.errors import StateError
+from monitoring.model.outbox import Outbox
 from tests.support.saved_state import DAY, NOW, a_state, incident
 
 ANY = TypeAdapter(Any)
@@ -55,7 +56,7 @@ def test_anything_else_is_unreadable_or_newer_and_nothing_worse(body: str) -> No
     except (UnreadableError, StateError):
         return
     document = json.loads(body)
-    assert document["schema"] in (1, 2, 3)
+    assert document["schema"] in (1, 2, 3, 4)
     assert "data" in document
 
 
@@ -107,6 +108,27 @@ def test_migrates_through_every_version_in_order() -> None:
         decode("x", '{"schema": 4, "data": []}', ANY, migrations)
     with pytest.raises(UnreadableError, match="migrated"):
         decode("x", '{"schema": 1, "data": null}', ANY, migrations)
+
+
+def test_an_outbox_of_the_version_before_keeps_its_queue_and_its_reasons_in_words() -> None:
+    delivery = {"id": "prod-1", "kind": "post", "route": "default", "notice": 3, "queued_at": NOW.isoformat()}
+    notice = {"number": 3, "route": "default", "group": "check late", "posted_at": NOW.isoformat()}
+    old = {
+        "queue": [{**delivery, "doubtful": True, "refused": True, "attempts": 2}],
+        "notices": [{**notice, "changed_at": NOW.isoformat(), "members": [{"number": 7, "severity": "warning"}]}],
+        "next_notice": 4,
+        "next_delivery": 2,
+        "told_until": NOW.isoformat(),
+        "held": {"8": "explained by W-7"},
+        "summarised": True,
+    }
+    loaded = decode("outbox", json.dumps({"schema": 3, "data": old}), TypeAdapter(Outbox))
+    [queued], [notification] = loaded.queue, loaded.notifications
+    assert (queued.notification, queued.outcome_unknown, queued.rejected, queued.attempts) == (3, True, True, 2)
+    assert (notification.number, notification.members[0].number, loaded.next_notification) == (3, 7, 4)
+    assert (loaded.events_until, loaded.summarised) == (NOW, True)
+    assert {number: reason.text for number, reason in loaded.suppressed.items()} == {8: "explained by W-7"}
+    assert decode("outbox", encode(loaded), TypeAdapter(Outbox)) == loaded
 
 
 @given(moments, st.timedeltas(timedelta(seconds=1), timedelta(days=800)))

@@ -1,0 +1,64 @@
+"""Which incidents share a notification."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+
+from monitoring.config.settings import Config
+from monitoring.model.incident import Incident
+from monitoring.model.outbox import Notification
+from monitoring.notifications.routing import has_receiver, route_of
+from monitoring.notifications.situation import Situation
+
+#: A group by check takes in new incidents for so long, where nothing is repeated; after that a new one is better.
+_MAX_JOIN_AGE = timedelta(hours=24)
+_CAUSE = "cause "
+
+
+def grouped(incidents: Iterable[Incident], config: Config) -> Mapping[tuple[str, str], Sequence[Incident]]:
+    """Put incidents into groups, by route and by what they have in common; those without a receiver are left out.
+
+    Args:
+        incidents: The incidents that people are to be notified of.
+        config: Knows the routes.
+    """
+    groups: dict[tuple[str, str], list[Incident]] = {}
+    for incident in incidents:
+        route = route_of(incident, config)
+        if has_receiver(route, config):
+            groups.setdefault((route, _group(incident)), []).append(incident)
+    return groups
+
+
+def joinable(
+    notifications: Sequence[Notification], route: str, group: str, situation: Situation
+) -> Notification | None:
+    """The newest notification of a group that still takes in incidents; None if there is none."""
+    for notification in reversed(notifications):
+        same = (notification.route, notification.group) == (route, group)
+        if same and notification.open and (is_by_cause(group) or _is_young(notification, situation)):
+            return notification
+    return None
+
+
+def is_by_cause(group: str) -> bool:
+    """Whether the incidents of a group have their cause in common, and not only their check."""
+    return group.startswith(_CAUSE)
+
+
+def recently_changed(notification: Notification, situation: Situation) -> bool:
+    """Whether the next change of a message has to wait for the group interval.
+
+    A message that changes now anyway takes in new incidents, which would wait for ever where it changes at every check.
+    """
+    return timedelta(0) < situation.now - notification.changed_at < situation.config.alerts.group_interval
+
+
+def _group(incident: Incident) -> str:
+    cause = incident.finding.cause
+    return _CAUSE + " ".join(cause.what) if cause else f"check {incident.finding.check}"
+
+
+def _is_young(notification: Notification, situation: Situation) -> bool:
+    return situation.now - notification.posted_at < (situation.config.alerts.repeat_after or _MAX_JOIN_AGE)
