@@ -19,14 +19,14 @@ class Slack(Section):
 
     channel: str | None = Field(
         None,
-        description="Channel id or name for the digest, and for alerts without a route. None: not posted.",
+        description="Channel id or name for the digest, and for notifications without a route. Null: not posted.",
     )
     token_secret: BlockName = Field(
         "watchdog-slack-token",
-        description="Name of the Prefect Secret block with the bot token. WATCHDOG_SLACK_TOKEN goes before it.",
+        description="Name of the Prefect Secret block with the bot token. WATCHDOG_SLACK_TOKEN overrides it.",
     )
     api_url: str = Field("https://slack.com/api/", description="Address of Slack's Web API.", pattern=r"^https?://.+")
-    timeout: Span = Field(timedelta(seconds=15), description="Longest wait for one answer of Slack's.")
+    timeout: Span = Field(timedelta(seconds=15), description="Timeout of a request to Slack.")
 
 
 class Receiver(Section):
@@ -62,7 +62,7 @@ class Route(Receiver):
     """Where some incidents are told."""
 
     name: str = Field(
-        description="What to call the route: lower case letters, digits and dashes.",
+        description="Name of the route: lower case letters, digits and dashes.",
         pattern=r"^[a-z0-9][a-z0-9-]{0,38}$",
     )
     match: AlertMatch = Field(description="Which incidents it is for.")
@@ -80,17 +80,19 @@ class Maintenance(Section):
     """A window that comes again, in which nobody is told of some incidents."""
 
     match: AlertMatch = Field(description="Which incidents it is for.")
-    cron: Cron = Field(description="When it begins: `0 2 * * SAT`.")
+    cron: Cron = Field(description="When the window begins: `0 2 * * SAT`.")
     time_zone: TimeZoneName = Field("UTC", description="IANA time zone of the cron expression.")
-    lasts: Span = Field(description="How long it lasts.")
-    reason: str = Field("maintenance", description="What for, as reports say it.", min_length=1, max_length=200)
+    lasts: Span = Field(description="How long the window lasts.")
+    reason: str = Field("maintenance", description="The reason that reports give.", min_length=1, max_length=200)
 
 
 class QuietHours(Section):
     """The time of day in which warnings wait; criticals never do."""
 
-    begin: TimeOfDay | None = Field(None, description="When they begin: `22:00`. None: there are none.")
-    end: TimeOfDay = Field("08:00", description="When they end, on the next day where that is not later.")
+    begin: TimeOfDay | None = Field(None, description="Start of the quiet hours: `22:00`. Null: there are none.")
+    end: TimeOfDay = Field(
+        "08:00", description="End of the quiet hours, on the next day unless it is later than the start."
+    )
     time_zone: TimeZoneName = Field("UTC", description="IANA time zone of both.")
     weekends: bool = Field(False, description="Whether Saturday and Sunday are quiet all day.")
 
@@ -104,7 +106,7 @@ class QuietHours(Section):
 class Alerts(Section):
     """Who is told of incidents as they begin and end, and how often."""
 
-    enabled: bool = Field(True, description="Whether anybody is told.")
+    enabled: bool = Field(True, description="Whether notifications are sent.")
     default: Receiver = Field(
         Receiver(), description="Where that is told which no route matches. Nothing given: `slack.channel`."
     )
@@ -112,27 +114,31 @@ class Alerts(Section):
         Receiver(), description="Where that is told which its own route refuses for good. Nothing given: nowhere."
     )
     group_interval: Span = Field(
-        timedelta(seconds=30), description="Shortest time between two changes of a message by what joins it."
+        timedelta(seconds=30), description="Shortest time between two updates of a message by incidents that join it."
     )
     repeat_after: Span | None = Field(
-        timedelta(hours=24), description="An incident that still lasts is told again this long after. None: never."
+        timedelta(hours=24), description="Repeat interval: a firing incident is notified again after this. Null: never."
     )
     reopen_within: Span = Field(
         timedelta(hours=1),
-        description="What is found again so soon continues the old incident, which then ends only after staying away "
-        "this long.",
+        description=(
+            "A finding that returns this soon continues the old incident, which then resolves only "
+            "after staying away this long."
+        ),
     )
     quiet_hours: QuietHours = Field(QuietHours(), description="When warnings wait for the morning.")
     traceback: bool = Field(
-        False, description="Whether tracebacks and log lines, redacted, are posted in a message's thread."
+        False, description="Whether redacted tracebacks and log lines are posted in the thread of a message."
     )
-    budget: Span = Field(timedelta(seconds=60), description="Longest time that one check spends on telling.")
+    budget: Span = Field(
+        timedelta(seconds=60), description="Longest time that a check spends on sending notifications."
+    )
 
 
 class Digest(Section):
     """The daily report."""
 
-    time_zone: TimeZoneName = Field("UTC", description="IANA time zone in which the digest's days begin and end.")
+    time_zone: TimeZoneName = Field("UTC", description="IANA time zone in which the days of the digest begin and end.")
 
 
 class Ping(Section):
@@ -140,6 +146,6 @@ class Ping(Section):
 
     url_secret: BlockName = Field(
         "watchdog-ping-url",
-        description="Name of the Prefect Secret block with the address to ping. WATCHDOG_PING_URL goes before it.",
+        description="Name of the Prefect Secret block with the address to ping. WATCHDOG_PING_URL overrides it.",
     )
-    timeout: Span = Field(timedelta(seconds=10), description="Longest wait for the answer.")
+    timeout: Span = Field(timedelta(seconds=10), description="Timeout of a ping.")

@@ -12,34 +12,38 @@ from monitoring.config.fields import Count, HostPort, Section, Span, StatsdAddre
 class Compatibility(Section):
     """The metrics of the exporter for Prefect that Prefect keeps, by the same names and with the same labels."""
 
-    enabled: bool = Field(False, description="Whether they are measured, too. Each check then asks for more.")
+    enabled: bool = Field(
+        False,
+        description=(
+            "Whether the metrics of Prefect's own exporter are measured too. Each check then sends more queries."
+        ),
+    )
     window: Span = Field(
-        timedelta(minutes=5), description="How far back runs count that began or ended. At least the check's interval."
+        timedelta(minutes=5),
+        description="How far back runs count that started or ended. At least the interval of the check.",
     )
-    failed_window: Span = Field(timedelta(days=7), description="How far back runs that failed or crashed are named.")
-    failed_runs: Count = Field(
-        10, ge=1, le=100, description="Failed or crashed runs that are named of each deployment."
-    )
-    most_series: Count = Field(5_000, ge=1, description="Series of one of these metrics at most.")
+    failed_window: Span = Field(timedelta(days=7), description="How far back failed or crashed runs are named.")
+    failed_runs: Count = Field(10, ge=1, le=100, description="Failed or crashed runs that are named per deployment.")
+    most_series: Count = Field(5_000, ge=1, description="Most series of one of these metrics.")
 
 
 class Metrics(Section):
     """What each check measures, and where the numbers go."""
 
     enabled: bool = Field(
-        False, description="Whether checks measure, and keep the numbers on the server for `watchdog metrics serve`."
+        False, description="Whether checks measure and save metrics on the server for `watchdog metrics serve`."
     )
     most_series: Count = Field(
         5_000,
         ge=1,
-        description="Series of one metric at most, a histogram being one; a metric says how many are left out.",
+        description="Most series of one metric, counting a histogram as one; a metric shows how many are dropped.",
     )
-    listen: HostPort = Field("127.0.0.1:9464", description="Where `watchdog metrics serve` is scraped.")
+    listen: HostPort = Field("127.0.0.1:9464", description="Address at which `watchdog metrics serve` is scraped.")
     refresh: Span = Field(
-        timedelta(seconds=15), description="How often `watchdog metrics serve` looks whether there was another check."
+        timedelta(seconds=15), description="How often `watchdog metrics serve` looks for the metrics of a new check."
     )
     pushgateway: WebAddress | None = Field(
-        None, description="Address of a Prometheus Pushgateway that each check pushes to. None: none."
+        None, description="Address of a Prometheus Pushgateway to which each check pushes. Null: none."
     )
     textfile: TextfilePath | None = Field(
         None, description="Path, on the worker, of a file for the textfile collector of Prometheus' node exporter."
@@ -49,7 +53,9 @@ class Metrics(Section):
     )
     timeout: Wait = Field(
         timedelta(seconds=5),
-        description="Longest wait for each of these at a step, such as to connect; checks wait twice as long for all.",
+        description=(
+            "Timeout of each exporter per step, such as connecting; a check waits twice as long for all of them."
+        ),
     )
     compatibility: Compatibility = Field(
         Compatibility(), description="The names that dashboards for Prefect's own exporter have."
