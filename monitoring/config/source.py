@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefect.server.schemas.schedules import CronSchedule
-from pydantic import ValidationError
-
+from monitoring.config import cron
 from monitoring.config.environment import environment
 from monitoring.config.file import LARGEST_TEXT, ConfigFile, parse
 from monitoring.config.policy import Layer, Policies
@@ -87,9 +85,7 @@ def understand(source: Source) -> ConfigFile:
     file = parse(source.text, source.origin)
     found = []
     for number, window in enumerate(file.config.maintenance, start=1):
-        try:
-            CronSchedule(cron=window.cron, timezone=window.time_zone)
-        except ValidationError:
+        if not cron.readable(window.cron, window.time_zone):
             field = f"maintenance[{number}].cron"
             found.append(
                 f"{source.origin}:{file.lines[field]}: {field}: {quoted(window.cron)}: expected a cron expression that "
