@@ -1,8 +1,8 @@
-"""Requests to the Prefect API, through Prefect's own client, with retries that are bounded and ours.
+"""Requests to the Prefect API, through Prefect's own client, with bounded retries of our own.
 
-Prefect's client brings keys, CSRF, TLS and proxies as the user has set them up. Its retries are turned
-off: against a server that only answers 503 they take two minutes, and even the last failed try sleeps
-as long as ``Retry-After`` says (prefect/client/base.py, ``_send_with_retry``).
+Prefect's client brings keys, CSRF, TLS and proxies as the user has set them up. Its retries are turned off: against a
+server that answers only 503 they take two minutes, and even the last failed attempt sleeps as long as
+``Retry-After`` says (prefect/client/base.py, ``_send_with_retry``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -27,14 +27,18 @@ from prefect.settings import (
     PREFECT_UI_URL,
     temporary_settings,
 )
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from monitoring.config.server_settings import Server
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, Unreachable
 from monitoring.model.target import Target
 
+T = TypeVar("T")
+Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
+
 _BUSY = frozenset({408, 429, 502, 503, 504})
 _MAX_WAIT = 5.0
+_NOT_FOUND = 404
 _NO_API = "is this a Prefect API? Its address usually ends in /api"
 
 
@@ -44,13 +48,27 @@ class _Busy(Exception):
         self.retry_after = response.headers.get("Retry-After")
 
 
+class _Retryable(Exception):
+    """A request failed in a way that another attempt may not.
+
+    Args:
+        problem: What the caller learns after the last attempt.
+        retry_after: Seconds to wait, where the server said so.
+    """
+
+    def __init__(self, problem: ServerProblem, retry_after: float | None = None) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+        self.retry_after = retry_after
+
+
 def _raise_if_busy(response: httpx.Response) -> None:
     if response.status_code in _BUSY or response.headers.get("Prefect-Maintenance") == "true":
         raise _Busy(response)
 
 
 class Answer(NamedTuple):
-    """What an answer shows of the server: how long it took, and its clock less ours where it says; in seconds."""
+    """What an answer shows of the server, in seconds: how long it took, and its clock minus ours if it has a date."""
 
     seconds: float
     clock_offset: float | None
@@ -58,7 +76,7 @@ class Answer(NamedTuple):
 
 @dataclass
 class Traffic:
-    """What an Api has cost the server so far: requests sent, bytes of answers, seconds waited for them."""
+    """The load of an Api on the server so far: requests sent, bytes of answers, seconds of waiting for them."""
 
     requests: int = 0
     bytes: int = 0
@@ -71,7 +89,7 @@ class Api:
 
     Args:
         client: Prefect's client, made by ``open_api``.
-        settings: Time-outs and retries.
+        settings: Timeouts and retries.
         before_request: Called before each request: the check keeps its lock alive here.
     """
 
@@ -86,75 +104,108 @@ class Api:
         self.traffic = Traffic()
 
     def get(self, path: str, **params: Any) -> Any:
-        """Read one thing. Errors are those of ``request``."""
+        """Read an object. Errors are those of ``request``."""
         return self.request("GET", path, params=params or None)
+
+    def find(self, path: str, **params: Any) -> Any:
+        """Read an object; None where the server has no such thing (404)."""
+        try:
+            return self.get(path, **params)
+        except BadAnswer as answer:
+            if answer.status != _NOT_FOUND:
+                raise
+            return None
 
     def post(self, path: str, body: Any) -> Any:
         """Send a body, most often a filter. Errors are those of ``request``."""
         return self.request("POST", path, json=body)
 
-    def request(
-        self,
-        method: Literal["GET", "POST", "PATCH", "PUT", "DELETE"],
-        path: str,
-        *,
-        once: bool = False,
-        **arguments: Any,
-    ) -> Any:
+    def query(self, path: str, body: Any, adapter: TypeAdapter[T]) -> T:
+        """Send a filter, and validate the answer.
+
+        Raises:
+            BadAnswer: The answer has another form. Other errors are those of ``request``.
+        """
+        try:
+            return adapter.validate_python(self.post(path, body))
+        except ValidationError:
+            raise BadAnswer(f"{self.url} answers POST {path} with something else: is it a Prefect API?") from None
+
+    def delete(self, path: str) -> None:
+        """Delete an object; if it is gone already, that is fine."""
+        self.accepts("DELETE", path, unless=_NOT_FOUND)
+
+    def accepts(self, method: Method, path: str, *, unless: int, **arguments: Any) -> bool:
+        """Send a request; return False if it is answered with the status ``unless``, which the caller expects."""
+        try:
+            self.request(method, path, **arguments)
+        except BadAnswer as answer:
+            if answer.status != unless:
+                raise
+            return False
+        return True
+
+    def request(self, method: Method, path: str, *, once: bool = False, **arguments: Any) -> Any:
         """Send a request and return the decoded answer, None for an empty one.
 
         Args:
             method: The HTTP method.
             path: The path below the API's address, with a leading slash.
-            once: Do not try again: for what must not happen twice.
+            once: Do not retry: for what must not happen twice.
             arguments: ``params`` or ``json``, as httpx takes them.
 
         Raises:
             CredentialsRefused: 401 or 403.
             Unreachable: No answer, or none in time.
-            BadAnswer: Any other answer that is no success, or no JSON; ``status`` tells which.
+            BadAnswer: Any other answer that is not a success, or not JSON; ``status`` tells which.
         """
         attempts = 1 if once else self._settings.attempts
         for attempt in range(1, attempts + 1):
             self.before_request()
-            started = time.monotonic()
             try:
-                return self._send(method, path, arguments)
-            except _Busy as busy:
-                problem: ServerProblem = BadAnswer(
-                    f"{self.url} answers {busy.status} to {method} {path}: it is overloaded, limited or restarting; "
-                    "look at the server's log",
-                    busy.status,
-                )
-                wait = _seconds(busy.retry_after) or _backoff(attempt)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                # Prefect's client has already tried to connect four times.
-                raise self._silent(error) from None
-            except (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError) as error:
-                problem = self._silent(error)
-                # A server that hangs costs its time-out; that counts as waiting, too.
-                self._waiting_left -= time.monotonic() - started
-                wait = _backoff(attempt)
-            except PrefectHTTPStatusError as error:
-                status = error.response.status_code
-                if status in (401, 403) and "CSRF" not in error.response.text:
-                    raise CredentialsRefused(
-                        f"{self.url} refuses our credentials ({status}): set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
-                    ) from None
-                advice = _NO_API if status in (404, 405) else "look at the server's log"
-                problem = BadAnswer(f"{self.url} answers {status} to {method} {path}: {advice}", status)
-                if status < 500 and status != 403:
-                    raise problem from None
-                wait = _backoff(attempt)
-            except httpx.HTTPError as error:
-                raise Unreachable(
-                    f"cannot speak to {self.url} ({type(error).__name__}): is PREFECT_API_URL right?"
-                ) from None
+                return self._attempt(method, path, arguments)
+            except _Retryable as failure:
+                problem, wait = failure.problem, failure.retry_after or _backoff(attempt)
             if attempt == attempts or wait > min(_MAX_WAIT, self._waiting_left):
                 raise problem
             self._waiting_left -= wait
             time.sleep(wait)
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _attempt(self, method: Method, path: str, arguments: dict[str, Any]) -> Any:
+        started = time.monotonic()
+        try:
+            return self._send(method, path, arguments)
+        except _Busy as busy:
+            problem = BadAnswer(
+                f"{self.url} answers {busy.status} to {method} {path}: it is overloaded, limited or restarting; "
+                "look at the server's log",
+                busy.status,
+            )
+            raise _Retryable(problem, _seconds(busy.retry_after)) from None
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            # Prefect's client has already tried to connect four times.
+            raise self._silent(error) from None
+        except (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError) as error:
+            # A server that hangs costs its timeout, which counts as waiting, too.
+            self._waiting_left -= time.monotonic() - started
+            raise _Retryable(self._silent(error)) from None
+        except PrefectHTTPStatusError as error:
+            raise self._rejected(method, path, error.response) from None
+        except httpx.HTTPError as error:
+            raise Unreachable(
+                f"cannot speak to {self.url} ({type(error).__name__}): is PREFECT_API_URL right?"
+            ) from None
+
+    def _rejected(self, method: Method, path: str, response: httpx.Response) -> Exception:
+        status = response.status_code
+        if status in (401, 403) and "CSRF" not in response.text:
+            return CredentialsRefused(
+                f"{self.url} refuses our credentials ({status}): set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
+            )
+        advice = _NO_API if status in (_NOT_FOUND, 405) else "look at the server's log"
+        problem = BadAnswer(f"{self.url} answers {status} to {method} {path}: {advice}", status)
+        return _Retryable(problem) if status >= 500 or status == 403 else problem
 
     def _silent(self, error: httpx.HTTPError) -> Unreachable:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
@@ -166,13 +217,13 @@ class Api:
             f"no answer from {self.url} ({type(error).__name__}): is the server running, and PREFECT_API_URL right?"
         )
 
-    def _send(self, method: Any, path: Any, arguments: dict[str, Any]) -> Any:
-        started, asked_at = time.monotonic(), time.time()
+    def _send(self, method: Method, path: Any, arguments: dict[str, Any]) -> Any:
+        started, sent_at = time.monotonic(), time.time()
         self.traffic.requests += 1
         try:
             response = self._client.request(method, path, **arguments)
             seconds = time.monotonic() - started
-            self.traffic.answers.append(Answer(seconds, _clock_offset(response, asked_at + seconds / 2)))
+            self.traffic.answers.append(Answer(seconds, _clock_offset(response, sent_at + seconds / 2)))
             self.traffic.bytes += len(response.content)
             return response.json() if response.content else None
         except ValueError:
@@ -185,19 +236,19 @@ class Api:
 def _clock_offset(response: httpx.Response, our_time: float) -> float | None:
     """How far the server's clock is ahead of ours, in seconds; None where the answer has no readable date."""
     try:
-        # The header has whole seconds, so the server's time was half a second later on the average.
+        # The header has whole seconds: on average the server's time was half a second later.
         return parsedate_to_datetime(response.headers.get("Date", "")).timestamp() + 0.5 - our_time
     except (ValueError, TypeError, OverflowError):
         return None
 
 
 def _shown(address: str) -> str:
-    """An address without the user and password that it may carry, whatever else is wrong with it."""
+    """An address without the user and password that it may carry, however malformed."""
     return re.sub(r"^([a-z][a-z0-9+.-]*://)?.*@", r"\1", address, flags=re.IGNORECASE | re.DOTALL).rstrip("/")
 
 
 def _backoff(attempt: int) -> float:
-    # Those who were refused at the same moment must not come back at the same moment: SQLite takes one at a time.
+    # Clients that were refused together must not come back together: SQLite takes one writer at a time.
     return random.uniform(0.25, 0.75) * 2.0**attempt
 
 
@@ -217,11 +268,11 @@ def open_api(settings: Server, target: Target | None = None) -> Iterator[Api]:
     """Open the API of a target.
 
     Args:
-        settings: Time-outs and retries.
+        settings: Timeouts and retries.
         target: The server; None for the one that Prefect's settings name.
 
     Raises:
-        ConfigError: No address is set, or it is none.
+        ConfigError: No address is set, or it is not one.
     """
     target = target or Target()
     address = target.address or PREFECT_API_URL.value()

@@ -11,10 +11,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from monitoring.adapters.prefect.client.api import Api
-from monitoring.errors import BadAnswer
 from monitoring.messages import findings_table as table
 from monitoring.messages import markdown
 from monitoring.model.report import DigestReport, HealthReport
@@ -88,23 +87,12 @@ class PrefectArtifacts:
         """Update the newest version; False when there is none, or somebody has deleted it."""
         if not artifact.versions:
             return False
-        try:
-            self._api.request("PATCH", f"/artifacts/{artifact.versions[-1].id}", json={"data": data})
-        except BadAnswer as answer:
-            if answer.status != 404:
-                raise
-            return False
-        return True
+        path = f"/artifacts/{artifact.versions[-1].id}"
+        return self._api.accepts("PATCH", path, unless=404, json={"data": data})
 
     def _create(
         self, key: str, kind: str, data: str, identity: str, before: PublishedArtifact | None
     ) -> PublishedArtifact:
         artifact: dict[str, Any] = {"key": key, "type": kind, "description": _DESCRIPTIONS[key], "data": data}
-        answer = self._api.post("/artifacts/", artifact | self._run)
-        try:
-            version = _PUBLISHED.validate_python(answer)
-        except ValidationError:
-            raise BadAnswer(
-                f"{self._api.url} answers POST /artifacts/ with something else: is it a Prefect API?"
-            ) from None
+        version = self._api.query("/artifacts/", artifact | self._run, _PUBLISHED)
         return PublishedArtifact(identity=identity, versions=(*(before.versions if before else ()), version))

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from monitoring.adapters.prefect.client.api import Api
-from monitoring.errors import BadAnswer, WatchdogError
+from monitoring.errors import WatchdogError
 
-_NOT_FOUND = 404
 _ROWS = TypeAdapter(list[dict[str, Any]])
 
 
@@ -41,7 +40,7 @@ class Automations:
         first, *others = rows
         for other in others:
             # Somebody did the same at the same time.
-            self._delete(other["id"])
+            self._api.delete(f"/automations/{other['id']}")
         if _holds(first, automation):
             return Deployed(first["id"], "unchanged")
         self._api.request("PUT", f"/automations/{first['id']}", json=dict(automation))
@@ -51,7 +50,7 @@ class Automations:
         """Delete what has this name; return whether there was any."""
         rows = self._named(name)
         for row in rows:
-            self._delete(row["id"])
+            self._api.delete(f"/automations/{row['id']}")
         return bool(rows)
 
     def notification_block(self, reference: str) -> str:
@@ -84,27 +83,13 @@ class Automations:
         return self._found(path, f"{name}: no such deployment on {self._api.url}; deploy the watchdog first")
 
     def _found(self, path: str, otherwise: str) -> dict[str, Any]:
-        try:
-            return dict(self._api.get(path))
-        except BadAnswer as answer:
-            if answer.status == _NOT_FOUND:
-                raise WatchdogError(otherwise) from None
-            raise
+        found = self._api.find(path)
+        if found is None:
+            raise WatchdogError(otherwise)
+        return dict(found)
 
     def _named(self, name: str) -> list[dict[str, Any]]:
-        path = "/automations/filter"
-        answer = self._api.post(path, {"automations": {"name": {"any_": [name]}}})
-        try:
-            return _ROWS.validate_python(answer)
-        except ValidationError:
-            raise BadAnswer(f"{self._api.url} answers POST {path} with something else: is it a Prefect API?") from None
-
-    def _delete(self, automation_id: str) -> None:
-        try:
-            self._api.request("DELETE", f"/automations/{automation_id}")
-        except BadAnswer as answer:
-            if answer.status != _NOT_FOUND:
-                raise
+        return self._api.query("/automations/filter", {"automations": {"name": {"any_": [name]}}}, _ROWS)
 
 
 def _holds(row: Any, wanted: Any) -> bool:

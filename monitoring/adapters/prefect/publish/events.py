@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.errors import BadAnswer, CredentialsRefused
@@ -75,13 +75,10 @@ class PrefectEvents:
         times = [event.at for event in events]
         occurred = {"since": (min(times) - _MARGIN).isoformat(), "until": (max(times) + _MARGIN).isoformat()}
         body = {"filter": {"id": {"id": ids}, "occurred": occurred}, "limit": len(ids)}
-        path = "/events/filter"
         try:
-            return {row.id for row in _PAGE.validate_python(self._api.post(path, body)).events}
+            return {row.id for row in self._api.query("/events/filter", body, _PAGE).events}
         except CredentialsRefused:
             return set(ids)
-        except ValidationError:
-            raise BadAnswer(f"{self._api.url} answers POST {path} with something else: is it a Prefect API?") from None
 
 
 def _written(event: Event) -> dict[str, Any]:

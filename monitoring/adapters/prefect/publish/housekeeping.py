@@ -12,11 +12,10 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.config.server_settings import State as Settings
-from monitoring.errors import BadAnswer
 from monitoring.model.base import Value
 from monitoring.model.prefect import CHECK_FLOW, TERMINAL
 from monitoring.model.saved_state import PublishedArtifact
@@ -74,10 +73,10 @@ class PrefectHousekeeping:
                 deleting it again does no harm.
         """
         for run_id in islice(self._old_runs(now - self._settings.keep_runs), MAX_DELETIONS):
-            self._delete(f"/flow_runs/{run_id}")
+            self._api.delete(f"/flow_runs/{run_id}")
         gone = set(islice(old_versions(published.values(), now - self._settings.keep_artifacts), MAX_DELETIONS))
         for artifact_id in sorted(gone):
-            self._delete(f"/artifacts/{artifact_id}")
+            self._api.delete(f"/artifacts/{artifact_id}")
         return {
             key: artifact.model_copy(update={"versions": tuple(v for v in artifact.versions if v.id not in gone)})
             for key, artifact in published.items()
@@ -103,34 +102,17 @@ class PrefectHousekeeping:
         """
         flows = {"id": {"any_": [flow_id]}}
         ended = {"before_": limit.isoformat()}
-        deployments = self._read(_ROWS, "/deployments/filter", {"flows": flows})
+        deployments = self._api.query("/deployments/filter", {"flows": flows}, _ROWS)
         questions: list[dict[str, Any]] = [{"end_time": {**ended, "after_": (limit - _WINDOW).isoformat()}}]
         if deployments:
             questions.insert(0, {"end_time": ended, "deployment_id": {"any_": [row.id for row in deployments]}})
         for question in questions:
             body = {"flows": flows, "flow_runs": question, "sort": "END_TIME_DESC"}
-            yield from self._read(_RUNS, "/flow_runs/filter", body)
+            yield from self._api.query("/flow_runs/filter", body, _RUNS)
 
     def _flow_id(self) -> str | None:
-        try:
-            return _ROW.validate_python(self._api.get(f"/flows/name/{CHECK_FLOW}")).id
-        except BadAnswer as answer:
-            if answer.status != 404:
-                raise
-            return None
-
-    def _read(self, adapter: TypeAdapter[Any], path: str, body: dict[str, Any]) -> Any:
-        try:
-            return adapter.validate_python(self._api.post(path, body))
-        except ValidationError:
-            raise BadAnswer(f"{self._api.url} answers POST {path} with something else: is it a Prefect API?") from None
-
-    def _delete(self, path: str) -> None:
-        try:
-            self._api.request("DELETE", path)
-        except BadAnswer as answer:
-            if answer.status != 404:
-                raise
+        row = self._api.find(f"/flows/name/{CHECK_FLOW}")
+        return None if row is None else _ROW.validate_python(row).id
 
 
 def old_versions(published: Iterable[PublishedArtifact], limit: datetime) -> Iterator[str]:

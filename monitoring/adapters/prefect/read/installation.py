@@ -43,7 +43,7 @@ from monitoring.model.observation import ServerState
 from monitoring.model.prefect import OWN_FLOWS, Deployment, WorkPool, WorkQueue
 from monitoring.notifications.events import CHECK_COMPLETED
 
-_NOT_FOUND, _UNAVAILABLE = 404, 503
+_UNAVAILABLE = 503
 #: How far ahead the next run of a deployment is looked for.
 _AHEAD = timedelta(days=366)
 
@@ -120,14 +120,10 @@ def unusable(
 def _server(api: Api) -> Server:
     """What the server says of itself; Prefect Cloud has neither address, and a key may not be allowed to ask."""
     try:
-        version = str(api.get("/admin/version"))
+        version = api.find("/admin/version")
     except CredentialsRefused:
         version = None
-    except BadAnswer as problem:
-        if problem.status != _NOT_FOUND:
-            raise
-        version = None
-    state = ServerState(api_url=api.url, ui_url=api.ui_url, version=version)
+    state = ServerState(api_url=api.url, ui_url=api.ui_url, version=None if version is None else str(version))
     return Server(state=state, client=prefect.__version__, database=_database(api))
 
 
@@ -229,12 +225,9 @@ def _automation(row: Row) -> Automation:
 
 
 def _lock(api: Api, now: datetime) -> Lock | None:
-    try:
-        answer = api.get(f"/variables/name/{NAME}")
-    except BadAnswer as problem:
-        if problem.status == _NOT_FOUND:
-            return None
-        raise
+    answer = api.find(f"/variables/name/{NAME}")
+    if answer is None:
+        return None
     variable = rows.parsed("the lock", _Variable.model_validate, answer)
     try:
         lease = Lease.model_validate(variable.value)
@@ -302,10 +295,7 @@ def _looks(secret: str) -> Literal["text", "address"]:
 def _capabilities(api: Api, reference: str) -> tuple[str, ...] | None:
     """What a block can do; None where there is no such block."""
     kind, _, name = reference.partition("/")
-    try:
-        row = api.get(f"/block_types/slug/{quote(kind, safe='')}/block_documents/name/{quote(name, safe='')}")
-    except BadAnswer as problem:
-        if problem.status == _NOT_FOUND:
-            return None
-        raise
+    row = api.find(f"/block_types/slug/{quote(kind, safe='')}/block_documents/name/{quote(name, safe='')}")
+    if row is None:
+        return None
     return rows.parsed("a block", lambda row: tuple(map(str, row["block_schema"]["capabilities"])), row)

@@ -23,7 +23,6 @@ from monitoring.model.base import Value
 from monitoring.model.prefect import Deployment, FlowRun, StateType, flow_key
 from monitoring.tuning.run_comparison import Given, RunDetails, TaskTime
 
-_NOT_FOUND = 404
 #: What is shown of one parameter's value.
 _MAX_VALUE = 120
 #: Task runs that are compared; one page.
@@ -107,12 +106,9 @@ def _as_id(name: str) -> str | None:
 
 
 def _get(api: Api, path: str, missing: str) -> Row:
-    try:
-        answer = api.get(path)
-    except BadAnswer as problem:
-        if problem.status == _NOT_FOUND:
-            raise WatchdogError(missing) from None
-        raise
+    answer = api.find(path)
+    if answer is None:
+        raise WatchdogError(missing)
     if not isinstance(answer, dict):
         raise BadAnswer(f"the server answers {path} with something that is no object: is this a Prefect API?")
     return answer

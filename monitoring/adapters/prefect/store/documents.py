@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.errors import BadAnswer
@@ -114,7 +114,7 @@ class Documents:
         document_id = self._id(name)
         if document_id is not None:
             self._ids.pop(name)
-            _unless(404, self._api, "DELETE", f"/block_documents/{document_id}")
+            self._api.delete(f"/block_documents/{document_id}")
 
     def set_aside(self, name: str) -> str | None:
         """Move a document to another name, and return that name; None when there is no such document.
@@ -135,7 +135,7 @@ class Documents:
         if document_id is None:
             return False
         # No schema is named: the document keeps the one that it was made with.
-        if _unless(404, self._api, "PATCH", f"/block_documents/{document_id}", json={"data": data}):
+        if self._api.accepts("PATCH", f"/block_documents/{document_id}", unless=404, json={"data": data}):
             return True
         self._ids.pop(name)
         return False
@@ -144,7 +144,7 @@ class Documents:
         type_id = self._type_id()
         schema = self._api.post("/block_schemas/", {"block_type_id": type_id, "fields": _FIELDS})
         document = {"name": name, "data": data, "block_type_id": type_id, "block_schema_id": schema["id"]}
-        return _unless(409, self._api, "POST", "/block_documents/", json=document)
+        return self._api.accepts("POST", "/block_documents/", unless=409, json=document)
 
     def _refused(self, name: str) -> BadAnswer:
         return BadAnswer(
@@ -152,7 +152,7 @@ class Documents:
         )
 
     def _type_id(self) -> Any:
-        _unless(409, self._api, "POST", "/block_types/", json=_TYPE)
+        self._api.accepts("POST", "/block_types/", unless=409, json=_TYPE)
         return self._api.get(f"/block_types/slug/{SLUG}")["id"]
 
     def _id(self, name: str) -> str | None:
@@ -170,24 +170,9 @@ class Documents:
         return rows
 
     def _filter(self, body: dict[str, Any]) -> list[_Row]:
-        path = "/block_documents/filter"
-        try:
-            return _ROWS.validate_python(self._api.post(path, {"block_types": {"slug": {"any_": [SLUG]}}, **body}))
-        except ValidationError:
-            raise BadAnswer(f"{self._api.url} answers POST {path} with something else: is it a Prefect API?") from None
+        return self._api.query("/block_documents/filter", {"block_types": {"slug": {"any_": [SLUG]}}, **body}, _ROWS)
 
 
 def aside(name: str, body: str) -> str:
     """Return the name under which a document with this body is set aside."""
     return f"{name}{BROKEN}{hashlib.sha256(body.encode()).hexdigest()[:10]}"
-
-
-def _unless(status: int, api: Api, method: Any, path: str, **arguments: Any) -> bool:
-    """Send a request; False when it is answered with that status."""
-    try:
-        api.request(method, path, **arguments)
-    except BadAnswer as answer:
-        if answer.status != status:
-            raise
-        return False
-    return True

@@ -165,14 +165,12 @@ class VariableLock:
         asked = self._timer()
         self._asking = True
         try:
-            self._api.request(method, f"/variables/{self._id}", **arguments)
-        except BadAnswer as answer:
-            if answer.status != 404:
-                raise
-            self._lost = "another check took the lock over, or somebody deleted it; nothing more was written"
-            raise LockLost(self._lost) from None
+            kept = self._api.accepts(method, f"/variables/{self._id}", unless=404, **arguments)
         finally:
             self._asking = False
+        if not kept:
+            self._lost = "another check took the lock over, or somebody deleted it; nothing more was written"
+            raise LockLost(self._lost)
         if method == "PATCH":
             self._renewed = asked
 
@@ -203,19 +201,11 @@ class VariableLock:
             return None
 
     def _read(self) -> _Variable | None:
-        try:
-            return _VARIABLE.validate_python(self._api.get(f"/variables/name/{NAME}"))
-        except BadAnswer as answer:
-            if answer.status != 404:
-                raise
-            return None
+        row = self._api.find(f"/variables/name/{NAME}")
+        return None if row is None else _VARIABLE.validate_python(row)
 
     def _delete(self, variable_id: str) -> None:
-        try:
-            self._api.request("DELETE", f"/variables/{variable_id}")
-        except BadAnswer as answer:
-            if answer.status != 404:
-                raise
+        self._api.delete(f"/variables/{variable_id}")
 
     def _release(self) -> None:
         variable_id, self._id, self._lost = self._id, None, None
