@@ -78,7 +78,7 @@ def read_history(
         deployments |= places.flows_without_deployment(collection, loose, Ledger(), deployed.names)
     fires, unread = _fires(deployments, deployed.schedules, by_key, configurations, since, now)
     successes, unasked = _last_successes(collection, deployments, by_key, fires, configurations, since)
-    oldest = runs.history_since(collection)
+    oldest = runs.oldest_success(collection)
     if oldest and oldest > since:
         gaps = (
             *gaps,

@@ -9,27 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from monitoring.adapters.prefect.client.api import Api
-from monitoring.adapters.prefect.read import backlog as waiting
-from monitoring.adapters.prefect.read import failure_reasons as failures
-from monitoring.adapters.prefect.read import limits, run_times, runs, vitals
-from monitoring.adapters.prefect.read import own_runs as own
-from monitoring.adapters.prefect.read import scheduled_runs as fires
-from monitoring.adapters.prefect.read import work_pools as places
+from monitoring.adapters.prefect.read import backlog, failure_reasons, limits, run_times, runs, scheduled_runs
+from monitoring.adapters.prefect.read import work_pools as sources
 from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.adapters.prefect.read.compatible import collect
 from monitoring.adapters.prefect.read.maintenance import open_windows
+from monitoring.adapters.prefect.read.own_runs import own_runs
+from monitoring.adapters.prefect.read.vitals import read_vitals
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
-from monitoring.errors import BadAnswer, CredentialsRefused, ServerProblem
+from monitoring.errors import CredentialsRefused, ServerProblem
 from monitoring.history.ledger import OVERLAP
 from monitoring.model.coverage import ALWAYS_ASKED, Query
 from monitoring.model.exporter_facts import DeployedFlow, ExporterFacts
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import (
     FailureFacts,
+    Heartbeats,
     HistoryFacts,
     LimitFacts,
     Observation,
@@ -39,11 +38,9 @@ from monitoring.model.observation import (
     ServerState,
     WorkPoolFacts,
 )
-from monitoring.model.prefect import FlowRun
+from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.model.report import Totals
 from monitoring.usecases.reporting import unseen
-
-_NOT_FOUND = 404
 
 
 class ServerReader:
@@ -63,107 +60,49 @@ class ServerReader:
         self._for_exporter = for_exporter
 
     def observe(self, now: datetime, ledger: Ledger, policies: Policies) -> Observation:
-        """See what is active now, and what ended since the ledger's cursor (or in the configured window).
+        """Read what is active now, and what ended since the ledger's cursor or in the configured window.
 
         Args:
             now: The end of every window.
-            ledger: What is known already: it is not read again.
-            policies: What decides how far each deployment is looked at.
+            ledger: What is known already and need not be read again.
+            policies: How far each deployment is examined.
 
         Raises:
-            CredentialsRefused: The server refuses our key.
+            CredentialsRefused: The server rejects the key.
         """
         target = self._config.target
         since = ledger.cursor - OVERLAP if ledger.cursor else now - target.window
         collection = Collection(self._api, self._config, self._redact, now, policies)
-        server = self._server(collection)
-        coverage = unseen(server.problem) if server.problem else collection.coverage
-        seen = Observation(
+        state = self._state(collection)
+        observation = Observation(
             target=target.name,
             at=now,
             since=since,
-            server=ServerFacts(state=server),
-            coverage=coverage,
+            server=ServerFacts(state=state),
+            coverage=unseen(state.problem) if state.problem else collection.coverage,
             maintenance=open_windows(self._config.maintenance, now),
         )
-        if server.problem:
-            return seen
-
-        ours = places.own_flows(collection)
+        if state.problem:
+            return observation
+        own_flows = sources.own_flows(collection)
         if not collection.coverage.has("flows"):
-            # Without their ids, our own runs cannot be told from the user's.
+            # Without their ids, the watchdog's own runs cannot be told from the user's.
             for name in ALWAYS_ASKED:
                 collection.note(name, "failed", "not asked: the watchdog's own flows are not known")
-            return seen.model_copy(update={"coverage": collection.coverage, "exporter": self._exporter(now, None)})
-        all_active, all_overdue = runs.active(collection), runs.overdue(collection)
-        all_ended = runs.ended(collection, since)
-        deployed = places.deployments(collection, ledger)
-        our_deployments = tuple(d for d in deployed.deployments.values() if d.flow_id in ours)
-        deployments = {key: d for key, d in deployed.deployments.items() if d.flow_id not in ours}
-        names = deployed.names
-        active, our_active = _split(all_active, ours)
-        overdue, our_overdue = _split(all_overdue, ours)
-        ended, _ = _split(all_ended, ours)
-        if target.runs_without_deployment:
-            deployments |= places.flows_without_deployment(collection, [*active, *overdue, *ended], ledger, names)
-        beats = runs.heartbeats(collection, active, deployments)
-        active = runs.read_again(collection, active, beats, deployments)
-        bad = failures.unread(ended, deployments, ledger)
-        children = failures.failed_children(collection, bad)
-        names |= places.flow_names(collection, {c.flow_id for found in children.values() for c in found} - names.keys())
-        successes = runs.last_successes(collection, deployments, ended, ledger)
-        never = runs.never_succeeded(collection, deployments, successes, ended, ledger)
-        if collection.coverage.has("deployments"):
-            # Runs of deployments that are gone keep their id, and nobody waits for them.
-            active = [run for run in active if run.key in deployments]
-            overdue = [run for run in overdue if run.key in deployments]
-        again = limits.holders_again(collection, deployments.values(), [*active, *overdue], ended)
-        active += again.holders
-        # Our own runs wait for workers, too.
-        every_run = ((*active, *our_active), (*overdue, *our_overdue))
-        pools = places.work_pools(collection, *every_run, deployed.deployments | deployments)
-        ahead = fires.ahead(collection, deployments, deployed.schedules, ledger)
-        upcoming = waiting.upcoming(collection, pools, deployments, active)
-        limited = limits.limits(collection, active)
-        return seen.model_copy(
+            return observation.model_copy(
+                update={"coverage": collection.coverage, "exporter": self._exporter(now, None)}
+            )
+        rows = _read_rows(collection, since, ledger, own_flows)
+        facts = _read_facts(collection, rows, ledger)
+        vitals = read_vitals(collection)
+        return observation.model_copy(
             update={
-                "deployments": ahead.deployments,
-                "runs": RunFacts(
-                    active=(*active, *overdue),
-                    ended=tuple(ended),
-                    pending_since=runs.pending_since(collection, active, deployments),
-                    slot_wait_since=runs.slot_wait_since(collection, overdue),
-                    heartbeats=beats,
-                ),
-                "history": HistoryFacts(
-                    last_success=successes,
-                    oldest_success=runs.history_since(collection) if never else None,
-                    samples=run_times.samples(collection, active, ended, deployments, ledger),
-                    read_again=runs.failed_again(collection, ledger),
-                ),
-                "failures": FailureFacts(
-                    reasons=failures.failures(collection, bad, children),
-                    children=children,
-                    flow_names=names,
-                ),
-                "schedules": ScheduleFacts(
-                    missed=fires.missed(collection, deployments, deployed.schedules, ended, successes, ledger),
-                    nothing_ahead=ahead.nothing,
-                    unplanned=ahead.unplanned,
-                ),
-                "pools": WorkPoolFacts(
-                    work_pools=pools,
-                    backlogs=waiting.backlogs(collection, pools, all_overdue),
-                    upcoming=upcoming.runs,
-                    upcoming_cut=upcoming.cut,
-                ),
-                "limits": LimitFacts(full=limited.full, slots=limited.slots, moving=again.moving),
-                "own": own.own_runs(collection, our_deployments, deployed.schedules, (*our_active, *our_overdue)),
-                "server": ServerFacts(state=server, vitals=vitals.vitals(collection)),
+                **facts,
+                "server": ServerFacts(state=state, vitals=vitals),
                 # By now every query of the check has been recorded.
                 "coverage": collection.coverage,
                 # Last: the vitals are those of the check's own queries.
-                "exporter": self._exporter(now, deployed.flows),
+                "exporter": self._exporter(now, rows.deployed.flows),
             }
         )
 
@@ -177,26 +116,26 @@ class ServerReader:
 
         Args:
             periods: Starts and ends.
-            now: The moment of the digest.
+            now: The time of the digest.
             policies: As for ``observe``.
 
         Returns:
-            The totals, None where the server did not answer; and how far the answer goes.
+            The totals, None where the server did not answer; and the coverage of the query.
         """
         collection = Collection(self._api, self._config, self._redact, now, policies)
         counted = tuple(collection.ask("totals", None, runs.totals, collection, *period) for period in periods)
         return counted, collection.coverage.queries[0]
 
-    def _server(self, collection: Collection) -> ServerState:
+    def _state(self, collection: Collection) -> ServerState:
         problem: str | None = None
         version: Any = None
         try:
             # Prefect Cloud lacks /ready and /admin; what lacks /health too is no Prefect API.
-            if self._get_if_there("/ready") is None and self._get_if_there("/health") is not True:
+            if self._api.find("/ready") is None and self._api.find("/health") is not True:
                 problem = f"{self._api.url} is not a Prefect API: its address usually ends in /api"
-            # A key that may not read it may read what matters.
+            # A key that may not read the version may read what matters.
             with suppress(CredentialsRefused):
-                version = self._get_if_there("/admin/version")
+                version = self._api.find("/admin/version")
         except ServerProblem as error:
             problem = str(error)
         if problem is None:
@@ -208,15 +147,127 @@ class ServerReader:
             problem=problem,
         )
 
-    def _get_if_there(self, path: str) -> Any:
-        try:
-            return self._api.get(path)
-        except BadAnswer as problem:
-            if problem.status == _NOT_FOUND:
-                return None
-            raise
+
+class _Rows(NamedTuple):
+    """The rows that the facts rest on; the watchdog's own stand apart."""
+
+    deployed: sources.Deployed
+    #: Watched deployments, and flows for their runs without one, by key.
+    deployments: dict[str, Deployment]
+    own_deployments: tuple[Deployment, ...]
+    active: list[FlowRun]
+    overdue: list[FlowRun]
+    ended: list[FlowRun]
+    #: The watchdog's own runs that are active, and those that are overdue.
+    own_active: list[FlowRun]
+    own_overdue: list[FlowRun]
+    #: Every overdue run, whoever owns it.
+    all_overdue: list[FlowRun]
+    heartbeats: dict[str, Heartbeats]
 
 
-def _split(found: Sequence[FlowRun], own: frozenset[str]) -> tuple[list[FlowRun], list[FlowRun]]:
+def _read_rows(collection: Collection, since: datetime, ledger: Ledger, own_flows: frozenset[str]) -> _Rows:
+    all_active, all_overdue = runs.active(collection), runs.overdue(collection)
+    all_ended = runs.ended(collection, since)
+    deployed = sources.deployments(collection, ledger)
+    deployments = {key: found for key, found in deployed.deployments.items() if found.flow_id not in own_flows}
+    active, own_active = _split(all_active, own_flows)
+    overdue, own_overdue = _split(all_overdue, own_flows)
+    ended, _ = _split(all_ended, own_flows)
+    if collection.config.target.runs_without_deployment:
+        found = [*active, *overdue, *ended]
+        deployments |= sources.flows_without_deployment(collection, found, ledger, deployed.names)
+    heartbeats = runs.heartbeats(collection, active, deployments)
+    active = runs.read_again(collection, active, heartbeats, deployments)
+    if collection.coverage.has("deployments"):
+        # Runs of deployments that are gone keep their id, and nobody waits for them.
+        active = [run for run in active if run.key in deployments]
+        overdue = [run for run in overdue if run.key in deployments]
+    return _Rows(
+        deployed=deployed,
+        deployments=deployments,
+        own_deployments=tuple(found for found in deployed.deployments.values() if found.flow_id in own_flows),
+        active=active,
+        overdue=overdue,
+        ended=ended,
+        own_active=own_active,
+        own_overdue=own_overdue,
+        all_overdue=all_overdue,
+        heartbeats=heartbeats,
+    )
+
+
+def _read_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> dict[str, object]:
+    """Everything of an observation that is read beyond the rows, by field. Slots are compared first: runs move on."""
+    again = limits.holders_again(collection, rows.deployments.values(), [*rows.active, *rows.overdue], rows.ended)
+    rows = rows._replace(active=[*rows.active, *again.holders])
+    pools = _pool_facts(collection, rows)
+    ahead = scheduled_runs.ahead(collection, rows.deployments, rows.deployed.schedules, ledger)
+    limited = limits.limits(collection, rows.active)
+    history = _history_facts(collection, rows, ledger)
+    missed = scheduled_runs.missed(
+        collection, rows.deployments, rows.deployed.schedules, rows.ended, history.last_success, ledger
+    )
+    return {
+        "deployments": ahead.deployments,
+        "runs": _run_facts(collection, rows),
+        "history": history,
+        "failures": _failure_facts(collection, rows, ledger),
+        "schedules": ScheduleFacts(missed=missed, nothing_ahead=ahead.nothing, unplanned=ahead.unplanned),
+        "pools": pools,
+        "limits": LimitFacts(full=limited.full, slots=limited.slots, moving=again.moving),
+        "own": own_runs(
+            collection, rows.own_deployments, rows.deployed.schedules, (*rows.own_active, *rows.own_overdue)
+        ),
+    }
+
+
+def _run_facts(collection: Collection, rows: _Rows) -> RunFacts:
+    return RunFacts(
+        active=(*rows.active, *rows.overdue),
+        ended=tuple(rows.ended),
+        pending_since=runs.pending_since(collection, rows.active, rows.deployments),
+        slot_wait_since=runs.slot_wait_since(collection, rows.overdue),
+        heartbeats=rows.heartbeats,
+    )
+
+
+def _pool_facts(collection: Collection, rows: _Rows) -> WorkPoolFacts:
+    # The watchdog's own runs wait for workers, too.
+    active, overdue = [*rows.active, *rows.own_active], [*rows.overdue, *rows.own_overdue]
+    pools = sources.work_pools(collection, active, overdue, rows.deployed.deployments | rows.deployments)
+    upcoming = backlog.upcoming(collection, pools, rows.deployments, rows.active)
+    return WorkPoolFacts(
+        work_pools=pools,
+        backlogs=backlog.backlogs(collection, pools, rows.all_overdue),
+        upcoming=upcoming.runs,
+        upcoming_cut=upcoming.cut,
+    )
+
+
+def _history_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> HistoryFacts:
+    successes = runs.last_successes(collection, rows.deployments, rows.ended, ledger)
+    never = runs.never_succeeded(collection, rows.deployments, successes, rows.ended, ledger)
+    return HistoryFacts(
+        last_success=successes,
+        oldest_success=runs.oldest_success(collection) if never else None,
+        samples=run_times.samples(collection, rows.active, rows.ended, rows.deployments, ledger),
+        read_again=runs.failed_again(collection, ledger),
+    )
+
+
+def _failure_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> FailureFacts:
+    failed = failure_reasons.unread(rows.ended, rows.deployments, ledger)
+    children = failure_reasons.failed_children(collection, failed)
+    known = rows.deployed.names
+    unnamed = {child.flow_id for found in children.values() for child in found} - known.keys()
+    return FailureFacts(
+        reasons=failure_reasons.failures(collection, failed, children),
+        children=children,
+        flow_names=known | sources.flow_names(collection, unnamed),
+    )
+
+
+def _split(found: Sequence[FlowRun], own_flows: frozenset[str]) -> tuple[list[FlowRun], list[FlowRun]]:
     """The users' runs, and the watchdog's own."""
-    return [run for run in found if run.flow_id not in own], [run for run in found if run.flow_id in own]
+    return [run for run in found if run.flow_id not in own_flows], [run for run in found if run.flow_id in own_flows]

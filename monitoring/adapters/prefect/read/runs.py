@@ -264,7 +264,7 @@ def never_succeeded(
     return False
 
 
-def history_since(collection: Collection) -> datetime | None:
+def oldest_success(collection: Collection) -> datetime | None:
     """When the oldest success began that the server still has: further back, retention has been at work.
 
     Runs that never end are not deleted by retention, and say nothing; so the oldest ones are looked through.

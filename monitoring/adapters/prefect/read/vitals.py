@@ -18,7 +18,7 @@ _UNSUPPORTED = frozenset({404, 405, 501})
 _LOOK_BACK = timedelta(days=1)
 
 
-def vitals(collection: Collection) -> Vitals:
+def read_vitals(collection: Collection) -> Vitals:
     """Judge by the answers of this collection so far, and look for the newest event.
 
     No more is said of either than can be seen: a millisecond of an answer, and a second of the server's clock.
