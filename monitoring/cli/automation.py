@@ -97,7 +97,7 @@ def _by_schedule(check: Any) -> timedelta:
     now = datetime.now(timezone.utc)
     schedules = [one["schedule"] for one in check["schedules"] if one["active"]]
     try:
-        span = patience(due_between(schedules, after=now, until=now + _AHEAD, most=_MOST_DUE))
+        span = patience(due_between(schedules, after=now, until=now + _AHEAD, limit=_MOST_DUE))
     except ValueError as error:
         raise ConfigError(f"{_CHECK}: {error}: give --within") from None
     if span is None:

@@ -12,7 +12,7 @@ from tests.support.builders import NOW, minutes
 
 
 def due(*schedules: dict[str, object]) -> tuple[datetime, ...]:
-    return due_between(schedules, after=NOW, until=NOW + timedelta(days=8), most=1_000)
+    return due_between(schedules, after=NOW, until=NOW + timedelta(days=8), limit=1_000)
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,11 @@ class Collection:
         """Read all flow runs of a filter; each page is made into values before the next is read."""
         return list(self.values(name, self._rows(name, "/flow_runs/filter", body), self._flow_run))
 
+    def runs_by_id(self, name: str, run_ids: Iterable[str]) -> list[FlowRun]:
+        """Read the flow runs with these ids, without those that are gone."""
+        bodies = ({"flow_runs": {"id": {"any_": chunk}}} for chunk in chunks(sorted(run_ids)))
+        return [run for body in bodies for run in self.runs(name, body)]
+
     def first_runs(self, name: str, body: Mapping[str, Any]) -> list[FlowRun] | None:
         """Read one page of a filter's flow runs: as many as ``limit`` or the server says; None without an answer."""
         answer = self.first_rows(name, "/flow_runs/filter", body)
@@ -139,20 +144,35 @@ class Collection:
             except BadAnswer as problem:
                 self.note(name, "partial", str(problem))
 
+    def expand(
+        self, deployment: Deployment, empty: E, dates: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T | E:
+        """Compute dates of a deployment's schedules; ``empty``, and partial coverage, if Prefect cannot read one."""
+        try:
+            return dates(*args, **kwargs)
+        except ValueError as problem:
+            self.note("schedules", "partial", f"{deployment.name}: {problem}")
+            return empty
+
     def policy(self, deployment: Deployment) -> Policy:
         """The policy of a deployment."""
         return self.policies.of(deployment.name, deployment.tags, deployment.work_pool)
 
 
 def count_runs(api: Api, body: Mapping[str, Any]) -> int:
-    """Count a filter's flow runs.
+    """Count a filter's flow runs. Errors are those of ``count_rows``."""
+    return count_rows(api, "/flow_runs/count", body)
+
+
+def count_rows(api: Api, path: str, body: Mapping[str, Any]) -> int:
+    """Count what a filter matches.
 
     Raises:
-        ServerProblem: The server does not say.
+        ServerProblem: The server does not answer, or not with a number.
     """
-    answer = api.post("/flow_runs/count", body)
+    answer = api.post(path, body)
     if not isinstance(answer, int):
-        raise BadAnswer("the server answers /flow_runs/count with something that is no number")
+        raise BadAnswer(f"the server answers {path} with something that is no number")
     return answer
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from logging import ERROR
 
 from monitoring.adapters.prefect.read.collection import Collection, chunks
+from monitoring.adapters.prefect.read.families import flow_runs_of
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.failures.error_names import failure_of, one_line
 from monitoring.failures.paths import MAX_LEVELS, FailedTask, failing_child, failing_path, failing_task
@@ -76,19 +77,12 @@ def _children(collection: Collection, parents: Sequence[FlowRun]) -> dict[str, t
             "state": {"type": {"any_": ["FAILED", "CRASHED"]}},
         }
         found = sorted(collection.runs("child-runs", {"flow_runs": filters}), key=lambda run: run.ended_at)
-        parent_of = _parents(collection, sorted({run.parent_task_run_id for run in found if run.parent_task_run_id}))
+        started_by = sorted({run.parent_task_run_id for run in found if run.parent_task_run_id})
+        parent_of = flow_runs_of(collection, "child-runs", started_by)
         for run in found:
             if parent := parent_of.get(run.parent_task_run_id or ""):
                 children.setdefault(parent, []).append(run)
     return {parent: tuple(runs) for parent, runs in children.items()}
-
-
-def _parents(collection: Collection, task_run_ids: Sequence[str]) -> dict[str, str]:
-    parents: dict[str, str] = {}
-    for chunk in chunks(task_run_ids):
-        found = collection.rows("child-runs", "/task_runs/filter", {"task_runs": {"id": {"any_": chunk}}})
-        parents |= collection.values("child-runs", found, lambda row: (row["id"], row["flow_run_id"]))
-    return parents
 
 
 def failures(

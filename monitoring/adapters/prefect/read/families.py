@@ -27,9 +27,9 @@ def outermost(collection: Collection, flow_run_ids: Some[str], known: Mapping[st
     read = dict(known)
     of = {id: id for id in flow_run_ids}
     for _ in range(_MAX_LEVELS):
-        _read(collection, {id for id in of.values() if id not in read}, read)
+        read |= {run.id: run for run in collection.runs_by_id(_QUERY, {id for id in of.values() if id not in read})}
         inner = {id: run.parent_task_run_id for id in of.values() if (run := read.get(id)) and not run.deployment_id}
-        parents = flow_runs_of(collection, sorted({task for task in inner.values() if task}))
+        parents = flow_runs_of(collection, _QUERY, sorted({task for task in inner.values() if task}))
         up = {id: parents[task] for id, task in inner.items() if task in parents}
         if not up:
             break
@@ -37,15 +37,10 @@ def outermost(collection: Collection, flow_run_ids: Some[str], known: Mapping[st
     return {id: read[run_id] for id, run_id in of.items() if run_id in read}
 
 
-def _read(collection: Collection, flow_run_ids: Some[str], into: dict[str, FlowRun]) -> None:
-    for chunk in chunks(sorted(flow_run_ids)):
-        into |= {run.id: run for run in collection.runs(_QUERY, {"flow_runs": {"id": {"any_": chunk}}})}
-
-
-def flow_runs_of(collection: Collection, task_run_ids: Sequence[str]) -> dict[str, str]:
-    """The flow runs that task runs belong to, by the task run's id."""
+def flow_runs_of(collection: Collection, query: str, task_run_ids: Sequence[str]) -> dict[str, str]:
+    """The flow runs that task runs belong to, by the task run's id; ``query`` names the query in the coverage."""
     found: dict[str, str] = {}
     for chunk in chunks(task_run_ids):
-        tasks = collection.rows(_QUERY, "/task_runs/filter", {"task_runs": {"id": {"any_": chunk}}})
-        found |= collection.values(_QUERY, tasks, lambda row: (row["id"], row["flow_run_id"]))
+        tasks = collection.rows(query, "/task_runs/filter", {"task_runs": {"id": {"any_": chunk}}})
+        found |= collection.values(query, tasks, lambda row: (row["id"], row["flow_run_id"]))
     return found

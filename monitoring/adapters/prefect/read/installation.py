@@ -19,7 +19,7 @@ from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.adapters.prefect.read.own_runs import own_runs
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.adapters.prefect.read.schedules import next_due
-from monitoring.adapters.prefect.read.work_pools import workers_of
+from monitoring.adapters.prefect.read.work_pools import queues_by_pool, workers_of
 from monitoring.adapters.prefect.store.documents import BROKEN, SLUG, Documents
 from monitoring.adapters.prefect.store.lock import NAME, Lease, expired
 from monitoring.adapters.prefect.store.state import BlockState
@@ -40,7 +40,7 @@ from monitoring.doctor.receivers import block_query, receivers
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, StateError, WatchdogError
 from monitoring.model.base import Value
 from monitoring.model.observation import ServerState
-from monitoring.model.prefect import OWN_FLOWS, Deployment, WorkPool, WorkQueue
+from monitoring.model.prefect import OWN_FLOWS, Deployment, WorkPool
 from monitoring.notifications.events import CHECK_COMPLETED
 
 _UNAVAILABLE = 503
@@ -178,11 +178,7 @@ def _inactive(row: Row) -> tuple[str, ...]:
 
 
 def _with_next(collection: Collection, deployment: Deployment, schedules: Iterable[Row]) -> Deployment:
-    try:
-        due = next_due(tuple(schedules), collection.now, _AHEAD)
-    except ValueError as problem:
-        collection.note("schedules", "partial", f"{deployment.name}: {problem}")
-        due = None
+    due = collection.expand(deployment, None, next_due, tuple(schedules), collection.now, _AHEAD)
     return deployment.model_copy(update={"next_due": due})
 
 
@@ -191,20 +187,13 @@ def _pools(collection: Collection, names: Iterable[str]) -> dict[str, WorkPool]:
     if not wanted:
         return {}
     only = {"work_pools": {"name": {"any_": wanted}}}
-    queues: dict[str, list[WorkQueue]] = {name: [] for name in wanted}
-    found = collection.rows("work-queues", "/work_queues/filter", only)
-    for pool_name, queue in collection.values("work-queues", found, _placed):
-        queues[pool_name].append(queue)
+    queues = queues_by_pool(collection, only)
     made = collection.values(
         "work-pools",
         collection.rows("work-pools", "/work_pools/filter", only),
-        lambda row: rows.work_pool(row, queues[row["name"]], workers_of(collection, row), collection.now),
+        lambda row: rows.work_pool(row, queues.get(row["name"], ()), workers_of(collection, row), collection.now),
     )
     return {pool.name: pool for pool in made}
-
-
-def _placed(row: Row) -> tuple[str, WorkQueue]:
-    return row["work_pool_name"], rows.work_queue(row)
 
 
 def _automations(collection: Collection) -> tuple[Automation, ...]:

@@ -95,7 +95,7 @@ def _ready_since(collection: Collection, tasks: Sequence[_TaskRow]) -> dict[str,
 
 def holding(collection: Collection, task_run_ids: Sequence[str]) -> list[str]:
     """The flow runs of task runs that hold slots, one for each slot."""
-    return list(flow_runs_of(collection, task_run_ids).values())
+    return list(flow_runs_of(collection, "limit-holders", task_run_ids).values())
 
 
 def _first(collection: Collection, body: Mapping[str, Any]) -> Sequence[Row]:

@@ -68,10 +68,6 @@ def _planned_at(collection: Collection, deployments: Sequence[Deployment]) -> da
 
 
 def _with_due(collection: Collection, deployment: Deployment, schedules: Sequence[Row]) -> Deployment:
-    try:
-        fires = collection.config.watchdog.missed_fires
-        due = newest_due(schedules, until=collection.now - _GRACE, count=fires)
-    except ValueError as problem:
-        collection.note("schedules", "partial", f"{deployment.name}: {problem}")
-        return deployment.model_copy(update={"due": ()})
+    until, count = collection.now - _GRACE, collection.config.watchdog.missed_fires
+    due = collection.expand(deployment, (), newest_due, schedules, until=until, count=count)
     return deployment.model_copy(update={"due": due})

@@ -190,7 +190,7 @@ def _fires(
 
 def _all_due(rows: Sequence[Row], after: datetime, until: datetime) -> tuple[datetime, ...]:
     dates: list[datetime] = []
-    while batch := due_between(rows, after=after, until=until, most=_CANDIDATES):
+    while batch := due_between(rows, after=after, until=until, limit=_CANDIDATES):
         dates += batch
         if len(batch) < _CANDIDATES:
             break

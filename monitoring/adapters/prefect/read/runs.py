@@ -184,9 +184,7 @@ def read_again(
         which the coverage says.
     """
     silent = {run.id for run in _silent(collection, runs, beats, deployments)}
-    again: dict[str, FlowRun] = {}
-    for chunk in chunks(sorted(silent)):
-        again |= {run.id: run for run in collection.runs("silent-runs", {"flow_runs": {"id": {"any_": chunk}}})}
+    again = {run.id: run for run in collection.runs_by_id("silent-runs", silent)}
     fresh = (again.get(run.id) if run.id in silent else run for run in runs)
     return [run for run in fresh if run and run.state_type in _ACTIVE]
 
@@ -198,12 +196,9 @@ def failed_again(collection: Collection, ledger: Ledger) -> dict[str, FlowRun | 
         The runs by id, None for those that are gone.
     """
     remembered = {record.last_ended.id for record in ledger.records.values() if record.streak and record.last_ended}
-    found: dict[str, FlowRun | None] = {}
-    for chunk in chunks(sorted(remembered)):
-        known = collection.runs("failed-runs", {"flow_runs": {"id": {"any_": chunk}}})
-        found |= dict.fromkeys(chunk) if collection.coverage.has("failed-runs") else {}
-        found |= {run.id: run for run in known}
-    return found
+    known = {run.id: run for run in collection.runs_by_id("failed-runs", remembered)}
+    gone = dict.fromkeys(remembered) if collection.coverage.has("failed-runs") else {}
+    return {**gone, **known}
 
 
 def last_successes(

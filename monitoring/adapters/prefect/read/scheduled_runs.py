@@ -1,16 +1,16 @@
-"""When deployments fire: which fires they missed, and which have nothing scheduled ahead."""
+"""Scheduled runs of deployments: which were missed, and which deployments have none scheduled ahead."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
 from monitoring.adapters.prefect.read import rows
-from monitoring.adapters.prefect.read.collection import CHUNK, Collection, chunks
+from monitoring.adapters.prefect.read.collection import CHUNK, Collection, chunks, count_rows
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.adapters.prefect.read.schedules import due_between, newest_due, next_due
 from monitoring.checks.stale import fresh_states, last_fresh, success_due_since
@@ -20,21 +20,21 @@ from monitoring.model.observation import MAX_MISSED, MissedRuns
 from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.text.durations import spoken
 
-#: MissedRuns fires are counted for so many deployments: a thousand dates of a cron line take a tenth of a second.
+#: Missed runs are counted for this many deployments: a thousand dates of a cron line take a tenth of a second.
 _MAX_COUNTED = 200
-#: Ids in one question whether runs are ahead. On SQLite with 400,000 runs, 64,000 of them ahead, it takes 50 to 120 ms
-#: of a busy machine, 10 ms for a hundred ids or one; a deployment's row takes 25 ms.
+#: Ids in one query for runs ahead. On SQLite with 400,000 runs, 64,000 of them ahead, the query takes 50 to 120 ms of
+#: a busy machine, 10 ms for a hundred ids or one; a deployment's row takes 25 ms.
 _AHEAD_CHUNK = 1_000
-#: What the server's scheduler puts on its runs (prefect/server/models/deployments.py), besides the deployment's tags.
+#: The tag that the server's scheduler adds to its runs (prefect/server/models/deployments.py).
 _MADE_BY_SCHEDULER = "auto-scheduled"
 _AHEAD = "scheduled-ahead"
 _SPAN = TypeAdapter(timedelta)
 
 
 class Planning(NamedTuple):
-    """How the server's scheduler plans; the values are Prefect's defaults (server.services.scheduler)."""
+    """How the server's scheduler plans; the defaults are Prefect's (server.services.scheduler)."""
 
-    #: It keeps so many runs ahead of each schedule, and runs for so long a time ...
+    #: It keeps at least this many runs ahead of each schedule, and runs for at least this time ...
     min_runs: int = 3
     min_ahead: timedelta = timedelta(hours=1)
     #: ... but none later than this.
@@ -42,12 +42,12 @@ class Planning(NamedTuple):
 
 
 class Ahead(NamedTuple):
-    """What is scheduled ahead.
+    """Which deployments have runs scheduled ahead.
 
     Args:
         nothing: Deployments that should have runs ahead and have none, by id: their own newest due time before now.
-        unplanned: Other scheduled deployments that nothing is planned for, or will be soon, rightly so far.
-        deployments: All deployments; where any has nothing ahead, with when they fire next and were planned to.
+        unplanned: Other deployments with a schedule and no planned run, rightly so far.
+        deployments: All deployments; if any has nothing ahead, with their next due time and when it should be planned.
     """
 
     nothing: dict[str, datetime]
@@ -63,15 +63,15 @@ def missed(
     successes: Mapping[str, FlowRun | None],
     ledger: Ledger,
 ) -> dict[str, MissedRuns]:
-    """The fires since the last success, of deployments whose freshness is in doubt, by key.
+    """The scheduled runs since the last success, for deployments that may be stale, by key.
 
     Args:
-        collection: Says what time it is, and how far each deployment is looked at.
+        collection: Tells the time, and how far each deployment is examined.
         deployments: All deployments.
         schedules: Active schedules by deployment id.
         ended: The runs of the window, oldest first.
-        successes: What the search for last successes found.
-        ledger: What is remembered.
+        successes: The results of the search for last successes.
+        ledger: The saved history.
     """
     fresh = {key: fresh_states(collection.policy(deployment).expect) for key, deployment in deployments.items()}
     newest = {run.key: run for run in ended if run.state_type in fresh.get(run.key, ())}
@@ -82,31 +82,24 @@ def missed(
         if not policy.stale.enabled or due_since is None or not deployment.scheduled:
             continue
         record = ledger.records.get(key, Record())
-        remembered = last_fresh(record, policy.expect)
-        success = newest.get(key) or (None if remembered else successes.get(key))
-        last = success.ended_at if success else remembered and remembered.ended
+        recorded = last_fresh(record, policy.expect)
+        success = newest.get(key) or (None if recorded else successes.get(key))
+        last = success.ended_at if success else recorded and recorded.ended
         if last and last >= due_since:
             continue
-        # Every deploy makes schedules anew: a success that one of them made shows that there were some before.
-        made_by_one = success is not None and success.auto_scheduled
-        since = record.scheduled_since if record.schedule is not None or made_by_one else deployment.scheduled_since
-        begins = [moment for moment in (last or deployment.created, since) if moment]
-        fires = _due_between(collection, deployment, schedules, max(begins))
-        if fires:
-            found[key] = MissedRuns(first=fires[0], count=len(fires))
+        # Every deploy makes schedules anew: a success that a schedule made shows that there were some before.
+        made_by_schedule = success is not None and success.auto_scheduled
+        known = record.schedule is not None or made_by_schedule
+        since = record.scheduled_since if known else deployment.scheduled_since
+        after = max(time for time in (last or deployment.created, since) if time)
+        due = collection.expand(
+            deployment, (), due_between, schedules.get(key, ()), after=after, until=collection.now, limit=MAX_MISSED
+        )
+        if due:
+            found[key] = MissedRuns(first=due[0], count=len(due))
         if len(found) == _MAX_COUNTED:
             break
     return found
-
-
-def _due_between(
-    collection: Collection, deployment: Deployment, schedules: Mapping[str, Sequence[Row]], after: datetime
-) -> tuple[datetime, ...]:
-    try:
-        return due_between(schedules.get(deployment.id, ()), after=after, until=collection.now, most=MAX_MISSED)
-    except ValueError as problem:
-        collection.note("schedules", "partial", f"{deployment.name}: {problem}")
-        return ()
 
 
 def ahead(
@@ -115,72 +108,108 @@ def ahead(
     schedules: Mapping[str, Sequence[Row]],
     ledger: Ledger,
 ) -> Ahead:
-    """Find the active deployments that nothing is scheduled ahead for, though a scheduler that lives would have.
+    """Find the active deployments without a run scheduled ahead, though a live scheduler would have made one.
 
-    Left out are those that never fire again, or later than the scheduler plans, and those that were changed lately:
-    a change takes away what was planned before.
+    Deployments are left out if they are never due again, or later than the scheduler plans, or if they were changed
+    lately: a change deletes the planned runs.
 
     Args:
-        collection: Asks the server.
+        collection: Queries the server.
         deployments: All deployments.
         schedules: Active schedules by deployment id.
-        ledger: When the server was looked at before: a scheduler that comes up again has its time, too.
+        ledger: Tells when the server was checked before: a scheduler that comes up again needs its time, too.
     """
-    scheduled = [one for one in deployments.values() if one.scheduled]
+    scheduled = [deployment for deployment in deployments.values() if deployment.scheduled]
+    scheduler = _Scheduler(collection, schedules)
+    # Deployments with nothing ahead are due very often, if the scheduler is dead, or never again: next to each other,
+    # few queries find them.
+    queried = sorted(
+        filter(scheduler.due_again, scheduled), key=lambda deployment: (_newest(deployment), deployment.id)
+    )
+    empty = set(collection.ask(_AHEAD, (), _without_runs, collection, [deployment.id for deployment in queried]))
+    # The scheduler has its time after a change, whenever the next run is due.
+    settled = [
+        deployment
+        for deployment in queried
+        if deployment.id in empty and scheduler.had_time(deployment, deployment.changed or deployment.created)
+    ]
+    plans = {deployment.id: scheduler.planned(deployment) for deployment in settled}
+    nothing = {key: scheduler.newest_due(plan) for key, plan in plans.items() if scheduler.late(plan)}
+    for key in _changed_meanwhile(collection, [deployments[key] for key in nothing]):
+        del nothing[key]
+    nothing = _without_restarted(collection, nothing, deployments, ledger)
+    if nothing:
+        missing_since = min(planned_by for key in nothing if (planned_by := plans[key].planned_by))
+        alive = [deployment for deployment in reversed(queried) if deployment.id not in empty]
+        plans |= scheduler.planned_since(alive, missing_since)
+    planned = {deployment.id for deployment in queried} - empty
+    unplanned = {deployment.id for deployment in scheduled} - planned - nothing.keys()
+    return Ahead(nothing, frozenset(unplanned), {**deployments, **plans})
 
-    @cache
-    def planning() -> Planning:
-        return collection.ask("scheduler-settings", Planning(), _planning, collection)
 
-    def fires_again(one: Deployment) -> bool:
-        # What has fired within as long a time is asked for all the same: to expand its schedule takes longer.
-        if one.due and one.due[-1] > collection.now - Planning().horizon:
+class _Scheduler:
+    """The server's scheduler, as far as its settings and the deployments' schedules tell what it should have done."""
+
+    def __init__(self, collection: Collection, schedules: Mapping[str, Sequence[Row]]) -> None:
+        self._collection = collection
+        self._schedules = schedules
+
+    @cached_property
+    def _planning(self) -> Planning:
+        return self._collection.ask("scheduler-settings", Planning(), _planning, self._collection)
+
+    def due_again(self, deployment: Deployment) -> bool:
+        """Whether the deployment is due again within the time for which the scheduler plans."""
+        now = self._collection.now
+        # A deployment that was due lately is queried in any case: to expand its schedule takes longer.
+        if deployment.due and deployment.due[-1] > now - Planning().horizon:
             return True
         try:
-            return next_due(schedules.get(one.id, ()), collection.now, planning().horizon) is not None
+            return next_due(self._schedules.get(deployment.id, ()), now, self._planning.horizon) is not None
         except ValueError:
             return True
 
-    def planned(one: Deployment) -> Deployment:
-        try:
-            return _planned(one, schedules.get(one.id, ()), planning(), collection.now)
-        except ValueError as problem:
-            collection.note("schedules", "partial", f"{one.name}: {problem}")
-            return one
+    def had_time(self, deployment: Deployment, since: datetime) -> bool:
+        """Whether the scheduler has had the time that the policy grants it, since then."""
+        return self._collection.now - since > self._collection.policy(deployment).unscheduled.after
 
-    def waited_for(one: Deployment, since: datetime) -> bool:
-        return collection.now - since > collection.policy(one).unscheduled.after
+    def planned(self, deployment: Deployment) -> Deployment:
+        """The deployment with its next due time, and the time by which a live scheduler has planned that run."""
+        schedules = self._schedules.get(deployment.id, ())
+        return self._collection.expand(
+            deployment, deployment, _planned, deployment, schedules, self._planning, self._collection.now
+        )
 
-    # Those that have nothing ahead fire very often, where the scheduler is dead, or never again: side by side, they
-    # are found with few questions.
-    asked = sorted(filter(fires_again, scheduled), key=lambda one: (_newest(one), one.id))
-    empty = set(collection.ask(_AHEAD, (), _without_runs, collection, [one.id for one in asked]))
-    # The scheduler has its time after a change, whenever the next fire is.
-    settled = [one for one in asked if one.id in empty and waited_for(one, one.changed or one.created)]
-    plans = {one.id: planned(one) for one in settled}
-    nothing = {}
-    for key, one in plans.items():
-        if one.planned_by and waited_for(one, one.planned_by):
-            due = newest_due(schedules[key], until=collection.now, count=planning().min_runs)
-            nothing[key] = max(due[-1:] or (one.scheduled_since or one.created,))
-    for key in _changed_meanwhile(collection, [deployments[key] for key in nothing]):
-        del nothing[key]
+    def planned_since(self, newest_first: Iterable[Deployment], since: datetime) -> dict[str, Deployment]:
+        """Deployments with their plans, by id, up to the first run that should have been planned after ``since``."""
+        plans = {}
+        for deployment in newest_first:
+            plan = plans[deployment.id] = self.planned(deployment)
+            if plan.planned_by and plan.planned_by >= since:
+                break
+        return plans
+
+    def late(self, plan: Deployment) -> bool:
+        """Whether the scheduler should have planned the next run by now."""
+        return plan.planned_by is not None and self.had_time(plan, plan.planned_by)
+
+    def newest_due(self, deployment: Deployment) -> datetime:
+        """The newest due time before now; without one, when the schedules were made."""
+        count = self._planning.min_runs
+        due = newest_due(self._schedules[deployment.id], until=self._collection.now, count=count)
+        return max(due[-1:] or (deployment.scheduled_since or deployment.created,))
+
+
+def _without_restarted(
+    collection: Collection, nothing: dict[str, datetime], deployments: Mapping[str, Deployment], ledger: Ledger
+) -> dict[str, datetime]:
+    """Leave out deployments whose runs a scheduler may not have made yet, if it was down while no check ran."""
     gap = _unwatched(collection, ledger)
     restarted = {key for key in nothing if gap > collection.policy(deployments[key]).unscheduled.after}
     if restarted:
         detail = f"{len(restarted)} deployments not judged before the next check: nobody has looked for {spoken(gap)}"
         collection.note(_AHEAD, "partial", detail)
-        nothing = {key: due for key, due in nothing.items() if key not in restarted}
-    if nothing:
-        missing_since = min(one.planned_by for key in nothing if (one := plans[key]).planned_by)
-        for one in reversed(asked):
-            if one.id not in empty:
-                plans[one.id] = planned(one)
-                if (by := plans[one.id].planned_by) and by >= missing_since:
-                    break
-    having = {one.id for one in asked} - empty
-    unplanned = {one.id for one in scheduled} - having - nothing.keys()
-    return Ahead(nothing, frozenset(unplanned), {**deployments, **plans})
+    return {key: due for key, due in nothing.items() if key not in restarted}
 
 
 def _newest(deployment: Deployment) -> datetime:
@@ -188,9 +217,9 @@ def _newest(deployment: Deployment) -> datetime:
 
 
 def _unwatched(collection: Collection, ledger: Ledger) -> timedelta:
-    """How long nobody has looked, where that is much longer than the time between two checks before; 0 otherwise.
+    """The time since the last check, if it is much longer than the time between the two before; 0 otherwise.
 
-    After an outage, of the server or the watchdog, a scheduler that is alive again may have much to make up for.
+    After an outage of the server or the watchdog, a scheduler that is alive again may have much to catch up on.
     """
     if ledger.cursor is None:
         return timedelta(0)
@@ -200,10 +229,10 @@ def _unwatched(collection: Collection, ledger: Ledger) -> timedelta:
 
 
 def _without_runs(collection: Collection, ids: Sequence[str]) -> list[str]:
-    """Those of the deployments for which the scheduler has no run after now; found by halving.
+    """The deployments for which the scheduler has no run after now, found by bisection.
 
-    That is one and a half questions for each at the worst, and a question takes the server less than half of what a
-    deployment's row does, all of which have been read.
+    At worst that is one and a half queries for each, and a query costs the server less than half of what a
+    deployment's row costs, all of which have been read.
     """
     found: list[str] = []
     parts = [(part, _count_having_runs(collection, part)) for part in chunks(ids, _AHEAD_CHUNK)]
@@ -214,7 +243,7 @@ def _without_runs(collection: Collection, ids: Sequence[str]) -> list[str]:
         elif having < len(part):
             left, right = part[: len(part) // 2], part[len(part) // 2 :]
             having_left = _count_having_runs(collection, left)
-            # What is left over needs no question, unless it makes a finding: runs may have come meanwhile.
+            # The rest needs no query, unless it makes a finding: runs may have come meanwhile.
             having_right = having - having_left
             parts += [(right, having_right if having_right > 0 else _count_having_runs(collection, right))]
             parts += [(left, having_left)]
@@ -222,11 +251,11 @@ def _without_runs(collection: Collection, ids: Sequence[str]) -> list[str]:
 
 
 def _planned_for(collection: Collection, ids: Sequence[str]) -> dict[str, Any]:
-    """The filter for deployments, of these, that have a run planned after now.
+    """The filter for those of these deployments that have a run planned after now.
 
-    Only what is SCHEDULED has a next start; asked for the state's type as well, SQLite takes 20 times as long. A run
-    that awaits a retry or a slot has its next start ahead, too, but was expected before; one that somebody made by
-    hand bears no tag of the scheduler.
+    Only SCHEDULED runs have a next start; with the state's type in the filter as well, SQLite takes 20 times as long.
+    A run that awaits a retry or a slot has its next start ahead, too, but was expected before; a run that somebody
+    created by hand does not have the scheduler's tag.
     """
     after_now = {"after_": collection.now.isoformat()}
     runs = {"next_scheduled_start_time": after_now, "expected_start_time": after_now}
@@ -237,29 +266,26 @@ def _planned_for(collection: Collection, ids: Sequence[str]) -> dict[str, Any]:
 
 
 def _count_having_runs(collection: Collection, ids: Sequence[str]) -> int:
-    answer = collection.api.post("/deployments/count", _planned_for(collection, ids))
-    if not isinstance(answer, int):
-        raise BadAnswer("the server answers /deployments/count with something that is no number")
-    return answer
+    return count_rows(collection.api, "/deployments/count", _planned_for(collection, ids))
 
 
 def _planning(collection: Collection) -> Planning:
-    """How the server's scheduler plans; Prefect's defaults where the server does not say, or not to everybody."""
+    """How the server's scheduler plans; Prefect's defaults if the server does not show its settings, or not to us."""
     try:
-        said = collection.api.get("/admin/settings")["server"]["services"]["scheduler"]
+        settings = collection.api.get("/admin/settings")["server"]["services"]["scheduler"]
         return Planning(
-            min_runs=max(1, int(said["min_runs"])),
-            min_ahead=_SPAN.validate_python(said["min_scheduled_time"]),
-            horizon=_SPAN.validate_python(said["max_scheduled_time"]),
+            min_runs=max(1, int(settings["min_runs"])),
+            min_ahead=_SPAN.validate_python(settings["min_scheduled_time"]),
+            horizon=_SPAN.validate_python(settings["max_scheduled_time"]),
         )
     except (BadAnswer, CredentialsRefused, LookupError, TypeError, ValueError):
         return Planning()
 
 
 def _planned(deployment: Deployment, schedules: Sequence[Row], planning: Planning, now: datetime) -> Deployment:
-    """The deployment with its next fire, and by when a scheduler that lives has planned it.
+    """The deployment with its next due time, and the time by which a live scheduler has planned that run.
 
-    The fire is among the next ``min_runs`` once the earliest of as many fires before it has come.
+    The run is among the next ``min_runs`` once the earliest of as many due times before it has passed.
 
     Raises:
         ValueError: A schedule that this version of Prefect cannot read.
@@ -274,13 +300,18 @@ def _planned(deployment: Deployment, schedules: Sequence[Row], planning: Plannin
 
 
 def _changed_meanwhile(collection: Collection, found: Sequence[Deployment]) -> set[str]:
-    """Read the deployments again: a pause or a deploy between two requests takes planned runs away.
+    """Read the deployments again: a pause or a deploy between two requests deletes planned runs.
 
-    More than a few are no coincidence.
+    Many of them at once are no coincidence.
     """
     if not found or len(found) > CHUNK:
         return set()
-    filters = {"deployments": {"id": {"any_": [one.id for one in found]}}}
+    filters = {"deployments": {"id": {"any_": [deployment.id for deployment in found]}}}
     again = collection.rows(_AHEAD, "/deployments/filter", filters)
-    now = {one.id: one for one in collection.values(_AHEAD, again, lambda row: rows.deployment(row, ""))}
-    return {one.id for one in found if one.id not in now or now[one.id].changed != one.changed}
+    present = collection.values(_AHEAD, again, lambda row: rows.deployment(row, ""))
+    changed = {deployment.id: deployment.changed for deployment in present}
+    return {
+        deployment.id
+        for deployment in found
+        if deployment.id not in changed or changed[deployment.id] != deployment.changed
+    }

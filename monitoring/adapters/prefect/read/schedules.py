@@ -115,20 +115,20 @@ def newest_due(schedules: Rows, *, until: datetime, count: int) -> tuple[datetim
     return tuple(sorted(due))[-count:]
 
 
-def due_between(schedules: Rows, *, after: datetime, until: datetime, most: int) -> tuple[datetime, ...]:
+def due_between(schedules: Rows, *, after: datetime, until: datetime, limit: int) -> tuple[datetime, ...]:
     """Return the first due times of schedules taken together in a span of time, ascending.
 
     Args:
         schedules: As for ``newest_due``.
         after: All due times are later.
         until: No due time is later.
-        most: How many are wanted at most, up to 1,000.
+        limit: The maximum number of due times, up to 1,000.
 
     Raises:
         ValueError: A schedule that this version of Prefect cannot read.
     """
-    due = {date for row in schedules for date in _first(_text(row), after, until, most)}
-    return tuple(sorted(due))[:most]
+    due = {date for row in schedules for date in _first(_text(row), after, until, limit)}
+    return tuple(sorted(due))[:limit]
 
 
 def next_due(schedules: Rows, now: datetime, within: timedelta) -> datetime | None:
@@ -142,7 +142,7 @@ def next_due(schedules: Rows, now: datetime, within: timedelta) -> datetime | No
     Raises:
         ValueError: A schedule that this version of Prefect cannot read.
     """
-    return next(iter(due_between(schedules, after=now, until=now + within, most=1)), None)
+    return next(iter(due_between(schedules, after=now, until=now + within, limit=1)), None)
 
 
 def _text(row: Mapping[str, Any]) -> str:
@@ -188,8 +188,8 @@ def _all_between(schedule: _Cron | _Interval | RRuleSchedule, after: datetime, u
 
 
 @lru_cache(maxsize=8192)
-def _first(text: str, after: datetime, until: datetime, most: int) -> tuple[datetime, ...]:
-    return tuple(_dates(_read(text), after, until, most))
+def _first(text: str, after: datetime, until: datetime, limit: int) -> tuple[datetime, ...]:
+    return tuple(_dates(_read(text), after, until, limit))
 
 
 def _dates(schedule: _Cron | _Interval | RRuleSchedule, after: datetime, until: datetime, count: int) -> list[datetime]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from monitoring.adapters.prefect.read import rows
@@ -75,11 +75,8 @@ def _deployment(collection: Collection, row: Row, names: Mapping[str, str], ledg
     schedules = rows.active_schedules(row)
     # A run has until its usual end, and the grace on top, to succeed.
     usual = granted(ledger.records.get(bare.id, Record()).run_times)
-    try:
-        due = newest_due(schedules, until=collection.now - usual - stale.grace, count=stale.missed_fires)
-    except ValueError as problem:
-        collection.note("schedules", "partial", f"{bare.name}: {problem}")
-        return bare
+    until = collection.now - usual - stale.grace
+    due = collection.expand(bare, (), newest_due, schedules, until=until, count=stale.missed_fires)
     return bare.model_copy(update={"due": due})
 
 
@@ -111,11 +108,7 @@ def work_pools(
     Of more pools than are asked about, those are left out first that the server itself calls ready.
     """
     pools = collection.rows("work-pools", "/work_pools/filter", {})
-    queues: dict[str, list[WorkQueue]] = {}
-    rows_of_queues = collection.rows("work-queues", "/work_queues/filter", {})
-    named = collection.values("work-queues", rows_of_queues, lambda row: (row["work_pool_name"], rows.work_queue(row)))
-    for pool_name, queue in named:
-        queues.setdefault(pool_name, []).append(queue)
+    queues = queues_by_pool(collection, {})
     waiting = [*overdue, *(run for run in active if run.state_type == "PENDING")]
     pools_waited_for = (run.work_pool or deployments[run.key].work_pool for run in waiting if run.key in deployments)
     waited_for = set(filter(None, pools_waited_for))
@@ -132,6 +125,16 @@ def work_pools(
         detail = f"counted in {len(ahead.asked)} of {len(ahead.asked) + len(ahead.left)} work pools that are not ready"
         collection.note("workers", "partial", detail)
     return found
+
+
+def queues_by_pool(collection: Collection, body: Mapping[str, Any]) -> dict[str, list[WorkQueue]]:
+    """The work queues that a filter matches, by the name of their pool."""
+    queues: dict[str, list[WorkQueue]] = {}
+    found = collection.rows("work-queues", "/work_queues/filter", body)
+    named = collection.values("work-queues", found, lambda row: (row["work_pool_name"], rows.work_queue(row)))
+    for pool_name, queue in named:
+        queues.setdefault(pool_name, []).append(queue)
+    return queues
 
 
 class _Ahead(NamedTuple):

@@ -123,8 +123,8 @@ def test_fires_keep_to_their_own_clock(schedules: list[Schedule], now: str, fire
     expected = utc(*fires)
 
     assert newest_due(schedules, until=until, count=len(fires)) == expected
-    assert due_between(schedules, after=expected[0], until=until, most=100) == expected[1:]
-    assert due_between(schedules, after=expected[0], until=until, most=1) == expected[1:2]
+    assert due_between(schedules, after=expected[0], until=until, limit=100) == expected[1:]
+    assert due_between(schedules, after=expected[0], until=until, limit=1) == expected[1:2]
 
 
 @pytest.mark.parametrize("schedule", [cron("0 * * * *"), every(HOUR, "2026-01-01T00:00:00Z"), rule("FREQ=HOURLY")])
@@ -134,11 +134,11 @@ def test_bounds_of_a_span(schedule: Schedule) -> None:
 
     assert newest_due([schedule], until=noon, count=2) == (before, noon)
     assert newest_due([schedule], until=noon - second, count=1) == (before,)
-    assert due_between([schedule], after=before, until=noon, most=10) == (noon,)
-    assert due_between([schedule], after=before - second, until=noon - second, most=10) == (before,)
-    assert due_between([schedule], after=before, until=noon - second, most=10) == ()
-    assert due_between([schedule], after=noon, until=before, most=10) == ()
-    assert len(due_between([schedule], after=NOW - timedelta(days=300), until=NOW, most=1_000)) == 1_000
+    assert due_between([schedule], after=before, until=noon, limit=10) == (noon,)
+    assert due_between([schedule], after=before - second, until=noon - second, limit=10) == (before,)
+    assert due_between([schedule], after=before, until=noon - second, limit=10) == ()
+    assert due_between([schedule], after=noon, until=before, limit=10) == ()
+    assert len(due_between([schedule], after=NOW - timedelta(days=300), until=NOW, limit=1_000)) == 1_000
 
 
 LONG_AGO = timedelta(days=2_000)
@@ -170,7 +170,7 @@ def test_schedules_that_seldom_or_never_fire_take_no_time(schedule: Schedule, ne
     began = time.monotonic()
 
     assert newest_due([schedule], until=NOW, count=1) == newest
-    assert len(due_between([schedule], after=NOW - LONG_AGO, until=NOW, most=1_000)) <= 1_000
+    assert len(due_between([schedule], after=NOW - LONG_AGO, until=NOW, limit=1_000)) <= 1_000
     assert time.monotonic() - began < 5
 
 
@@ -199,6 +199,6 @@ def test_a_rule_that_is_begun_later_has_the_same_dates(text: str, zone: str) -> 
     """A counted rule is walked from its beginning, and has the same dates as long as the count lasts."""
     counted = rule(f"DTSTART:20260101T003000\nRRULE:{text};COUNT=200000", zone)
     endless = rule(f"DTSTART:20260101T003000\nRRULE:{text}", zone)
-    span: dict[str, Any] = {"after": NOW - timedelta(days=40), "until": NOW, "most": 1_000}
+    span: dict[str, Any] = {"after": NOW - timedelta(days=40), "until": NOW, "limit": 1_000}
 
     assert due_between([endless], **span) == due_between([counted], **span) != ()
