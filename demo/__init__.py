@@ -1,1 +1,1 @@
-"""A local Prefect server with workloads that misbehave in known ways, watched by the watchdog."""
+"""A local Prefect server with workloads that misbehave in known ways, monitored by the watchdog."""

@@ -18,15 +18,15 @@ from demo.stage import ROOT
 
 HOME = ROOT / ".demo"
 INTERRUPTED = 130
-# In a pipe there is no width to go by, and tables need some.
+# A pipe has no width, and tables need one.
 WIDTH_IN_A_PIPE = 160
 
 
 def main() -> int:
-    """Run the demo, or stop what an earlier one left behind; return the exit status."""
+    """Run the demo, or stop the processes of an earlier one; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="stop at the end; status 0 if every fault was reported")
-    parser.add_argument("--stop", action="store_true", help="only stop what a killed demo left running")
+    parser.add_argument("--stop", action="store_true", help="only stop the processes that a killed demo left behind")
     options = parser.parse_args()
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH_IN_A_PIPE)
     if options.stop:
@@ -57,27 +57,27 @@ def _run(console: Console, *, once: bool) -> int:
         console.print(f"error: {error}", style="red")
         return 1
     except httpx.HTTPError as error:
-        asked = f"{error.request.method} {error.request.url}"
-        console.print(f"error: the demo's server failed at {asked} ({error}): see {HOME / 'server.log'}", style="red")
+        request = f"{error.request.method} {error.request.url}"
+        console.print(f"error: the demo's server failed at {request} ({error}): see {HOME / 'server.log'}", style="red")
         return 1
     except KeyboardInterrupt:
-        # Ctrl-C is the ordinary end of a demo that has shown everything.
+        # Ctrl-C is the normal end of a demo that stays up.
         pass
     return status
 
 
 @contextmanager
 def _stopping(console: Console) -> Iterator[None]:
-    """Stop whatever was started, come what may."""
+    """Stop all processes at the end, whatever happens."""
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.default_int_handler)
     try:
         yield
     finally:
-        # A second Ctrl-C must not leave half of it behind.
+        # A second Ctrl-C must not leave processes behind.
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, signal.SIG_IGN)
-        console.print("Stopping what was started")
+        console.print("Stopping all processes")
         stop_leftovers(HOME)
 
 

@@ -1,4 +1,4 @@
-"""What the watchdog must find in the demo, and how its answer compares with that."""
+"""The findings that the demo expects, compared with those of the watchdog."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class Finding(NamedTuple):
-    """One finding, as far as the demo can foresee it; its subject says its kind, as in ``work-pool etl``."""
+    """A finding, as far as the demo can predict it; the subject begins with its kind, as in ``work-pool etl``."""
 
     check: str
     severity: str
@@ -17,12 +17,12 @@ class Finding(NamedTuple):
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Finding:
-        """Take what can be foreseen from a row of the artifact ``watchdog-findings``."""
+        """Take the predictable part of a row of the artifact ``watchdog-findings``."""
         return cls(row["check"], row["severity"], row["subject"], row["cause"])
 
 
 class Comparison(NamedTuple):
-    """The findings that were expected and came, those that did not come, and those that nobody planted."""
+    """The expected findings that were reported, those that were missed, and unexpected ones."""
 
     found: list[Finding]
     missed: list[Finding]
@@ -35,14 +35,14 @@ class Comparison(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """One sentence on how it went."""
+        """The result in one sentence."""
         if self.is_right:
             return f"All {len(self.found)} expected findings were reported, and nothing else."
         planted, extra = len(self.found) + len(self.missed), len(self.extra)
-        return f"Missed {len(self.missed)} of {planted} expected findings; reported beyond them: {extra}."
+        return f"Missed {len(self.missed)} of {planted} expected findings; unexpected findings: {extra}."
 
 
 def compare(expected: Iterable[Finding], reported: Iterable[Finding]) -> Comparison:
-    """Compare both as multisets: a finding that is told twice is one too many."""
+    """Compare both as multisets: a finding that is reported twice is unexpected once."""
     wanted, got = Counter(expected), Counter(reported)
     return Comparison(*(sorted(part.elements(), key=str) for part in (wanted & got, wanted - got, got - wanted)))

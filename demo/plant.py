@@ -1,7 +1,7 @@
-"""What happens to each workload, and the finding that the watchdog must make of it.
+"""The faults of the demo, and the findings that the watchdog must report for them.
 
-A story plants one fault, or something that only looks like one. It yields what it is waiting for and returns when its
-fault can be seen. All stories are told at once, so those that take longest come first.
+A story plants a fault, or something that only looks like one. It yields what it waits for and returns when its fault
+is visible. All stories run at the same time, so the longest come first.
 """
 
 from __future__ import annotations
@@ -12,57 +12,57 @@ from dataclasses import dataclass
 from demo.expected import Finding
 from demo.stage import DOOMED_POOL, Stage, Steps, Workload
 
-# What `demo/watchdog.yaml` allows, and so much more that no rounding matters.
+# The limits of `demo/watchdog.yaml`, and a margin so that rounding does not matter.
 LIMIT_SECONDS = 60
 MISSED_HEARTBEATS = 3
 MARGIN_SECONDS = 2
 
-Teller = Callable[[Stage, Workload], Steps]
+Plant = Callable[[Stage, Workload], Steps]
 
 
-def ends(state: str) -> Teller:
-    """Let a run come to its own end, in this state."""
+def ends(state: str) -> Plant:
+    """Let a run end by itself, in this state."""
 
-    def tell(stage: Stage, workload: Workload) -> Steps:
+    def plant(stage: Stage, workload: Workload) -> Steps:
         run = yield from stage.begin(workload.name)
         yield from stage.state(run, state)
 
-    return tell
+    return plant
 
 
 def is_killed(stage: Stage, workload: Workload) -> Steps:
-    """Kill a run's process under its worker's eyes, as the kernel does when memory runs out."""
+    """Kill the process of a run while its worker lives, as the kernel does when memory runs out."""
     run = yield from stage.begin(workload.name)
     stage.workers[workload.pool].kill_flow_runs(run.id)
     yield from stage.state(run, "CRASHED")
 
 
 def loses_its_host(stage: Stage, workload: Workload) -> Steps:
-    """Kill the worker and then its run, so that nobody can report the run's end."""
+    """Kill the worker and then its run, so that nothing reports the end of the run."""
     worker = stage.workers[workload.pool]
     worker.start()
     run = yield from stage.begin(workload.name)
-    # Only two heartbeats tell the interval between them.
+    # It takes two heartbeats to show their interval.
     while stage.heartbeats(run)[0] < 2:
-        yield "running, to be seen alive twice"
+        yield "running, waiting for two heartbeats"
     worker.kill_all()
     yield from stage.silence(run, MISSED_HEARTBEATS, MARGIN_SECONDS)
 
 
 def runs_too_long(stage: Stage, workload: Workload) -> Steps:
-    """Let a run go on beyond its limit."""
+    """Let a run exceed its limit."""
     run = yield from stage.begin(workload.name)
     yield from stage.age(run, "start_time", LIMIT_SECONDS + MARGIN_SECONDS)
 
 
 def ran_too_long(stage: Stage, workload: Workload) -> Steps:
-    """Let a run end well, but beyond its limit."""
+    """Let a run succeed after exceeding its limit."""
     run = yield from stage.begin(workload.name, {"seconds": LIMIT_SECONDS + MARGIN_SECONDS})
     yield from stage.state(run, "COMPLETED")
 
 
 def hangs(stage: Stage, workload: Workload) -> Steps:
-    """Let what a worker starts for a run hang before it reaches the flow, as an image does that cannot be pulled."""
+    """Let a run hang before it reaches the flow, as with an image that cannot be pulled."""
     run = stage.submit(workload.name)
     yield from stage.state(run, "PENDING")
     yield from stage.age(run, "state", LIMIT_SECONDS + MARGIN_SECONDS)
@@ -75,14 +75,14 @@ def is_not_fetched(stage: Stage, workload: Workload) -> Steps:
 
 
 def waits_for_another(stage: Stage, workload: Workload) -> Steps:
-    """Let a run be due while another one holds the only slot, which is no fault of that other one."""
+    """Let a run be due while another holds the only slot; the other one is no fault."""
     yield from stage.begin(workload.name)
     run = stage.submit(workload.name)
     yield from stage.age(run, "expected_start_time", LIMIT_SECONDS + MARGIN_SECONDS)
 
 
 def is_cancelled(stage: Stage, workload: Workload) -> Steps:
-    """Cancel a run in full flight."""
+    """Cancel a running run."""
     run = yield from stage.begin(workload.name)
     stage.cancel(run)
     yield from stage.state(run, "CANCELLED")
@@ -94,7 +94,7 @@ def has_a_past(stage: Stage, workload: Workload) -> Steps:
 
 
 def is_paused(stage: Stage, workload: Workload) -> Steps:
-    """Give it the same past, and pause it: what is paused on purpose cannot be stale."""
+    """Give it the same past and pause it: a deployment that is paused on purpose is not stale."""
     stage.pause(workload)
     yield from stage.seed(workload)
 
@@ -106,13 +106,13 @@ def is_left_alone(stage: Stage, workload: Workload) -> Steps:
 
 @dataclass(frozen=True)
 class Story:
-    """A workload, what happens to it, and the finding that it leads to; without a check, there is none.
+    """A workload, its fault, and the expected finding; without a check, none is expected.
 
-    Where that is a symptom, ``head`` is the finding about what it comes from, with the same cause.
+    If the finding is a symptom, ``head`` is the finding about its cause.
     """
 
     workload: Workload
-    tell: Teller
+    plant: Plant
     check: str | None = None
     severity: str = "warning"
     cause: str | None = None
@@ -120,7 +120,7 @@ class Story:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What the watchdog must say about this workload, and nothing else."""
+        """The findings that the watchdog must report for this workload, and no others."""
         if self.check is None:
             return ()
         own = Finding(self.check, self.severity, f"deployment {self.workload.name}", self.cause)
@@ -159,7 +159,7 @@ STORIES = (
         cause="flow-run invoices-of-monday: failed (falls-with-subflow > load-invoices)",
     ),
     Story(Workload("crashes"), is_killed, "crashed"),
-    # From here on nothing is wrong, whatever it looks like.
+    # The rest are not faults, whatever they look like.
     Story(Workload("cancelled-by-hand"), is_cancelled),
     Story(Workload("awaits-approval"), ends("PAUSED")),
     Story(Workload("succeeds-on-retry"), ends("COMPLETED")),

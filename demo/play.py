@@ -1,4 +1,4 @@
-"""The demo from its beginning to its end: faults are planted, the watchdog looks, and the two are compared."""
+"""The demo from start to end: plant faults, run the watchdog, and compare its findings with the faults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ARTIFACTS = ("watchdog-health", "watchdog-findings", "watchdog-digest")
 
 
 def play(server: Server, console: Console) -> tuple[Stage, Comparison]:
-    """Start everything, plant every fault, let the watchdog look at it through its worker, and show what it said."""
+    """Start everything, plant every fault, run the watchdog through its worker, and show its reports."""
     progress = Progress(console)
     stage = _open(server, progress)
     _plant(stage, progress)
@@ -42,53 +42,57 @@ def stay(stage: Stage) -> None:
 
 def _open(server: Server, progress: Progress) -> Stage:
     old = (server.home / "prefect.db").exists()
-    progress.say("A Prefect server starts, " + ("on the database of last time" if old else "and makes its database"))
-    with progress.waiting("the server starts"):
+    progress.print(
+        "Starting a Prefect server " + ("on the database of the last demo" if old else "with a new database")
+    )
+    with progress.waiting("starting the server"):
         server.start()
         server.wait_ready()
-    progress.say(f"It is ready: {server.ui_url}")
+    progress.print(f"The server is ready: {server.ui_url}")
     stage = Stage(server)
     workloads = [story.workload for story in STORIES]
     stage.clear(workloads)
     stage.deploy(workloads)
-    progress.say(f"{len(workloads)} workloads are deployed")
+    progress.print(f"Deployed {len(workloads)} workloads")
     return stage
 
 
 def _plant(stage: Stage, progress: Progress) -> None:
-    progress.say("The watchdog is being deployed, and the workloads run into trouble: that takes two to three minutes")
+    progress.print("Deploying the watchdog and planting the faults: this takes two to three minutes")
     stage.workers[WORKLOAD_POOL].start()
-    told = {
-        story.workload.flow: f"planted, to be reported as {story.check}" if story.check else "done, nothing to report"
+    outcomes = {
+        story.workload.flow: f"planted, expected as {story.check}" if story.check else "done, no finding expected"
         for story in STORIES
     }
-    stories = {story.workload.flow: story.tell(stage, story.workload) for story in STORIES}
-    progress.tell(stage.refresh, stories | {"the watchdog": _hire(stage)}, told | {"the watchdog": "deployed"})
+    stories = {story.workload.flow: story.plant(stage, story.workload) for story in STORIES}
+    progress.run(
+        stage.refresh, stories | {"the watchdog": _deploy_watchdog(stage)}, outcomes | {"the watchdog": "deployed"}
+    )
 
 
-def _hire(stage: Stage) -> Steps:
-    """Start the watchdog's worker, which makes its work pool, and deploy the watchdog as any user does."""
+def _deploy_watchdog(stage: Stage) -> Steps:
+    """Start the watchdog's worker, which creates its work pool, and deploy the watchdog as a user does."""
     yield from stage.online(WATCHDOG_POOL)
     yield from stage.program("deploy", "-m", "prefect", "deploy", "--all")
 
 
 def _watch(stage: Stage, progress: Progress) -> Comparison:
-    """Run the watchdog's deployments and compare what it found with what was planted."""
-    progress.say("All is planted. The watchdog's check runs through its worker")
-    progress.tell(stage.refresh, {"the check": _look(stage)}, {"the check": "completed"})
-    progress.say("Now its digest")
-    progress.tell(stage.refresh, {"the digest": _report(stage)}, {"the digest": "completed"})
+    """Run the watchdog's deployments and compare its findings with the planted faults."""
+    progress.print("All faults are planted. Running the watchdog's check through its worker")
+    progress.run(stage.refresh, {"the check": _check(stage)}, {"the check": "completed"})
+    progress.print("Running its digest")
+    progress.run(stage.refresh, {"the digest": _digest(stage)}, {"the digest": "completed"})
     rows = json.loads(stage.artifact("watchdog-findings"))
     return compare([finding for story in STORIES for finding in story.findings], map(Finding.from_row, rows))
 
 
-def _look(stage: Stage) -> Steps:
-    """Run the check until it has looked: one that its own schedule started may be at it, and have begun too early."""
+def _check(stage: Stage) -> Steps:
+    """Run the check until it completes itself: a scheduled one may be running that started too early."""
     while "another check" in (yield from _complete(stage, CHECK)).lower():
-        yield "another check is running, so once more"
+        yield "another check is running, trying again"
 
 
-def _report(stage: Stage) -> Steps:
+def _digest(stage: Stage) -> Steps:
     """Run the digest."""
     yield from _complete(stage, DIGEST)
 
@@ -100,7 +104,7 @@ def _complete(stage: Stage, deployment: str) -> Generator[str, None, str]:
 
 
 def _show(stage: Stage, console: Console) -> None:
-    console.rule("The health summary, as the watchdog's artifact has it")
+    console.rule("The health summary, from the watchdog's artifact")
     console.print(Markdown(stage.artifact("watchdog-health")))
     console.rule("The digest, as Slack would show it")
     env = stage.server.client_env({**WATCHDOG_CONFIG, "COLUMNS": str(console.width)})
@@ -113,7 +117,7 @@ def _show(stage: Stage, console: Console) -> None:
 
 
 def _judge(comparison: Comparison, console: Console) -> None:
-    console.rule("What was planted and what was reported")
+    console.rule("Planted faults and reported findings")
     table = Table(box=None)
     for heading in ("", "check", "severity", "subject", "cause"):
         table.add_column(heading)

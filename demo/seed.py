@@ -1,4 +1,4 @@
-"""Give a deployment a past: one success three days ago, and then a run every hour, each cancelled by hand.
+"""Give a deployment past runs: a success three days ago, and then a run every hour, each cancelled by hand.
 
 The API cannot set past times, so the rows go in through the server's own database models: ``python -m demo.seed ID``.
 """
@@ -19,9 +19,9 @@ PAST = timedelta(days=3)
 
 
 async def seed(deployment_id: UUID, now: datetime) -> None:
-    """Write the past of one deployment in a single transaction."""
+    """Write the past runs of a deployment in a single transaction."""
     db = provide_database_interface()
-    # A transaction that reads first and writes then would lose against any other writer in SQLite.
+    # In SQLite, a transaction that reads before it writes would lose against any other writer.
     async with db.session_context(begin_transaction=True, with_for_update=True) as session:
         deployment = await session.get_one(db.Deployment, deployment_id)
         runs, states = [], []
@@ -62,11 +62,11 @@ async def seed(deployment_id: UUID, now: datetime) -> None:
             .where(db.FlowRun.state_id.is_(None))
             .values(state_id=current)
         )
-        # Nothing can have run before it was deployed.
-        born = {"created": now - PAST - HOUR}
-        await session.execute(update(db.Deployment).where(db.Deployment.id == deployment_id).values(born))
+        # No run can be older than its deployment.
+        created = {"created": now - PAST - HOUR}
+        await session.execute(update(db.Deployment).where(db.Deployment.id == deployment_id).values(created))
         await session.execute(
-            update(db.DeploymentSchedule).where(db.DeploymentSchedule.deployment_id == deployment_id).values(born)
+            update(db.DeploymentSchedule).where(db.DeploymentSchedule.deployment_id == deployment_id).values(created)
         )
 
 

@@ -1,9 +1,9 @@
 """Prefect servers and workers as local processes, for the demo and for the tests.
 
 Everything listens on the loopback interface only, inherits none of the caller's Prefect settings, and carries its home
-directory in its environment. That mark is how processes are found again later: flow runs execute in sessions of their
-own and outlive their worker, and whoever started a stack may have been killed. It is read from ``/proc``, so finding
-flow runs and leftovers needs Linux.
+directory in its environment. This marker identifies the processes later: flow runs execute in sessions of their own and
+outlive their worker, and the process that started a stack may have been killed. The marker is read from ``/proc``, so
+finding flow runs and leftovers needs Linux.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 class StackError(RuntimeError):
-    """A process of the stack did not start, or did not do in time what was waited for."""
+    """A process of the stack did not start, or did not become ready in time."""
 
 
 def prefect_env(home: Path, api_url: str | None = None, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -189,12 +189,12 @@ class Server(Process):
 
     @property
     def ui_url(self) -> str:
-        """Where people look at it."""
+        """The address of the UI."""
         return f"http://{_LOOPBACK}:{self.port}"
 
     @property
     def api_url(self) -> str:
-        """What goes into ``PREFECT_API_URL``."""
+        """The value of ``PREFECT_API_URL``."""
         return f"{self.ui_url}/api"
 
     def client_env(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:

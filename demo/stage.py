@@ -1,4 +1,4 @@
-"""The demo's stack as its stories see it: deployments, runs and workers, and what the API can ask and do."""
+"""The stage of the demo: its server, deployments, runs and workers, through the API."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ WATCHDOG_POOL, WORKLOAD_POOL, DOOMED_POOL = "watchdog", "workloads", "doomed"
 
 # The least that Prefect allows, so that the end of heartbeats shows soon.
 HEARTBEAT_SECONDS = 30
-# Starting a run costs some 8 s of CPU. More at a time make all of them slower, and the first ones above all.
+# Starting a run costs about 8 s of CPU. Starting more at a time slows all of them down, and the first ones most.
 STARTS_AT_A_TIME = 3
 
 FINISHED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED")
 
-# Yields what it waits for, as often as it is asked, and returns when that has come true.
+# Yields what it waits for, and returns when that has happened.
 Steps = Generator[str, None, None]
 
 
@@ -62,7 +62,7 @@ class Run:
 
     @property
     def message(self) -> str:
-        """What the run's state says."""
+        """The message of the run's state."""
         return self.row["state"]["message"] or ""
 
     @property
@@ -70,9 +70,9 @@ class Run:
         """Whether the flow's own code was reached."""
         return self.row["start_time"] is not None
 
-    def seconds_since(self, moment: str) -> float:
-        """Return how long ago something was: ``start_time``, ``expected_start_time`` or the ``state``'s beginning."""
-        stamp = self.row["state"]["timestamp"] if moment == "state" else self.row[moment]
+    def seconds_since(self, event: str) -> float:
+        """Return the seconds since ``start_time``, ``expected_start_time`` or the start of the ``state``."""
+        stamp = self.row["state"]["timestamp"] if event == "state" else self.row[event]
         return (_now() - _time(stamp)).total_seconds()
 
 
@@ -88,10 +88,10 @@ class Stage:
         self._runs: list[Run] = []
         self._busy = 0
 
-    # What stands before the first story is told.
+    # Before the first story.
 
     def clear(self, workloads: Iterable[Workload]) -> None:
-        """Remove what an earlier demo planted or left half done: this one's faults are then the only ones."""
+        """Remove the faults and unfinished runs of an earlier demo."""
         for run in self._post("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": UNFINISHED}}}}):
             if run["state_type"] != "SCHEDULED" or _time(run["expected_start_time"]) < _now():
                 self._delete(f"/flow_runs/{run['id']}")
@@ -101,13 +101,13 @@ class Stage:
             self._delete(f"/flows/{flow['id']}")
 
     def deploy(self, workloads: Iterable[Workload]) -> None:
-        """Make the workloads' deployments, and the work pools that are missing."""
+        """Create the deployments of the workloads, and missing work pools."""
         pools = {pool["name"] for pool in self._post("/work_pools/filter", {})}
-        # Nothing becomes due while the demo is being prepared.
+        # No run becomes due while the faults are planted.
         schedule = {"interval": 3600, "anchor_date": (_now() - timedelta(minutes=30)).isoformat()}
         for workload in workloads:
             if workload.pool not in pools:
-                # Its first worker adds what belongs to the type.
+                # Its first worker adds the job template of the type.
                 self._post("/work_pools/", {"name": workload.pool, "type": "process"})
                 pools.add(workload.pool)
             flow = self._post("/flows/", {"name": workload.flow})
@@ -126,10 +126,10 @@ class Stage:
                 },
             )
 
-    # What can be waited for.
+    # Waiting.
 
     def program(self, name: str, *arguments: str, env: Mapping[str, str] | None = None) -> Steps:
-        """Run a Python program when its turn has come, until it ends well."""
+        """Run a Python program in its turn, and wait until it succeeds."""
         yield from self._turn()
         log = self.server.home / f"{name}.log"
         process = Process(name, [sys.executable, *arguments], log=log, env=self.server.client_env(env), cwd=ROOT)
@@ -141,7 +141,7 @@ class Stage:
             raise StackError(f"{name} ended with status {process.status}; see {log}")
 
     def online(self, pool: str) -> Steps:
-        """Start the worker of a pool when its turn has come, and wait until it is known to the server."""
+        """Start the worker of a pool in its turn, and wait until the server knows it."""
         yield from self._turn()
         worker = self.workers[pool]
         worker.start()
@@ -150,7 +150,7 @@ class Stage:
         self._busy -= 1
 
     def begin(self, deployment: str, parameters: Mapping[str, Any] | None = None) -> Generator[str, None, Run]:
-        """Create a run when its turn has come, and wait until its code runs."""
+        """Create a run in its turn, and wait until its code runs."""
         yield from self._turn()
         run = self.submit(deployment, parameters)
         while not run.has_begun:
@@ -169,24 +169,24 @@ class Stage:
         """Wait until a run's state is of this type."""
         while run.state != state:
             if run.state in FINISHED:
-                raise StackError(f"{run.row['name']} was to be {state} and is {run.state}: {run.message}")
+                raise StackError(f"{run.row['name']} was expected to be {state} and is {run.state}: {run.message}")
             yield f"{run.state.lower()}, to be {state.lower()}"
 
-    def age(self, run: Run, moment: str, seconds: float) -> Steps:
-        """Wait until something about a run is so many seconds old."""
-        while (left := seconds - run.seconds_since(moment)) > 0:
+    def age(self, run: Run, event: str, seconds: float) -> Steps:
+        """Wait until an event of a run is this many seconds old."""
+        while (left := seconds - run.seconds_since(event)) > 0:
             yield f"{run.state.lower()}, {math.ceil(left)} s to go"
 
     def silence(self, run: Run, beats: int, margin: float) -> Steps:
-        """Wait until a run that was killed has missed so many heartbeats."""
+        """Wait until a killed run has missed this many heartbeats."""
         _, interval, last = self.heartbeats(run)
         while (left := (last + beats * interval - _now()).total_seconds() + margin) > 0:
             yield f"killed, {math.ceil(left)} s of silence to go"
 
     def refresh(self) -> None:
-        """Read the unfinished runs again, and see that the processes are still there that should be."""
+        """Read the unfinished runs again, and check that all expected processes are running."""
         for process in (self.server, *self.workers.values()):
-            # One that was killed on purpose has a status, too, but below zero.
+            # A process that was killed on purpose has a negative status.
             if (process.status or 0) > 0 or (process is self.server and not process.running):
                 raise StackError(f"{process.name} ended with status {process.status}; see {process.log}")
         live = {run.id: run for run in self._runs if run.state not in FINISHED}
@@ -194,10 +194,10 @@ class Stage:
             for row in self._post("/flow_runs/filter", {"flow_runs": {"id": {"any_": list(live)}}}):
                 live[row["id"]].row = row
 
-    # What can be asked.
+    # Reading.
 
     def heartbeats(self, run: Run) -> tuple[int, timedelta, datetime]:
-        """Return how many heartbeats of a run there were, at which interval, and when the last one was."""
+        """Return the number of heartbeats of a run, their interval, and the time of the last."""
         now = _now()
         events = {
             "occurred": {"since": (now - timedelta(hours=1)).isoformat(), "until": now.isoformat()},
@@ -210,21 +210,21 @@ class Stage:
         return 0, timedelta(), now
 
     def artifact(self, key: str) -> Any:
-        """Return what the latest artifact of this key holds."""
+        """Return the data of the latest artifact of this key."""
         return self.server.request("GET", f"/artifacts/{key}/latest")["data"]
 
     def ui(self, path: str = "") -> str:
         """Return the address of a page of the server's user interface."""
         return f"{self.server.ui_url}/{path}"
 
-    # What people do.
+    # Actions of people.
 
     def cancel(self, run: Run) -> None:
-        """Ask for a run's end, as the button in the UI does."""
+        """Cancel a run as the button in the UI does."""
         self._post(f"/flow_runs/{run.id}/set_state", {"state": {"type": "CANCELLING"}})
 
     def cancel_what_comes(self, workload: Workload) -> None:
-        """Cancel the runs that the schedule of a deployment brings within ten minutes."""
+        """Cancel the runs that a deployment has scheduled within ten minutes."""
         soon = (_now() + timedelta(minutes=10)).isoformat()
         runs = {"state": {"type": {"any_": ["SCHEDULED"]}}, "next_scheduled_start_time": {"before_": soon}}
         deployments = {"id": {"any_": [self._id(workload.name)]}}
@@ -236,7 +236,7 @@ class Stage:
         self._post(f"/deployments/{self._id(workload.name)}/pause_deployment", {})
 
     def seed(self, workload: Workload) -> Steps:
-        """Give a deployment a past, which no API can do: ``demo/seed.py``."""
+        """Give a deployment past runs, which no API can do: ``demo/seed.py``."""
         env = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": self.server.database_url}
         yield from self.program(f"seed-{workload.flow}", "-m", "demo.seed", self._id(workload.name), env=env)
 

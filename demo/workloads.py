@@ -1,7 +1,7 @@
-"""The demo's workloads: one flow for each way of doing well or badly.
+"""The workloads of the demo: one flow for each way of succeeding or failing.
 
-They are ordinary flows that know nothing of the watchdog. What a flow cannot do to itself, such as losing its host or
-being cancelled by a person, is done to it in ``demo/plant.py``, beside the findings that each workload must lead to.
+They are ordinary flows that know nothing of the watchdog. ``demo/plant.py`` does to them what a flow cannot do to
+itself, such as losing its host or being cancelled by a person, and lists the expected findings.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from prefect import flow
 from prefect.flow_runs import suspend_flow_run
 from prefect.runtime import flow_run
 
-# What lasts this long ends by being stopped.
+# Long enough to be stopped before it ends.
 A_DAY = 24 * 60 * 60
-# The watchdog must never repeat what this gives away.
+# Contains a secret that the watchdog must never repeat.
 RATES_URL = "https://reader:open-sesame@rates.example/v1"
 
 
@@ -26,7 +26,7 @@ def healthy() -> str:
 
 @flow
 def fails() -> None:
-    """Fail with a traceback, and with a password where it should not be."""
+    """Fail with a traceback and a password in the message."""
     rates = {"EUR": 1.0, "USD": 1.1}
     raise LookupError(f"no exchange rate for GBP at {RATES_URL}, only for {', '.join(rates)}")
 
@@ -53,7 +53,7 @@ def falls_with_subflow() -> None:
 
 @flow
 def survives_subflow() -> str:
-    """Go on and complete although a subflow fails."""
+    """Complete although a subflow fails."""
     return f"loading the invoices: {load_invoices(return_state=True).name}"
 
 
@@ -63,7 +63,7 @@ def takes(seconds: int = A_DAY) -> None:
     time.sleep(seconds)
 
 
-# The same work under the names of what happens to it.
+# The same flow, named after what happens to it.
 crashes = takes.with_options(name="crashes")
 loses_its_host = takes.with_options(name="loses-its-host")
 running_too_long = takes.with_options(name="running-too-long")
@@ -79,5 +79,5 @@ rests_in_an_idle_pool = takes.with_options(name="rests-in-an-idle-pool")
 
 @flow
 def awaits_approval() -> None:
-    """Wait for a person who resumes it."""
+    """Wait for a person to resume it."""
     suspend_flow_run(timeout=A_DAY)

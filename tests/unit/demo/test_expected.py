@@ -17,7 +17,7 @@ def test_a_finding_that_differs_in_anything_is_missed_and_extra() -> None:
     comparison = compare([LATE, FAILED], [other, FAILED])
     assert comparison == ([FAILED], [LATE], [other])
     assert not comparison.is_right
-    assert comparison.verdict == "Missed 1 of 2 expected findings; reported beyond them: 1."
+    assert comparison.verdict == "Missed 1 of 2 expected findings; unexpected findings: 1."
 
 
 def test_a_finding_that_comes_twice_is_one_too_many() -> None:

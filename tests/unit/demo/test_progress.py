@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from demo.progress import PATIENCE_SECONDS, SECONDS_BETWEEN_LINES, Progress
+from demo.progress import SECONDS_BETWEEN_LINES, TIMEOUT_SECONDS, Progress
 from demo.stack import StackError
 from demo.stage import Steps
 
@@ -34,7 +34,7 @@ def test_each_story_is_told_to_its_end(seconds: list[float]) -> None:
     refreshed: list[float] = []
     stories = {"fails": story("starts", "runs"), "healthy": story("starts"), "idle": story()}
     outcomes = {"fails": "planted", "healthy": "done", "idle": "done, too"}
-    Progress(Console(file=out)).tell(lambda: refreshed.append(seconds[0]), stories, outcomes)
+    Progress(Console(file=out)).run(lambda: refreshed.append(seconds[0]), stories, outcomes)
     assert out.getvalue().splitlines() == ["   0 s  idle: done, too", "   1 s  healthy: done", "   2 s  fails: planted"]
     assert refreshed == [0, 1, 2]
 
@@ -43,9 +43,9 @@ def test_in_a_pipe_a_line_now_and_then_says_what_is_waited_for(seconds: list[flo
     out = StringIO()
     long = SECONDS_BETWEEN_LINES + 5
     stories = {"fails": story(*["its run starts"] * long), "healthy": story(*["its turn"] * long)}
-    Progress(Console(file=out, width=160)).tell(lambda: None, stories, {"fails": "planted", "healthy": "done"})
+    Progress(Console(file=out, width=160)).run(lambda: None, stories, {"fails": "planted", "healthy": "done"})
     assert out.getvalue().splitlines() == [
-        "  16 s  waiting for fails: its run starts; 1 more that have yet to start",
+        "  16 s  waiting for fails: its run starts; 1 more not started yet",
         "  20 s  fails: planted",
         "  20 s  healthy: done",
     ]
@@ -54,12 +54,12 @@ def test_in_a_pipe_a_line_now_and_then_says_what_is_waited_for(seconds: list[flo
 def test_on_a_terminal_the_waits_are_shown_below_the_lines(seconds: list[float]) -> None:
     out = StringIO()
     console = Console(file=out, width=160, force_terminal=True, color_system=None)
-    Progress(console).tell(lambda: None, {"fails": story("its run starts")}, {"fails": "planted"})
+    Progress(console).run(lambda: None, {"fails": story("its run starts")}, {"fails": "planted"})
     assert "fails: its run starts" in out.getvalue()
     assert "waiting for" not in out.getvalue()
 
 
 def test_nothing_is_waited_for_without_end(seconds: list[float]) -> None:
-    never = story(*["its run starts"] * 10 * PATIENCE_SECONDS)
+    never = story(*["its run starts"] * 10 * TIMEOUT_SECONDS)
     with pytest.raises(StackError, match="in vain for fails: its run starts"):
-        Progress(Console(file=StringIO())).tell(lambda: None, {"fails": never}, {"fails": "planted"})
+        Progress(Console(file=StringIO())).run(lambda: None, {"fails": never}, {"fails": "planted"})
