@@ -205,7 +205,9 @@ class _Move:
             held = self._now - incident.opened_at >= self._hold(finding)
             return self._fire(incident, "held") if held else incident
         for reason in _updates(before.finding, finding):
-            incident = self._step(incident, "updated", reason, **({"freed_at": self._now} if reason == "freed" else {}))
+            incident = self._step(
+                incident, "updated", reason, **({"uninhibited_at": self._now} if reason == "freed" else {})
+            )
         return incident
 
     def _fire(self, incident: Incident, reason: StepReason) -> Incident:
@@ -266,14 +268,14 @@ def _settled(incidents: Incidents, now: datetime, complete: bool, policies: Poli
     """
     if not _settles(incidents, now, complete, policies):
         return incidents
-    known = {key: one.model_copy(update={"known_before": True}) for key, one in incidents.open.items()}
-    return incidents.model_copy(update={"open": known, "settled_at": now})
+    known = {key: one.model_copy(update={"preexisting": True}) for key, one in incidents.open.items()}
+    return incidents.model_copy(update={"open": known, "baselined_at": now})
 
 
 def _settles(incidents: Incidents, now: datetime, complete: bool, policies: Policies) -> bool:
     """Whether what a check finds is taken for known before."""
     waited = incidents.began_at is not None and now - incidents.began_at >= policies.config.watchdog.incomplete_for
-    return incidents.settled_at is None and (complete or waited)
+    return incidents.baselined_at is None and (complete or waited)
 
 
 def _the_same(closed: Closed, finding: Finding | None) -> bool:

@@ -14,7 +14,7 @@ def to_detect(incident: Incident) -> timedelta | None:
 
     None for one that has not fired, and for what was there before the watchdog, which could not have noticed it sooner.
     """
-    if incident.fired_at is None or incident.known_before:
+    if incident.fired_at is None or incident.preexisting:
         return None
     return max(timedelta(0), incident.fired_at - incident.finding.since)
 

@@ -142,7 +142,7 @@ def title(content: Content) -> str:
     rows = content.incidents
     if content.about == "details":
         return f"Details of {_ids(content)}"
-    if content.about == "known-before":
+    if content.about == "preexisting":
         were = "was" if content.total == 1 else "were"
         return f"{KNOWN_SIGN} {words.counted(content.total, 'problem')} {were} there before the watchdog began"
     if not content.open:
@@ -221,7 +221,7 @@ def _ids(content: Content) -> str:
 
 def lead(content: Content) -> str:
     """The sentence under the title; empty where the title says it all."""
-    if content.about != "known-before":
+    if content.about != "preexisting":
         return ""
     these, worse = ("it", "it gets") if content.total == 1 else ("these", "they get")
     return f"No alerts are sent for {these}, unless {worse} worse: you are told of what begins from now on."
@@ -344,7 +344,7 @@ def links(content: Content) -> tuple[Link, ...]:
 
 def commands(content: Content) -> tuple[Command, ...]:
     """The command lines that acknowledge and silence what a message is about; none where there is nothing to."""
-    if content.about in ("known-before", "details", "resolved") or not content.open:
+    if content.about in ("preexisting", "details", "resolved") or not content.open:
         return ()
     lasting = [one for one in content.incidents if one.resolved_at is None]
     new = [one.id for one in lasting if one.acknowledged is None]
@@ -388,7 +388,7 @@ def _pattern(name: str) -> str:
 
 def quieters(content: Content) -> tuple[Quieter, ...]:
     """For the deployments with most runs in a summary: the tags of theirs that would quiet them."""
-    if content.about != "known-before":
+    if content.about != "preexisting":
         return ()
     noisy = sorted(content.incidents, key=lambda one: -one.finding.flow_run_count)
     noisiest: dict[str, Incident] = {}

@@ -124,7 +124,7 @@ def incident_json(row: Row) -> dict[str, Any]:
         "id": incident.id or None,
         "fingerprint": finding.fingerprint,
         "status": "resolved" if incident.resolved_at else "firing" if incident.firing else "pending",
-        "known_before": incident.known_before,
+        "known_before": incident.preexisting,
         "acknowledged": acknowledged
         and {"by": acknowledged.by, "at": words.stamp(acknowledged.at), "note": acknowledged.note},
         "silence": silence and silence_json(silence),

@@ -31,7 +31,7 @@ _LINE = 200
 _EVIDENCE = 1_500
 
 #: What stands under a large title; everything else is a note.
-_LARGE: frozenset[About] = frozenset({"opened", "risen", "repeated", "known-before"})
+_LARGE: frozenset[About] = frozenset({"opened", "risen", "repeated", "preexisting"})
 #: What people are called for.
 _CALLING: frozenset[About] = frozenset({"opened", "joined", "risen", "reopened", "repeated"})
 

@@ -60,13 +60,13 @@ class Incident(Value):
     unseen_since: AwareDatetime | None = None
     resolved_at: AwareDatetime | None = None
     resolution: ResolutionReason | None = None
-    #: It was there when the watchdog began, and is no news.
-    known_before: bool = False
+    #: It was there when the watchdog began, and is not news.
+    preexisting: bool = False
     acknowledged: Acknowledgement | None = None
     #: How often it came back soon after it was over.
     reopened: int = 0
     #: When it stopped being the symptom of another incident.
-    freed_at: AwareDatetime | None = None
+    uninhibited_at: AwareDatetime | None = None
     #: Of the deployment or the pool that it is about, as they were seen last.
     tags: tuple[str, ...] = ()
     pool: str | None = None
@@ -129,6 +129,6 @@ class Incidents(Value):
     next_number: int = 1
     #: When the watchdog first looked at this server, and when it took what it found there for known.
     began_at: AwareDatetime | None = None
-    settled_at: AwareDatetime | None = None
+    baselined_at: AwareDatetime | None = None
     #: By fingerprint.
     closed_by_hand: Mapping[str, Closed] = Field(default_factory=dict)

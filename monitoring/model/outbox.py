@@ -17,7 +17,7 @@ from monitoring.model.incident import Incident
 
 #: What a notification is about: incidents that fire, joined an earlier notification, became critical, came back, still
 #: fire or are resolved; the details in the thread of a new message; or the preexisting incidents.
-About = Literal["opened", "joined", "risen", "reopened", "repeated", "resolved", "details", "known-before"]
+About = Literal["opened", "joined", "risen", "reopened", "repeated", "resolved", "details", "preexisting"]
 
 #: Incidents that one message shows; the rest is counted.
 MAX_SHOWN = 15

@@ -39,7 +39,7 @@ def plan_notifications(outbox: Outbox, situation: Situation) -> Outbox:
         outbox: What people were notified of, and what is still to be sent.
         situation: How things stand.
     """
-    if not situation.config.alerts.enabled or situation.incidents.settled_at is None:
+    if not situation.config.alerts.enabled or situation.incidents.baselined_at is None:
         return outbox
     outbox = _summarized(outbox, situation)
     outbox, risen = _followed(outbox, situation)
@@ -67,10 +67,10 @@ def plan_notifications(outbox: Outbox, situation: Situation) -> Outbox:
 
 def _summarized(outbox: Outbox, situation: Situation) -> Outbox:
     """Summarize the preexisting incidents once; a server that was healthy then needs no summary."""
-    preexisting = [incident for incident in situation.firing.values() if incident.known_before]
+    preexisting = [incident for incident in situation.firing.values() if incident.preexisting]
     if outbox.summarised or not preexisting or not has_receiver(DEFAULT_ROUTE, situation.config):
         return outbox
-    content = content_of("known-before", preexisting, situation, outbox.suppressed)
+    content = content_of("preexisting", preexisting, situation, outbox.suppressed)
     return queue_delivery(outbox, "post", content, route=DEFAULT_ROUTE)
 
 

@@ -44,11 +44,11 @@ def _by(silence: Silence) -> Suppression:
 
 def _preexisting(incident: Incident, situation: Situation) -> Suppression | None:
     """The watchdog's first check found it, and it has not become worse since."""
-    baselined_at = situation.incidents.settled_at
+    baselined_at = situation.incidents.baselined_at
     worse = any(
         step.reason == "worse" and baselined_at is not None and step.at > baselined_at for step in incident.history
     )
-    return Suppression(reason=SuppressionReason.PREEXISTING) if incident.known_before and not worse else None
+    return Suppression(reason=SuppressionReason.PREEXISTING) if incident.preexisting and not worse else None
 
 
 def _inhibited(incident: Incident, situation: Situation) -> Suppression | None:
@@ -75,7 +75,7 @@ def _inhibits_itself(incident: Incident, situation: Situation) -> bool:
 
 def _uninhibited(incident: Incident, situation: Situation) -> Suppression | None:
     """Its cause is resolved: one complete check later it may be resolved as well."""
-    uninhibited_at, now = incident.freed_at, situation.now
+    uninhibited_at, now = incident.uninhibited_at, situation.now
     # A later check than the one that uninhibited it, even if the clock was set back.
     if uninhibited_at is None or (situation.complete and now != uninhibited_at):
         return None

@@ -217,7 +217,7 @@ class Announcing(RuleBasedStateMachine):
             )
             symptom = incident.finding.symptom_of is not None
             away = incident.unseen_since is not None
-            if incident.firing and not (incident.known_before or silenced or waits or symptom or away):
+            if incident.firing and not (incident.preexisting or silenced or waits or symptom or away):
                 assert incident.id in told
 
     def _ask(self, what: str, **fields: Any) -> None:

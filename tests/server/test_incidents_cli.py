@@ -70,7 +70,7 @@ class House:
         """Keep a state with these incidents open."""
         everything = {one.finding.fingerprint: one for one in incidents}
         self.save(
-            incidents=Incidents(open=everything, next_number=100, began_at=self.now, settled_at=self.now), **state
+            incidents=Incidents(open=everything, next_number=100, began_at=self.now, baselined_at=self.now), **state
         )
 
     @property
@@ -143,7 +143,7 @@ def test_open_incidents_are_listed_most_severe_first_with_how_each_stands(house:
         incident(0, "etl/pending", now, fired_at=None),
         incident(1, "etl/fires", now),
         incident(2, "etl/critical", now, finding=critical),
-        incident(3, "etl/known", now, known_before=True),
+        incident(3, "etl/known", now, preexisting=True),
         incident(4, "etl/acknowledged", now, acknowledged=mark),
         incident(5, "etl/silenced", now),
         incident(6, "etl/unseen", now, unseen_since=now - HOUR),
@@ -203,7 +203,7 @@ def test_an_incident_is_shown_with_all_that_is_known(house: House) -> None:
 
 
 def test_what_was_there_before_the_watchdog_has_no_time_to_detect(house: House) -> None:
-    house.open(incident(1, "etl/old", house.now, known_before=True))
+    house.open(incident(1, "etl/old", house.now, preexisting=True))
     assert "Time to detect" not in house.said("incidents", "show", "W-1")
 
 

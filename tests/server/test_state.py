@@ -192,7 +192,7 @@ def test_lost_incidents_are_news_again_and_their_numbers_are_not_used_twice(api:
     loaded, coverage = state(api).load()
     assert (loaded.incidents.open, loaded.incidents.next_number) == ({}, 42)
     # It is not the first day: what is found now is told of, rather twice than never.
-    assert loaded.incidents.settled_at == NOW
+    assert loaded.incidents.baselined_at == NOW
     assert [query.name for query in coverage.missing] == ([] if body is None else ["state-incidents"])
 
 
@@ -208,11 +208,11 @@ def test_what_was_open_before_there_were_numbers_is_known_and_no_news(api: Api) 
     Documents(api).write("closed-2026-03", json.dumps({"schema": 2, "data": [gone]}))
     loaded, coverage = state(api).load()
     assert coverage.complete
-    assert [(one.id, one.known_before, one.firing) for one in loaded.incidents.open.values()] == [
+    assert [(one.id, one.preexisting, one.firing) for one in loaded.incidents.open.values()] == [
         ("W-1", True, True),
         ("W-2", True, True),
     ]
-    assert (loaded.incidents.next_number, loaded.incidents.settled_at) == (3, NOW - 3 * DAY)
+    assert (loaded.incidents.next_number, loaded.incidents.baselined_at) == (3, NOW - 3 * DAY)
     assert [one.resolution for one in loaded.closed] == ["succeeded"]
 
 

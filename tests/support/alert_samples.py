@@ -108,5 +108,5 @@ ALERTS: dict[str, Content] = {
     "a group, all over": content("opened", *map(over, many(12))),
     "details": content("details", FAILED, traceback=True),
     "details without traceback": content("details", FAILED, LATE),
-    "known before": content("known-before", FAILED, LATE, STALE, HOSTILE, SCHEDULER),
+    "known before": content("preexisting", FAILED, LATE, STALE, HOSTILE, SCHEDULER),
 }

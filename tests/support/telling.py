@@ -141,7 +141,7 @@ class Watchdog:
     def __init__(self, channels: Mapping[str, Channel] | None = None, *, settled: bool = True, **settings: Any) -> None:
         self.policies = policies(**{**SLACK, **settings})
         self.channels = dict(channels or {"default": Channel()})
-        self.incidents = Incidents(began_at=NOW - timedelta(days=9), settled_at=NOW - timedelta(days=9))
+        self.incidents = Incidents(began_at=NOW - timedelta(days=9), baselined_at=NOW - timedelta(days=9))
         if not settled:
             self.incidents = Incidents()
         self.outbox = Outbox(summarised=settled, events_until=NOW - timedelta(days=9) if settled else None)

@@ -24,7 +24,7 @@ def incident(**fields: Any) -> Incident:
     [
         pytest.param({}, None, None, id="pending"),
         pytest.param({"fired_at": NOW - minutes(45)}, minutes(15), None, id="firing"),
-        pytest.param({"fired_at": NOW - minutes(45), "known_before": True}, None, None, id="known before"),
+        pytest.param({"fired_at": NOW - minutes(45), "preexisting": True}, None, None, id="known before"),
         pytest.param({"fired_at": NOW - minutes(45), "resolved_at": NOW}, minutes(15), minutes(60), id="over"),
         pytest.param(
             {"fired_at": NOW - minutes(45), "resolved_at": NOW, "unseen_since": NOW - minutes(20)},
@@ -50,6 +50,6 @@ def test_what_is_usual_leaves_out_what_is_not_known() -> None:
 def test_the_medians_are_said_as_far_as_they_are_known() -> None:
     over = incident(fired_at=NOW - minutes(45), resolved_at=NOW)
     assert statistics([over, over]) == "Median time: 15 min to detect, 1 h to resolve."
-    known = over.model_copy(update={"known_before": True})
+    known = over.model_copy(update={"preexisting": True})
     assert statistics([known]) == "Median time: 1 h to resolve."
     assert statistics([]) == ""

@@ -73,8 +73,8 @@ def words_of(message: SlackMessage) -> str:
         (content("resolved", *map(over, many(12))), "✅ 12 deployments (failed): resolved after 3 h at most"),
         (content("details", FAILED), "Details of W-12"),
         (content("details", *many(2)), "Details of 2 incidents"),
-        (content("known-before", FAILED), "⚪ 1 problem was there before the watchdog began"),
-        (content("known-before", *many(20)), "⚪ 20 problems were there before the watchdog began"),
+        (content("preexisting", FAILED), "⚪ 1 problem was there before the watchdog began"),
+        (content("preexisting", *many(20)), "⚪ 20 problems were there before the watchdog began"),
     ],
 )
 def test_the_title_alone_is_understood(said: Content, title: str) -> None:
@@ -231,7 +231,7 @@ def silence_in(line: str) -> Silence:
         (content("resolved", over(FAILED)), []),
         (content("opened", over(FAILED)), []),
         (content("details", FAILED), []),
-        (content("known-before", FAILED), []),
+        (content("preexisting", FAILED), []),
     ],
 )
 def test_the_commands_are_those_of_what_is_told(said: Content, lines: list[str]) -> None:
@@ -279,7 +279,7 @@ def test_code_in_slack_is_what_was_meant_to_be_code(name: str) -> None:
 
 @pytest.mark.parametrize("check", get_args(CheckName))
 def test_tags_that_are_offered_are_tags_that_are_read(check: CheckName) -> None:
-    known = content("known-before", incident(samples.finding(check, "a/b")))
+    known = content("preexisting", incident(samples.finding(check, "a/b")))
     (quieter,) = alerts.quieters(known)
     for tag, _ in quieter.tags:
         assert read_tags((tag,)).values
@@ -289,7 +289,7 @@ def test_tags_that_are_offered_are_tags_that_are_read(check: CheckName) -> None:
 
 
 def test_the_noisiest_deployments_are_offered_tags_once_each() -> None:
-    known = content("known-before", STALE, FAILED, *many(9), POOL)
+    known = content("preexisting", STALE, FAILED, *many(9), POOL)
     names = [quieter.name for quieter in alerts.quieters(known)]
     assert names == ["etl/nightly", "etl/load-0", "etl/load-1", "etl/load-2", "etl/load-3"]
     assert alerts.quieters(known)[0].tags[0][0] == "watchdog:expect=failure"

@@ -162,7 +162,7 @@ def test_what_was_known_before_is_summed_up_once_there_is_somewhere_to_tell_it()
     watchdog.policies = policies(**SLACK)
     watchdog.check(B)
     watchdog.check(B)
-    assert watchdog.channel.said() == [("known-before", ["W-2"])]
+    assert watchdog.channel.said() == [("preexisting", ["W-2"])]
 
 
 def test_a_symptom_is_told_after_its_cause_though_the_clock_was_set_back() -> None:
@@ -209,7 +209,7 @@ def test_what_would_be_held_is_known_on_the_first_day_like_the_rest(complete: bo
     watchdog.check(A, complete=complete)
     for _ in range(3):
         watchdog.check(A)
-    assert watchdog.channel.said() == [("known-before", ["W-1"])]
+    assert watchdog.channel.said() == [("preexisting", ["W-1"])]
 
 
 def test_a_hold_begins_anew_when_the_clock_is_set_back() -> None:

@@ -113,7 +113,7 @@ def test_what_somebody_may_choose_by_is_a_label() -> None:
 
 
 def test_what_was_known_before_and_what_is_a_symptom_can_be_left_out_by_label() -> None:
-    resource = opened(incident(of=finding(symptom_of="prod/work-pool/x"), known_before=True)).resource
+    resource = opened(incident(of=finding(symptom_of="prod/work-pool/x"), preexisting=True)).resource
     assert (resource["watchdog.known-before"], resource["watchdog.symptom"]) == ("true", "true")
 
 

@@ -431,10 +431,10 @@ def test_what_is_there_on_the_first_day_is_one_summary_and_no_alert() -> None:
     watchdog = Watchdog(settled=False)
     watchdog.check(A, B, CRITICAL.model_copy(update={"fingerprint": "other"}))
     watchdog.check(A, B)
-    assert [about for about, _ in watchdog.channel.said()] == ["known-before"]
+    assert [about for about, _ in watchdog.channel.said()] == ["preexisting"]
     watchdog.check(A, B, C)
     watchdog.check(C)
-    assert [about for about, _ in watchdog.channel.said()] == ["known-before", "opened"]
+    assert [about for about, _ in watchdog.channel.said()] == ["preexisting", "opened"]
     watchdog.check()
     assert watchdog.channel.said()[-1] == ("resolved", ["W-4"])
 
@@ -443,7 +443,7 @@ def test_what_gets_worse_after_the_first_day_is_news() -> None:
     watchdog = Watchdog(settled=False)
     watchdog.check(A)
     watchdog.check(CRITICAL)
-    assert [about for about, _ in watchdog.channel.said()] == ["known-before", "opened"]
+    assert [about for about, _ in watchdog.channel.said()] == ["preexisting", "opened"]
 
 
 def test_nothing_is_told_before_a_first_complete_check() -> None:
@@ -452,7 +452,7 @@ def test_nothing_is_told_before_a_first_complete_check() -> None:
     watchdog.check(A, B, complete=False)
     assert watchdog.channel.said() == []
     watchdog.check(A, B, C)
-    assert watchdog.channel.said() == [("known-before", ["W-1", "W-2", "W-3"])]
+    assert watchdog.channel.said() == [("preexisting", ["W-1", "W-2", "W-3"])]
 
 
 def test_a_server_that_never_answers_whole_does_not_keep_people_waiting_for_ever() -> None:
@@ -460,7 +460,7 @@ def test_a_server_that_never_answers_whole_does_not_keep_people_waiting_for_ever
     for _ in range(8):
         watchdog.check(A, complete=False)
     watchdog.check(A, B, complete=False)
-    assert watchdog.channel.said() == [("known-before", ["W-1"]), ("opened", ["W-2"])]
+    assert watchdog.channel.said() == [("preexisting", ["W-1"]), ("opened", ["W-2"])]
 
 
 # --- routes ------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def situation(
 ) -> Situation:
     incidents = Incidents(
         open={incident.finding.fingerprint: incident for incident in others},
-        settled_at=NOW - hours(2),
+        baselined_at=NOW - hours(2),
         closed_by_hand={"by hand": Closed(at=NOW, severity="warning")},
     )
     return Situation(incidents, (), silences, policies(**settings).config, None, NOW, complete)
@@ -49,8 +49,8 @@ WINDOW = SILENCE.model_copy(update={"id": "", "reason": "upgrade"})
     ("incident", "now", "text"),
     [
         (fires(), situation(), None),
-        (fires(known_before=True), situation(), "it fired before the watchdog began"),
-        (fires(known_before=True, history=(WORSE,)), situation(), None),
+        (fires(preexisting=True), situation(), "it fired before the watchdog began"),
+        (fires(preexisting=True, history=(WORSE,)), situation(), None),
         (fires(finding=SYMPTOM), situation(CAUSE), "inhibited by W-3"),
         (fires(finding=SYMPTOM), situation(PENDING), "inhibited by its cause, which is pending"),
         (fires(finding=SYMPTOM), situation(), None),
@@ -59,10 +59,10 @@ WINDOW = SILENCE.model_copy(update={"id": "", "reason": "upgrade"})
             situation(),
             "inhibited by an incident that was closed by hand",
         ),
-        (fires(freed_at=NOW), situation(), "its cause was just resolved"),
-        (fires(freed_at=NOW - minutes(5)), situation(), None),
-        (fires(freed_at=NOW - minutes(5)), situation(complete=False), "its cause was just resolved"),
-        (fires(freed_at=NOW - minutes(30)), situation(complete=False), None),
+        (fires(uninhibited_at=NOW), situation(), "its cause was just resolved"),
+        (fires(uninhibited_at=NOW - minutes(5)), situation(), None),
+        (fires(uninhibited_at=NOW - minutes(5)), situation(complete=False), "its cause was just resolved"),
+        (fires(uninhibited_at=NOW - minutes(30)), situation(complete=False), None),
         (fires(), situation(silences=(SILENCE,)), f"S-1 (we know) until {NOW + hours(1):%Y-%m-%d %H:%M} UTC"),
         (fires(), situation(silences=(WINDOW,)), f"maintenance (upgrade) until {NOW + hours(1):%Y-%m-%d %H:%M} UTC"),
         (fires(), situation(**NOON_BREAK), "quiet hours"),
@@ -86,7 +86,7 @@ def test_incidents_that_are_each_others_cause_are_not_inhibited() -> None:
 
 
 def test_a_preexisting_incident_that_became_critical_is_not_suppressed() -> None:
-    assert suppression_of_rise(fires(known_before=True), situation()) is None
+    assert suppression_of_rise(fires(preexisting=True), situation()) is None
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_a_preexisting_incident_that_became_critical_is_not_suppressed() -> None
         (fires(), situation(silences=(WINDOW,)), "maintenance"),
         (fires(), situation(**NOON_BREAK), "quiet-hours"),
         # People know of it already.
-        (fires(known_before=True), situation(), None),
-        (fires(freed_at=NOW), situation(), None),
+        (fires(preexisting=True), situation(), None),
+        (fires(uninhibited_at=NOW), situation(), None),
     ],
 )
 def test_a_reminder_is_suppressed_for_a_reason(incident: Incident, now: Situation, expected: str | None) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from itertools import chain
@@ -83,20 +83,36 @@ def numbered_incidents(name: str, data: Any) -> Any:
     return data
 
 
-def suppression_reasons(name: str, data: Any) -> Any:
-    """Return a document's data as they are written since schema 4: the outbox with notifications and reasons."""
-    if name != "outbox":
-        return data
-    renamed = {_OUTBOX_FIELDS.get(field, field): value for field, value in data.items()}
-    suppressed = {number: {"reason": "other", "note": text} for number, text in data.get("held", {}).items()}
-    queue = [
-        {_DELIVERY_FIELDS.get(field, field): value for field, value in delivery.items()}
-        for delivery in data.get("queue", ())
-    ]
-    return {**renamed, "suppressed": suppressed, "queue": queue}
+def plain_names(name: str, data: Any) -> Any:
+    """Return a document's data as they are written since schema 4: fields named as in the docs, suppression reasons."""
+    if name == "incidents":
+        incidents = {key: _renamed(incident, _INCIDENT_FIELDS) for key, incident in data.get("open", {}).items()}
+        return {**_renamed(data, _INCIDENT_FIELDS), "open": incidents}
+    if name.startswith(CLOSED):
+        return [_renamed(incident, _INCIDENT_FIELDS) for incident in data]
+    if name == "outbox":
+        suppressed = {number: {"reason": "other", "note": text} for number, text in data.get("held", {}).items()}
+        queue = [_renamed_delivery(delivery) for delivery in data.get("queue", ())]
+        return {**_renamed(data, _OUTBOX_FIELDS), "suppressed": suppressed, "queue": queue}
+    return data
 
 
-#: Names of fields before schema 4.
+def _renamed_delivery(delivery: Any) -> Any:
+    renamed = _renamed(delivery, _DELIVERY_FIELDS)
+    content = renamed.get("content")
+    if content is None:
+        return renamed
+    incidents = [_renamed(incident, _INCIDENT_FIELDS) for incident in content["incidents"]]
+    about = "preexisting" if content["about"] == "known-before" else content["about"]
+    return {**renamed, "content": {**content, "incidents": incidents, "about": about}}
+
+
+def _renamed(data: Any, names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(field, field): value for field, value in data.items()}
+
+
+#: Names of fields before schema 4, and since.
+_INCIDENT_FIELDS = {"known_before": "preexisting", "freed_at": "uninhibited_at", "settled_at": "baselined_at"}
 _OUTBOX_FIELDS = {
     "held": "suppressed",
     "notices": "notifications",
@@ -106,7 +122,7 @@ _OUTBOX_FIELDS = {
 _DELIVERY_FIELDS = {"notice": "notification", "doubtful": "outcome_unknown", "refused": "rejected"}
 
 #: In order: the first goes from schema 1 to 2. The schema that is written is one more than there are.
-MIGRATIONS: tuple[Migration, ...] = (packed_ledger, numbered_incidents, suppression_reasons)
+MIGRATIONS: tuple[Migration, ...] = (packed_ledger, numbered_incidents, plain_names)
 
 #: Validates the ledger's data.
 LEDGER: TypeAdapter[Ledger] = TypeAdapter(Annotated[Ledger, BeforeValidator(unpack)])
@@ -307,12 +323,12 @@ class BlockState:
         return newest_first(chain(*months))
 
     def _with_a_past(self, incidents: Incidents, closed: Iterable[Incident], outbox: Outbox) -> Incidents:
-        """Give no number twice, and take no problem for known before, though the document that says so was lost."""
+        """Use no number twice and report no problem as preexisting, even if the document of open incidents was lost."""
         notified = (member.number for notification in outbox.notifications for member in notification.members)
         used = max((*(one.number for one in closed), *notified), default=0)
         changes: dict[str, object] = {"next_number": max(incidents.next_number, used + 1)}
-        if (outbox.summarised or outbox.next_notification > 1) and incidents.settled_at is None:
-            changes.update(began_at=self._now, settled_at=self._now)
+        if (outbox.summarised or outbox.next_notification > 1) and incidents.baselined_at is None:
+            changes.update(began_at=self._now, baselined_at=self._now)
         return incidents.model_copy(update=changes)
 
     def save(self, before: SavedState, after: SavedState) -> None:

@@ -34,7 +34,15 @@ ADAPTERS: Mapping[str, TypeAdapter[Any]] = {
 }
 #: Where a migration has moved a field of a saved document: document -> patterns of paths before, and paths since.
 MOVED: Mapping[str, Mapping[str, str]] = {
+    "incidents": {
+        "^/settled_at$": "/baselined_at",
+        "/known_before$": "/preexisting",
+        "/freed_at$": "/uninhibited_at",
+    },
+    "closed-2026-11": {"/known_before$": "/preexisting", "/freed_at$": "/uninhibited_at"},
     "outbox": {
+        r"^(/queue/\d+/content/incidents/\d+)/known_before$": r"\1/preexisting",
+        r"^(/queue/\d+/content/incidents/\d+)/freed_at$": r"\1/uninhibited_at",
         "^/notices/": "/notifications/",
         "^/next_notice$": "/next_notification",
         "^/told_until$": "/events_until",
