@@ -1,4 +1,4 @@
-# Everything a developer or a new user runs. `make help` lists it.
+# The commands for developers and new users. `make help` lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -9,9 +9,9 @@ STAMP := $(VENV)/.installed
 # Arguments for the programs below: `make demo ARGS=--once`, `make test ARGS="-k late"`.
 ARGS ?=
 
-# Pip's own time-outs are short for a slow mirror; no version notice in the output of a build.
+# No version notice in the output of a build.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# No phone calls home, from tests and demo alike.
+# No analytics from tests and demo.
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
@@ -44,19 +44,19 @@ lint: $(STAMP) ## Check format, style and types (ruff, mypy strict)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-test: $(STAMP) ## The tests that need only Python
+test: $(STAMP) ## Run the tests that need only Python
 	@$(BIN)/pytest -m "not integration" $(ARGS)
 
-test-all: $(STAMP) ## All tests: real Prefect servers, workers, PostgreSQL, a browser, the Slack emulator
+test-all: $(STAMP) ## Run all tests: real Prefect servers, workers, PostgreSQL, a browser, the Slack emulator
 	@$(BIN)/pytest $(ARGS)
 
-corpus: $(STAMP) ## How right each check is on labelled servers; ARGS="--database postgresql"
+corpus: $(STAMP) ## Measure the accuracy of each check on labelled servers; ARGS="--database postgresql"
 	@$(BIN)/python -m tests.corpus $(ARGS)
 
-demo: $(STAMP) ## A local Prefect server with planted faults, watched; ARGS=--once stops by itself
+demo: $(STAMP) ## Run a local Prefect server with planted faults, and the watchdog; ARGS=--once stops by itself
 	@$(BIN)/python -m demo $(ARGS)
 
-clean: ## Remove all that the targets above made
+clean: ## Remove everything that the targets above made
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo --stop; fi
 	@rm -rf $(VENV) .demo .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build *.egg-info
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,1 +1,1 @@
-"""What the watchdog costs, measured beside something that is known."""
+"""What the watchdog costs, each measured beside something known."""

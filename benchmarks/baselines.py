@@ -1,11 +1,11 @@
-"""How well the learned baseline tells slow runs from usual ones, beside two simpler rules.
+"""How well the learned baseline distinguishes slow runs from usual ones, beside two simpler rules.
 
     python -m benchmarks.baselines
 
-Makes up deployments whose run times follow patterns that are met in practice, plants slow runs among them, and judges
-each run by the 30 before it: by the baseline with its default settings, through the function that the check uses, by
-multiples of the mean, and by the mean plus three standard deviations. Prints the table of docs/baselines.md; the
-numbers are drawn from a fixed seed, so it is the same each time.
+Generates deployments whose run times follow patterns from practice, plants slow runs among them, and judges each run
+by the 30 runs before it: by the baseline with its default settings, through the function that the check uses; by
+multiples of the mean; and by the mean plus three standard deviations. Prints the table of docs/baselines.md. The random
+numbers have a fixed seed, so the table is the same each time.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from monitoring.model.ledger import RunTimes
 
 DEPLOYMENTS = 60
 RUNS = 150
-#: One run in so many is made slow, by one of these factors, or hangs: it runs until somebody kills it.
+#: One run in this many is slowed down by one of these factors, or hangs until it is killed.
 ONE_IN = 30
 FACTORS = (1.5, 2.0, 3.0, 5.0)
 HANGS = math.inf
-#: Between these, in seconds, lies what a deployment's runs usually take; ``Slow.floor`` spares much shorter ones.
+#: The range of usual run times, in seconds; ``Slow.floor`` excludes much shorter ones.
 SHORTEST, LONGEST = 10 * 60, 2 * 60 * 60
 
 Rule = Callable[[Sequence[float]], float]
@@ -48,7 +48,7 @@ def _two_peaked(chance: random.Random, share: float) -> float:
 
 
 def two_peaked(chance: random.Random, run: int) -> float:
-    """One run in three takes four times as long: it finds something to do."""
+    """One run in three takes four times as long, because there is something to do."""
     return _two_peaked(chance, 1 / 3)
 
 
@@ -94,21 +94,21 @@ RULES: Mapping[str, Rule] = {
 
 @dataclass
 class Score:
-    """How a rule did on one pattern."""
+    """The score of a rule on one pattern."""
 
     healthy: int = 0
     false_alarms: int = 0
-    #: By factor: how many were planted, and how many of them found.
+    #: By factor: how many slow runs were planted, and how many of them were found.
     planted: dict[float, int] = field(default_factory=lambda: dict.fromkeys(FACTORS, 0))
     found: dict[float, int] = field(default_factory=lambda: dict.fromkeys(FACTORS, 0))
-    #: For each run that hung: after how many times what it would have taken it was noticed.
+    #: For each run that hung: after which multiple of its usual run time it was noticed.
     noticed: list[float] = field(default_factory=list)
 
     def add(self, factor: float, seconds: float, limit: float) -> None:
         """Count one judgement.
 
         Args:
-            factor: By how much the run was made slow; 1 for a healthy one.
+            factor: By how much the run was slowed down; 1 for a healthy run.
             seconds: What it took; what it would have taken, if it hung.
             limit: Beyond which it is called slow.
         """
@@ -122,7 +122,7 @@ class Score:
             self.found[factor] += seconds > limit
 
     def __add__(self, other: Score) -> Score:
-        """Put two scores together."""
+        """Add two scores."""
         return Score(
             self.healthy + other.healthy,
             self.false_alarms + other.false_alarms,
@@ -144,8 +144,7 @@ class Score:
 def judged(pattern: str) -> dict[str, Score]:
     """Run deployments of one pattern, and score every rule on the same runs.
 
-    Slow runs that completed become part of what later ones are measured against, as they do in life; a run that hung
-    never completes.
+    Slow runs that completed become part of the sample for later runs, as in practice; a run that hung never completes.
     """
     chance = random.Random(pattern)
     scores = {rule: Score() for rule in RULES}

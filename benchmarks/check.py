@@ -1,11 +1,11 @@
-"""What one check costs on a server with many runs, beside the same look through Prefect's own client.
+"""The cost of a check on a server with many runs, beside the same reads through Prefect's own client.
 
     python -m benchmarks.check --runs 100000
 
-Seeds a fresh server on SQLite with runs of the last 30 days, most of them successes, then measures
-``watchdog check`` as a whole process (seconds, peak memory) and its requests from inside (number, bytes of
-answers, seconds waited). The measure of comparison reads the runs that ended in the last 24 hours with
-``PrefectClient.read_flow_runs``, 200 at a time, and does nothing with them.
+Seeds a fresh server on SQLite with runs of the last 30 days, most of them successes. Then measures ``watchdog check``
+as a whole process (seconds, peak memory) and its requests from inside (number, bytes of responses, seconds waited). The
+comparison reads the runs that ended in the last 24 hours with ``PrefectClient.read_flow_runs``, 200 at a time, and does
+nothing with them.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def plant(seed: Seed, count: int) -> None:
     """Write runs of many daily deployments, spread over the last days; two in a hundred fail, one crashes."""
     chance = random.Random(7)
     pool = seed.pool("busy", status="READY")
-    # One that need not be heard of while it is measured.
+    # Sends no heartbeat during the measurement.
     seed.worker(pool, interval=3_600)
-    # Nothing comes due while it is measured.
+    # No run becomes due during the measurement.
     daily = IntervalSchedule(interval=timedelta(days=1), anchor_date=seed.now - timedelta(hours=1))
     deployments = [
         seed.deployment(f"flow-{n % 20}/deployment-{n}", schedule=daily, pool=pool) for n in range(DEPLOYMENTS)
@@ -80,7 +80,7 @@ def plant(seed: Seed, count: int) -> None:
 
 
 def look(ledger: Ledger, now: datetime) -> tuple[Traffic, Ledger, int]:
-    """Assess once in this process: the traffic, the ledger that follows, and how many runs were read."""
+    """Assess once in this process; return the traffic, the new ledger, and the number of runs read."""
     config = Config()
     with open_api(config.server) as api:
         reader = ServerReader(api, config, Redactor().redact)
@@ -89,7 +89,7 @@ def look(ledger: Ledger, now: datetime) -> tuple[Traffic, Ledger, int]:
 
 
 def with_prefects_client(now: datetime) -> int:
-    """Read what ended in the last 24 hours through Prefect's own client."""
+    """Read the runs that ended in the last 24 hours through Prefect's own client."""
     window = FlowRunFilter(end_time=FlowRunFilterEndTime(after_=now - timedelta(days=1), before_=now))
     count = 0
     with get_client(sync_client=True) as client:
@@ -116,7 +116,7 @@ def peak_memory(command: list[str], server: Server) -> int:
 
 
 def report(server: Server, stored: int) -> None:
-    """Measure, and print."""
+    """Measure and print."""
     command = [str(Path(sys.executable).parent / "watchdog"), "check", "--json"]
     now = datetime.now(timezone.utc)
     first, ledger, read = look(Ledger(), now)
@@ -140,12 +140,12 @@ def report(server: Server, stored: int) -> None:
     print(f"watchdog check --json, whole process: {statistics.median(whole):.2f} s (median of {REPEATS})")
     print(f"  peak memory {peak_memory(command, server)} MiB")
     ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
-    print(f"the look alone / the same runs through Prefect's own client: {ratio:.2f} (median of {REPEATS} pairs)")
+    print(f"assessing alone / the same runs through Prefect's own client: {ratio:.2f} (median of {REPEATS} pairs)")
 
 
 def main() -> None:
     """Seed a server and measure."""
-    parser = argparse.ArgumentParser(description="Measure what one check costs.")
+    parser = argparse.ArgumentParser(description="Measure the cost of a check.")
     parser.add_argument("--runs", type=int, default=100_000, help="how many runs to seed (default: 100,000)")
     count = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as home:

@@ -1,14 +1,14 @@
-"""What our metrics of Prefect's exporter's names cost, beside one scrape of that exporter.
+"""The cost of the metrics of Prefect's own exporter, beside one scrape of that exporter.
 
     python -m benchmarks.compatibility ../exporter ../exporter/.venv/bin/python --runs 100000
 
-Takes a checkout of the exporter and a Python that has its requirements: ``tests/support/peer.py`` says where they come
-from. Seeds a fresh server as ``benchmarks.check`` does, and measures in turn: one scrape of the exporter; what we
-collect for the same metrics, the deployments included; and a check five minutes after the last one that collects for
-them too, and reads the deployments once. Both look back as far as the exporter does. The two ratios are ours to the
-exporter's, each the median of pairs.
+Takes a checkout of the exporter and a Python that has its requirements; ``tests/support/peer.py`` explains where they
+come from. Seeds a fresh server as ``benchmarks.check`` does, and measures: a scrape of the exporter; the
+collection of the same metrics, including the deployments; and a check five minutes after the last one that collects
+them too and reads the deployments once. All look back as far as the exporter does. Both ratios are of the watchdog to
+the exporter, each the median of pairs.
 
-A scrape of ours asks the Prefect server for nothing but the numbers of the last check, whatever the server holds.
+A scrape of the watchdog reads only the metrics of the last check from the Prefect server, whatever the server holds.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ from tests.support.seeding import Seed
 from tests.support.servers import connected, start_server
 
 REPEATS = 5
-#: Minutes that both look back for runs; 7 days and 10 runs for those that failed are the defaults of both.
+#: Minutes that both look back for runs; for failed runs both default to 7 days and 10 runs.
 WINDOW = 5
 
 
-#: What is measured.
+#: The names of the measurements.
 CONFIG = Config.model_validate(
     {"metrics": {"enabled": True, "compatibility": {"enabled": True, "window": f"{WINDOW}m"}}}
 )
 
 
 def alone(now: datetime) -> tuple[Traffic, int]:
-    """Collect once, and measure: what it has cost, and how many series there are."""
+    """Collect and measure once; return the traffic and the number of series."""
     with open_api(CONFIG.server) as api:
         return api.traffic, series(collected(api, CONFIG, now), now)
 
 
 def with_check(ledger: Ledger, now: datetime) -> None:
-    """Look at the server as a check does, then collect and measure."""
+    """Read the server as a check does, then collect and measure."""
     redact = Redactor().redact
     with open_api(CONFIG.server) as api:
         reader = ServerReader(api, CONFIG, redact, for_exporter=True)
@@ -64,15 +64,15 @@ def with_check(ledger: Ledger, now: datetime) -> None:
 
 
 def series(facts: ExporterFacts, now: datetime) -> int:
-    """Measure, and count the series."""
+    """Measure and count the series."""
     missing = facts.coverage.missing
     if missing:
-        raise SystemExit(f"not all was answered: {missing[0].name}: {missing[0].detail}")
+        raise SystemExit(f"incomplete: {missing[0].name}: {missing[0].detail}")
     return sum(map(len, compatible(facts, CONFIG.metrics.compatibility, now).values()))
 
 
 def report(server: Server, peer: Peer, stored: int) -> None:
-    """Measure, and print."""
+    """Measure and print."""
     now = datetime.now(timezone.utc)
     _, ledger, _ = look(Ledger(), now)
     later = now + timedelta(minutes=5)
@@ -101,7 +101,7 @@ def report(server: Server, peer: Peer, stored: int) -> None:
 
 def main() -> None:
     """Seed a server and measure."""
-    parser = argparse.ArgumentParser(description="Measure our metrics of the exporter's names beside it.")
+    parser = argparse.ArgumentParser(description="Measure the metrics of Prefect's own exporter beside it.")
     parser.add_argument("checkout", type=Path, help="folder with the exporter's source")
     parser.add_argument("python", type=Path, help="a Python that has its requirements")
     parser.add_argument("--runs", type=int, default=100_000, help="how many runs to seed (default: 100,000)")

@@ -1,11 +1,11 @@
-"""How long it takes from a failure to the message about it: everything real, from the worker to Slack's API.
+"""The time from a failure to its message, with everything real from the worker to Slack's API.
 
     python -m benchmarks.latency --failures 20
 
-A Prefect server, a Slack emulator, and one worker with Prefect's own settings run on this machine. Deployments of a
-flow that fails are run one after the other, more than a minute apart, as the trigger starts at most one check a minute;
-no schedule helps. Measured from the time of the Failed state to the time of the message. Twenty failures take half an
-hour or more.
+A Prefect server, a Slack emulator, and a worker with Prefect's own settings run on this machine. Deployments of a
+failing flow run one after the other, more than a minute apart, because the trigger starts at most one check a minute;
+schedules are paused. The time is measured from the Failed state to the message. Twenty failures take half an hour or
+more.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.support.house import CHECK, POOL, House, copy_of_the_project, pause_s
 from tests.support.servers import start_server
 from tests.support.slack import TOKEN, SlackEmulator
 
-#: Two failures are at least so far apart, in seconds; the trigger hears one a minute.
+#: Seconds between two failures; the trigger starts one check a minute.
 APART = 70.0
 
 
@@ -65,7 +65,7 @@ def _watched(
         assert house.run(CHECK)[0] == "COMPLETED"
         for number in range(failures):
             yield house, slack, number
-            # Told, it has failed some time ago; the next one fails later than it starts.
+            # The failure was before its message; the next run fails after it starts.
             time.sleep(APART)
     finally:
         worker.stop()
@@ -85,7 +85,7 @@ def _one(house: House, slack: SlackEmulator, number: int) -> float:
     told: list[float] = []
 
     def is_told() -> bool:
-        # Asked without a pause, the emulator refuses to answer.
+        # Without a pause, the emulator rejects requests.
         time.sleep(1)
         told[:] = [float(said["ts"]) for said in _said(slack) if f"etl/{name}" in str(said)]
         return bool(told)
@@ -93,13 +93,13 @@ def _one(house: House, slack: SlackEmulator, number: int) -> float:
     wait_until(is_told, timeout=300, waiting_for=f"the message about {name}")
     seconds = min(at for at in told if at > failed.timestamp()) - failed.timestamp()
     print(f"{name}: {seconds:.1f} s", flush=True)
-    # Three that fail with one error would be one problem, told once.
+    # Three failures with one error would be one problem, notified once.
     house.run(f"etl/{name}")
     return seconds
 
 
 def _said(slack: SlackEmulator) -> list[dict[str, Any]]:
-    """All messages and replies: what joins a message is told by a reply that is shown in the channel."""
+    """All messages and replies: an incident that joins a message is a reply that is shown in the channel."""
     messages = slack.messages("alerts")
     threads = [slack.replies("alerts", one["ts"])[1:] for one in messages if one.get("reply_count")]
     # An edited message keeps the time at which it was posted, and may name what joined it later.

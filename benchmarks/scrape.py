@@ -1,14 +1,15 @@
-"""How long a scrape of ``watchdog metrics serve`` takes, beside the same bytes from a bare ``http.server``.
+"""The time of a scrape of ``watchdog metrics serve``, beside the same bytes from a bare ``http.server``.
 
     python -m benchmarks.scrape --deployments 1000 --scrapers 10
 
-Runs the command beside a real Prefect server that keeps the numbers of a check. Each scraper asks without a pause,
-which is far more often than Prometheus does, and over a new connection: for OpenMetrics in gzip, as Prometheus does,
-and then uncompressed. Ours is measured at rest; while it takes in the numbers of another check every other second, in
-earnest every few minutes; and when the Prefect server has been stopped. The bare server is measured in turns.
+Runs the command beside a real Prefect server that holds the metrics of a check. Each scraper sends requests without a
+pause, far more often than Prometheus does, and over new connections: for OpenMetrics in gzip, as Prometheus does, and
+then uncompressed. The command is measured at rest; while it loads the metrics of another check every other second,
+which in practice happens every few minutes; and after the Prefect server was stopped. The bare server is measured in
+turns.
 
-The promise: with 1,000 deployments and 10 scrapers at a time, the 99th percentile of what Prometheus asks for, gzip, is
-at most 50 ms, at rest and while the Prefect server is down. Exit status: 0 where it is kept, 1 with a line where not.
+The promise: with 1,000 deployments and 10 scrapers at a time, the 99th percentile of a scrape in gzip is at most 50 ms,
+at rest and while the Prefect server is down. The exit status is 0 if it is kept, else 1 with a line.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ from tests.support.metric_samples import large
 from tests.support.servers import start_server
 
 ROUNDS = 4
-#: Seconds between the numbers of one check and of the next.
+#: Seconds between the metrics of two checks.
 EVERY = 2.0
-#: Milliseconds that the 99th percentile is promised to stay within.
+#: The promised 99th percentile, in milliseconds.
 PROMISE = 50.0
-#: Of each scraper in each round; they take some seconds, so that several renewals are among them.
+#: Requests of each scraper per round; a round takes some seconds, so that several renewals happen during it.
 SCRAPES = 100
 OURS, RENEWED, DOWN = "ours", "ours, renewed every other second", "ours, the Prefect server stopped"
 BARE = "bare http.server"
@@ -61,7 +62,7 @@ Found = dict[str, list[float]]
 
 @contextmanager
 def serving(server: Server, home: Path) -> Iterator[str]:
-    """Run ``watchdog metrics serve`` until the body ends; the body gets where it listens."""
+    """Run ``watchdog metrics serve`` until the body ends; the body gets its address."""
     host = f"127.0.0.1:{free_port()}"
     (home / "watchdog.yaml").write_text("metrics: {enabled: true, refresh: 1s}\n")
     command = [str(Path(sys.executable).with_name("watchdog")), "metrics", "serve", "--listen", host]
@@ -83,7 +84,7 @@ def serving(server: Server, home: Path) -> Iterator[str]:
 
 @contextmanager
 def renewed(server: Server, numbers: Snapshot) -> Iterator[None]:
-    """Keep other numbers on the server again and again, as checks do, until the body ends."""
+    """Save new metrics on the server again and again, as checks do, until the body ends."""
     over = threading.Event()
 
     def renew() -> None:
@@ -102,7 +103,7 @@ def renewed(server: Server, numbers: Snapshot) -> Iterator[None]:
 
 
 def keep(server: Server, numbers: Snapshot, alerts: int = 0) -> None:
-    """Keep the numbers on the server, as a check does that has sent so many alerts."""
+    """Save the metrics on the server, as a check does that has sent this many alerts."""
     sent = {ALERTS_SENT.name: (Sample(labels=("default",), value=float(alerts)),)}
     now = {"at": datetime.now(timezone.utc), "samples": {**numbers.samples, **sent}}
     with open_api(Settings(), Target(address=server.api_url)) as api:
@@ -110,7 +111,7 @@ def keep(server: Server, numbers: Snapshot, alerts: int = 0) -> None:
 
 
 def bare(pipe: Connection, body: bytes) -> None:
-    """Serve the same bytes with nothing around them."""
+    """Serve the same bytes without anything else."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -123,7 +124,7 @@ def bare(pipe: Connection, body: bytes) -> None:
             pass
 
     class Listening(ThreadingHTTPServer):
-        # As many as ours takes: else it is connecting that is measured.
+        # The backlog of the command; otherwise connecting would dominate.
         request_queue_size = 128
 
     with Listening(("127.0.0.1", 0), Handler) as listening:
@@ -133,7 +134,7 @@ def bare(pipe: Connection, body: bytes) -> None:
 
 @contextmanager
 def serving_bare(body: bytes) -> Iterator[str]:
-    """Serve these bytes from a process of its own until the body ends; the body gets where."""
+    """Serve these bytes from a process of its own until the body ends; the body gets the address."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.Process(target=bare, args=(there, body), daemon=True)
     process.start()
@@ -144,7 +145,7 @@ def serving_bare(body: bytes) -> Iterator[str]:
 
 
 def scrape(host: str, encoding: str) -> tuple[float, bytes]:
-    """Scrape once: milliseconds until the last byte is there, and the bytes."""
+    """Scrape once; return the milliseconds until the last byte, and the bytes."""
     started = time.perf_counter()
     connection = HTTPConnection(host, timeout=60)
     connection.request("GET", "/metrics", headers={"Accept": OPENMETRICS_TYPE, "Accept-Encoding": encoding})
@@ -156,7 +157,7 @@ def scrape(host: str, encoding: str) -> tuple[float, bytes]:
 def in_turns(
     encoding: str, scrapers: int, turns: Iterable[tuple[str, str, Callable[[], AbstractContextManager[None]]]]
 ) -> Found:
-    """Let so many scrape each of these at a time, by turns; milliseconds by name."""
+    """Scrape each address in turn with this many scrapers; return the milliseconds by name."""
     found: Found = {}
     for _ in range(ROUNDS):
         for name, host, meanwhile in turns:
@@ -177,18 +178,18 @@ def tell(found: Mapping[str, list[float]]) -> None:
 
 
 def percentile(values: list[float], of: int) -> float:
-    """A percentile."""
+    """Return a percentile."""
     return statistics.quantiles(values, n=100)[of - 1]
 
 
 def broken(found: Mapping[str, list[float]]) -> list[str]:
-    """What does not keep the promise, a phrase each."""
+    """Return a phrase for each measurement that breaks the promise."""
     worst = {name: percentile(found[name], 99) for name in PROMISED if name in found}
     return [f"{name}: {value:.1f} ms" for name, value in worst.items() if value > PROMISE]
 
 
 def report(server: Server, home: Path, deployments: int, scrapers: int) -> list[str]:
-    """Measure, and print; what does not keep the promise."""
+    """Measure and print; return a phrase for each measurement that breaks the promise."""
     failing: list[str] = []
     numbers = large(deployments)
     for render in (openmetrics, text):
@@ -218,7 +219,7 @@ def report(server: Server, home: Path, deployments: int, scrapers: int) -> list[
 
 
 def main() -> None:
-    """Start a server, measure, and end with the verdict."""
+    """Start a server, measure, and exit with the verdict."""
     parser = argparse.ArgumentParser(description="Measure how long a scrape takes.")
     parser.add_argument("--deployments", type=int, default=1_000, help="how many deployments (default: 1,000)")
     parser.add_argument("--scrapers", type=int, default=10, help="how many scrape at a time (default: 10)")

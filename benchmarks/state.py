@@ -1,10 +1,10 @@
-"""What it costs to remember many deployments: the ledger's size, and how long it takes to save and to load.
+"""The cost of the saved state of many deployments: the size of the ledger, and the time to save and to load it.
 
     python -m benchmarks.state --deployments 5000
 
-Makes up the ledger of deployments that have run for four months, with as many run times as are ever kept, writes it to
-a fresh server on SQLite through the functions that a check uses, and reads it back; beside it the same ledger without
-compression. The times are medians, from the value to the server's answer and from the request to the value.
+Generates the ledger of deployments that have run for four months, with the maximum of run times, writes it to a fresh
+server on SQLite through the functions that a check uses, and reads it back; then the same ledger without compression.
+The times are medians, from the value to the response of the server and from the request to the value.
 """
 
 from __future__ import annotations
