@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from prefect import State
@@ -22,11 +23,13 @@ from monitoring.adapters.prefect.publish.artifacts import PrefectArtifacts
 from monitoring.adapters.prefect.publish.events import PrefectEvents
 from monitoring.adapters.prefect.publish.failed_state import failed, reason
 from monitoring.adapters.prefect.publish.housekeeping import PrefectHousekeeping
+from monitoring.adapters.prefect.read.maintenance import next_windows, open_windows
 from monitoring.adapters.prefect.read.reader import ServerReader
+from monitoring.adapters.prefect.store import action_requests
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.adapters.prefect.store.lock import VariableLock
 from monitoring.adapters.prefect.store.metrics_document import Measured
-from monitoring.adapters.prefect.store.pushed_config import pushed_reader
+from monitoring.adapters.prefect.store.pushed_config import push, read_pushed
 from monitoring.adapters.prefect.store.state import BlockState
 from monitoring.adapters.receivers.notification_block import NotificationBlock
 from monitoring.adapters.receivers.ping import HttpPing
@@ -39,6 +42,9 @@ from monitoring.errors import ConfigError, DeliveryError, ServerProblem
 from monitoring.logs import bound, get_logger
 from monitoring.metrics import catalog, compatible
 from monitoring.metrics.measure import Effort
+from monitoring.model.incident import Incidents
+from monitoring.model.request import Action, Request, Silences
+from monitoring.model.silence import Silence
 from monitoring.model.target import Target
 from monitoring.notifications.ports import Messenger
 from monitoring.text.redaction import Redactor
@@ -49,20 +55,19 @@ from monitoring.usecases.ports import MetricsOutlet
 _log = get_logger(__name__)
 
 
-def load_configuration(target: Target, path: str | None = None, stronger: Iterable[Layer] = ()) -> Policies:
+def load_configuration(target: Target, stronger: Iterable[Layer] = ()) -> Policies:
     """Load the configuration that holds for a target.
 
     Args:
         target: The server, where a configuration may have been pushed to.
-        path: The file that was named, if any.
         stronger: Layers above the environment, weakest first.
 
     Raises:
-        ConfigError: The file or the environment cannot be used.
+        ConfigError: The configuration or the server's address cannot be used.
         ServerProblem: There is no file, and the server cannot say whether one was pushed. So too CredentialsRefused.
     """
     name = [{"target.name": Setting(target.name, "target")}] if target.name else []
-    return load_policies(path, read_pushed=pushed_reader(target), stronger=[*name, *stronger])
+    return load_policies(read_pushed=partial(read_pushed, target), stronger=[*name, *stronger])
 
 
 class Session:
@@ -97,6 +102,47 @@ class Session:
     def artifacts(self, run_id: str) -> PrefectArtifacts:
         """The artifacts of a flow run."""
         return PrefectArtifacts(self.api, run_id)
+
+    def push_configuration(self, text: str) -> bool:
+        """Keep a configuration on the server; whether it is another than the one before."""
+        return push(self.api, text)
+
+    def incidents_and_silences(self) -> tuple[Incidents, Silences]:
+        """The open incidents and the silences, and nothing else of the saved state.
+
+        Raises:
+            StateError: They cannot be read.
+            ServerProblem: The server that keeps them cannot be used.
+        """
+        return action_requests.known(self.api)
+
+    def leave_request(
+        self, what: Action, by: str, *, subject: str = "", note: str = "", silence: Silence | None = None
+    ) -> None:
+        """Leave an action request for the next check.
+
+        Raises:
+            ServerProblem: The server did not take it. So too CredentialsRefused.
+        """
+        name = action_requests.new_name()
+        request = Request(name=name, what=what, at=self.now, by=by, subject=subject, note=note, silence=silence)
+        action_requests.ask(self.api, request)
+
+    def next_check(self) -> datetime | None:
+        """When the next check is planned to begin; None where none is, or the server does not say."""
+        return action_requests.next_check(self.api, self.now)
+
+    def open_windows(self) -> tuple[Silence, ...]:
+        """The maintenance windows that are open."""
+        return open_windows(self.config.maintenance, self.now)
+
+    def next_windows(self) -> tuple[Silence, ...]:
+        """The next maintenance window of each in the configuration, soonest first."""
+        return next_windows(self.config.maintenance, self.now)
+
+    def metrics_store(self) -> Measured:
+        """The numbers of the last check."""
+        return Measured(self.documents)
 
     def receiver(self, route: str) -> Messenger:
         """The receiver of a route.
@@ -180,7 +226,7 @@ class Session:
             outlets["metrics.dogstatsd"] = DogStatsD(settings.dogstatsd, settings.timeout, definitions)
 
         return Measuring(
-            store=Measured(self.documents),
+            store=self.metrics_store(),
             outlets=outlets,
             # The exporters know their own time-outs, to connect and to answer, and say more than that they are late.
             # Nobody renews the lock meanwhile: it may be a third of its time old by now, and must not come to two.

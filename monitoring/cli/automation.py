@@ -8,22 +8,18 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from pydantic import TypeAdapter, ValidationError
 
-from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.publish.automations import Automations
 from monitoring.adapters.prefect.read.schedules import due_between
-from monitoring.adapters.prefect.store.pushed_config import pushed_reader
-from monitoring.cli.session import ConfigPath, Target
-from monitoring.cli.terminal import say, told
+from monitoring.cli.session import Address, ConfigPath, configuration, duration, open_session
+from monitoring.cli.terminal import print_lines, reports_errors
 from monitoring.config.fields import BlockReference
-from monitoring.config.source import load_policies
 from monitoring.doctor.silence_automation import SHORTEST, patience, silent_automation, silent_name
 from monitoring.errors import ConfigError
 from monitoring.model.prefect import CHECK_FLOW
-from monitoring.model.target import Target as TargetServer
-from monitoring.text.durations import parse_duration, spoken
+from monitoring.text.durations import spoken
 from monitoring.text.links import automation_url, deployment_url
 
-app = App(name="automation", help="Let the Prefect server itself tell when no check completes.")
+app = App(name="automation")
 
 _CHECK = f"{CHECK_FLOW}/check"
 #: The longest pause of a schedule that goes by weekdays is in it.
@@ -34,7 +30,7 @@ _REFERENCE: TypeAdapter[str] = TypeAdapter(BlockReference)
 
 
 @app.command
-@told
+@reports_errors
 def deploy(
     *,
     notify: Annotated[str, Parameter(help="Type and name of the notification block to tell: slack-webhook/ops.")],
@@ -43,7 +39,7 @@ def deploy(
         Parameter(help="How long no check may complete: 15m. [default: three intervals of the check's schedule]"),
     ] = None,
     config: ConfigPath = None,
-    target: Target = None,
+    target: Address = None,
 ) -> int:
     """Make or change the automation that tells when no check has completed for a while, and again until one does.
 
@@ -53,49 +49,37 @@ def deploy(
         reference = _REFERENCE.validate_python(notify)
     except ValidationError:
         raise ConfigError(f"--notify: {notify!r}: expected TYPE/NAME, such as slack-webhook/ops") from None
-    span = _span(within) if within is not None else None
-    settings = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target))).config
-    with open_api(settings.server, TargetServer(address=target)) as api:
-        automations = Automations(api)
+    span = duration("--within", within, SHORTEST) if within is not None else None
+    with open_session(configuration(config, target), target) as server:
+        automations = Automations(server.api)
         block_id = automations.notification_block(reference)
         check = automations.deployment(_CHECK)
         span = span or _by_schedule(check)
-        page = deployment_url(api.ui_url, str(check["id"]))
-        deployed = automations.deploy(silent_automation(settings.target.name, span, block_id, page))
-        url = automation_url(api.ui_url, deployed.id)
+        page = deployment_url(server.api.ui_url, str(check["id"]))
+        name = server.config.target.name
+        deployed = automations.deploy(silent_automation(name, span, block_id, page))
+        url = automation_url(server.api.ui_url, deployed.id)
     became = {"made": "made", "changed": "changed", "unchanged": "there already"}[deployed.became]
-    say(
-        f"{silent_name(settings.target.name)}: {became}; tells {reference} when no check has completed for "
-        f"{spoken(span)}: {url}"
+    print_lines(
+        f"{silent_name(name)}: {became}; tells {reference} when no check has completed for {spoken(span)}: {url}"
     )
     return 0
 
 
 @app.command
-@told
-def remove(*, config: ConfigPath = None, target: Target = None) -> int:
+@reports_errors
+def remove(*, config: ConfigPath = None, target: Address = None) -> int:
     """Delete the automation that `watchdog automation deploy` made."""
-    settings = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target))).config
-    name = silent_name(settings.target.name)
-    with open_api(settings.server, TargetServer(address=target)) as api:
-        removed = Automations(api).remove(name)
-        say(f"{name}: removed from {api.url}" if removed else f"{name}: there is none on {api.url}")
+    with open_session(configuration(config, target), target) as server:
+        name, address = silent_name(server.config.target.name), server.api.url
+        removed = Automations(server.api).remove(name)
+    print_lines(f"{name}: removed from {address}" if removed else f"{name}: there is none on {address}")
     return 0
-
-
-def _span(text: str) -> timedelta:
-    try:
-        span = parse_duration(text)
-    except ValueError as error:
-        raise ConfigError(f"--within: {text!r}: {error}") from None
-    if span < SHORTEST:
-        raise ConfigError(f"--within: {text!r}: expected a duration of at least {spoken(SHORTEST)}")
-    return span
 
 
 def _by_schedule(check: Any) -> timedelta:
     now = datetime.now(timezone.utc)
-    schedules = [one["schedule"] for one in check["schedules"] if one["active"]]
+    schedules = [schedule["schedule"] for schedule in check["schedules"] if schedule["active"]]
     try:
         span = patience(due_between(schedules, after=now, until=now + _AHEAD, limit=_MOST_DUE))
     except ValueError as error:

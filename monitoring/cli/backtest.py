@@ -14,41 +14,37 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.read.past_runs import Told, read_history
-from monitoring.adapters.prefect.store.pushed_config import pushed_reader
-from monitoring.cli.session import Target
-from monitoring.cli.terminal import told
+from monitoring.cli.session import Address, configuration, open_session
+from monitoring.cli.terminal import reports_errors
 from monitoring.config.policy import Policies
-from monitoring.config.source import load_policies
 from monitoring.messages import terminal
-from monitoring.model.target import Target as TargetServer
 from monitoring.text.redaction import Redactor
 from monitoring.tuning.backtest import History, Replay, compare, replay
 from monitoring.tuning.backtest_output import backtest as rendered
 
-_MOST_DAYS = 90
+_MAX_DAYS = 90
 
 
-@told
+@reports_errors
 def backtest(
     *,
-    days: Annotated[int, Parameter(validator=Number(gte=1, lte=_MOST_DAYS), help="How many days back, 1 to 90.")] = 14,
+    days: Annotated[int, Parameter(validator=Number(gte=1, lte=_MAX_DAYS), help="How many days back, 1 to 90.")] = 14,
     config: Annotated[
         str | None, Parameter(help="Another configuration file: says what it would have made differently.")
     ] = None,
-    target: Target = None,
+    target: Address = None,
 ) -> int:
     """Replay the server's own history as checks: what would have been opened and resolved, when, and by which rule.
 
     The configuration is the one that every check here finds. Only what history shows is replayed; the rest is named.
     """
     now = datetime.now(timezone.utc).replace(microsecond=0)
-    first = load_policies(read_pushed=pushed_reader(TargetServer(address=target)))
-    other = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target))) if config else None
+    first = configuration(None, target)
+    other = configuration(config, target) if config else None
     settings = first.config
     with _progress() as progress:
-        with open_api(settings.server, TargetServer(address=target)) as api:
+        with open_session(first, target) as server:
             task = progress.add_task("Reading", total=None)
 
             def read(so_far: Told) -> None:
@@ -57,9 +53,9 @@ def backtest(
                 )
 
             both = [first, other] if other else [first]
-            patterns = tuple(pattern for one in both for pattern in one.config.redact.patterns)
-            history = read_history(api, settings, Redactor(patterns).redact, both, now, days, read)
-        replays = [_replayed(history, one, progress) for one in both]
+            patterns = tuple(pattern for policies in both for pattern in policies.config.redact.patterns)
+            history = read_history(server.api, settings, Redactor(patterns).redact, both, now, days, read)
+        replays = [_replayed(history, policies, progress) for policies in both]
     apart = compare(*replays) if len(replays) > 1 else None
     zone = ZoneInfo(settings.digest.time_zone)
     terminal.console(sys.stdout).print(rendered(history, replays[0], zone, replays[1] if apart else None, apart))

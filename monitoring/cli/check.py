@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime, timezone
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 
-from monitoring.adapters.prefect.client.api import Api
-from monitoring.adapters.prefect.store.action_requests import known
-from monitoring.cli.session import ConfigPath, Target, Window, open_session
-from monitoring.cli.terminal import UNABLE, complain, told
+from monitoring.cli import UNABLE
+from monitoring.cli.session import Address, ConfigPath, configuration, duration, open_session
+from monitoring.cli.terminal import print_error, print_json, reports_errors
 from monitoring.cli.timestamps import moment
+from monitoring.config.policy import Layer, Setting
 from monitoring.config.source import load_policies
 from monitoring.errors import ServerProblem, WatchdogError
 from monitoring.messages import terminal
@@ -27,6 +26,13 @@ from monitoring.model.request import Silences
 from monitoring.usecases.assess import Assessment, assess
 from monitoring.usecases.reporting import unreachable_report
 
+if TYPE_CHECKING:
+    from monitoring.wiring import Session
+
+Window = Annotated[
+    str | None,
+    Parameter(name="--window", help="How far back ended runs are read: 24h. [default: target.window]"),
+]
 At = Annotated[
     str | None,
     Parameter(
@@ -38,11 +44,11 @@ At = Annotated[
 _EXIT: dict[Status, int] = {"ok": 0, "warning": 1, "critical": 2, "unknown": UNABLE}
 
 
-@told
+@reports_errors
 def check(
     *,
     config: ConfigPath = None,
-    target: Target = None,
+    target: Address = None,
     window: Window = None,
     at: At = None,
     json: Annotated[bool, Parameter(negative="", help="Print JSON, as docs/json-contract.md describes it.")] = False,
@@ -53,9 +59,9 @@ def check(
     """
     now = datetime.now(timezone.utc) if at is None else moment("--at", at)
     try:
-        with open_session(config, target, window) as session:
-            seen = assess(session.reader(), Ledger(), session.policies, now, Coverage())
-            report = _with_known(seen, session.api)
+        with open_session(configuration(config, target, _layers(window)), target) as server:
+            seen = assess(server.reader(), Ledger(), server.policies, now, Coverage())
+            report = _with_incidents(seen, server)
     except ServerProblem as problem:
         # Whether a configuration was pushed is unknown; that the server cannot be used says it all.
         name = load_policies(config, read_pushed=lambda: None).config.target.name
@@ -68,17 +74,16 @@ def check(
     return _EXIT[report.status]
 
 
-def _with_known(seen: Assessment, api: Api) -> HealthReport:
-    """Add what the checks remember: which incidents these are, and what is silenced."""
+def _layers(window: str | None) -> list[Layer]:
+    return [] if window is None else [{"target.window": Setting(duration("--window", window), "--window")}]
+
+
+def _with_incidents(seen: Assessment, server: Session) -> HealthReport:
+    """Add what the checks have saved: which incidents the findings are, and which silences hold."""
     incidents, silences = Incidents(), Silences()
     if not seen.report.server.problem:
         try:
-            incidents, silences = known(api)
+            incidents, silences = server.incidents_and_silences()
         except WatchdogError as problem:
-            complain(f"Incidents and silences are not shown: {problem}")
+            print_error(f"Incidents and silences are not shown: {problem}")
     return seen.report.with_known(incidents.open.values(), (*silences.known, *seen.observation.maintenance))
-
-
-def print_json(console: Console, document: object) -> None:
-    """Print a document as JSON that a program reads: no colour, no wrapping, ASCII only."""
-    console.print_json(data=document, ensure_ascii=True, highlight=False)

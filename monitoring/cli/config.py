@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cyclopts import App
@@ -12,52 +12,52 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from monitoring.adapters.prefect.client.api import Api, open_api
-from monitoring.adapters.prefect.store.documents import Documents
-from monitoring.adapters.prefect.store.pushed_config import PUSHED_DOCUMENT, pushed_reader
-from monitoring.cli.session import ConfigPath, Target
-from monitoring.cli.terminal import UNABLE, complain, say, told
+from monitoring.cli import UNABLE
+from monitoring.cli.session import Address, ConfigPath, configuration, open_session
+from monitoring.cli.terminal import print_error, print_lines, reports_errors
 from monitoring.config.policy import Layer, Policies, written
 from monitoring.config.problems import secret_like
-from monitoring.config.source import DEFAULTS_ORIGIN, FILE_NAME, find, load_policies, read_file, understand
+from monitoring.config.source import DEFAULTS_ORIGIN, FILE_NAME, find, read_file, understand
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, WatchdogError
 from monitoring.messages.words import counted
 from monitoring.model.base import Value
-from monitoring.model.target import Target as TargetServer
 from monitoring.text.escaping import terminal
 
-app = App(name="config", help="Check, show or push the configuration.")
+if TYPE_CHECKING:
+    from monitoring.adapters.prefect.client.api import Api
+
+app = App(name="config")
 
 _WIDTH_ELSEWHERE = 160
 
 
 @app.command
-@told
-def check(*, config: ConfigPath = None, target: Target = None) -> int:
+@reports_errors
+def check(*, config: ConfigPath = None, target: Address = None) -> int:
     """Say which configuration is used and whether it is valid: exit status 0, or 3 with a line for each problem."""
-    policies = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target)))
+    policies = configuration(config, target)
     nothing_else = f"; there is no {FILE_NAME} here, and none was pushed" if policies.origin == DEFAULTS_ORIGIN else ""
-    say(f"{policies.origin}: valid{nothing_else}")
+    print_lines(f"{policies.origin}: valid{nothing_else}")
     return 0
 
 
 @app.command
-@told
-def show(deployment: str | None = None, /, *, config: ConfigPath = None, target: Target = None) -> int:
+@reports_errors
+def show(deployment: str | None = None, /, *, config: ConfigPath = None, target: Address = None) -> int:
     """Show every field with its value and where it was set; for one deployment, the policy that holds for it.
 
     Args:
         deployment: FLOW/DEPLOYMENT. Its tags and work pool are read from the server; when that cannot be reached,
             rules by tag or pool are left out, which is said, and the exit status is 3.
     """
-    policies = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target)))
+    policies = configuration(config, target)
     if deployment is None:
         _print_settings(policies.settings(), f"Configuration: {policies.origin}")
         if policies.config.rules:
-            say("Not shown: what its rules change for some deployments. Name one to see its policy.")
+            print_lines("Not shown: what its rules change for some deployments. Name one to see its policy.")
         if policies.config.routes or policies.config.maintenance:
             routes, windows = len(policies.config.routes), len(policies.config.maintenance)
-            say(
+            print_lines(
                 f"Not shown: {counted(routes, 'route')} and {counted(windows, 'maintenance window')}, as they stand in "
                 f"the file; `watchdog silence list` shows the windows."
             )
@@ -66,8 +66,8 @@ def show(deployment: str | None = None, /, *, config: ConfigPath = None, target:
 
 
 @app.command
-@told
-def push(path: str | None = None, /, *, target: Target = None) -> int:
+@reports_errors
+def push(path: str | None = None, /, *, target: Address = None) -> int:
     """Keep a configuration on the server, for checks that find no file: a worker's, from an installed package.
 
     Args:
@@ -79,13 +79,13 @@ def push(path: str | None = None, /, *, target: Target = None) -> int:
     if not source.text.strip():
         raise ConfigError(f"{source.origin}: empty; expected something to push")
     file = understand(source)
-    with open_api(file.config.server, TargetServer(address=target)) as api:
-        documents = Documents(api)
-        if documents.read(PUSHED_DOCUMENT) == source.text:
-            say(f"{source.origin}: valid, and already the pushed configuration on {api.url}")
-            return 0
-        documents.write(PUSHED_DOCUMENT, source.text)
-        say(f"{source.origin}: valid, and pushed to {api.url}; used wherever no {FILE_NAME} is found")
+    with open_session(Policies(file.config), target) as server:
+        if server.push_configuration(source.text):
+            print_lines(
+                f"{source.origin}: valid, and pushed to {server.api.url}; used wherever no {FILE_NAME} is found"
+            )
+        else:
+            print_lines(f"{source.origin}: valid, and already the pushed configuration on {server.api.url}")
     return 0
 
 
@@ -99,17 +99,17 @@ def _show_deployment(policies: Policies, name: str, target: str | None) -> int:
     if not (flow and slash and own_name) or "/" in own_name:
         raise WatchdogError(f"{name}: expected FLOW/DEPLOYMENT, such as etl/nightly")
     try:
-        with open_api(policies.config.server, TargetServer(address=target)) as api:
-            found = _look_up(api, flow, own_name)
+        with open_session(policies, target) as server:
+            found = _find(server.api, flow, own_name)
     except (ServerProblem, CredentialsRefused, ConfigError) as error:
         _print_settings(policies.explain(name), name)
-        complain(f"{error}\n{name}: its tags and work pool are unknown, so rules by tag or pool are left out above")
+        print_error(f"{error}\n{name}: its tags and work pool are unknown, so rules by tag or pool are left out above")
         return UNABLE
     _print_settings(policies.explain(name, found.tags, found.work_pool_name), name)
     return 0
 
 
-def _look_up(api: Api, flow: str, name: str) -> _Deployment:
+def _find(api: Api, flow: str, name: str) -> _Deployment:
     try:
         answer: Any = api.get(f"/deployments/name/{quote(flow, safe='')}/{quote(name, safe='')}")
         return _Deployment.model_validate(answer)

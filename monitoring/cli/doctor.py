@@ -9,14 +9,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from monitoring.adapters.prefect.client.api import Api, open_api
+from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.prefect.client.secret_blocks import read_secret
 from monitoring.adapters.prefect.read.installation import read_installation, unusable
-from monitoring.adapters.prefect.store.pushed_config import pushed_reader
 from monitoring.adapters.slack.examine import examine as ask_slack
-from monitoring.cli.check import print_json
-from monitoring.cli.session import ConfigPath, Target
-from monitoring.cli.terminal import told
+from monitoring.cli.session import Address, ConfigPath, open_session, pushed_configuration
+from monitoring.cli.terminal import print_json, reports_errors
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
 from monitoring.config.source import DEFAULTS_ORIGIN, FILE_NAME, load_policies
@@ -26,17 +24,15 @@ from monitoring.doctor.installation import Installation
 from monitoring.doctor.receivers import Workspace, channels, covered, examine_alerts
 from monitoring.errors import ConfigError, CredentialsRefused, ServerProblem, Unreachable, WatchdogError
 from monitoring.messages import terminal
-from monitoring.model.target import Target as TargetServer
-from monitoring.text.redaction import Redactor
 
 _EXIT: dict[Outcome, int] = {"ok": 0, "warning": 1, "fault": 2}
 
 
-@told
+@reports_errors
 def doctor(
     *,
     config: ConfigPath = None,
-    target: Target = None,
+    target: Address = None,
     json: Annotated[bool, Parameter(negative="", help="Print JSON, as docs/doctor.md describes it.")] = False,
 ) -> int:
     """Examine the watchdog's own installation, and say what mends each fault; nothing is saved, sent or changed.
@@ -80,7 +76,7 @@ def _configuration(path: str | None, target: str | None) -> tuple[Policies | Non
 
 def _pushed(target: str | None) -> str | None:
     try:
-        return pushed_reader(TargetServer(address=target))()
+        return pushed_configuration(target)
     except ConfigError as error:
         # An address that is none is the server's fault, and told there.
         raise Unreachable(str(error)) from None
@@ -89,10 +85,9 @@ def _pushed(target: str | None) -> str | None:
 def _read(policies: Policies, target: str | None, now: datetime) -> tuple[Installation, Workspace | None]:
     config = policies.config
     try:
-        with open_api(config.server, TargetServer(address=target)) as api:
-            redact = Redactor(config.redact.patterns).redact
-            found = read_installation(api, policies, redact, now, os.environ)
-            token = _token(api, config, found)
+        with open_session(policies, target) as server:
+            found = read_installation(server.api, policies, server.redact, now, os.environ)
+            token = _token(server.api, config, found)
     except ConfigError as error:
         found = unusable("", now, error, config, os.environ)
         token = os.environ.get("WATCHDOG_SLACK_TOKEN", "").strip()

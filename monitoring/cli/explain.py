@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime, timezone
 
-from monitoring.adapters.prefect.client.api import open_api
-from monitoring.adapters.prefect.read import run_details as one
+from monitoring.adapters.prefect.read import run_details
 from monitoring.adapters.prefect.read.collection import Collection
-from monitoring.adapters.prefect.read.reader import ServerReader
-from monitoring.adapters.prefect.store.pushed_config import pushed_reader
 from monitoring.checks import run_checks
-from monitoring.cli.session import ConfigPath, Target
-from monitoring.cli.terminal import told
-from monitoring.config.source import load_policies
+from monitoring.cli.session import Address, ConfigPath, configuration, open_session
+from monitoring.cli.terminal import reports_errors
 from monitoring.errors import BadAnswer, WatchdogError
 from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate
@@ -21,35 +16,31 @@ from monitoring.messages import terminal
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import Deployment
-from monitoring.model.target import Target as TargetServer
-from monitoring.text.redaction import Redactor
 from monitoring.tuning import explain_output as render
 from monitoring.tuning.explain import explain as explained
 
 
-@told
-def explain(name: str, /, *, config: ConfigPath = None, target: Target = None) -> int:
+@reports_errors
+def explain(name: str, /, *, config: ConfigPath = None, target: Address = None) -> int:
     """Say what each check sees of a deployment, by which limits, and why it finds something or does not.
 
     Args:
         name: FLOW/DEPLOYMENT, or the id of a flow run. For a run that failed or crashed, also what differs from the
             last good one: parameters, versions, where it ran, and its tasks.
     """
-    now = datetime.now(timezone.utc)
-    policies = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target)))
-    redact = Redactor(policies.config.redact.patterns).redact
-    with open_api(policies.config.server, TargetServer(address=target)) as api:
-        found = one.find(api, name)
-        observation = ServerReader(api, policies.config, redact).observe(now, Ledger(), policies)
+    policies = configuration(config, target)
+    with open_session(policies, target) as server:
+        found = run_details.find(server.api, name)
+        observation = server.reader().observe(server.now, Ledger(), policies)
         deployment = _watched(observation, found.key, name)
-        closely = Collection(api, policies.config, redact, now, policies)
+        closely = Collection(server.api, policies.config, server.redact, server.now, policies)
         if found.key not in observation.history.samples:
-            samples = {**observation.history.samples, found.key: one.samples(closely, deployment)}
+            samples = {**observation.history.samples, found.key: run_details.samples(closely, deployment)}
             history = observation.history.model_copy(update={"samples": samples})
             observation = observation.model_copy(update={"history": history})
-        bad = one.details(closely, found.run_id) if found.run_id else None
+        bad = run_details.details(closely, found.run_id) if found.run_id else None
         is_bad = bad is not None and bad.run.state_type in ("FAILED", "CRASHED")
-        good = one.last_good(closely, deployment, bad.run) if bad and is_bad else None
+        good = run_details.last_good(closely, deployment, bad.run) if bad and is_bad else None
     ledger = fold(Ledger(), observation)
     findings = correlate(run_checks(observation, ledger, policies), observation, ledger)
     console = terminal.console(sys.stdout)

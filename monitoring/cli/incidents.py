@@ -8,37 +8,35 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from monitoring.adapters.prefect.store.action_requests import new_name
-from monitoring.cli.check import print_json
-from monitoring.cli.saved_state import AsJson, By, Memory, asking, remembered
-from monitoring.cli.session import ConfigPath, Target
-from monitoring.cli.terminal import UNABLE, complain, say, say_line, told
+from monitoring.cli import UNABLE
+from monitoring.cli.saved_state import AsJson, By, StateSession, open_saved_state, requester
+from monitoring.cli.session import Address, ConfigPath
+from monitoring.cli.terminal import print_error, print_json, print_line, print_lines, reports_errors
 from monitoring.errors import WatchdogError
 from monitoring.messages import incident_list as render
 from monitoring.messages import terminal
 from monitoring.messages.words import moment
 from monitoring.model.incident import Incident
-from monitoring.model.request import Request
 from monitoring.text.escaping import clean
 
-app = App(name="incidents", help="List and show incidents, acknowledge or close them.")
+app = App(name="incidents")
 
 Note = Annotated[str, Parameter(name="--note", allow_leading_hyphen=True, help="What there is to say about it.")]
 
 
 @app.command(name="list")
-@told
+@reports_errors
 def list_(
     *,
     all_: Annotated[bool, Parameter(name="--all", negative="", help="Those that were closed recently, too.")] = False,
     json: AsJson = False,
     config: ConfigPath = None,
-    target: Target = None,
+    target: Address = None,
 ) -> int:
     """List the open incidents, most severe first."""
-    with remembered(config, target) as memory:
-        saved = memory.saved
-        rows = memory.rows([*render.ordered(saved.incidents.open.values()), *(saved.closed if all_ else ())])
+    with open_saved_state(config, target) as state:
+        saved = state.saved
+        rows = state.rows([*render.ordered(saved.incidents.open.values()), *(saved.closed if all_ else ())])
     console = terminal.console(sys.stdout)
     if json:
         print_json(console, {"schema": render.SCHEMA, "incidents": [render.incident_json(row) for row in rows]})
@@ -46,27 +44,27 @@ def list_(
     if rows:
         console.print(render.table(rows))
     elif saved.incidents.began_at is None:
-        say("No check has run on this server yet.")
+        print_lines("No check has run on this server yet.")
     else:
-        say("No incident is open." if not all_ else "No incident is open, and none was closed recently.")
+        print_lines("No incident is open." if not all_ else "No incident is open, and none was closed recently.")
     console.print(render.requests(saved.requests))
     return 0
 
 
 @app.command
-@told
-def show(incident: str, /, *, json: AsJson = False, config: ConfigPath = None, target: Target = None) -> int:
+@reports_errors
+def show(incident: str, /, *, json: AsJson = False, config: ConfigPath = None, target: Address = None) -> int:
     """Show all that is known of one incident, open or closed.
 
     Args:
         incident: Its id: W-12.
     """
-    with remembered(config, target) as memory:
-        found = _find(memory, incident)
+    with open_saved_state(config, target) as state:
+        found = _find(state, incident)
         if found is None:
             raise WatchdogError(_unknown(incident))
-        [row] = memory.rows([found])
-        cause = memory.saved.incidents.open.get(found.finding.symptom_of or "")
+        [row] = state.rows([found])
+        cause = state.saved.incidents.open.get(found.finding.symptom_of or "")
     console = terminal.console(sys.stdout)
     if json:
         print_json(console, {"schema": render.SCHEMA, **render.incident_json(row)})
@@ -76,8 +74,8 @@ def show(incident: str, /, *, json: AsJson = False, config: ConfigPath = None, t
 
 
 @app.command
-@told
-def ack(*incidents: str, by: By = None, note: Note = "", config: ConfigPath = None, target: Target = None) -> int:
+@reports_errors
+def ack(*incidents: str, by: By = None, note: Note = "", config: ConfigPath = None, target: Address = None) -> int:
     """Say that somebody looks after incidents: they are not told again; that they are over is.
 
     Args:
@@ -87,8 +85,8 @@ def ack(*incidents: str, by: By = None, note: Note = "", config: ConfigPath = No
 
 
 @app.command
-@told
-def close(*incidents: str, by: By = None, note: Note = "", config: ConfigPath = None, target: Target = None) -> int:
+@reports_errors
+def close(*incidents: str, by: By = None, note: Note = "", config: ConfigPath = None, target: Address = None) -> int:
     """Close incidents by hand. Each stays closed until a new run is found of it, or it gets worse.
 
     Args:
@@ -105,31 +103,28 @@ def _ask(
     config: str | None,
     target: str | None,
 ) -> int:
-    who = asking(by)
+    who = requester(by)
     if not names:
         raise WatchdogError("expected the id of an incident, such as W-12; see `watchdog incidents list`")
     unable = False
-    with remembered(config, target) as memory:
-        when = memory.next_check()
+    with open_saved_state(config, target) as state:
+        when = state.next_check()
         for name in dict.fromkeys(map(_id, names)):
-            incident = _find(memory, name)
+            incident = _find(state, name)
             if incident is None or incident.resolved_at is not None:
-                complain(_unknown(name) if incident is None else _over(incident))
+                print_error(_unknown(name) if incident is None else _over(incident))
                 unable = True
-            elif already := _already(memory, what, incident, who, note):
-                say_line(f"{name}: {already}; nothing more to do")
+            elif already := _already(state, what, incident, who, note):
+                print_line(f"{name}: {already}; nothing more to do")
             else:
-                subject = incident.id
-                memory.ask(
-                    Request(name=new_name(), what=what, at=memory.now, by=who, subject=subject, note=note.strip())
-                )
-                say_line(f"{name}: asked to {what} it, by {who}; {when}")
+                state.server.leave_request(what, who, subject=incident.id, note=note.strip())
+                print_line(f"{name}: asked to {what} it, by {who}; {when}")
     return UNABLE if unable else 0
 
 
-def _already(memory: Memory, what: str, incident: Incident, who: str, note: str) -> str:
+def _already(state: StateSession, what: str, incident: Incident, who: str, note: str) -> str:
     """Who has done or asked for the same; empty where somebody else, or another note, makes a difference."""
-    for request in memory.saved.requests:
+    for request in state.saved.requests:
         mine = request.by == who and (not note or note.strip() == request.note)
         if (request.what, request.subject) == (what, incident.id) and (mine or what == "close"):
             return f"{request.by} asked to {what} it at {moment(request.at)}, and the next check does"
@@ -145,9 +140,9 @@ def _id(name: str) -> str:
     return f"W-{upper}" if upper.isdecimal() else upper
 
 
-def _find(memory: Memory, name: str) -> Incident | None:
-    recent = (*memory.saved.incidents.open.values(), *memory.saved.closed)
-    return _named(name, recent) or _named(name, memory.state.all_closed())
+def _find(state: StateSession, name: str) -> Incident | None:
+    recent = (*state.saved.incidents.open.values(), *state.saved.closed)
+    return _named(name, recent) or _named(name, state.all_closed())
 
 
 def _named(name: str, incidents: Iterable[Incident]) -> Incident | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, NoReturn
 
@@ -13,15 +14,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from monitoring.adapters.exporters.scrape import ScrapeServer, answers_first
 from monitoring.adapters.logs import configure
-from monitoring.adapters.prefect.client.api import open_api
-from monitoring.adapters.prefect.store.documents import Documents
-from monitoring.adapters.prefect.store.metrics_document import Measured
-from monitoring.adapters.prefect.store.pushed_config import pushed_reader
-from monitoring.cli.session import ConfigPath, Target
-from monitoring.cli.terminal import told
+from monitoring.cli.session import Address, ConfigPath, configuration, open_session
+from monitoring.cli.terminal import reports_errors
 from monitoring.config.fields import HostPort
-from monitoring.config.server_settings import Server
-from monitoring.config.settings import Config
+from monitoring.config.policy import Layer, Policies, Setting
 from monitoring.config.source import load_policies
 from monitoring.errors import ConfigError, CredentialsRefused, ServerProblem, StateError, WatchdogError
 from monitoring.logs import get_logger
@@ -29,12 +25,11 @@ from monitoring.messages import terminal
 from monitoring.metrics import catalog, compatible
 from monitoring.metrics.openmetrics import openmetrics
 from monitoring.metrics.snapshot import Sample, Snapshot
-from monitoring.model.target import Target as TargetServer
 from monitoring.text.redaction import Redactor
 
 _log = get_logger(__name__)
 
-app = App(name="metrics", help="Show the numbers of the last check, or have them scraped.")
+app = App(name="metrics")
 
 _HOST_PORT: TypeAdapter[str] = TypeAdapter(HostPort)
 _DEFINITIONS = (*catalog.METRICS, *compatible.METRICS)
@@ -46,20 +41,22 @@ _GONE = (
     "the numbers of the last check are gone from the server, and the last known ones are served: the next check writes "
     "them anew, if watchdog-check is deployed on this server, runs, and has metrics.enabled"
 )
+#: The next refresh tries again.
+_ONE_TRY: tuple[Layer, ...] = ({"server.attempts": Setting(1, "watchdog metrics serve")},)
 _NO_ANSWER = "the Prefect server has not answered yet"
 #: Checks are to run every few minutes. Where none has measured for this long, several were missed: no slow or late one.
-_MOST_AGE = timedelta(minutes=30)
+_MAX_AGE = timedelta(minutes=30)
 
 
 @app.command
-@told
+@reports_errors
 def serve(
     *,
     listen: Annotated[
         str | None, Parameter(name="--listen", help="Where to listen: HOST:PORT. [default: metrics.listen]")
     ] = None,
     config: ConfigPath = None,
-    target: Target = None,
+    target: Address = None,
 ) -> int:
     """Serve the numbers of the last check to Prometheus until interrupted; nothing is asked of the server about runs.
 
@@ -78,29 +75,29 @@ def serve(
 
 
 @app.command(name="print")
-@told
-def print_(*, config: ConfigPath = None, target: Target = None) -> int:
+@reports_errors
+def print_(*, config: ConfigPath = None, target: Address = None) -> int:
     """Print the numbers of the last check as OpenMetrics."""
-    snapshot = _load(_settings(config, target).server, target)
+    snapshot = _load(_policies(config, target), target)
     if snapshot is None:
         raise WatchdogError(_NOTHING)
     terminal.console(sys.stdout).out(openmetrics(snapshot, _DEFINITIONS).decode(), end="")
     return 0
 
 
-def _settings(config: str | None, target: str | None) -> Config:
+def _policies(config: str | None, target: str | None, stronger: Iterable[Layer] = ()) -> Policies:
     """The configuration.
 
     Raises:
         ConfigError: It cannot be used, or nothing is measured with it.
     """
-    policies = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target)))
+    policies = configuration(config, target, stronger)
     if not policies.config.metrics.enabled:
         raise ConfigError(
             f"{policies.origin}: metrics.enabled: false; expected true, here and where the check runs: else nothing is "
             "measured"
         )
-    return policies.config
+    return policies
 
 
 def _address(listen: str) -> str:
@@ -110,9 +107,9 @@ def _address(listen: str) -> str:
         raise ConfigError(f"--listen: {listen!r}: expected a host and a port, such as 127.0.0.1:9464") from None
 
 
-def _load(server: Server, target: str | None) -> Snapshot | None:
-    with open_api(server, TargetServer(address=target)) as api:
-        return Measured(Documents(api)).load()
+def _load(policies: Policies, target: str | None) -> Snapshot | None:
+    with open_session(policies, target) as server:
+        return server.metrics_store().load()
 
 
 class _Serving:
@@ -136,18 +133,18 @@ class _Serving:
         self._target = target
         self._configured = True
         try:
-            settings = _settings(config, target)
+            policies = _policies(config, target, _ONE_TRY)
         except (ServerProblem, CredentialsRefused):
-            settings = load_policies(config, read_pushed=lambda: None).config
+            policies = load_policies(config, read_pushed=lambda: None, stronger=_ONE_TRY)
             self._configured = False
-        self._take(settings)
+        self._take(policies)
         self._pages = ScrapeServer(self._address, _DEFINITIONS)
         self._shown: tuple[Snapshot, str] | None = None
         self._problem = ""
 
     @property
     def _address(self) -> str:
-        return self._listen or self._settings.metrics.listen
+        return self._listen or self._policies.config.metrics.listen
 
     def serve(self) -> NoReturn:
         """Serve, and look again and again; ends by an exception only."""
@@ -155,15 +152,16 @@ class _Serving:
         self._start()
         while True:
             self._look()
-            time.sleep(self._settings.metrics.refresh.total_seconds())
+            time.sleep(self._policies.config.metrics.refresh.total_seconds())
 
     def stop(self) -> None:
         """Serve no more."""
         self._pages.stop()
 
-    def _take(self, settings: Config) -> None:
+    def _take(self, policies: Policies) -> None:
+        settings = policies.config
         configure(settings.logs, Redactor(settings.redact.patterns).redact, in_run=False)
-        self._settings = settings
+        self._policies = policies
         #: The last that is known; without samples while nothing is.
         self._snapshot = Snapshot(target=settings.target.name, at=datetime.now(timezone.utc))
 
@@ -174,7 +172,7 @@ class _Serving:
     def _configure(self) -> None:
         """Go by what was pushed to the server, if it says so by now, and listen where that says."""
         before = self._address
-        self._take(_settings(self._config, self._target))
+        self._take(_policies(self._config, self._target, _ONE_TRY))
         self._configured = True
         if self._address != before:
             self._pages.stop()
@@ -188,8 +186,7 @@ class _Serving:
         try:
             if not self._configured:
                 self._configure()
-            # Once: to look again soon is to try again.
-            found = _load(self._settings.server.model_copy(update={"attempts": 1}), self._target)
+            found = _load(self._policies, self._target)
             if found is None:
                 problem = _GONE if self._snapshot.samples else _NOTHING
             else:
@@ -224,7 +221,7 @@ class _Serving:
 
 def _aged(snapshot: Snapshot) -> str:
     """What is wrong with numbers that no check has renewed for long; empty when they are new enough."""
-    if datetime.now(timezone.utc) - snapshot.at <= _MOST_AGE:
+    if datetime.now(timezone.utc) - snapshot.at <= _MAX_AGE:
         return ""
     return (
         f"no check has measured since {snapshot.at:%Y-%m-%d %H:%M} UTC: see whether the deployment watchdog-check runs "

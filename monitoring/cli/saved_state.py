@@ -1,34 +1,26 @@
-"""What the checks remember, read for a person, and what that person asks of the next check."""
+"""The saved state, read for a person, and the action requests that a person leaves for the next check."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from getpass import getuser
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from monitoring.adapters.prefect.client.api import Api, open_api
-from monitoring.adapters.prefect.read.maintenance import open_windows
-from monitoring.adapters.prefect.store import action_requests as requests
-from monitoring.adapters.prefect.store.documents import Documents
-from monitoring.adapters.prefect.store.pushed_config import pushed_reader
-from monitoring.adapters.prefect.store.state import BlockState
-from monitoring.cli.terminal import complain
-from monitoring.config.settings import Config
-from monitoring.config.source import load_policies
+from monitoring.cli.session import configuration, open_session
+from monitoring.cli.terminal import print_error
 from monitoring.errors import ConfigError
 from monitoring.messages.incident_list import Row
 from monitoring.messages.words import moment
 from monitoring.model.incident import Incident
-from monitoring.model.request import Request
 from monitoring.model.saved_state import SavedState
-from monitoring.model.silence import Silence
-from monitoring.model.target import Target as TargetServer
 from monitoring.notifications.routing import silence_of
+
+if TYPE_CHECKING:
+    from monitoring.wiring import Session
 
 By = Annotated[
     str | None, Parameter(name="--by", allow_leading_hyphen=True, help="Who asks for it. [default: your login name]")
@@ -37,48 +29,41 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON,
 
 
 @dataclass(frozen=True)
-class Memory:
-    """The saved state, and the server that keeps it."""
+class StateSession:
+    """The saved state, and the open server that keeps it."""
 
-    api: Api
-    state: BlockState
-    config: Config
+    server: Session
     saved: SavedState
-    now: datetime
-
-    @property
-    def open_windows(self) -> tuple[Silence, ...]:
-        """The maintenance windows that are open."""
-        return open_windows(self.config.maintenance, self.now)
 
     def rows(self, incidents: Sequence[Incident]) -> list[Row]:
-        """Incidents with what they fall under now."""
-        silences = (*self.saved.silences.known, *self.open_windows)
+        """Incidents, each with the silence that holds for it now."""
+        now = self.server.now
+        silences = (*self.saved.silences.known, *self.server.open_windows())
         suppressed = self.saved.outbox.suppressed
         return [
             Row(
                 incident,
-                None if incident.resolved_at else silence_of(incident, silences, self.now),
+                None if incident.resolved_at else silence_of(incident, silences, now),
                 suppressed.get(incident.number),
             )
             for incident in incidents
         ]
 
+    def all_closed(self) -> tuple[Incident, ...]:
+        """Every closed incident that is kept, newest first. Errors are those of ``open_saved_state``."""
+        return self.server.state().all_closed()
+
     def next_check(self) -> str:
-        """Say when what is asked for is done."""
-        planned = requests.next_check(self.api, self.now)
+        """Say when an action request is applied."""
+        planned = self.server.next_check()
         if planned is None:
             return "the next check does it; none is planned: is watchdog-check deployed on this server, and not paused?"
         return f"the next check does it, planned for {moment(planned)}"
 
-    def ask(self, request: Request) -> None:
-        """Leave a request for the next check."""
-        requests.ask(self.api, request)
-
 
 @contextmanager
-def remembered(config: str | None, target: str | None) -> Iterator[Memory]:
-    """Open the server, as configured, and read what the checks keep there; nothing is written.
+def open_saved_state(config: str | None, target: str | None) -> Iterator[StateSession]:
+    """Open the server, as configured, and read the saved state there; nothing is written.
 
     Raises:
         ConfigError: The configuration or the address cannot be used.
@@ -86,18 +71,15 @@ def remembered(config: str | None, target: str | None) -> Iterator[Memory]:
         ServerProblem: The server cannot be used.
         StateError: A newer watchdog wrote the state.
     """
-    now = datetime.now(timezone.utc)
-    settings = load_policies(config, read_pushed=pushed_reader(TargetServer(address=target))).config
-    with open_api(settings.server, TargetServer(address=target)) as api:
-        state = BlockState(Documents(api), settings.state, now)
-        saved, coverage = state.load()
+    with open_session(configuration(config, target), target) as server:
+        saved, coverage = server.state().load()
         for query in coverage.missing:
-            complain(f"{query.name}: {query.detail}")
-        yield Memory(api, state, settings, saved, now)
+            print_error(f"{query.name}: {query.detail}")
+        yield StateSession(server, saved)
 
 
-def asking(by: str | None) -> str:
-    """Who asks: the given name, or the login name.
+def requester(by: str | None) -> str:
+    """Who requests an action: the given name, or the login name.
 
     Raises:
         ConfigError: The name is empty, or not known.

@@ -8,24 +8,20 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from monitoring.adapters.prefect.read.maintenance import next_windows
-from monitoring.adapters.prefect.store.action_requests import new_name
-from monitoring.cli.check import print_json
-from monitoring.cli.saved_state import AsJson, By, asking, remembered
-from monitoring.cli.session import ConfigPath, Target
-from monitoring.cli.terminal import say, say_line, told
+from monitoring.cli.saved_state import AsJson, By, open_saved_state, requester
+from monitoring.cli.session import Address, ConfigPath
+from monitoring.cli.terminal import print_json, print_line, print_lines, reports_errors
 from monitoring.cli.timestamps import moment
 from monitoring.errors import ConfigError, WatchdogError
 from monitoring.messages import incident_list as render
 from monitoring.messages import incident_words, terminal, words
 from monitoring.messages.json_contract import silence_json
 from monitoring.model.finding import CheckName
-from monitoring.model.request import Request
 from monitoring.model.silence import Silence
 from monitoring.text.durations import parse_duration
 from monitoring.text.escaping import clean
 
-app = App(name="silence", help="Add, list and end silences.")
+app = App(name="silence")
 
 #: A silence that outlasts this was forgotten, and hides whatever comes.
 LONGEST = timedelta(days=365)
@@ -36,7 +32,7 @@ def _text(name: str, what: str) -> Parameter:
 
 
 @app.command
-@told
+@reports_errors
 def add(
     *,
     reason: Annotated[str, _text("--reason", "What for, as reports say it.")],
@@ -53,10 +49,10 @@ def add(
     from_: Annotated[str | None, Parameter(name="--from", help="From when. [default: now]")] = None,
     by: By = None,
     config: ConfigPath = None,
-    target: Target = None,
+    target: Address = None,
 ) -> int:
     """Tell nobody of incidents that match all that is given, for a time. They are found and shown all the same."""
-    who = asking(by)
+    who = requester(by)
     matchers: dict[str, str | None] = {
         "deployment": deployment,
         "tag": tag,
@@ -72,77 +68,80 @@ def add(
         if not value.strip():
             raise ConfigError(f"--{name}: empty; expected text")
     starts, ends = _times(from_, for_, until, datetime.now(timezone.utc))
-    with remembered(config, target) as memory:
+    with open_saved_state(config, target) as state:
         silence = Silence.model_validate(
             {**given, "starts_at": starts, "ends_at": ends, "author": who, "reason": reason.strip()}
         )
-        when = memory.next_check()
-        request = Request(name=new_name(), what="silence", at=memory.now, by=who, note=silence.reason, silence=silence)
-        memory.ask(request)
-        matched = [one for one in memory.saved.incidents.open.values() if silence.matches(one.labels)]
-    say_line(f"Asked to silence {incident_words.matched(silence)} {incident_words.period(silence)}, by {who}; {when}")
+        when = state.next_check()
+        state.server.leave_request("silence", who, note=silence.reason, silence=silence)
+        matched = [one for one in state.saved.incidents.open.values() if silence.matches(one.labels)]
+    print_line(f"Asked to silence {incident_words.matched(silence)} {incident_words.period(silence)}, by {who}; {when}")
     if matched:
-        say_line(f"It matches {words.counted(len(matched), 'open incident')} now: {render.named(matched)}")
+        print_line(f"It matches {words.counted(len(matched), 'open incident')} now: {render.named(matched)}")
     else:
-        say("It matches no open incident now")
+        print_lines("It matches no open incident now")
     return 0
 
 
 @app.command(name="list")
-@told
-def list_(*, json: AsJson = False, config: ConfigPath = None, target: Target = None) -> int:
+@reports_errors
+def list_(*, json: AsJson = False, config: ConfigPath = None, target: Address = None) -> int:
     """List silences that hold, wait or ended in the last days, what was asked for, and the maintenance windows."""
-    with remembered(config, target) as memory:
-        known = sorted(memory.saved.silences.known, key=lambda one: (one.ends_at <= memory.now, one.starts_at))
-        asked = [one for one in memory.saved.requests if one.what in ("silence", "expire")]
-        windows = [*memory.open_windows, *next_windows(memory.config.maintenance, memory.now)]
-        now = memory.now
+    with open_saved_state(config, target) as state:
+        now = state.server.now
+        known = sorted(state.saved.silences.known, key=lambda silence: (silence.ends_at <= now, silence.starts_at))
+        requests = [request for request in state.saved.requests if request.what in ("silence", "expire")]
+        windows = [*state.server.open_windows(), *state.server.next_windows()]
     console = terminal.console(sys.stdout)
     if json:
         document = {
             "schema": render.SCHEMA,
-            "silences": [{**silence_json(one), "status": incident_words.when(one, now)} for one in known],
-            "maintenance": [{**silence_json(one), "status": incident_words.when(one, now)} for one in windows],
-            "requests": [render.request_json(one) for one in asked],
+            "silences": [_silence_json(silence, now) for silence in known],
+            "maintenance": [_silence_json(window, now) for window in windows],
+            "requests": [render.request_json(request) for request in requests],
         }
         print_json(console, document)
         return 0
     if known or windows:
         console.print(render.silences([*known, *windows], now))
     else:
-        say("Nothing is silenced.")
-    console.print(render.requests(asked))
+        print_lines("Nothing is silenced.")
+    console.print(render.requests(requests))
     return 0
 
 
 @app.command
-@told
-def expire(silence: str, /, *, by: By = None, config: ConfigPath = None, target: Target = None) -> int:
+@reports_errors
+def expire(silence: str, /, *, by: By = None, config: ConfigPath = None, target: Address = None) -> int:
     """End a silence now. What it matched and still fires is told then.
 
     Args:
         silence: Its id: S-3.
     """
-    who = asking(by)
+    who = requester(by)
     upper = silence.strip().upper()
     name = f"S-{upper}" if upper.isdecimal() else upper
-    with remembered(config, target) as memory:
-        found = next((one for one in memory.saved.silences.known if one.id == name), None)
+    with open_saved_state(config, target) as state:
+        found = next((one for one in state.saved.silences.known if one.id == name), None)
         if found is None:
             raise WatchdogError(f"{clean(name, 60)}: no such silence; see `watchdog silence list`")
-        if found.ends_at <= memory.now:
-            say_line(f"{name}: ended at {words.moment(found.ends_at)} already; nothing more to do")
+        if found.ends_at <= state.server.now:
+            print_line(f"{name}: ended at {words.moment(found.ends_at)} already; nothing more to do")
             return 0
-        if any((one.what, one.subject) == ("expire", name) for one in memory.saved.requests):
-            say_line(f"{name}: somebody asked to end it already, and the next check does; nothing more to do")
+        if any((one.what, one.subject) == ("expire", name) for one in state.saved.requests):
+            print_line(f"{name}: somebody asked to end it already, and the next check does; nothing more to do")
             return 0
-        when = memory.next_check()
-        memory.ask(Request(name=new_name(), what="expire", at=memory.now, by=who, subject=name))
-        matched = [one for one in memory.saved.incidents.open.values() if found.matches(one.labels)]
-    say_line(f"{name}: asked to end it, by {who}; {when}")
+        when = state.next_check()
+        state.server.leave_request("expire", who, subject=name)
+        matched = [one for one in state.saved.incidents.open.values() if found.matches(one.labels)]
+    print_line(f"{name}: asked to end it, by {who}; {when}")
     if matched:
-        say_line(f"Told then, unless something else holds it: {render.named(matched)}")
+        print_line(f"Told then, unless something else holds it: {render.named(matched)}")
     return 0
+
+
+def _silence_json(silence: Silence, now: datetime) -> dict[str, object]:
+    return {**silence_json(silence), "status": incident_words.when(silence, now)}
 
 
 def _times(from_: str | None, for_: str | None, until: str | None, now: datetime) -> tuple[datetime, datetime]:

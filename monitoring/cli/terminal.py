@@ -1,4 +1,4 @@
-"""What commands have in common: harmless output, and faults told in lines on stderr with exit status 3."""
+"""What commands have in common: harmless output, and errors in lines on stderr with exit status 3."""
 
 from __future__ import annotations
 
@@ -9,33 +9,37 @@ from typing import ParamSpec
 from rich.console import Console
 from rich.text import Text
 
+from monitoring.cli import UNABLE
 from monitoring.errors import WatchdogError
 from monitoring.text.escaping import terminal
 
-#: The exit status of monitoring plugins for "unknown": nothing can be said.
-UNABLE = 3
-_LONGEST_LINE = 2_000
+_MAX_LINE = 2_000
 
 Arguments = ParamSpec("Arguments")
 
 
-def say(text: str) -> None:
+def print_lines(text: str) -> None:
     """Print text to stdout, made harmless line by line."""
     _print(Console(highlight=False), text)
 
 
-def say_line(text: str) -> None:
+def print_line(text: str) -> None:
     """Print text to stdout as one line, made harmless: what others wrote in it cannot begin another."""
-    say(terminal(text, _LONGEST_LINE))
+    print_lines(terminal(text, _MAX_LINE))
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Print text to stderr, made harmless line by line."""
     _print(Console(stderr=True, highlight=False), text)
 
 
-def told(command: Callable[Arguments, int]) -> Callable[Arguments, int]:
-    """Make a command tell foreseeable faults on stderr, and return exit status 3 for them.
+def print_json(console: Console, document: object) -> None:
+    """Print a document as JSON for programs: no colour, no wrapping, ASCII only."""
+    console.print_json(data=document, ensure_ascii=True, highlight=False)
+
+
+def reports_errors(command: Callable[Arguments, int]) -> Callable[Arguments, int]:
+    """Make a command print foreseeable errors to stderr, and return exit status 3 for them.
 
     Args:
         command: Returns its exit status; may raise ``WatchdogError``.
@@ -46,7 +50,7 @@ def told(command: Callable[Arguments, int]) -> Callable[Arguments, int]:
         try:
             return command(*args, **kwargs)
         except WatchdogError as error:
-            complain(str(error))
+            print_error(str(error))
             return UNABLE
 
     return run
@@ -55,4 +59,4 @@ def told(command: Callable[Arguments, int]) -> Callable[Arguments, int]:
 def _print(console: Console, text: str) -> None:
     for line in text.splitlines():
         # A line that a script reads must not be broken where the terminal happens to end.
-        console.print(Text(terminal(line, _LONGEST_LINE)), soft_wrap=True)
+        console.print(Text(terminal(line, _MAX_LINE)), soft_wrap=True)

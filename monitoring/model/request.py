@@ -1,4 +1,4 @@
-"""What somebody asked for at the command line."""
+"""Action requests from the command line."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pydantic import AwareDatetime
 from monitoring.model.base import Value
 from monitoring.model.silence import Silence
 
+Action = Literal["silence", "expire", "acknowledge", "close"]
+
 
 class Request(Value):
-    """What somebody asked for at the command line; the next check does it."""
+    """An action that somebody requested at the command line; the next check applies or rejects it."""
 
     #: The name of the document that holds it.
     name: str
-    what: Literal["silence", "expire", "acknowledge", "close"]
+    what: Action
     at: AwareDatetime
     by: str
     #: ``S-3`` to expire, ``W-12`` to acknowledge or to close.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from monitoring.adapters.prefect.client.api import open_api
+from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.config.server_settings import Server
 from monitoring.model.target import Target
@@ -13,17 +11,27 @@ from monitoring.model.target import Target
 PUSHED_DOCUMENT = "config"
 
 
-def pushed_reader(target: Target | None = None) -> Callable[[], str | None]:
-    """Make the function that finding a configuration asks last.
+def read_pushed(target: Target) -> str | None:
+    """Read the configuration that was pushed to a server; None where there is none.
 
-    The server is asked as the defaults have it: how else is not known before the configuration is.
+    The server is read with the default settings: which others hold is not known before the configuration is.
 
-    Args:
-        target: The server; None for the one that Prefect's settings name.
+    Raises:
+        ConfigError: The server's address cannot be used.
+        ServerProblem: The server cannot be used. So too CredentialsRefused.
     """
+    with open_api(Server(), target) as api:
+        return Documents(api).read(PUSHED_DOCUMENT)
 
-    def read() -> str | None:
-        with open_api(Server(), target) as api:
-            return Documents(api).read(PUSHED_DOCUMENT)
 
-    return read
+def push(api: Api, text: str) -> bool:
+    """Keep a configuration on the server, and return whether it is another than the one before.
+
+    Raises:
+        ServerProblem: The server cannot be used. So too CredentialsRefused.
+    """
+    documents = Documents(api)
+    changed = documents.read(PUSHED_DOCUMENT) != text
+    if changed:
+        documents.write(PUSHED_DOCUMENT, text)
+    return changed
