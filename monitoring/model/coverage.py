@@ -18,7 +18,7 @@ class Query(Value):
 
 
 #: What every observation asks of a server that answers; more is asked where it matters.
-ALWAYS_ASKED = ("flows", "deployments", "active-runs", "due-runs", "ended-runs", "work-pools", "work-queues")
+ALWAYS_QUERIED = ("flows", "deployments", "active-runs", "due-runs", "ended-runs", "work-pools", "work-queues")
 
 
 class Coverage(Value):

@@ -26,7 +26,7 @@ from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate
 from monitoring.incidents.lifecycle import advance
 from monitoring.model.base import Value
-from monitoring.model.coverage import ALWAYS_ASKED, Coverage, Query
+from monitoring.model.coverage import ALWAYS_QUERIED, Coverage, Query
 from monitoring.model.finding import CheckName, Finding, Severity, rank
 from monitoring.model.incident import Incident, Incidents
 from monitoring.model.ledger import MAX_MESSAGE, Ledger, Record
@@ -72,7 +72,7 @@ BOUNDS = (
 
 _COMPLETE = Coverage(
     queries=tuple(
-        Query(name=name, outcome="complete") for name in ("server", *ALWAYS_ASKED, "last-success", "oldest-run")
+        Query(name=name, outcome="complete") for name in ("server", *ALWAYS_QUERIED, "last-success", "oldest-run")
     )
 )
 

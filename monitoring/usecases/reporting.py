@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from monitoring.checks.server import server_finding
-from monitoring.model.coverage import ALWAYS_ASKED, Coverage, Query
+from monitoring.model.coverage import ALWAYS_QUERIED, Coverage, Query
 from monitoring.model.finding import Finding
 from monitoring.model.observation import Observation, ServerFacts, ServerState
 from monitoring.model.report import HealthReport, ordered, status_of
@@ -39,7 +39,7 @@ def health_report(observation: Observation, findings: Iterable[Finding], extra: 
 def unseen(problem: str) -> Coverage:
     """The coverage of a server that cannot be used: nothing of what every check asks."""
     missing = (
-        Query(name=name, outcome="failed", detail="not asked: the server cannot be used") for name in ALWAYS_ASKED
+        Query(name=name, outcome="failed", detail="not asked: the server cannot be used") for name in ALWAYS_QUERIED
     )
     return Coverage(queries=(Query(name="server", outcome="failed", detail=problem), *missing))
 

@@ -18,7 +18,7 @@ from monitoring.adapters.prefect.store.documents import SLUG
 from monitoring.adapters.prefect.store.lock import NAME as LOCK
 from monitoring.config.fields import Section
 from monitoring.config.settings import Policy
-from monitoring.model.coverage import ALWAYS_ASKED
+from monitoring.model.coverage import ALWAYS_QUERIED
 from monitoring.model.finding import CheckName
 from monitoring.model.incident import ResolutionReason
 from tests.corpus.scenario import scenarios
@@ -124,7 +124,7 @@ def test_every_check_in_the_docs_exists() -> None:
     assert {name.replace("_", "-") for name in sections} == set(get_args(CheckName))
 
 
-@pytest.mark.parametrize("word", [*ALWAYS_ASKED, *get_args(ResolutionReason), HEALTH, FINDINGS, DIGEST, SLUG, LOCK])
+@pytest.mark.parametrize("word", [*ALWAYS_QUERIED, *get_args(ResolutionReason), HEALTH, FINDINGS, DIGEST, SLUG, LOCK])
 def test_what_people_meet_on_their_server_is_documented(word: str) -> None:
     assert f"`{word}`" in ALL
 
@@ -134,7 +134,7 @@ def test_every_query_is_documented() -> None:
     asking = r"(?:\.ask|\.rows|\.runs|\.note|\.values|\.first_runs|\.first_rows|\.count|_watched|_present_stretch)"
     asked = set(re.findall(rf'{asking}\(\s*(?:collection, )?"([a-z-]+)"', sources))
 
-    assert asked >= {"heartbeats", "child-runs", "last-success", "slot-waits", *ALWAYS_ASKED}
+    assert asked >= {"heartbeats", "child-runs", "last-success", "slot-waits", *ALWAYS_QUERIED}
     assert [name for name in asked if f"`{name}`" not in PAGES["docs/how-it-works.md"]] == []
 
 

@@ -28,7 +28,7 @@ from monitoring.cli import app
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
 from monitoring.incidents.lifecycle import advance
-from monitoring.model.coverage import ALWAYS_ASKED
+from monitoring.model.coverage import ALWAYS_QUERIED
 from monitoring.model.incident import Incidents
 from tests.support.looking import Said, look, watchdog
 from tests.support.relay import Asked, relayed
@@ -84,7 +84,7 @@ def only_finding(said: Said) -> dict[str, Any]:
     assert report["status"] == "critical"
     assert report["coverage"]["complete"] is False
     missing = {line.partition(":")[0] for line in report["coverage"]["missing"]}
-    assert missing == {"server", *ALWAYS_ASKED}
+    assert missing == {"server", *ALWAYS_QUERIED}
     [finding] = report["findings"]
     assert (finding["check"], finding["severity"]) == ("server", "critical")
     cause = {"kind": "server", "name": "prefect", "reason": "unreachable", "flow_run_ids": [], "path": []}
@@ -333,7 +333,7 @@ def test_a_server_that_is_too_busy_for_everything_but_the_first_word(prefect_ser
         seen = look(world.now, at=relay.url)
     assert time.monotonic() - started < 20
     assert seen.status == "unknown"
-    assert set(seen.missing) >= set(ALWAYS_ASKED)
+    assert set(seen.missing) >= set(ALWAYS_QUERIED)
 
 
 #: Answers of another shape, and how far they go as lists of flow runs.

@@ -12,7 +12,7 @@ from monitoring.config.settings import Config
 from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate
 from monitoring.model.base import Value
-from monitoring.model.coverage import ALWAYS_ASKED, Coverage, Query
+from monitoring.model.coverage import ALWAYS_QUERIED, Coverage, Query
 from monitoring.model.finding import Finding
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import (
@@ -92,7 +92,7 @@ def run(state: StateType, run_id: str = "run", *, of: str | None = "etl/nightly"
 
 def complete(*names: str) -> Coverage:
     """Coverage in which everything was answered, the named queries too."""
-    return Coverage(queries=tuple(Query(name=name, outcome="complete") for name in ("server", *ALWAYS_ASKED, *names)))
+    return Coverage(queries=tuple(Query(name=name, outcome="complete") for name in ("server", *ALWAYS_QUERIED, *names)))
 
 
 def without(name: str) -> Coverage:

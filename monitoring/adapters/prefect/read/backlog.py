@@ -1,7 +1,7 @@
-"""What waits, and what will: backlogs of work pools, and runs due soon that may not be able to start.
+"""Reads backlogs of work pools, and upcoming runs that may not be able to start.
 
-Only places that are in trouble are asked about: a server makes runs for weeks ahead, and most of them are nobody's
-concern. Each query names types of state and bounds ``start_time``, which is the due time of a run that never started:
+Only work pools, queues and deployments in trouble are queried: a server makes runs for weeks ahead, and most of them do
+not matter. Each query names state types and bounds ``start_time``, which is the due time of a run that never started:
 SQLite has an index of the two, and without it reads every run of a work pool (1.4 s of a million).
 """
 
@@ -16,79 +16,79 @@ from monitoring.checks.facts.causes import Slots, full_name, skips
 from monitoring.model.observation import Backlog
 from monitoring.model.prefect import TERMINAL, Deployment, FlowRun, WorkPool
 
-#: A run that waits for less is about to be taken.
+#: A run that has waited for less is about to be submitted.
 _TAKEN_WITHIN = timedelta(minutes=1)
-#: Runs that have waited for longer are not looked for among those that have started since.
+#: Among the runs that have started since, those that waited longer are ignored.
 _MAX_WAIT = timedelta(days=1)
-#: Into so many steps the time is cut in which a backlog must have grown.
+#: The time in which a backlog must have grown is divided into this many steps.
 _STEPS = 3
 _MAX_BACKLOGS = 50
 _STARTED = ["PENDING", "RUNNING", "CANCELLING", "PAUSED", *sorted(TERMINAL)]
-_MAX_PLACES = 200
-#: So many runs are read in all; of places with more than are left of these, a page of the soonest.
+_MAX_FILTERS = 200
+#: Upcoming runs read in all; where more are left than that, a page of the soonest.
 _MAX_UPCOMING = 1_000
 
 
 def backlogs(collection: Collection, pools: Mapping[str, WorkPool], overdue: Sequence[FlowRun]) -> dict[str, Backlog]:
-    """How many runs waited in each pool with a backlog, over the time that counts; by the pool's name.
+    """How many runs waited in each pool with a backlog, over the time that the policy names; by the pool's name.
 
-    A run had waited at a moment if it was due before, and waits still or has started since. All runs of a pool count,
-    at every moment: which of those that have started are watched, a count does not tell. Pools that are paused or have
-    no worker are left out: their backlog has its reason.
+    A run waited at a time if it was due before, and still waits or has started since. All runs of a pool count, at
+    every time: a count does not tell which of the started runs are watched. Pools that are paused or have no worker
+    are left out: their backlog has its reason.
 
     Args:
-        collection: What to ask with.
+        collection: Queries the server.
         pools: All work pools, by name.
-        overdue: All runs that are due and wait, whosever they are.
+        overdue: All overdue runs, whoever owns them.
     """
     waiting: dict[str, list[datetime]] = {}
     for run in overdue:
         if run.work_pool and run.expected_start_time and run.start_time is None:
             waiting.setdefault(run.work_pool, []).append(run.expected_start_time)
     found: dict[str, Backlog] = {}
-    asked = 0
+    queried = 0
     for name, due in sorted(waiting.items(), key=lambda item: -len(item[1])):
         policy = collection.policies.of_pool(name).work_pool
         pool = pools.get(name)
         present = _due_by(due, collection.now)
         if not policy.enabled or pool is None or pool.paused or pool.live_workers == 0 or present < policy.growing_min:
             continue
-        asked += 1
-        if asked > _MAX_BACKLOGS:
+        queried += 1
+        if queried > _MAX_BACKLOGS:
             collection.note("backlogs", "partial", f"asked for the {_MAX_BACKLOGS} work pools where most runs wait")
             break
-        moments = [collection.now - policy.growing_for * step / _STEPS for step in range(_STEPS, 0, -1)]
+        times = [collection.now - policy.growing_for * step / _STEPS for step in range(_STEPS, 0, -1)]
         samples = []
-        for moment in moments:
-            started = collection.count("backlogs", _started_since(name, moment))
+        for time in times:
+            started = collection.count("backlogs", _started_since(name, time))
             if started is None:
                 break
-            samples.append((moment, _due_by(due, moment) + started))
+            samples.append((time, _due_by(due, time) + started))
         else:
             found[name] = Backlog(samples=(*samples, (collection.now, present)))
     return found
 
 
-def _due_by(due: Sequence[datetime], moment: datetime) -> int:
-    return sum(one < moment - _TAKEN_WITHIN for one in due)
+def _due_by(due_times: Sequence[datetime], time: datetime) -> int:
+    return sum(due < time - _TAKEN_WITHIN for due in due_times)
 
 
-def _started_since(pool: str, moment: datetime) -> dict[str, Any]:
-    """Runs that were due at a moment and started later."""
-    due = {"after_": _text(moment - _MAX_WAIT), "before_": _text(moment - _TAKEN_WITHIN)}
-    started = {"state": {"type": {"any_": _STARTED}}, "start_time": {"after_": _text(moment)}}
+def _started_since(pool: str, time: datetime) -> dict[str, Any]:
+    """The filter for runs that were due at that time and started later."""
+    due = {"after_": (time - _MAX_WAIT).isoformat(), "before_": (time - _TAKEN_WITHIN).isoformat()}
+    started = {"state": {"type": {"any_": _STARTED}}, "start_time": {"after_": time.isoformat()}}
     return {"flow_runs": {**started, "expected_start_time": due}, "work_pools": {"name": {"any_": [pool]}}}
 
 
 class Upcoming(NamedTuple):
-    """Runs that are due soon, soonest first, and the names of the places where more are due than were read."""
+    """Runs that are due soon, soonest first; and pools, queues and deployments with more of them than were read."""
 
     runs: tuple[FlowRun, ...]
     cut: frozenset[str]
 
 
-class _Place(NamedTuple):
-    """A work pool, a queue or deployments where runs may not be able to start."""
+class _Filter(NamedTuple):
+    """A filter for the runs of a work pool, a queue or deployments that may not be able to start."""
 
     names: Sequence[str]
     flow_runs: Mapping[str, Any]
@@ -102,22 +102,23 @@ def upcoming(
     deployments: Mapping[str, Deployment],
     active: Sequence[FlowRun],
 ) -> Upcoming:
-    """SCHEDULED runs that are due in the time ahead where something may hold them up.
+    """SCHEDULED runs that are due in the time ahead and that something may hold up.
 
-    That is a pool without a live worker, what is paused, and a limit that is full now.
+    That is a work pool without a live worker, a paused pool or queue, or a limit that is full now.
     """
     slots = Slots(active, whole=collection.coverage.has("active-runs"))
-    places = list(_places(collection, pools, deployments, slots))
-    if len(places) > _MAX_PLACES:
-        collection.note("upcoming-runs", "partial", f"asked for {_MAX_PLACES} of {len(places)} places in trouble")
+    filters = list(_filters(collection, pools, deployments, slots))
+    if len(filters) > _MAX_FILTERS:
+        detail = f"asked for {_MAX_FILTERS} of {len(filters)} pools, queues and deployments in trouble"
+        collection.note("upcoming-runs", "partial", detail)
     found: dict[str, FlowRun] = {}
     cut: set[str] = set()
-    for place in places[:_MAX_PLACES]:
-        body = {**place.others, "flow_runs": {**place.flow_runs, **_scheduled(collection.now, place.within)}}
+    for wanted in filters[:_MAX_FILTERS]:
+        body = {**wanted.others, "flow_runs": {**wanted.flow_runs, **_scheduled(collection.now, wanted.within)}}
         count = collection.count("upcoming-runs", body) or 0
         if count > _MAX_UPCOMING - len(found):
             runs = collection.first_runs("upcoming-runs", {**body, "sort": "EXPECTED_START_TIME_ASC"}) or []
-            cut.update(place.names)
+            cut.update(wanted.names)
         else:
             runs = collection.runs("upcoming-runs", {**body, "sort": "ID_DESC"}) if count else []
         found |= {run.id: run for run in runs if run.key in deployments}
@@ -127,21 +128,21 @@ def upcoming(
 
 
 def work_ahead(collection: Collection, pools: Sequence[str], within: timedelta) -> bool:
-    """Whether any run is due at any of these work pools in the time ahead, or nobody knows: a request for 100 pools."""
+    """Whether any of these pools has a run due in the time ahead, or that is unknown; one request for 100 pools."""
     scheduled = _scheduled(collection.now, within)
     bodies = ({"flow_runs": scheduled, "work_pools": {"name": {"any_": chunk}}} for chunk in chunks(pools))
     return any(collection.count("upcoming-runs", body) != 0 for body in bodies)
 
 
 def _scheduled(now: datetime, within: timedelta) -> dict[str, Any]:
-    due = {"after_": _text(now), "before_": _text(now + within)}
+    due = {"after_": now.isoformat(), "before_": (now + within).isoformat()}
     return {"state": {"type": {"any_": ["SCHEDULED"]}}, "start_time": due}
 
 
-def _places(
+def _filters(
     collection: Collection, pools: Mapping[str, WorkPool], deployments: Mapping[str, Deployment], slots: Slots
-) -> Iterator[_Place]:
-    """The places in trouble, as far ahead as the policies of their deployments look."""
+) -> Iterator[_Filter]:
+    """Filters for what is in trouble, as far ahead as the policies of the deployments say."""
     ahead: dict[str, timedelta] = {}
     full: dict[timedelta, list[Deployment]] = {}
     for deployment in deployments.values():
@@ -156,16 +157,12 @@ def _places(
     for name, within in sorted(ahead.items()):
         pool = pools.get(name)
         if pool and (pool.paused or pool.live_workers == 0 or slots.of_pool(pool)):
-            yield _Place([name], {}, {"work_pools": {"name": {"any_": [name]}}}, within)
+            yield _Filter([name], {}, {"work_pools": {"name": {"any_": [name]}}}, within)
             continue
         for queue in pool.queues if pool else ():
             if pool and (queue.paused or slots.of_queue(pool, queue)):
-                yield _Place([full_name(pool, queue)], {}, {"work_pool_queues": {"id": {"any_": [queue.id]}}}, within)
+                yield _Filter([full_name(pool, queue)], {}, {"work_pool_queues": {"id": {"any_": [queue.id]}}}, within)
     for within, limited in full.items():
         for chunk in chunks(limited):
             ids = {"deployment_id": {"any_": [deployment.id for deployment in chunk]}}
-            yield _Place([deployment.name for deployment in chunk], ids, {}, within)
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat()
+            yield _Filter([deployment.name for deployment in chunk], ids, {}, within)

@@ -1,4 +1,4 @@
-"""One collection: what it asks with, and the coverage that it keeps of what it was answered."""
+"""One collection of observations: how it queries the server, and the coverage of the answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monitoring.adapters.prefect.read.rows import Row
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config, Policy
 from monitoring.errors import BadAnswer, CredentialsRefused, ServerProblem, Unreachable
-from monitoring.model.coverage import ALWAYS_ASKED, Coverage, Query
+from monitoring.model.coverage import ALWAYS_QUERIED, Coverage, Query
 from monitoring.model.prefect import Deployment, FlowRun
 
 P = ParamSpec("P")
@@ -26,14 +26,14 @@ _UNPROCESSABLE = 422
 
 @dataclass
 class Collection:
-    """What one collection works with.
+    """Queries the server for one observation, and keeps the coverage.
 
     Args:
         api: The server's API.
         config: What is watched, and how.
         redact: Takes secrets out of text from runs.
         now: The end of every window.
-        policies: What decides how far each deployment is looked at.
+        policies: How far each deployment is examined.
     """
 
     api: Api
@@ -46,21 +46,21 @@ class Collection:
 
     @property
     def coverage(self) -> Coverage:
-        """How far the answers go, so far."""
+        """The coverage of all queries until now."""
         return Coverage(queries=tuple(self._queries.values()))
 
     def note(self, name: str, outcome: Literal["partial", "failed"], detail: str) -> None:
-        """Record that a query was not answered whole; a failure outweighs a part."""
+        """Record that a query was not answered completely; ``failed`` replaces ``partial``."""
         known = self._queries.get(name)
         if known is None or known.outcome == "complete" or (known.outcome == "partial" and outcome == "failed"):
             self._queries[name] = Query(name=name, outcome=outcome, detail=detail)
 
-    def ask(self, name: str, empty: E, fetch: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | E:
-        """Fetch, and record how that went; ``empty`` where nothing came.
+    def query(self, name: str, empty: E, fetch: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | E:
+        """Fetch, and record the outcome; return ``empty`` if there is no answer.
 
         Raises:
-            CredentialsRefused: The server refuses our key for what every observation rests on. A key that may read
-                that and not the rest is one more reason for an answer that is missing.
+            CredentialsRefused: The server rejects the key for a query that every observation needs. If the key may not
+                read something else, only that answer is missing.
         """
         if self._gone:
             self.note(name, "failed", f"not asked: {self._gone}")
@@ -72,7 +72,7 @@ class Collection:
             self._give_up_on(problem)
             return empty
         except CredentialsRefused as refusal:
-            if name in ALWAYS_ASKED:
+            if name in ALWAYS_QUERIED:
                 raise
             self.note(name, "failed", str(refusal))
             return empty
@@ -80,12 +80,12 @@ class Collection:
         return answer
 
     def rows(self, name: str, path: str, body: Mapping[str, Any]) -> list[Row]:
-        """Read all rows of a filter; what came of a partial answer is kept."""
+        """Read all rows of a filter, or those that arrived of a partial answer."""
         return list(self._rows(name, path, body))
 
     def _rows(self, name: str, path: str, body: Mapping[str, Any]) -> Iterator[Row]:
         pages = read_pages(self.api, path, body, page_size=self.config.server.page_size)
-        while (page := self.ask(name, None, self._next, name, pages)) is not None:
+        while (page := self.query(name, None, self._next, name, pages)) is not None:
             yield from page
 
     def _next(self, name: str, pages: Iterator[list[Row]]) -> list[Row] | None:
@@ -97,12 +97,12 @@ class Collection:
             return None
 
     def _give_up_on(self, problem: ServerProblem) -> None:
-        """Ask no more of a server that is gone: every further request would wait for its time-out as well."""
+        """Send no more queries to a server that is gone: each would wait for its timeout."""
         if isinstance(problem, Unreachable):
             self._gone = str(problem)
 
     def runs(self, name: str, body: Mapping[str, Any]) -> list[FlowRun]:
-        """Read all flow runs of a filter; each page is made into values before the next is read."""
+        """Read all flow runs of a filter; each page is converted to values before the next is read."""
         return list(self.values(name, self._rows(name, "/flow_runs/filter", body), self._flow_run))
 
     def runs_by_id(self, name: str, run_ids: Iterable[str]) -> list[FlowRun]:
@@ -111,13 +111,13 @@ class Collection:
         return [run for body in bodies for run in self.runs(name, body)]
 
     def first_runs(self, name: str, body: Mapping[str, Any]) -> list[FlowRun] | None:
-        """Read one page of a filter's flow runs: as many as ``limit`` or the server says; None without an answer."""
+        """Read one page of a filter's flow runs: as many as ``limit`` or the server allows; None without an answer."""
         answer = self.first_rows(name, "/flow_runs/filter", body)
         return None if answer is None else list(self.values(name, answer, self._flow_run))
 
     def first_rows(self, name: str, path: str, body: Mapping[str, Any]) -> Sequence[Row] | None:
         """Read one page of a filter: as many rows as ``limit`` or the server says; None without an answer."""
-        return self.ask(name, None, self._first, path, body)
+        return self.query(name, None, self._first, path, body)
 
     def _first(self, path: str, body: Mapping[str, Any]) -> Sequence[Row]:
         try:
@@ -125,19 +125,19 @@ class Collection:
         except BadAnswer as problem:
             if problem.status != _UNPROCESSABLE or "limit" not in body:
                 raise
-        # The server's own ceiling is lower than ours; without a limit it gives as many as it may.
+        # The server's maximum is lower than our limit; without one it returns as many as it may.
         unlimited = {key: value for key, value in body.items() if key != "limit"}
         return rows.rows_of(self.api.post(path, unlimited), path)
 
     def count(self, name: str, body: Mapping[str, Any]) -> int | None:
         """Count a filter's flow runs; None without an answer."""
-        return self.ask(name, None, count_runs, self.api, body)
+        return self.query(name, None, count_runs, self.api, body)
 
     def _flow_run(self, row: Row) -> FlowRun:
         return rows.flow_run(row, self.redact)
 
     def values(self, name: str, found: Iterable[Row], make: Callable[[Row], T]) -> Iterator[T]:
-        """Make values of rows; a row that cannot be read makes the answer partial, and is left out."""
+        """Convert rows to values; a row that cannot be read is left out, and the coverage is partial."""
         for row in found:
             try:
                 yield rows.parsed(name, make, row)
@@ -157,6 +157,17 @@ class Collection:
     def policy(self, deployment: Deployment) -> Policy:
         """The policy of a deployment."""
         return self.policies.of(deployment.name, deployment.tags, deployment.work_pool)
+
+
+def read_events(api: Api, body: Mapping[str, Any]) -> Sequence[Row]:
+    """Read one page of events.
+
+    Raises:
+        ServerProblem: The server does not answer, or not with a page of events.
+    """
+    path = "/events/filter"
+    answer = api.post(path, body)
+    return rows.rows_of(answer.get("events") if isinstance(answer, dict) else None, path)
 
 
 def count_runs(api: Api, body: Mapping[str, Any]) -> int:

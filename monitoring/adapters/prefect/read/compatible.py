@@ -87,7 +87,7 @@ def collect(
     if deployed is None:
         collection.note(DEPLOYMENTS, "failed", "the check has not read all deployments")
     facts = ExporterFacts(
-        deployments=collection.ask(DEPLOYMENTS, (), lambda: deployed or ()),
+        deployments=collection.query(DEPLOYMENTS, (), lambda: deployed or ()),
         flows=dict(_all(collection, FLOWS, "/flows/filter", partial(_flow, redact=redact))),
         started=_redacted(_started(collection, now - settings.window), redact),
         ended=_redacted(_ended(collection, now - settings.window), redact),

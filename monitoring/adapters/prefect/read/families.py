@@ -1,4 +1,4 @@
-"""Runs that are part of other runs: who answers for what a subflow does."""
+"""Runs that are part of other runs: which run a subflow belongs to."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from monitoring.adapters.prefect.read.collection import Collection, chunks
 from monitoring.model.prefect import FlowRun
 
-#: Subflows of subflows are followed up so far.
+#: Levels of nested subflows that are followed.
 _MAX_LEVELS = 5
 _QUERY = "limit-holders"
 
 
 def outermost(collection: Collection, flow_run_ids: Some[str], known: Mapping[str, FlowRun]) -> dict[str, FlowRun]:
-    """The runs of these ids; a subflow in its parent's process is that parent.
+    """The runs with these ids; a subflow in its parent's process is replaced by that parent.
 
     Args:
-        collection: What to ask with.
-        flow_run_ids: The runs asked for.
+        collection: Queries the server.
+        flow_run_ids: The wanted runs.
         known: Runs that need not be read.
 
     Returns:

@@ -79,13 +79,13 @@ def read_installation(
     if missing:
         return unusable(api.url, now, BadAnswer(missing.detail or "the server does not answer"), config, environ)
     blocks = {
-        reference: collection.ask(block_query(reference), None, _capabilities, api, reference)
+        reference: collection.query(block_query(reference), None, _capabilities, api, reference)
         for reference in dict.fromkeys(one.block for one in receivers(config).values() if one.block)
     }
     return seen.model_copy(
         update={
             "server": server.model_copy(update={"clock_offset": _clock_offset(api)}),
-            "kept": collection.ask(STATE, Kept(), _kept, api, config, now),
+            "kept": collection.query(STATE, Kept(), _kept, api, config, now),
             "secrets": _secrets(config, partial(_secret, api, environ)),
             "blocks": blocks,
             "coverage": collection.coverage,
@@ -160,7 +160,7 @@ def _seen(collection: Collection, server: Server, now: datetime) -> Installation
         pools=_pools(collection, {one.work_pool for one in own.deployments if one.work_pool}),
         ended=own.ended,
         automations=_automations(collection),
-        lock=collection.ask(LOCK, None, _lock, collection.api, now),
+        lock=collection.query(LOCK, None, _lock, collection.api, now),
     )
 
 

@@ -1,7 +1,7 @@
-"""Who holds the slots of a global concurrency limit: code does, inside of runs, and says so in events only.
+"""Who holds the slots of a global concurrency limit: code inside runs does, and only events show it.
 
-Each run that gets slots sends ``prefect.concurrency-limit.acquired`` and, when it gives them back,
-``prefect.concurrency-limit.released`` (prefect/concurrency/_events.py). A process that is killed sends no second one.
+Each run that acquires slots sends ``prefect.concurrency-limit.acquired`` and, when it releases
+them, ``prefect.concurrency-limit.released`` (prefect/concurrency/_events.py). A killed process releases nothing.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ from typing import Any, NamedTuple
 
 from pydantic import AwareDatetime, Field
 
-from monitoring.adapters.prefect.read.collection import Collection
-from monitoring.adapters.prefect.read.rows import Row, parsed, rows_of
-from monitoring.errors import BadAnswer
+from monitoring.adapters.prefect.read.collection import Collection, read_events
+from monitoring.adapters.prefect.read.rows import Row, parsed
 from monitoring.model.base import Value
 
 _ACQUIRED = "prefect.concurrency-limit.acquired"
 _RELEASED = "prefect.concurrency-limit.released"
 _FLOW_RUN = "prefect.flow-run."
-#: The most that the server gives at once (prefect/server/api/events.py, ``INTERACTIVE_PAGE_SIZE``).
+#: The maximum that the server returns at once (prefect/server/api/events.py, ``INTERACTIVE_PAGE_SIZE``).
 _PAGE = 50
 _MAX_PAGES = 4
-#: As long as a server keeps events, by default.
+#: How long a server keeps events by default.
 _HISTORY = timedelta(days=7)
 
 
@@ -33,7 +32,7 @@ class Held(NamedTuple):
 
     Args:
         slots: How many each flow run holds, by its id.
-        more: Whether others may hold slots: older events were not read, or code outside of runs took some.
+        more: Whether others may hold slots: older events were not read, or code outside runs took some.
     """
 
     slots: Counter[str]
@@ -48,7 +47,7 @@ class _Event(NamedTuple):
 
 
 class _Resource(Value):
-    """The limit, as an event has it."""
+    """The limit in an event."""
 
     slots: int = Field(alias="slots-acquired")
 
@@ -64,16 +63,16 @@ class _EventRow(Value):
 
 
 def held_slots(collection: Collection, limit_id: str) -> Held:
-    """Work out from the newest events of a limit who holds its slots.
+    """Derive from the newest events of a limit who holds its slots.
 
     Args:
-        collection: What to ask with.
+        collection: Queries the server.
         limit_id: The limit.
     """
     events: dict[str, _Event] = {}
     until = collection.now
     for _ in range(_MAX_PAGES):
-        page = collection.ask("limit-holders", None, _page, collection, limit_id, until)
+        page = collection.query("limit-holders", None, _page, collection, limit_id, until)
         if page is None:
             break
         events |= {event.id: event for event in page}
@@ -101,17 +100,17 @@ def _page(collection: Collection, limit_id: str, until: datetime) -> list[_Event
         },
         "limit": _PAGE,
     }
-    path = "/events/filter"
-    answer = collection.api.post(path, body)
-    if not isinstance(answer, dict):
-        raise BadAnswer(f"the server answers {path} with something that is no page of events: is this a Prefect API?")
-    return [parsed("events", _event, row) for row in rows_of(answer.get("events"), path)]
+    return [parsed("events", _event, row) for row in read_events(collection.api, body)]
 
 
 def _event(row: Row) -> _Event:
     event = _EventRow.model_validate(row)
-    of = (one["prefect.resource.id"] for one in event.related if one.get("prefect.resource.role") == "flow-run")
-    flow_run = next(of, None)
+    runs = (
+        resource["prefect.resource.id"]
+        for resource in event.related
+        if resource.get("prefect.resource.role") == "flow-run"
+    )
+    flow_run = next(runs, None)
     return _Event(
         id=event.id,
         at=event.occurred,

@@ -1,8 +1,8 @@
 """Task runs at a tag's concurrency limit: those that run, and those that wait for a slot.
 
-A task run asks for its slots in its own process, once it has been made and all that it depends on has ended, and reads
-Pending until it has them (prefect/task_engine.py); older servers called it AwaitingConcurrencySlot. Either way its
-expected start is when it was made.
+A task run requests its slots in its own process, once it was created and its inputs have ended, and is Pending until it
+has them (prefect/task_engine.py); older servers call the state AwaitingConcurrencySlot. In both cases its expected
+start is the time of its creation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from monitoring.model.prefect import TERMINAL, StateType
 
 _QUERY = "limit-waiters"
 _WAITING = ("Pending", "AwaitingConcurrencySlot")
-#: What so many task runs depend on is read; those beyond are not judged.
+#: Inputs of task runs that are read; task runs with other inputs are not judged.
 _MAX_INPUTS = 500
 
 
@@ -38,17 +38,17 @@ class _TaskRow(Value):
 
     @property
     def inputs(self) -> set[str]:
-        """The task runs that it depends on."""
-        given = (one for inputs in self.task_inputs.values() for one in inputs)
-        return {one["id"] for one in given if one.get("input_type") == "task_run"}
+        """The ids of the task runs that it depends on."""
+        given = (task_input for inputs in self.task_inputs.values() for task_input in inputs)
+        return {task_input["id"] for task_input in given if task_input.get("input_type") == "task_run"}
 
 
 class Unfinished(NamedTuple):
     """Task runs of one tag that have not ended, by their flow runs, which are RUNNING.
 
     Args:
-        running: The flow runs of those that run, one for each.
-        waiting: Flow runs with task runs that wait for nothing but a slot: since when the first of them does.
+        running: The flow runs of the running task runs, one entry for each.
+        waiting: Flow runs with task runs that wait only for a slot: since when the first of them has waited.
     """
 
     running: Sequence[str]
@@ -56,19 +56,19 @@ class Unfinished(NamedTuple):
 
 
 def unfinished(collection: Collection, tag: str) -> Unfinished:
-    """Read the oldest task runs of a tag that run or wait, as many as the server gives at once.
+    """Read the oldest task runs of a tag that run or wait, as many as the server returns at once.
 
     Args:
-        collection: What to ask with.
+        collection: Queries the server.
         tag: The tag.
     """
     body = {
-        # By names: of task runs that are PENDING for ever, since what they depend on failed, servers have many.
+        # By names: servers have many task runs that are PENDING for ever, since their inputs failed.
         "task_runs": {"tags": {"all_": [tag]}, "state": {"name": {"any_": [*_WAITING, "Running"]}}},
         "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}},
         "sort": "EXPECTED_START_TIME_ASC",
     }
-    tasks = list(_tasks(collection, collection.ask(_QUERY, [], _first, collection, body)))
+    tasks = list(_tasks(collection, collection.query(_QUERY, [], _first, collection, body)))
     waits = [task for task in tasks if task.state_name in _WAITING]
     ready = _ready_since(collection, waits)
     waiting: dict[str, datetime] = {}
@@ -79,7 +79,7 @@ def unfinished(collection: Collection, tag: str) -> Unfinished:
 
 
 def _ready_since(collection: Collection, tasks: Sequence[_TaskRow]) -> dict[str, datetime]:
-    """Since when task runs wait for nothing that they depend on, by id; without those that do, or may."""
+    """Since when all inputs of task runs have ended, by id; without task runs whose inputs may not have ended."""
     inputs = sorted(set().union(*(task.inputs for task in tasks)))[:_MAX_INPUTS]
     ended: dict[str, datetime | None] = {}
     for chunk in chunks(inputs):

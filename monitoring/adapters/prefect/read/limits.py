@@ -1,8 +1,8 @@
 """Tag and global concurrency limits that are full, with who holds their slots and who waits.
 
-Since Prefect 3.4 all limits are rows of ``/v2/concurrency_limits/filter``, a tag's by the name ``tag:<tag>`` and a
-deployment's by ``deployment:<id>``; how many slots are taken stands there. Who holds a tag's slots is a lease in the
-server's memory, which ``/concurrency_limits`` shows; after a restart the slots are still taken and the holders unknown
+Since Prefect 3.4 all limits are rows of ``/v2/concurrency_limits/filter`` with the number of taken slots; a tag's limit
+is named ``tag:<tag>``, and a deployment's ``deployment:<id>``. The holders of a tag's slots are leases in the server's
+memory, which ``/concurrency_limits`` shows; after a restart the slots are still taken and the holders unknown
 (prefect/server/api/concurrency_limits.py). A server that has neither endpoint has no such limits.
 """
 
@@ -25,7 +25,7 @@ from monitoring.model.observation import ConcurrencyLimit, Holder, LimitSlots
 from monitoring.model.prefect import TERMINAL, Deployment, FlowRun
 
 _MAX_LIMITS = 50
-#: The server stamps ends by its own clock: what ended just before now by ours may have ended since.
+#: The server's clock stamps ends: a run that ended just before now by our clock may have ended since.
 _CLOCKS_DIFFER = timedelta(minutes=1)
 _NOT_FOUND = (404, 405)
 _TAG = "tag:"
@@ -37,8 +37,8 @@ class Limits(NamedTuple):
     """The tag and global limits of a server.
 
     Args:
-        full: Those that are full, with who holds their slots and who waits.
-        slots: All of them, as far as the server counts.
+        full: The full limits, with who holds their slots and who waits.
+        slots: All limits, as far as the server counts.
     """
 
     full: tuple[ConcurrencyLimit, ...]
@@ -46,11 +46,11 @@ class Limits(NamedTuple):
 
 
 class Again(NamedTuple):
-    """What was found of limits whose slots nobody held who was seen.
+    """The result of reading the runs of deployments again whose taken slots had no known holder.
 
     Args:
-        holders: Runs that hold slots of them and were not seen before.
-        moving: The deployments, by id, of whose runs others ended meanwhile: nobody knows who held what was counted.
+        holders: Runs that hold these slots and were not read before.
+        moving: Ids of deployments with other runs that ended meanwhile: who held the counted slots is unknown.
     """
 
     holders: tuple[FlowRun, ...]
@@ -65,12 +65,12 @@ class _LimitRow(Value):
     limit: int
     active_slots: int = 0
     active: bool = True
-    #: Above zero, slots are given back by time: nobody holds them.
+    #: Above zero, slots are released by time: no run holds them.
     slot_decay_per_second: float = 0
 
     @property
     def full(self) -> bool:
-        """Whether nobody gets a slot."""
+        """Whether there is no free slot."""
         return self.active and self.active_slots >= self.limit > 0
 
 
@@ -86,8 +86,8 @@ class _TagRow(Value):
 class _Tag(NamedTuple):
     """A full tag limit, with the task runs that hold its slots.
 
-    Those are None where the list of tags lacks it: it is cut out of that of all kinds, by name, so that behind the
-    limits of many deployments it holds nothing.
+    These are None if the list of tag limits lacks the limit: the server pages all kinds of limits by name and then
+    filters, so that after the limits of many deployments the list is empty.
     """
 
     id: str
@@ -98,11 +98,11 @@ class _Tag(NamedTuple):
 
 
 def limits(collection: Collection, active: Sequence[FlowRun]) -> Limits:
-    """The tag and global limits: of those that are full, who holds them and who waits.
+    """Read the tag and global limits; for the full ones, who holds their slots and who waits.
 
     Args:
-        collection: What to ask with.
-        active: The watched runs that are active: of others, nobody asks whether they wait.
+        collection: Queries the server.
+        active: The watched runs that are active; whether other runs wait is not read.
     """
     if not collection.policies.config.concurrency.enabled:
         return Limits((), ())
@@ -132,44 +132,44 @@ def limits(collection: Collection, active: Sequence[FlowRun]) -> Limits:
 def holders_again(
     collection: Collection, deployments: Iterable[Deployment], active: Sequence[FlowRun], ended: Iterable[FlowRun]
 ) -> Again:
-    """Read the runs again of deployments whose slots are taken, but by nobody who was seen.
+    """Read the runs of deployments again whose slots are taken by runs that were not read.
 
-    Runs were read before the slots were counted: a holder may have begun in between, and a short one ended too.
+    Runs were read before the slots were counted: a holder may have started in between, and a short one also ended.
 
     Args:
-        collection: What to ask with.
+        collection: Queries the server.
         deployments: The watched deployments.
-        active: The active runs that were seen.
-        ended: The runs that were seen to have ended.
+        active: The active runs that were read.
+        ended: The ended runs that were read.
     """
     slots = Slots(active, whole=False)
-    doubtful = [
+    unexplained = [
         deployment.id
         for deployment in deployments
         if (full := slots.of_deployment(deployment)) and len(full.holders) < (deployment.slots_taken or 0)
     ]
-    if not doubtful:
+    if not unexplained:
         return Again((), frozenset())
     seen = {run.id for run in (*active, *ended)}
     fresh: list[FlowRun] = []
-    for chunk in chunks(doubtful):
+    for chunk in chunks(unexplained):
         state = {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}
         body = {"flow_runs": {"deployment_id": {"any_": chunk}, "state": state}, "sort": "ID_DESC"}
         fresh += (run for run in collection.runs("limit-holders", body) if run.id not in seen)
-    # Asked last, so that who ends meanwhile is among them; and of all runs, as SQLite has an index of ends and would
-    # read every run of these deployments.
+    # Queried last, to include runs that end meanwhile; and for all deployments, as SQLite has an index of ends and
+    # would otherwise read every run of these deployments.
     ends = {"after_": (collection.now - _CLOCKS_DIFFER).isoformat()}
     just_ended = collection.runs("limit-holders", {"flow_runs": {"end_time": ends}, "sort": "END_TIME_DESC"})
     over = {run.id: run for run in just_ended if run.id not in seen and not was_refused(run)}
     return Again(
         holders=tuple(run for run in fresh if run.id not in over),
-        moving=frozenset(doubtful) & {run.key for run in over.values()},
+        moving=frozenset(unexplained) & {run.key for run in over.values()},
     )
 
 
 def _listed(collection: Collection, path: str) -> list[Row]:
-    """All rows of a list of limits; none where the server has no such list, or keeps it from us."""
-    return collection.ask("limits", [], _all, collection, path)
+    """All rows of a list of limits; none if the server has no such list, or the key may not read it."""
+    return collection.query("limits", [], _all, collection, path)
 
 
 def _all(collection: Collection, path: str) -> list[Row]:
@@ -225,7 +225,7 @@ def _full_tags(of_all_kinds: Sequence[_LimitRow], of_tags: Sequence[_TagRow]) ->
 def _holding(collection: Collection, limit: _Tag) -> Sequence[str]:
     if limit.holding is not None:
         return limit.holding
-    row = collection.ask("limit-holders", None, collection.api.get, f"/concurrency_limits/{limit.id}")
+    row = collection.query("limit-holders", None, collection.api.get, f"/concurrency_limits/{limit.id}")
     return [id for tag in collection.values("limit-holders", [row] if row else [], _tag_row) for id in tag.active_slots]
 
 
@@ -233,7 +233,7 @@ def _of_tag(collection: Collection, limit: _Tag, active: Mapping[str, FlowRun]) 
     tasks = limit_tasks.unfinished(collection, limit.tag)
     holding = Counter(limit_tasks.holding(collection, _holding(collection, limit)))
     if holding.total() < limit.taken:
-        # Leases are gone with a restart of the server; tasks that run hold their slots all the same.
+        # A restart of the server drops the leases; running tasks still hold their slots.
         holding |= Counter(tasks.running)
     runs = outermost(collection, {*holding, *tasks.waiting}, active)
     waiting: dict[str, datetime] = {}
@@ -268,7 +268,7 @@ def _of_code(collection: Collection, row: _LimitRow, active: Mapping[str, FlowRu
 
 
 def _holders(slots: Counter[str], runs: Mapping[str, FlowRun]) -> tuple[Holder, ...]:
-    """Who holds slots; what a run holds that is part of another, that one does. Those that began first come first."""
+    """The holders of slots, oldest first; the slots of a run that is part of another run count for that run."""
     of_runs: Counter[str] = Counter()
     for flow_run_id, count in slots.items():
         if flow_run_id in runs:

@@ -23,7 +23,7 @@ from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
 from monitoring.errors import CredentialsRefused, ServerProblem
 from monitoring.history.ledger import OVERLAP
-from monitoring.model.coverage import ALWAYS_ASKED, Query
+from monitoring.model.coverage import ALWAYS_QUERIED, Query
 from monitoring.model.exporter_facts import DeployedFlow, ExporterFacts
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import (
@@ -87,7 +87,7 @@ class ServerReader:
         own_flows = sources.own_flows(collection)
         if not collection.coverage.has("flows"):
             # Without their ids, the watchdog's own runs cannot be told from the user's.
-            for name in ALWAYS_ASKED:
+            for name in ALWAYS_QUERIED:
                 collection.note(name, "failed", "not asked: the watchdog's own flows are not known")
             return observation.model_copy(
                 update={"coverage": collection.coverage, "exporter": self._exporter(now, None)}
@@ -123,7 +123,7 @@ class ServerReader:
             The totals, None where the server did not answer; and the coverage of the query.
         """
         collection = Collection(self._api, self._config, self._redact, now, policies)
-        counted = tuple(collection.ask("totals", None, runs.totals, collection, *period) for period in periods)
+        counted = tuple(collection.query("totals", None, runs.totals, collection, *period) for period in periods)
         return counted, collection.coverage.queries[0]
 
     def _state(self, collection: Collection) -> ServerState:
@@ -139,7 +139,7 @@ class ServerReader:
         except ServerProblem as error:
             problem = str(error)
         if problem is None:
-            collection.ask("server", None, lambda: None)
+            collection.query("server", None, lambda: None)
         return ServerState(
             api_url=self._api.url,
             ui_url=self._api.ui_url,

@@ -1,4 +1,4 @@
-"""Reads one deployment or run closely, for an explanation: parameters, versions, worker and tasks."""
+"""Reads the details of one deployment or run for `explain`: parameters, versions, worker and tasks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import AwareDatetime
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.prefect.read import rows
-from monitoring.adapters.prefect.read.collection import Collection
+from monitoring.adapters.prefect.read.collection import Collection, read_events
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.adapters.prefect.read.run_times import newest_completed
 from monitoring.errors import BadAnswer, WatchdogError
@@ -23,13 +23,13 @@ from monitoring.model.base import Value
 from monitoring.model.prefect import Deployment, FlowRun, StateType, flow_key
 from monitoring.tuning.run_comparison import Given, RunDetails, TaskTime
 
-#: What is shown of one parameter's value.
+#: Characters shown of a parameter's value.
 _MAX_VALUE = 120
-#: Task runs that are compared; one page.
+#: Task runs that are compared: one page.
 _MAX_TASKS = 200
-#: What Prefect adds to a task's name (prefect/tasks.py, ``task_key``): it changes with the file that the task is in.
+#: The suffix of a task key (prefect/tasks.py, ``task_key``): it changes with the file that the task is in.
 _HASH = re.compile(r"-[0-9a-f]{8}$")
-#: The worse, the further left.
+#: From the worst to the best.
 _WORST: tuple[StateType, ...] = (
     "FAILED",
     "CRASHED",
@@ -43,8 +43,8 @@ _WORST: tuple[StateType, ...] = (
 )
 
 
-class One(Value):
-    """What is to be explained: the key of a deployment (or flow), and the run that was named, if one was."""
+class ExplainedSubject(Value):
+    """What to explain: the key of a deployment or flow, and the run if one was named."""
 
     key: str
     run_id: str | None = None
@@ -59,41 +59,41 @@ class _TaskRow(Value):
     end_time: AwareDatetime | None = None
 
 
-def find(api: Api, name: str) -> One:
-    """Find what is named ``FLOW/DEPLOYMENT``, or the run with that id.
+def find(api: Api, name: str) -> ExplainedSubject:
+    """Find the deployment ``FLOW/DEPLOYMENT``, or the run with that id.
 
     Raises:
-        WatchdogError: There is no such thing, or the name is neither.
-        ServerProblem: The server does not say.
+        WatchdogError: There is no such deployment or run, or the name is malformed.
+        ServerProblem: The server does not answer.
     """
     if run_id := _as_id(name):
         row = _get(api, f"/flow_runs/{run_id}", f"{name}: no such flow run on {api.url}; see `prefect flow-run ls`")
         key = rows.parsed("a flow run", lambda row: row.get("deployment_id") or flow_key(row["flow_id"]), row)
-        return One(key=key, run_id=run_id)
+        return ExplainedSubject(key=key, run_id=run_id)
     flow, slash, own_name = name.partition("/")
     if not (flow and slash and own_name) or "/" in own_name:
         raise WatchdogError(f"{name}: expected FLOW/DEPLOYMENT, such as etl/nightly, or the id of a flow run")
     path = f"/deployments/name/{quote(flow, safe='')}/{quote(own_name, safe='')}"
     row = _get(api, path, f"{name}: no such deployment on {api.url}; see `prefect deployment ls`")
-    return One(key=rows.parsed("a deployment", lambda row: str(row["id"]), row))
+    return ExplainedSubject(key=rows.parsed("a deployment", lambda row: str(row["id"]), row))
 
 
 def details(collection: Collection, run_id: str) -> RunDetails | None:
-    """Read one run closely, in three requests; None where it cannot be read, which the coverage says."""
-    row = collection.ask("run-details", None, collection.api.get, f"/flow_runs/{run_id}")
+    """Read the details of a run in three requests; None if it cannot be read, as the coverage shows."""
+    row = collection.query("run-details", None, collection.api.get, f"/flow_runs/{run_id}")
     made = list(collection.values("run-details", [row], _details(collection.redact))) if isinstance(row, dict) else []
     return made[0].model_copy(update=_more(collection, run_id)) if made else None
 
 
 def last_good(collection: Collection, deployment: Deployment, bad: FlowRun) -> RunDetails | None:
-    """Read the newest run of the same deployment closely that completed before a run ended; None where none did."""
+    """Read the details of the newest run of a deployment that completed before ``bad`` ended; None if there is none."""
     body = newest_completed(deployment, bad.end_time or collection.now)
     found = collection.first_runs("last-good-run", {**body, "limit": 1})
     return details(collection, found[0].id) if found else None
 
 
 def samples(collection: Collection, deployment: Deployment) -> tuple[FlowRun, ...]:
-    """The newest completed runs of a deployment, to learn how long they take."""
+    """The newest completed runs of a deployment, from which run times are learned."""
     found = collection.first_runs("baseline-runs", newest_completed(deployment, collection.now))
     return tuple(found or ())
 
@@ -132,7 +132,7 @@ def _details(redact: Callable[[str], str]) -> Callable[[Row], RunDetails]:
 
 
 def _given(values: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Given]:
-    """Values by name; the name goes through the redactor with its value, as it may be what makes it a secret."""
+    """Values by name; the redactor sees the name with its value, as the name may mark the value as a secret."""
     found = {}
     for name, value in values.items():
         text = json.dumps(value, sort_keys=True, ensure_ascii=False)
@@ -157,7 +157,7 @@ def _more(collection: Collection, run_id: str) -> dict[str, Any]:
     return {
         "tasks": tuple(_taken_together(tasks, collection.now)),
         "more_tasks": len(found) >= _MAX_TASKS or not collection.coverage.has("task-times"),
-        "worker": collection.ask("submitted-by", None, _worker, collection, run_id),
+        "worker": collection.query("submitted-by", None, _worker, collection, run_id),
     }
 
 
@@ -182,7 +182,6 @@ def _together(name: str, tasks: Sequence[_TaskRow], now: datetime) -> TaskTime:
 
 def _worker(collection: Collection, run_id: str) -> str | None:
     """The worker that submitted a run, from its event (prefect/workers/base.py, ``_emit_flow_run_submitted_event``)."""
-    path = "/events/filter"
     body = {
         "filter": {
             "occurred": {
@@ -194,7 +193,6 @@ def _worker(collection: Collection, run_id: str) -> str | None:
         },
         "limit": 1,
     }
-    answer = collection.api.post(path, body)
-    found = rows.rows_of(answer.get("events") if isinstance(answer, dict) else None, path)
-    names = collection.values("submitted-by", found, lambda event: str(event["resource"]["prefect.resource.name"]))
+    events = read_events(collection.api, body)
+    names = collection.values("submitted-by", events, lambda event: str(event["resource"]["prefect.resource.name"]))
     return _redacted(next(names, None), collection.redact)

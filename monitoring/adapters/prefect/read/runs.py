@@ -1,8 +1,8 @@
-"""What there is to know of flow runs: which are active, which ended, and their histories where they matter.
+"""Reads flow runs: the active ones, those that ended, and the history of single runs where it matters.
 
-The shape of each query is chosen for servers with a million runs: ended runs are read by ``end_time``
-without a state filter, since with one SQLite takes the index of the states. Active runs are read in the
-order of their ids: many are due at the same moment, and pages of an order with ties miss rows.
+Each query is shaped for servers with a million runs: ended runs are read by ``end_time`` without a state filter, since
+with one SQLite takes the index of the states. Active runs are read in the order of their ids: many are due at the same
+time, and pages of an order with ties miss rows.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ MAX_SEARCHES = 500
 _HEARTBEAT_HISTORY = timedelta(days=7)
 _HEARTBEAT_CHUNK = 1_000
 _FLOW_RUN = "prefect.flow-run."
-#: Workers take runs a little before they are due (`prefetch_seconds`, 10 s by default); a minute is on the safe side.
+#: Workers take runs shortly before they are due (`prefetch_seconds`, 10 s by default); a minute is on the safe side.
 _WORKERS_START_EARLY = timedelta(minutes=1)
 
 
 def active(collection: Collection) -> list[FlowRun]:
-    """All runs in PENDING, RUNNING, CANCELLING and PAUSED, whenever they began."""
+    """All PENDING, RUNNING, CANCELLING and PAUSED runs, whenever they started."""
     return _watched(collection, "active-runs", {"state": _type(*_ACTIVE)}, "ID_DESC")
 
 
 def overdue(collection: Collection) -> list[FlowRun]:
-    """All runs in SCHEDULED that were due before now."""
-    filters = {"state": _type("SCHEDULED"), "expected_start_time": {"before_": _text(collection.now)}}
+    """All SCHEDULED runs that were due before now."""
+    filters = {"state": _type("SCHEDULED"), "expected_start_time": {"before_": collection.now.isoformat()}}
     return _watched(collection, "due-runs", filters, "ID_DESC")
 
 
 def ended(collection: Collection, since: datetime, until: datetime | None = None) -> list[FlowRun]:
     """All runs that ended between ``since`` and ``until``, by default now, oldest first."""
-    filters = {"end_time": {"after_": _text(since), "before_": _text(until or collection.now)}}
+    filters = {"end_time": {"after_": since.isoformat(), "before_": (until or collection.now).isoformat()}}
     return sorted(_watched(collection, "ended-runs", filters, "END_TIME_DESC"), key=lambda run: (run.ended_at, run.id))
 
 
@@ -53,47 +53,47 @@ def _watched(collection: Collection, name: str, filters: Mapping[str, Any], sort
     if not collection.config.target.runs_without_deployment:
         filters = {**filters, "deployment_id": {"is_null_": False}}
     found = collection.runs(name, {"flow_runs": filters, "sort": sort})
-    # A subflow in its parent's process is part of its parent; what it breaks is told there.
+    # A subflow in its parent's process is part of its parent, whose findings cover it.
     return [run for run in found if run.deployment_id or run.parent_task_run_id is None]
 
 
 def pending_since(
     collection: Collection, runs: Iterable[FlowRun], deployments: Mapping[str, Deployment]
 ) -> dict[str, datetime]:
-    """Since when PENDING runs are pending without a break, by run id.
+    """Since when PENDING runs have been pending without a break, by run id.
 
-    The state's own time restarts from Pending to Submitting, so the history is asked where it can matter.
+    The state's own timestamp restarts from Pending to Submitting, so the history is read where it can matter.
     """
     pending = [run for run in runs if run.state_type == "PENDING" and run.key in deployments]
-    doubtful = []
+    restarted = []
     for run in pending:
         limit = collection.policy(deployments[run.key]).stuck.pending_after
-        began_at_most = collection.now - (run.expected_start_time or run.created) + _WORKERS_START_EARLY
-        if collection.now - run.state_timestamp <= limit < began_at_most:
-            doubtful.append(run)
+        longest = collection.now - (run.expected_start_time or run.created) + _WORKERS_START_EARLY
+        if collection.now - run.state_timestamp <= limit < longest:
+            restarted.append(run)
     own_time = {run.id: run.state_timestamp for run in pending}
-    return own_time | _present_stretch(collection, "pending-history", doubtful, lambda state: state.type == "PENDING")
+    return own_time | _present_stretch(collection, "pending-history", restarted, lambda state: state.type == "PENDING")
 
 
 def slot_wait_since(collection: Collection, waiting: Iterable[FlowRun]) -> dict[str, datetime]:
-    """When runs that had started before began to wait for a concurrency slot, by run id.
+    """Since when runs that had started before have waited for a concurrency slot, by run id.
 
-    Each refusal of a slot moves the next start ahead, so only the history knows.
+    Each rejection moves the next start ahead, so only the history tells.
     """
     name = "AwaitingConcurrencySlot"
-    asked = [run for run in waiting if run.state_name == name and run.start_time]
-    return _present_stretch(collection, "slot-waits", asked, lambda state: state.name == name)
+    started = [run for run in waiting if run.state_name == name and run.start_time]
+    return _present_stretch(collection, "slot-waits", started, lambda state: state.name == name)
 
 
 def _present_stretch(
     collection: Collection, query: str, runs: Sequence[FlowRun], belongs: Callable[[rows.StateRow], bool]
 ) -> dict[str, datetime]:
-    """Since when runs have been in the states that they are in now, without a break, by run id; one request a run."""
+    """Since when runs have been in their present states without a break, by run id; one request for each run."""
     if len(runs) > _MAX_HISTORIES:
         collection.note(query, "partial", f"asked for {_MAX_HISTORIES} of {len(runs)} runs")
     since = {}
     for run in runs[:_MAX_HISTORIES]:
-        history = collection.ask(query, [], _states, collection, run)
+        history = collection.query(query, [], _states, collection, run)
         stretch = list(takewhile(belongs, reversed(history)))
         if stretch:
             since[run.id] = stretch[-1].timestamp
@@ -112,18 +112,18 @@ def heartbeats(
 ) -> dict[str, Heartbeats]:
     """The heartbeats of RUNNING runs, by run id; one request for a thousand runs.
 
-    A run that never sent one is absent. A run sends none while it waits for a retry, and each attempt begins
-    with one, so the spacing over several attempts is no interval. For runs that went on and look silent, the
-    beats since they did are asked for.
+    A run that never sent a heartbeat is absent. A run sends none while it waits for a retry, and each attempt begins
+    with one, so the spacing over several attempts is not the interval. For runs that were resumed and look silent, the
+    heartbeats since then are counted.
     """
     running = [run for run in runs if run.state_type == "RUNNING" and run.key in deployments]
     beats: dict[str, Heartbeats] = {}
     for chunk in chunks(running, _HEARTBEAT_CHUNK):
         beats |= _heartbeats(collection, chunk, since=min(run.start_time or run.state_timestamp for run in chunk))
-    # Unless it is known, an interval is taken for the default.
-    doubtful = [run for run in running if run.id in beats and beats[run.id].first < run.state_timestamp]
-    beats |= {run.id: Heartbeats(count=1, first=beats[run.id].last, last=beats[run.id].last) for run in doubtful}
-    silent = _silent(collection, doubtful, beats, deployments)
+    # An unknown interval is taken to be the default.
+    resumed = [run for run in running if run.id in beats and beats[run.id].first < run.state_timestamp]
+    beats |= {run.id: Heartbeats(count=1, first=beats[run.id].last, last=beats[run.id].last) for run in resumed}
+    silent = _silent(collection, resumed, beats, deployments)
     if len(silent) > _MAX_HISTORIES:
         collection.note("heartbeats", "partial", f"asked for {_MAX_HISTORIES} of {len(silent)} runs that went on")
     for run in silent[:_MAX_HISTORIES]:
@@ -149,7 +149,7 @@ def _silent(
 
 
 def _heartbeats(collection: Collection, running: Sequence[FlowRun], since: datetime) -> dict[str, Heartbeats]:
-    found = collection.ask("heartbeats", [], _count_heartbeats, collection, running, since)
+    found = collection.query("heartbeats", [], _count_heartbeats, collection, running, since)
     counts = collection.values("heartbeats", found, rows.EventCount.model_validate)
     return {
         count.value.removeprefix(_FLOW_RUN): Heartbeats(count=count.count, first=count.start_time, last=count.end_time)
@@ -163,7 +163,7 @@ def _count_heartbeats(collection: Collection, running: Sequence[FlowRun], since:
     since = min(max(since, now - _HEARTBEAT_HISTORY), now - timedelta(minutes=1))
     body = {
         "filter": {
-            "occurred": {"since": _text(since), "until": _text(now)},
+            "occurred": {"since": since.isoformat(), "until": now.isoformat()},
             "event": {"name": ["prefect.flow-run.heartbeat"]},
             "resource": {"id": [_FLOW_RUN + run.id for run in running]},
         }
@@ -177,11 +177,11 @@ def read_again(
     beats: Mapping[str, Heartbeats],
     deployments: Mapping[str, Deployment],
 ) -> list[FlowRun]:
-    """Read the runs again whose heartbeats have stopped: one that has just ended is not dead.
+    """Read the runs whose heartbeats have stopped again: a run that has just ended is not dead.
 
     Returns:
-        All runs. Left out are those that ended or were deleted meanwhile, and those that could not be read again,
-        which the coverage says.
+        All runs, without those that ended or were deleted meanwhile, and without those that could not be read again,
+        as the coverage shows.
     """
     silent = {run.id for run in _silent(collection, runs, beats, deployments)}
     again = {run.id: run for run in collection.runs_by_id("silent-runs", silent)}
@@ -190,23 +190,23 @@ def read_again(
 
 
 def failed_again(collection: Collection, ledger: Ledger) -> dict[str, FlowRun | None]:
-    """Read the remembered runs again that stand for a failure: somebody may have run, marked or deleted them since.
+    """Read the failed runs of the ledger again: somebody may have rerun, marked or deleted them since.
 
     Returns:
-        The runs by id, None for those that are gone.
+        The runs by id, None for a run that is gone.
     """
-    remembered = {record.last_ended.id for record in ledger.records.values() if record.streak and record.last_ended}
-    known = {run.id: run for run in collection.runs_by_id("failed-runs", remembered)}
-    gone = dict.fromkeys(remembered) if collection.coverage.has("failed-runs") else {}
+    recorded = {record.last_ended.id for record in ledger.records.values() if record.streak and record.last_ended}
+    known = {run.id: run for run in collection.runs_by_id("failed-runs", recorded)}
+    gone = dict.fromkeys(recorded) if collection.coverage.has("failed-runs") else {}
     return {**gone, **known}
 
 
 def last_successes(
     collection: Collection, deployments: Mapping[str, Deployment], ended_runs: Iterable[FlowRun], ledger: Ledger
 ) -> dict[str, FlowRun | None]:
-    """Search the history for the last success of deployments that should have had one and show none.
+    """Search the history for the last success of deployments that should have had a success and show none.
 
-    One request a deployment, once: the ledger remembers that it was made.
+    One request for each deployment, once: the ledger records that it was made.
     """
     succeeded = {run.key for run in ended_runs if run.state_type == "COMPLETED"}
     wanted = []
@@ -227,16 +227,16 @@ def last_successes(
 
 
 def newest_success(collection: Collection, deployment: Deployment, before: datetime) -> list[FlowRun] | None:
-    """The newest success of a deployment that ended before a moment, if there is any; None without an answer.
+    """The newest success of a deployment that ended before a time, if there is any; None without an answer.
 
-    Where failures are expected, a failed run is one.
+    If failures are expected, a failed run counts as a success.
     """
     fresh = fresh_states(collection.policy(deployment).expect)
     filters = {
         "deployment_id": {"any_": [deployment.id]},
-        # Asked for as what it is not: for COMPLETED itself, SQLite reads every success there is (6 s of a million).
+        # By the states that it is not in: for COMPLETED itself, SQLite reads every success (6 s of a million).
         "state": {"type": {"not_any_": [state for state in _STATES if state not in fresh]}},
-        "end_time": {"before_": _text(before)},
+        "end_time": {"before_": before.isoformat()},
     }
     return collection.first_runs("last-success", {"flow_runs": filters, "sort": "END_TIME_DESC", "limit": 1})
 
@@ -248,7 +248,7 @@ def never_succeeded(
     ended_runs: Iterable[FlowRun],
     ledger: Ledger,
 ) -> bool:
-    """Whether there is a deployment that is old enough for a success and has none in the history."""
+    """Whether any deployment is old enough for a success and has none in the history."""
     searched = {key for key, record in ledger.records.items() if record.success_searched and not record.last_success}
     searched |= {key for key, success in successes.items() if success is None}
     searched -= {run.key for run in ended_runs if run.state_type == "COMPLETED"}
@@ -260,33 +260,33 @@ def never_succeeded(
 
 
 def oldest_success(collection: Collection) -> datetime | None:
-    """When the oldest success began that the server still has: further back, retention has been at work.
+    """When the oldest success on the server started: further back, retention has deleted runs.
 
-    Runs that never end are not deleted by retention, and say nothing; so the oldest ones are looked through.
-    None when there is no success among them.
+    Retention does not delete runs that never end, and these prove nothing; so a page of the oldest runs is read. None
+    if there is no success among them.
     """
     oldest = collection.first_runs("oldest-run", {"sort": "START_TIME_ASC"}) or ()
     return next((run.start_time for run in oldest if run.state_type == "COMPLETED" and run.start_time), None)
 
 
 def totals(collection: Collection, start: datetime, before: datetime) -> Totals:
-    """Count how the runs ended that ended in ``[start, before)``, without the watchdog's own.
+    """Count the runs that ended in ``[start, before)`` by their final state, without the watchdog's own.
 
     Raises:
-        ServerProblem: The server does not say.
+        ServerProblem: The server does not answer.
     """
-    window = {"after_": _text(start), "before_": _text(before - timedelta(microseconds=1))}
+    window = {"after_": start.isoformat(), "before_": (before - timedelta(microseconds=1)).isoformat()}
 
-    whose: list[dict[str, Any]] = [{"deployment_id": {"is_null_": False}}]
+    filters: list[dict[str, Any]] = [{"deployment_id": {"is_null_": False}}]
     if collection.config.target.runs_without_deployment:
-        # Not those that run in their parent's process: they are part of it.
-        whose.append({"deployment_id": {"is_null_": True}, "parent_task_run_id": {"is_null_": True}})
-    # A flow can be asked for by name and not excluded by it, so our own are counted and taken off.
+        # Without runs in their parent's process, which are part of it.
+        filters.append({"deployment_id": {"is_null_": True}, "parent_task_run_id": {"is_null_": True}})
+    # A filter can include a flow by name and not exclude it, so the watchdog's own runs are counted and subtracted.
     ours = {"flows": {"name": {"any_": list(OWN_FLOWS)}}}
 
     def count(*state_types: str) -> int:
         state = {"state": _type(*state_types)} if state_types else {}
-        bodies = [{"flow_runs": {"end_time": window, **state, **some}} for some in whose]
+        bodies = [{"flow_runs": {"end_time": window, **state, **owner}} for owner in filters]
         return sum(count_runs(collection.api, body) - count_runs(collection.api, {**body, **ours}) for body in bodies)
 
     failed, crashed, cancelled = count("FAILED"), count("CRASHED"), count("CANCELLED")
@@ -296,7 +296,3 @@ def totals(collection: Collection, start: datetime, before: datetime) -> Totals:
 
 def _type(*state_types: str) -> dict[str, Any]:
     return {"type": {"any_": list(state_types)}}
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat()

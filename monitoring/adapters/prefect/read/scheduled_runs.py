@@ -126,7 +126,7 @@ def ahead(
     queried = sorted(
         filter(scheduler.due_again, scheduled), key=lambda deployment: (_newest(deployment), deployment.id)
     )
-    empty = set(collection.ask(_AHEAD, (), _without_runs, collection, [deployment.id for deployment in queried]))
+    empty = set(collection.query(_AHEAD, (), _without_runs, collection, [deployment.id for deployment in queried]))
     # The scheduler has its time after a change, whenever the next run is due.
     settled = [
         deployment
@@ -156,7 +156,7 @@ class _Scheduler:
 
     @cached_property
     def _planning(self) -> Planning:
-        return self._collection.ask("scheduler-settings", Planning(), _planning, self._collection)
+        return self._collection.query("scheduler-settings", Planning(), _planning, self._collection)
 
     def due_again(self, deployment: Deployment) -> bool:
         """Whether the deployment is due again within the time for which the scheduler plans."""
