@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
+# Prefect configures logging when it is imported. In the middle of a test, others' log lines would be among the output.
+import monitoring.wiring  # noqa: F401
 from monitoring.cli.config import app
 
 
