@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Arguments for the programs below: `make demo ARGS=--once`, `make test ARGS="-k late"`.
 ARGS ?=
+# Two test processes with servers of their own, each taking a file at a time; `ARGS="-n 0"` keeps to one.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder --durations=20
 
 # No version notice in the output of a build.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -45,10 +47,10 @@ lint: $(STAMP) ## Check format, style and types (ruff, mypy strict)
 	@$(BIN)/mypy
 
 test: $(STAMP) ## Run the tests that need only Python
-	@$(BIN)/pytest -m "not integration" $(ARGS)
+	@$(BIN)/pytest $(PARALLEL) -m "not integration" $(ARGS)
 
 test-all: $(STAMP) ## Run all tests: real Prefect servers, workers, PostgreSQL, a browser, the Slack emulator
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 corpus: $(STAMP) ## Measure the accuracy of each check on labelled servers; ARGS="--database postgresql"
 	@$(BIN)/python -m tests.corpus $(ARGS)

@@ -88,7 +88,7 @@ def fresh_server(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtu
 
     yield make
     for server in servers:
-        server.stop(timeout=5)
+        server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -38,10 +38,10 @@ _FLOWS = """
 """
 
 
-def copy_of_the_project(folder: Path) -> Path:
-    """Copy what a deployment needs; tests may edit the copy."""
+def copy_of_the_project(folder: Path, *more: str) -> Path:
+    """Copy what a deployment needs, and further packages by name; tests may edit the copy."""
     folder.mkdir(parents=True)
-    for name in ("flows", "monitoring"):
+    for name in ("flows", "monitoring", *more):
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT / "prefect.yaml", folder)
     return folder

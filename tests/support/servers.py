@@ -16,16 +16,17 @@ import prefect
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from demo.stack import Process, Server, StackError, free_port, wait_until
-from tests.support.paths import PROJECT
-
-CACHE = PROJECT / ".cache"
+from tests.support.cache import cached
 
 # What a server writes late, a test waits for: events are flushed every 5 s by default.
 TEST_SETTINGS = {"PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "0.3"}
 
+#: The database that others are copied from.
+_MIGRATED = "migrated"
+
 
 def start_server(home: Path, *, database_url: str | None = None, env: Mapping[str, str] | None = None) -> Server:
-    """Start a server and wait for it; on SQLite it begins as a copy of a database that is migrated already."""
+    """Start a server and wait for it; on SQLite its database is a copy of one that is migrated already."""
     home.mkdir(parents=True, exist_ok=True)
     if database_url is None:
         shutil.copy(_migrated_database(), home / "prefect.db")
@@ -114,13 +115,16 @@ class Postgres:
             raise StackError(f"initdb failed: {made.stderr or made.stdout}")
         self._process.start()
         self._process.wait(self._accepts, timeout=30, waiting_for="PostgreSQL to accept connections")
+        tables = cached(f"prefect-{prefect.__version__}-postgresql-{self._bin.parent.name}.sql", self._dump_tables)
+        self._run("createdb", _MIGRATED)
+        self._run("psql", "--quiet", "--set=ON_ERROR_STOP=1", f"--file={tables}", _MIGRATED)
 
     def new_database(self) -> str:
-        """Make an empty database and return its address as Prefect wants it."""
+        """Make a database that is migrated already, without a run in it; return its address as Prefect wants it."""
         self._count += 1
         name = f"prefect_{self._count}"
-        subprocess.run([str(self._bin / "createdb"), *self._address, name], check=True, capture_output=True)
-        return f"postgresql+asyncpg://prefect@127.0.0.1:{self._port}/{name}"
+        self._run("createdb", f"--template={_MIGRATED}", name)
+        return self._url(name)
 
     def stop(self) -> None:
         """Kill the cluster and remove its folder."""
@@ -129,13 +133,29 @@ class Postgres:
         with suppress(StackError):
             wait_until(self._removed, timeout=10, waiting_for="PostgreSQL to end")
 
+    def _dump_tables(self, made: Path) -> None:
+        """Write the tables that a server makes, as SQL."""
+        self._run("createdb", "made")
+        _migrate(made.with_name("server"), self._url("made"))
+        self._run("pg_dump", f"--file={made}", "made")
+
+    def _url(self, name: str) -> str:
+        return f"postgresql+asyncpg://prefect@127.0.0.1:{self._port}/{name}"
+
+    def _run(self, program: str, *arguments: str, check: bool = True) -> int:
+        """Run one of PostgreSQL's programs on this cluster; return its status."""
+        command = [str(self._bin / program), *self._address, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if check and done.returncode:
+            raise StackError(f"{program} failed: {done.stderr or done.stdout}")
+        return done.returncode
+
     @property
     def _address(self) -> list[str]:
         return ["-h", "127.0.0.1", "-p", str(self._port), "-U", "prefect"]
 
     def _accepts(self) -> bool:
-        answer = subprocess.run([str(self._bin / "pg_isready"), *self._address], capture_output=True, check=False)
-        return answer.returncode == 0
+        return self._run("pg_isready", check=False) == 0
 
     def _removed(self) -> bool:
         shutil.rmtree(self._home, ignore_errors=True)
@@ -143,27 +163,27 @@ class Postgres:
 
 
 def _migrated_database() -> Path:
-    """Return a migrated database without a run in it; made once per Prefect version, in about 15 seconds."""
-    template = CACHE / f"prefect-{prefect.__version__}.db"
-    if not template.exists():
-        CACHE.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            server = Server(Path(folder))
-            try:
-                server.start()
-                server.wait_ready(180)
-            finally:
-                server.stop()
-            copy = Path(folder) / "copy.db"
-            # Not a copy of the file: what was written last is still in the write-ahead log beside it.
-            with (
-                closing(sqlite3.connect(server.home / "prefect.db")) as source,
-                closing(sqlite3.connect(copy)) as target,
-            ):
-                source.backup(target)
-                target.execute("PRAGMA journal_mode = DELETE")
-            copy.replace(template)
-    return template
+    """Return a migrated SQLite database without a run in it; made once per Prefect version, in about 15 seconds."""
+    return cached(f"prefect-{prefect.__version__}.db", _migrate_sqlite)
+
+
+def _migrate_sqlite(made: Path) -> None:
+    home = made.with_name("server")
+    _migrate(home)
+    # Not a copy of the file: what was written last is still in the write-ahead log beside it.
+    with closing(sqlite3.connect(home / "prefect.db")) as source, closing(sqlite3.connect(made)) as target:
+        source.backup(target)
+        target.execute("PRAGMA journal_mode = DELETE")
+
+
+def _migrate(home: Path, database_url: str | None = None) -> None:
+    """Let a server make its tables."""
+    server = Server(home, database_url=database_url)
+    try:
+        server.start()
+        server.wait_ready(180)
+    finally:
+        server.stop()
 
 
 def _postgres_binaries() -> Path:

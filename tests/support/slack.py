@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import httpx
 import pytest
 
 from demo.stack import Process, free_port
-from tests.support.servers import CACHE
+from tests.support.cache import cached
 
 # The newest release that runs on Node 20.
 VERSION = "0.11.2"
@@ -119,19 +118,15 @@ _SEED = {
 
 def _installed() -> Path:
     """Return the emulator's program, installed with npm on first use."""
-    folder = CACHE / f"emulate-{VERSION}"
-    program = folder / "node_modules" / "emulate" / "dist" / "index.js"
-    if not program.exists():
-        for tool in ("node", "npm"):
-            if shutil.which(tool) is None:
-                pytest.fail(f"the Slack tests need {tool} (Node 20 or newer). On Debian: apt-get install nodejs npm")
-        CACHE.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as made:
-            command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", made, f"emulate@{VERSION}"]
-            npm = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-            if npm.returncode:
-                pytest.fail(f"npm could not install emulate@{VERSION}:\n{npm.stderr or npm.stdout}")
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            (Path(made) / "node_modules").rename(folder / "node_modules")
-    return program
+    return cached(f"emulate-{VERSION}", _install) / "node_modules" / "emulate" / "dist" / "index.js"
+
+
+def _install(folder: Path) -> None:
+    for tool in ("node", "npm"):
+        if shutil.which(tool) is None:
+            pytest.fail(f"the Slack tests need {tool} (Node 20 or newer). On Debian: apt-get install nodejs npm")
+    folder.mkdir()
+    command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), f"emulate@{VERSION}"]
+    npm = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if npm.returncode:
+        pytest.fail(f"npm could not install emulate@{VERSION}:\n{npm.stderr or npm.stdout}")
