@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median, stdev
 
-from monitoring.config.settings import Slow
+from monitoring.checks.slow import Slow
 from monitoring.history.baselines import SAMPLE, baseline
 from monitoring.model.ledger import RunTimes
 

@@ -37,10 +37,10 @@ from demo.stack import Process, Server, free_port, prefect_env
 from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.adapters.prefect.store.metrics_document import Measured
-from monitoring.config.server_settings import Server as Settings
 from monitoring.metrics.catalog import ALERTS_SENT
 from monitoring.metrics.openmetrics import OPENMETRICS_TYPE, openmetrics, text
 from monitoring.metrics.snapshot import Sample, Snapshot
+from monitoring.model.policy import ApiSettings as Settings
 from monitoring.model.target import Target
 from tests.support.metric_samples import large
 from tests.support.servers import start_server

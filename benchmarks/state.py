@@ -25,10 +25,10 @@ from pydantic import TypeAdapter
 from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.adapters.prefect.store.state import LEDGER, decode, encode, pack
-from monitoring.config.server_settings import Server as ServerSettings
 from monitoring.history.baselines import MAX_PER_MONTH, MAX_RECENT
 from monitoring.history.counts import RUN_TIME_BUCKETS
 from monitoring.model.ledger import Counts, EndedRun, Ledger, Record, RunTimes, Streak
+from monitoring.model.policy import ApiSettings as ServerSettings
 from tests.support.servers import connected, start_server
 
 REPEATS = 5

@@ -2,30 +2,38 @@
 
 At a place that is paused or has had no live worker for a while that is all work. At a full limit it is what would be
 late: what comes due while as many runs as the limit allows are expected to hold its slots, by how long such runs take.
-Work that was planned and has just come due counts until the checks of work pools and limits speak of its place.
+Work that was planned and has just come due counts until the checks of work pools and limits report its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
-from monitoring.checks.facts.causes import Causes, Full, full_name, skips
+from pydantic import Field
+
+from monitoring.checks.base import Case, Check, Compared, Verdict, found, nothing, policy_key
+from monitoring.checks.facts.causes import Full, full_name, skips
+from monitoring.checks.facts.situation import Situation
+from monitoring.checks.facts.waiting import WaitSettings, last_heartbeat
 from monitoring.checks.findings import by_deployment, place_finding, runs_text, whose_runs
-from monitoring.checks.late import due_time
-from monitoring.checks.work_places import last_heartbeat
-from monitoring.config.policy import Policies
-from monitoring.config.settings import Policy
 from monitoring.history.baselines import typical
+from monitoring.model.fields import CheckSettings, Span
 from monitoring.model.finding import Cause, CauseKind, CauseReason, Finding, Subject
 from monitoring.model.ledger import Ledger, Record
-from monitoring.model.observation import Observation
+from monitoring.model.policy import BasePolicy, PolicyKey
 from monitoring.model.prefect import Deployment, FlowRun, WorkPool
 from monitoring.text.durations import spoken
 from monitoring.text.links import deployment_url, work_pool_url, work_queue_url
 
 _FOR_EVER = datetime.max.replace(tzinfo=timezone.utc)
+
+
+class Ahead(CheckSettings):
+    """When work that is due soon will not be able to start."""
+
+    within: Span = Field(timedelta(hours=12), description="How far ahead.")
 
 
 class _Due(NamedTuple):
@@ -38,78 +46,121 @@ class _Due(NamedTuple):
     limit: Full | None = None
     until: datetime | None = None
 
+    @property
+    def pool(self) -> str:
+        """The name of the work pool that it will wait in."""
+        return self.run.work_pool or self.deployment.work_pool or ""
 
-def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
-    """Find places where work is due soon that will not be able to start."""
+
+class Place(NamedTuple):
+    """Where work may be held up, and the runs that will be, soonest first."""
+
+    subject: Subject
+    url: str | None
+    held_up: Sequence[_Due]
+
+
+def cases(situation: Situation) -> Iterator[Case[Place]]:
+    """Every work pool and queue, and every deployment with a limit."""
+    observation, ui_url = situation.observation, situation.observation.server.state.ui_url
+    held_up = _held_up(situation)
+
+    def case(subject: Subject, url: str | None, key: PolicyKey) -> Case[Place]:
+        runs = held_up.get((subject.kind, subject.name), ())
+        return Case(subject, Place(subject, url, runs), policy_key(runs[0].deployment) if runs else key)
+
+    for pool in observation.pools.work_pools.values():
+        key = PolicyKey(pool=pool.name)
+        subject = Subject(kind="work-pool", id=pool.id, name=pool.name)
+        yield case(subject, work_pool_url(ui_url, pool.name), key)
+        for queue in pool.queues:
+            subject = Subject(kind="work-queue", id=queue.id, name=full_name(pool, queue))
+            yield case(subject, work_queue_url(ui_url, pool.name, queue.name), key)
+    for deployment in observation.deployments.values():
+        if deployment.concurrency_limit is not None:
+            subject = Subject(kind="deployment", id=deployment.id, name=deployment.name)
+            yield case(subject, deployment_url(ui_url, deployment.id), policy_key(deployment))
+
+
+def judge(situation: Situation, place: Place, settings: Ahead) -> Verdict:
+    """Judge whether work that is due soon at a place will be able to start."""
+    count = Compared("runs that are due soon and held up:", len(place.held_up), 0)
+    if not place.held_up:
+        return nothing(f"nothing that is due within {spoken(settings.within)} is held up there", count)
+    first = place.held_up[0]
+    due = Compared(f"{first.run.name}, the first: due at", first.at, situation.now + settings.within)
+    return found(_finding(situation, place), count, due)
+
+
+def _held_up(situation: Situation) -> Mapping[tuple[str, str], Sequence[_Due]]:
+    """The runs that will be held up, by kind and name of the place, soonest first."""
     places: dict[tuple[str, str], list[_Due]] = {}
-    for due in _held_up(observation, ledger, policies):
+    for due in _due_soon(situation):
         places.setdefault((due.cause.kind, due.cause.name), []).append(due)
-    for held_up in places.values():
-        yield _finding(observation, sorted(held_up, key=lambda due: (due.at, due.run.id)))
+    return {place: sorted(held_up, key=lambda due: (due.at, due.run.id)) for place, held_up in places.items()}
 
 
-def _held_up(observation: Observation, ledger: Ledger, policies: Policies) -> Iterator[_Due]:
-    now = observation.at
-    causes = Causes(observation)
+def _due_soon(situation: Situation) -> Iterator[_Due]:
+    observation, now, causes = situation.observation, situation.now, situation.causes
     due_now = [run for run in observation.runs.active if run.state_type == "SCHEDULED" and not run.retries_in_process]
-    told = _told(observation, policies, causes, due_now)
+    reported = _reported(situation)
 
     def counts(run: FlowRun, at: datetime, cause: Cause, patience: timedelta) -> bool:
-        """Whether a run is to come; or was, when last we looked, and nothing else speaks of its place yet."""
+        """Whether a run is to come; or was at the check before, and no other check reports its place yet."""
         planned = at >= now - patience and run.created <= at - patience
-        return at > now or (planned and cause.what not in told)
+        return at > now or (planned and cause.what not in reported)
 
-    for deployment, policy, runs in by_deployment(observation, policies, (*observation.pools.upcoming, *due_now)):
-        for run in runs if policy.watch and policy.ahead.enabled else ():
+    runs_ahead = (*observation.pools.upcoming, *due_now)
+    for deployment, policy, runs in by_deployment(observation, situation.policies, runs_ahead):
+        settings, late = CHECK.settings(policy), policy.section("late", WaitSettings)
+        for run in runs if policy.watch and settings.enabled else ():
             at, pool = run.expected_start_time, run.work_pool or deployment.work_pool or ""
-            if at is None or at > now + policy.ahead.within:
+            if at is None or at > now + settings.within:
                 continue
+            pool_policy = situation.policies.of_pool(pool)
             if closed := causes.closed(deployment, run):
-                patience = _patience(closed, policy, policies.of_pool(pool))
+                patience = _patience(closed, policy, pool_policy)
                 left = _just_left(observation.pools.work_pools.get(pool), closed, now - patience)
                 if not left and counts(run, at, closed, patience):
                     yield _Due(run, at, deployment, closed)
                 continue
             for limit in causes.full(deployment, run):
-                patience = _patience(limit.cause, policy, policies.of_pool(pool))
-                until = _full_until(limit, ledger)
+                patience = _patience(limit.cause, policy, pool_policy)
+                until = _full_until(limit, situation.ledger)
                 if skips(deployment, limit) or not counts(run, at, limit.cause, patience):
                     continue
-                if until and until - policy.late.after > at:
+                if until and until - late.after > at:
                     yield _Due(run, at, deployment, limit.cause, limit, until)
                     break
 
 
-def _told(
-    observation: Observation, policies: Policies, causes: Causes, due_now: Iterable[FlowRun]
-) -> set[tuple[CauseKind, str, CauseReason]]:
-    """What work has waited for so long that the checks of work pools, queues and limits speak of it."""
-    told = set()
-    for deployment, policy, runs in by_deployment(observation, policies, due_now):
-        for run in runs if policy.watch else ():
-            cause, due = causes.of_run(deployment, run), due_time(observation, run)
-            pool = policies.of_pool(run.work_pool or deployment.work_pool or "")
-            if cause and due and observation.at - due > _patience(cause, policy, pool):
-                told.add(cause.what)
-    return told
+def _reported(situation: Situation) -> set[tuple[CauseKind, str, CauseReason]]:
+    """What runs have waited for so long that the checks of work pools, queues and limits report it."""
+    reported = set()
+    for wait in situation.waiting:
+        pool = situation.policies.of_pool(wait.run.work_pool or wait.deployment.work_pool or "")
+        patience = _patience(wait.cause, situation.policy(wait.deployment), pool) if wait.cause else None
+        if wait.cause and patience is not None and situation.now - wait.due > patience:
+            reported.add(wait.cause.what)
+    return reported
 
 
-def _patience(cause: Cause, deployment: Policy, pool: Policy) -> timedelta:
-    """For how long the check that speaks of a cause lets work wait, by the policies of deployment and pool."""
+def _patience(cause: Cause, deployment: BasePolicy, pool: BasePolicy) -> timedelta:
+    """For how long the check that reports a cause lets work wait, by the policies of deployment and pool."""
     place = deployment if cause.kind == "deployment" else pool
     if cause.reason == "limit-reached":
-        return place.concurrency.after
-    return place.work_queue.after if cause.kind == "work-queue" else place.work_pool.after
+        return place.section("concurrency", WaitSettings).after
+    return place.section("work_queue" if cause.kind == "work-queue" else "work_pool", WaitSettings).after
 
 
-def _just_left(pool: WorkPool | None, why: Cause, since: datetime) -> bool:
-    """Whether the pool had a live worker a moment ago: one that is restarted is soon back."""
+def _just_left(pool: WorkPool | None, cause: Cause, since: datetime) -> bool:
+    """Whether the pool had a live worker shortly before: a worker that is restarted is soon back."""
     heard = pool.last_heartbeat if pool else None
-    return why.reason == "no-live-worker" and heard is not None and heard > since
+    return cause.reason == "no-live-worker" and heard is not None and heard > since
 
 
 def _full_until(limit: Full, ledger: Ledger) -> datetime | None:
-    """Until when a limit is expected to be full; None where its holders do not tell."""
+    """Until when a limit is expected to be full; None where its holders do not show it."""
     if limit.limit < 1:
         return _FOR_EVER
     ends = sorted(filter(None, (_expected_end(run, ledger) for run in limit.holders)), reverse=True)
@@ -122,14 +173,14 @@ def _expected_end(run: FlowRun, ledger: Ledger) -> datetime | None:
     return run.state_timestamp + usual - run.total_run_time if usual and run.state_type == "RUNNING" else None
 
 
-def _finding(observation: Observation, held_up: Sequence[_Due]) -> Finding:
+def _finding(situation: Situation, place: Place) -> Finding:
+    observation, subject, held_up = situation.observation, place.subject, place.held_up
     first = held_up[0]
-    subject, url = _subject(observation, first)
-    what, seen, since = _trouble(observation, first)
-    cut = not observation.pools.upcoming_cut.isdisjoint({subject.name, _pool_name(first)})
+    what, seen, since = _trouble(situation, first)
+    cut = not observation.pools.upcoming_cut.isdisjoint({subject.name, first.pool})
     count = f"{'at least ' if cut else ''}{runs_text(len(held_up))} {'is' if len(held_up) == 1 else 'are'} due"
     when = f"at {first.at:%H:%M} UTC" if first.at == held_up[-1].at else f"from {first.at:%H:%M} UTC on"
-    away = f"in {spoken(first.at - observation.at)}" if first.at > observation.at else "now"
+    away = f"in {spoken(first.at - situation.now)}" if first.at > situation.now else "now"
     finding = place_finding(
         observation,
         "ahead",
@@ -139,7 +190,7 @@ def _finding(observation: Observation, held_up: Sequence[_Due]) -> Finding:
         observed=f"{seen}; {count}, the first at {_text(first.at)}",
         expected=f"able to start at {_text(first.at)}",
         since=since,
-        url=url,
+        url=place.url,
         run_ids=[due.run.id for due in held_up],
         cause=first.cause,
         evidence=whose_runs(due.deployment.name for due in held_up),
@@ -149,35 +200,33 @@ def _finding(observation: Observation, held_up: Sequence[_Due]) -> Finding:
     return finding.model_copy(update={"flow": first.deployment.flow_name, "deployment": first.deployment.name})
 
 
-def _subject(observation: Observation, due: _Due) -> tuple[Subject, str | None]:
-    """The place, and its page."""
-    ui_url, deployment = observation.server.state.ui_url, due.deployment
-    pool = observation.pools.work_pools.get(_pool_name(due))
-    if pool is None or due.cause.kind == "deployment":
-        return Subject(kind="deployment", id=deployment.id, name=deployment.name), deployment_url(ui_url, deployment.id)
-    if due.cause.kind == "work-pool":
-        return Subject(kind="work-pool", id=pool.id, name=pool.name), work_pool_url(ui_url, pool.name)
-    queue = next(queue for queue in pool.queues if full_name(pool, queue) == due.cause.name)
-    return Subject(kind="work-queue", id=queue.id, name=due.cause.name), work_queue_url(ui_url, pool.name, queue.name)
-
-
-def _trouble(observation: Observation, due: _Due) -> tuple[str, str, datetime]:
-    """What will hold a run up, of the place in a sentence; what was seen of it; and since when both hold."""
+def _trouble(situation: Situation, due: _Due) -> tuple[str, str, datetime]:
+    """What will hold a run up, of the place in a sentence; what was observed; and since when both hold."""
     planned = due.run.created
     if due.limit and due.until:
         filled = max((run.state_timestamp for run in due.limit.holders), default=planned)
         what = f"its limit of {due.limit.limit:,} will still be full"
         holders = f", and what holds it is expected to run until {_text(due.until)}" if due.until < _FOR_EVER else ""
         return what, f"limit of {due.limit.limit:,} full{holders}", max(planned, filled)
-    pool = observation.pools.work_pools[_pool_name(due)]
+    pool = situation.observation.pools.work_pools[due.pool]
     if due.cause.reason == "paused":
         return "it is paused", "paused", planned
-    return "it has no live worker", last_heartbeat(pool, observation.at), max(planned, pool.last_heartbeat or planned)
+    return "it has no live worker", last_heartbeat(pool, situation.now), max(planned, pool.last_heartbeat or planned)
 
 
-def _pool_name(due: _Due) -> str:
-    return due.run.work_pool or due.deployment.work_pool or ""
+def _text(timestamp: datetime) -> str:
+    return f"{timestamp:%Y-%m-%d %H:%M} UTC"
 
 
-def _text(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+CHECK = Check(
+    name="ahead",
+    section=Ahead,
+    about="Work that is due soon and will not be able to start.",
+    heading="Ahead: due soon, and cannot start",
+    predicate="cannot start what is due soon",
+    cases=cases,
+    judge=judge,
+    deciding=lambda settings: ("within",),
+    role="waits",
+    not_replayed="which workers lived, and what was scheduled ahead, is kept nowhere",
+)

@@ -6,17 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from monitoring.config.policy import Policies
-from monitoring.config.settings import Policy
-from monitoring.model.finding import MAX_RUN_IDS, Cause, CheckName, Finding, Severity, Subject, fingerprint
+from monitoring.model.finding import MAX_RUN_IDS, Cause, Finding, Severity, Subject, fingerprint
 from monitoring.model.observation import Observation
+from monitoring.model.policy import BasePolicy, Policies
 from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.text.links import deployment_url, flow_run_url, flow_url
 
 
 def deployment_finding(
     observation: Observation,
-    check: CheckName,
+    check: str,
     deployment: Deployment,
     *,
     severity: Severity,
@@ -61,7 +60,7 @@ def deployment_finding(
 
 def place_finding(
     observation: Observation,
-    check: CheckName,
+    check: str,
     subject: Subject,
     *,
     severity: Severity,
@@ -111,7 +110,7 @@ def place_finding(
 
 def by_deployment(
     observation: Observation, policies: Policies, runs: Iterable[FlowRun]
-) -> Iterator[tuple[Deployment, Policy, list[FlowRun]]]:
+) -> Iterator[tuple[Deployment, BasePolicy, list[FlowRun]]]:
     """Group runs by what they belong to, with its policy; runs of what cannot be named are left out."""
     groups: dict[str, list[FlowRun]] = {}
     for run in runs:
@@ -121,7 +120,7 @@ def by_deployment(
             yield deployment, policy_of(deployment, policies), group
 
 
-def policy_of(deployment: Deployment, policies: Policies) -> Policy:
+def policy_of(deployment: Deployment, policies: Policies) -> BasePolicy:
     """The policy of a deployment."""
     return policies.of(deployment.name, deployment.tags, deployment.work_pool)
 

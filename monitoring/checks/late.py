@@ -6,53 +6,68 @@ lateness is computed from due times.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from datetime import timedelta
 
-from monitoring.checks.facts.causes import Causes
-from monitoring.checks.findings import by_deployment, deployment_finding, runs_text
-from monitoring.config.policy import Policies
-from monitoring.model.finding import Finding
-from monitoring.model.ledger import Ledger
-from monitoring.model.observation import Observation
-from monitoring.model.prefect import FlowRun
+from pydantic import Field
+
+from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, nothing
+from monitoring.checks.facts.due_times import due_time
+from monitoring.checks.facts.situation import Situation
+from monitoring.checks.facts.waiting import WaitSettings
+from monitoring.checks.findings import deployment_finding, runs_text
+from monitoring.model.fields import Span
+from monitoring.model.prefect import Deployment
 from monitoring.text.durations import spoken
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
-    """Find deployments with runs that should have started by now."""
-    scheduled = [run for run in observation.runs.active if run.state_type == "SCHEDULED"]
-    due = {run.id: moment for run in scheduled if (moment := due_time(observation, run))}
-    waiting = [run for run in scheduled if run.id in due]
-    causes = Causes(observation)
-    for deployment, policy, runs in by_deployment(observation, policies, waiting):
-        late = [run for run in runs if observation.at - due[run.id] > policy.late.after]
-        if not policy.late.enabled or not late:
-            continue
-        late.sort(key=lambda run: (due[run.id], run.id))
-        oldest = late[0]
-        lateness = observation.at - due[oldest.id]
-        yield deployment_finding(
-            observation,
-            "late",
-            deployment,
-            severity="critical" if lateness > policy.late.critical_after else "warning",
-            run_ids=[run.id for run in late],
-            run_count=len(late),
-            summary=f"{deployment.name}: {runs_text(len(late))} late, the oldest by {spoken(lateness)}",
-            observed=f"{oldest.name}: due for {spoken(lateness)}, still {oldest.state_name}",
-            expected=f"started within {spoken(policy.late.after)} of the due time",
-            since=due[oldest.id],
-            cause=causes.waiting(deployment, late),
-        )
+class Late(WaitSettings):
+    """When a run is due and has not started."""
+
+    after: Span = Field(timedelta(minutes=15), description="How long past its due time a run may wait.")
+    critical_after: Span = Field(timedelta(hours=2), description="Longest lateness of a run before it is critical.")
 
 
-def due_time(observation: Observation, run: FlowRun) -> datetime | None:
-    """When a SCHEDULED run should have started, or gone on.
+def judge(situation: Situation, deployment: Deployment, settings: Late) -> Verdict:
+    """Judge the runs of a deployment that are due and wait."""
+    observation, now = situation.observation, situation.now
+    scheduled = situation.active(deployment, "SCHEDULED")
+    due = {run.id: due for run in scheduled if (due := due_time(observation, run))}
+    waiting = sorted((run for run in scheduled if run.id in due), key=lambda run: (due[run.id], run.id))
+    compared = [
+        Compared(f"{run.name}: due for", now - due[run.id], settings.after, due[run.id])
+        for run in waiting[:MAX_COMPARED]
+    ]
+    if not waiting:
+        return nothing("no run is due and waits")
+    late = [run for run in waiting if now - due[run.id] > settings.after]
+    if not late:
+        return nothing("no run is due for longer than it may wait", *compared)
+    oldest = late[0]
+    lateness = now - due[oldest.id]
+    finding = deployment_finding(
+        observation,
+        "late",
+        deployment,
+        severity="critical" if lateness > settings.critical_after else "warning",
+        run_ids=[run.id for run in late],
+        run_count=len(late),
+        summary=f"{deployment.name}: {runs_text(len(late))} late, the oldest by {spoken(lateness)}",
+        observed=f"{oldest.name}: due for {spoken(lateness)}, still {oldest.state_name}",
+        expected=f"started within {spoken(settings.after)} of the due time",
+        since=due[oldest.id],
+        cause=situation.causes.waiting(deployment, late),
+    )
+    return found(finding, *compared)
 
-    Each refusal of a concurrency slot moves ``next_scheduled_start_time`` 30 s ahead; there the first
-    due time counts, or, for a run that had started before, the moment it began to wait.
-    """
-    if run.state_name == "AwaitingConcurrencySlot":
-        return observation.runs.slot_wait_since.get(run.id) if run.start_time else run.expected_start_time
-    return run.next_scheduled_start_time
+
+CHECK = Check(
+    name="late",
+    section=Late,
+    about="Runs that are due and have not started.",
+    heading="Late",
+    predicate="are late",
+    cases=deployments,
+    judge=judge,
+    deciding=lambda settings: ("after", "critical_after"),
+    role="waits",
+)

@@ -5,36 +5,56 @@ That is no problem, and easily forgotten: information, for the digest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from datetime import timedelta
 
-from monitoring.checks.findings import deployment_finding, policy_of
-from monitoring.config.policy import Policies
-from monitoring.model.finding import Finding
-from monitoring.model.ledger import Ledger
-from monitoring.model.observation import Observation
+from pydantic import Field
+
+from monitoring.checks.base import Check, Compared, Verdict, deployments, found, nothing
+from monitoring.checks.facts.situation import Situation
+from monitoring.checks.findings import deployment_finding
+from monitoring.model.fields import CheckSettings, Span
+from monitoring.model.prefect import Deployment
 from monitoring.text.durations import spoken
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
-    """Find deployments that have been paused, or all of whose schedules have been inactive, for long."""
-    for key, record in ledger.records.items():
-        deployment = observation.deployments.get(key)
-        since = record.inactive_since
-        if deployment is None or since is None:
-            continue
-        policy = policy_of(deployment, policies).paused
-        if not policy.enabled or observation.at - since <= policy.after:
-            continue
-        what = "paused" if deployment.paused else "all its schedules are inactive"
-        yield deployment_finding(
-            observation,
-            "paused",
-            deployment,
-            severity="info",
-            run_ids=[],
-            run_count=0,
-            summary=f"{deployment.name}: {what} for {spoken(observation.at - since)}",
-            observed=f"{what} since {since:%Y-%m-%d %H:%M} UTC, or longer",
-            expected=f"active again within {spoken(policy.after)}",
-            since=since,
-        )
+class Paused(CheckSettings):
+    """When a deployment has been paused, or all its schedules inactive, for long."""
+
+    after: Span = Field(timedelta(days=14), description="How long it may be so before it is mentioned.")
+
+
+def judge(situation: Situation, deployment: Deployment, settings: Paused) -> Verdict:
+    """Judge for how long a deployment has been paused, or all its schedules inactive."""
+    since = situation.record(deployment).inactive_since
+    if since is None:
+        return nothing("it is not paused, and a schedule is active or it has none")
+    what = "paused" if deployment.paused else "all its schedules are inactive"
+    compared = Compared(f"{what} for", situation.now - since, settings.after, since)
+    if situation.now - since <= settings.after:
+        return nothing("it has not been so for long", compared)
+    finding = deployment_finding(
+        situation.observation,
+        "paused",
+        deployment,
+        severity="info",
+        run_ids=[],
+        run_count=0,
+        summary=f"{deployment.name}: {what} for {spoken(situation.now - since)}",
+        observed=f"{what} since {since:%Y-%m-%d %H:%M} UTC, or longer",
+        expected=f"active again within {spoken(settings.after)}",
+        since=since,
+    )
+    return found(finding, compared)
+
+
+CHECK = Check(
+    name="paused",
+    section=Paused,
+    about="Deployments that have been paused for long.",
+    heading="Paused for long",
+    predicate="have been paused for long",
+    cases=deployments,
+    judge=judge,
+    deciding=lambda settings: ("after",),
+    not_replayed="when a deployment was paused is kept nowhere",
+)

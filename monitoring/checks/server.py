@@ -1,108 +1,153 @@
-"""server: it cannot be used, or what it does by itself (answering, marking, scheduling, telling) does not work."""
+"""server: it cannot be used, or what it does by itself does not work: answering, marking, scheduling, events."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
+from pydantic import Field
+
+from monitoring.checks.base import Case, Check, Compared, Verdict, found, nothing
+from monitoring.checks.facts.scheduler import scheduler_cause
+from monitoring.checks.facts.situation import Situation
 from monitoring.checks.findings import place_finding, runs_text
-from monitoring.checks.unscheduled import scheduler_is_dead
-from monitoring.config.policy import Policies
-from monitoring.config.server_settings import Server
-from monitoring.model.finding import Cause, Finding, Subject, fingerprint
-from monitoring.model.ledger import Ledger
+from monitoring.model.fields import Hold, Span
+from monitoring.model.finding import Cause, Finding, Subject
 from monitoring.model.observation import EVENTS_DELAY, Observation
+from monitoring.model.policy import ApiSettings
 from monitoring.model.prefect import FlowRun
 from monitoring.text.durations import spoken
 
 #: Fewer answers say nothing of how fast a server is.
 _MIN_ANSWERS = 5
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
-    """Find one critical thing when the server cannot be used: everything else is hidden behind it. Else its faults."""
-    if observation.server.state.problem is not None:
-        yield server_finding(observation)
+class Server(ApiSettings):
+    """How the Prefect API is queried, and when something is wrong with the server."""
+
+    hold: Hold = Field(
+        timedelta(minutes=4),
+        description="How long a problem of the server must last before it is an incident that sends notifications.",
+    )
+    slow_answer: Span = Field(timedelta(seconds=3), description="Median response time above which the server is slow.")
+    clock_apart: Span = Field(
+        timedelta(minutes=1), description="Difference allowed between the server's clock and the local one."
+    )
+    late_marking: Span = Field(
+        timedelta(minutes=5), description="How long past its due time a run may still be called Scheduled."
+    )
+    events_missing: Span = Field(
+        timedelta(minutes=15), description="How long runs may start and end without a single event arriving."
+    )
+
+
+#: Judges one part of the server's work.
+Part = Callable[[Situation, Server], Verdict]
+
+
+def cases(situation: Situation) -> Iterator[Case[Part]]:
+    """The server as such where it cannot be used, which hides everything else; else each part of its work."""
+    target = situation.observation.target
+    if situation.observation.server.state.problem is not None:
+        yield Case(Subject(kind="server", id=target, name=target), _judge_use)
         return
-    settings = policies.config.server
-    yield from _slow_answers(observation, settings)
-    yield from _clock_apart(observation, settings)
-    yield from _late_marking(observation, settings)
-    yield from _scheduling(observation)
-    yield from _events_missing(observation, settings)
+    yield Case(_subject(target, "slow-answers"), _judge_answers)
+    yield Case(_subject(target, "clock"), _judge_clock)
+    yield Case(_subject(target, "late-marking"), _judge_late_marking)
+    yield Case(Subject(kind="scheduler", id=target, name=target), _judge_scheduler)
+    yield Case(_subject(target, "events"), _judge_events)
+
+
+def judge(situation: Situation, part: Part, settings: Server) -> Verdict:
+    """Judge one part of the server's work."""
+    return part(situation, settings)
 
 
 def server_finding(observation: Observation) -> Finding:
     """The finding about a server that cannot be used."""
-    server = observation.server
-    return Finding(
-        fingerprint=fingerprint(observation.target, "server", "server", observation.target),
-        check="server",
+    target, state = observation.target, observation.server.state
+    return place_finding(
+        observation,
+        "server",
+        Subject(kind="server", id=target, name=target),
         severity="critical",
-        subject=Subject(kind="server", id=observation.target, name=observation.target),
-        summary=f"The Prefect server {observation.target} cannot be used",
-        observed=server.state.problem or "",
-        expected=f"{server.state.api_url} answers, and its database is ready",
+        summary=f"The Prefect server {target} cannot be used",
+        observed=state.problem or "",
+        expected=f"{state.api_url} answers, and its database is ready",
         since=observation.at,
-        url=server.state.ui_url,
-        cause=Cause(kind="server", name=observation.target, reason="unreachable"),
+        url=state.ui_url,
+        cause=Cause(kind="server", name=target, reason="unreachable"),
     )
 
 
-def _slow_answers(observation: Observation, settings: Server) -> Iterator[Finding]:
-    vitals = observation.server.vitals
-    if vitals.answer_time is None or vitals.answers < _MIN_ANSWERS or vitals.answer_time <= settings.slow_answer:
-        return
-    yield _finding(
-        observation,
+def _judge_use(situation: Situation, settings: Server) -> Verdict:
+    problem = situation.observation.server.state.problem or ""
+    return found(server_finding(situation.observation), Compared("the server:", problem, "can be used"))
+
+
+def _judge_answers(situation: Situation, settings: Server) -> Verdict:
+    vitals = situation.observation.server.vitals
+    if vitals.answer_time is None or vitals.answers < _MIN_ANSWERS:
+        return nothing("too few answers say how fast it is", Compared("answers:", vitals.answers, _MIN_ANSWERS))
+    seconds, limit = (f"{span.total_seconds():.1f} s" for span in (vitals.answer_time, settings.slow_answer))
+    compared = Compared(f"median of {vitals.answers:,} answers:", seconds, limit)
+    if vitals.answer_time <= settings.slow_answer:
+        return nothing("it answers fast enough", compared)
+    finding = _finding(
+        situation,
         "slow-answers",
         summary="its API answers slowly",
-        observed=f"half of {vitals.answers:,} answers took more than {vitals.answer_time.total_seconds():.1f} s",
-        expected=f"a median of at most {settings.slow_answer.total_seconds():.1f} s",
-        since=observation.at,
+        observed=f"half of {vitals.answers:,} answers took more than {seconds}",
+        expected=f"a median of at most {limit}",
+        since=situation.now,
     )
+    return found(finding, compared)
 
 
-def _clock_apart(observation: Observation, settings: Server) -> Iterator[Finding]:
-    offset = observation.server.vitals.clock_offset
-    if offset is None or abs(offset) <= settings.clock_apart:
-        return
+def _judge_clock(situation: Situation, settings: Server) -> Verdict:
+    offset = situation.observation.server.vitals.clock_offset
+    if offset is None:
+        return nothing("its clock is not known")
+    compared = Compared("clocks apart by", abs(offset), settings.clock_apart)
+    if abs(offset) <= settings.clock_apart:
+        return nothing("its clock is right", compared)
     apart = f"{spoken(abs(offset))} {'ahead of' if offset > timedelta(0) else 'behind'}"
-    yield _finding(
-        observation,
+    finding = _finding(
+        situation,
         "clock",
         summary=f"its clock is {apart} the watchdog's",
         observed=f"its answers bear times that are {apart} the clock of the machine that checks",
         expected=f"at most {spoken(settings.clock_apart)} apart",
-        since=observation.at,
+        since=situation.now,
         evidence=["With the clocks apart, runs look late, stuck or dead that are not, and the other way round."],
     )
+    return found(finding, compared)
 
 
-def _late_marking(observation: Observation, settings: Server) -> Iterator[Finding]:
-    """A service marks what is called Scheduled and was due 15 s ago (prefect/server/services/late_runs.py).
+def _judge_late_marking(situation: Situation, settings: Server) -> Verdict:
+    """Judge the service that marks runs called Scheduled that were due 15 s ago (prefect/server/services/late_runs.py).
 
     It exempts nothing else, whatever is paused or full. It goes by the server's clock, and by rows that are there: a
     run that was just made with a due time in the past waits for its turn.
     """
-    offset = observation.server.vitals.clock_offset
-    theirs = observation.at + offset if offset and abs(offset) > settings.clock_apart else observation.at
-    should_be_marked = {
+    observation, offset = situation.observation, situation.observation.server.vitals.clock_offset
+    theirs = situation.now + offset if offset and abs(offset) > settings.clock_apart else situation.now
+    due = {
         run.id: max(run.next_scheduled_start_time, run.state_timestamp)
         for run in observation.runs.active
         if run.state_type == "SCHEDULED" and run.state_name == "Scheduled" and run.next_scheduled_start_time
     }
-    unmarked = sorted(
-        (run for run in observation.runs.active if run.id in should_be_marked),
-        key=lambda run: (should_be_marked[run.id], run.id),
-    )
-    unmarked = [run for run in unmarked if theirs - should_be_marked[run.id] > settings.late_marking]
+    runs = sorted((run for run in observation.runs.active if run.id in due), key=lambda run: (due[run.id], run.id))
+    if not runs:
+        return nothing("no run that is due is called Scheduled")
+    since = due[runs[0].id]
+    compared = Compared(f"{runs[0].name}: due and called Scheduled for", theirs - since, settings.late_marking, since)
+    unmarked = [run for run in runs if theirs - due[run.id] > settings.late_marking]
     if not unmarked:
-        return
-    since = should_be_marked[unmarked[0].id]
-    yield _finding(
-        observation,
+        return nothing("no run has been called Scheduled for too long", compared)
+    finding = _finding(
+        situation,
         "late-marking",
         summary=f"it does not mark late runs, {runs_text(len(unmarked))} by now",
         observed=f"{unmarked[0].name}: due for {spoken(theirs - since)}, and still called Scheduled",
@@ -111,9 +156,10 @@ def _late_marking(observation: Observation, settings: Server) -> Iterator[Findin
         runs=unmarked,
         evidence=[
             "Automations that wait for late runs do not fire. The watchdog itself goes by due times.",
-            *(_named(run, observation) for run in unmarked[:_MOST_NAMED]),
+            *(_named(run, observation) for run in unmarked[:_MAX_NAMED]),
         ],
     )
+    return found(finding, compared)
 
 
 def _named(run: FlowRun, observation: Observation) -> str:
@@ -122,14 +168,14 @@ def _named(run: FlowRun, observation: Observation) -> str:
     return f"{run.name}{whose}: due {run.next_scheduled_start_time:%Y-%m-%d %H:%M} UTC, still Scheduled"
 
 
-def _scheduling(observation: Observation) -> Iterator[Finding]:
-    if not scheduler_is_dead(observation):
-        return
-    idle = observation.schedules.nothing_ahead
-    since = min(idle.values())
+def _judge_scheduler(situation: Situation, settings: Server) -> Verdict:
+    observation, idle = situation.observation, situation.observation.schedules.nothing_ahead
+    compared = Compared("deployments that nothing is scheduled ahead for, and should be:", len(idle))
+    if not situation.scheduler_is_dead:
+        return nothing("its scheduler makes runs, or nothing shows that it does not", compared)
     names = sorted(observation.deployments[key].name for key in idle if key in observation.deployments)
     count = f"{len(idle):,} deployments" if len(idle) != 1 else "1 deployment"
-    yield place_finding(
+    finding = place_finding(
         observation,
         "server",
         Subject(kind="scheduler", id=observation.target, name=observation.target),
@@ -137,25 +183,32 @@ def _scheduling(observation: Observation) -> Iterator[Finding]:
         summary=f"{observation.target}: its scheduler makes no runs, {count} will not run",
         observed=f"{count} with active schedules and nothing scheduled ahead",
         expected="runs scheduled ahead for every active schedule, by the server's own service",
-        since=since,
+        since=min(idle.values()),
         url=observation.server.state.ui_url,
-        cause=Cause(kind="scheduler", name=observation.target, reason="not-scheduling"),
+        cause=scheduler_cause(observation.target),
         evidence=[
             "Only the server's log says why: look there for errors of its scheduler.",
-            *names[:_MOST_NAMED],
+            *names[:_MAX_NAMED],
         ],
     )
+    return found(finding, compared)
 
 
-def _events_missing(observation: Observation, settings: Server) -> Iterator[Finding]:
-    newest, run = observation.server.vitals.newest_event, observation.server.vitals.unheard
-    if run is None or run.end_time is None or run.end_time > observation.at - settings.events_missing:
-        return
-    if newest and (newest > observation.at - settings.events_missing or run.end_time <= newest + EVENTS_DELAY):
-        return
+def _judge_events(situation: Situation, settings: Server) -> Verdict:
+    vitals, now = situation.observation.server.vitals, situation.now
+    newest, run = vitals.newest_event, vitals.unheard
+    if run is None or run.end_time is None:
+        return nothing("no run has ended since the newest event")
+    ago = Compared(
+        f"{run.name}: ended without an event, ago", now - run.end_time, settings.events_missing, run.end_time
+    )
+    if run.end_time > now - settings.events_missing:
+        return nothing("its event may still come", ago)
+    if newest and (newest > now - settings.events_missing or run.end_time <= newest + EVENTS_DELAY):
+        return nothing("other events arrive", ago, Compared("newest event at", newest))
     seen = f"the newest event is of {newest:%Y-%m-%d %H:%M} UTC" if newest else "there is no event of the last day"
-    yield _finding(
-        observation,
+    finding = _finding(
+        situation,
         "events",
         summary="its events do not arrive",
         observed=f"{seen}; {run.name} ended {run.end_time:%Y-%m-%d %H:%M} UTC without one",
@@ -164,11 +217,12 @@ def _events_missing(observation: Observation, settings: Server) -> Iterator[Find
         runs=[run],
         evidence=["Without events there are no heartbeats, so dead runs cannot be told, and no automation fires."],
     )
+    return found(finding, ago)
 
 
 def _finding(
-    observation: Observation,
-    what: str,
+    situation: Situation,
+    part: str,
     *,
     summary: str,
     observed: str,
@@ -177,13 +231,13 @@ def _finding(
     runs: Sequence[FlowRun] = (),
     evidence: Sequence[str] = (),
 ) -> Finding:
-    target = observation.target
+    observation = situation.observation
     return place_finding(
         observation,
         "server",
-        Subject(kind="server", id=f"{target}/{what}", name=target),
+        _subject(observation.target, part),
         severity="warning",
-        summary=f"{target}: {summary}",
+        summary=f"{observation.target}: {summary}",
         observed=observed,
         expected=expected,
         since=since,
@@ -191,3 +245,23 @@ def _finding(
         run_ids=[run.id for run in runs],
         evidence=evidence,
     )
+
+
+def _subject(target: str, part: str) -> Subject:
+    return Subject(kind="server", id=f"{target}/{part}", name=target)
+
+
+CHECK = Check(
+    name="server",
+    section=Server,
+    about="How the Prefect API is asked.",
+    heading="Server",
+    predicate="do not work",
+    cases=cases,
+    judge=judge,
+    deciding=lambda settings: ("slow_answer", "clock_apart", "late_marking", "events_missing"),
+    role="cause",
+    not_replayed="how the server answered is kept nowhere",
+    whole=True,
+    shows_only_now=True,
+)

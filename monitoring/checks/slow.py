@@ -5,20 +5,38 @@ Run time is time in RUNNING over all attempts; waits between retries and pauses 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from pydantic import Field
+
+from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, nothing
+from monitoring.checks.facts.situation import Situation
 from monitoring.checks.facts.slot_waits import held_up, slots_cause
-from monitoring.checks.findings import deployment_finding, policy_of, runs_text
-from monitoring.config.policy import Policies
-from monitoring.config.settings import Slow
-from monitoring.history.baselines import Baseline, baseline, drift, without_run
-from monitoring.model.finding import Cause, Finding
-from monitoring.model.ledger import Ledger, Record, RunTimes
-from monitoring.model.observation import Observation
+from monitoring.checks.findings import deployment_finding, runs_text
+from monitoring.history.baselines import Baseline, BaselineSettings, baseline, drift, typical, without_run
+from monitoring.model.fields import CheckSettings, Span
+from monitoring.model.finding import Cause, Finding, Severity
+from monitoring.model.ledger import EndedRun, Record, RunTimes
 from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.text.durations import spoken
+
+
+class Slow(BaselineSettings, CheckSettings):
+    """When a run takes longer than it may."""
+
+    limit: Span | None = Field(
+        None, description="Longest run time, all attempts together, waits and pauses left out. None: no limit."
+    )
+    baseline: bool = Field(
+        True, description="Whether run times are judged by the deployment's own completed runs where no limit is given."
+    )
+    severity: Severity = Field("info", description="Severity of a run beyond its baseline.")
+    expire_after: Span = Field(
+        timedelta(hours=24),
+        description="A deployment without an active schedule is forgiven this long after its slow run ended.",
+    )
 
 
 class Bound(NamedTuple):
@@ -37,35 +55,51 @@ class _SlowRun(NamedTuple):
     ended: datetime | None
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
-    """Find deployments with a run that takes too long: running now, or the latest that ended."""
-    running: dict[str, list[FlowRun]] = {}
-    for run in observation.runs.active:
-        if run.state_type == "RUNNING":
-            running.setdefault(run.key, []).append(run)
-    for key, deployment in observation.deployments.items():
-        policy = policy_of(deployment, policies).slow
-        if not policy.enabled:
-            continue
-        record = ledger.records.get(key, Record())
-        slow = [
-            *_running(running.get(key, ()), record.run_times, policy, observation.at),
-            *_ended(deployment, record, policy, observation.at),
-        ]
-        if slow:
-            yield _finding(observation, deployment, slow, record, policy)
+def judge(situation: Situation, deployment: Deployment, settings: Slow) -> Verdict:
+    """Judge the run times of a deployment: of what runs now, and of the latest run that ended."""
+    record = situation.record(deployment)
+    running, last = situation.active(deployment, "RUNNING"), record.last_ended
+    may = bound(record.run_times, settings) if running else None
+    last_may = bound(without_run(record.run_times, last), settings) if last else None
+    compared = [
+        Compared(f"{run.name}: running for", run_time(run, situation.now), may.limit if may else None)
+        for run in running[:MAX_COMPARED]
+    ]
+    if last:
+        limit = last_may.limit if last_may else None
+        compared.append(Compared(f"{last.name}, the last ended run: took", last.run_time, limit))
+    if usual := typical(record.run_times):
+        compared.append(Compared(f"median of its newest {runs_text(len(record.run_times.recent))}:", usual))
+    slow = _running(situation, running, may)
+    if last and last_may and _too_long(situation, deployment, last, last_may, settings):
+        slow.append(_SlowRun(last.id, last.name, last.run_time, last_may, last.ended))
+    if slow:
+        return found(_finding(situation, deployment, slow, record, settings), *compared)
+    return nothing(_why_not(record, may or last_may, settings), *compared)
 
 
-def bound(known: RunTimes, policy: Slow) -> Bound | None:
+def _why_not(record: Record, may: Bound | None, settings: Slow) -> str:
+    last = record.last_ended
+    if may is None and not settings.baseline and settings.limit is None:
+        return "no limit is given, and the baseline is turned off"
+    if may is None:
+        known = len(record.run_times.recent)
+        return f"a baseline needs {runs_text(settings.min_samples)} that completed; known: {known}"
+    if last and last.run_time > may.limit:
+        return "the last ended run is forgiven, or ended in a way that is not judged"
+    return "no run takes longer than it may"
+
+
+def bound(known: RunTimes, settings: Slow) -> Bound | None:
     """What a run of a deployment may take; None where nothing is given and too little is known.
 
     Args:
         known: The deployment's completed runs, without the run that is judged.
-        policy: The limit, or how to learn one.
+        settings: The limit, or how to learn one.
     """
-    if policy.limit is not None:
-        return Bound(policy.limit, None)
-    usual = baseline(known, policy) if policy.baseline else None
+    if settings.limit is not None:
+        return Bound(settings.limit, None)
+    usual = baseline(known, settings) if settings.baseline else None
     return Bound(usual.limit, usual) if usual else None
 
 
@@ -74,39 +108,28 @@ def run_time(run: FlowRun, now: datetime) -> timedelta:
     return run.total_run_time + (now - run.state_timestamp)
 
 
-def _running(runs: Iterable[FlowRun], known: RunTimes, policy: Slow, now: datetime) -> list[_SlowRun]:
+def _running(situation: Situation, runs: Iterable[FlowRun], may: Bound | None) -> list[_SlowRun]:
     """The runs that run for too long, the longest first."""
-    may = bound(known, policy) if runs else None
     if may is None:
         return []
-    slow = [_SlowRun(run.id, run.name, took, may, None) for run in runs if (took := run_time(run, now)) > may.limit]
+    times = ((run, run_time(run, situation.now)) for run in runs)
+    slow = [_SlowRun(run.id, run.name, took, may, None) for run, took in times if took > may.limit]
     return sorted(slow, key=lambda run: run.took, reverse=True)
 
 
-def _ended(deployment: Deployment, record: Record, policy: Slow, now: datetime) -> Iterator[_SlowRun]:
-    """The latest ended run, if it took too long.
+def _too_long(situation: Situation, deployment: Deployment, last: EndedRun, may: Bound, settings: Slow) -> bool:
+    """Whether the latest ended run took too long.
 
-    A baseline is of completed runs and judges completed ones; a given limit holds however a run ended.
+    A baseline is of completed runs and judges completed runs; a given limit holds however a run ended. A slow run is
+    forgiven where nothing will run by itself to show that it is over.
     """
-    last = record.last_ended
-    if last is None or forgiven(deployment, last.ended, policy, now):
-        return
-    may = bound(without_run(record.run_times, last), policy)
-    if may and last.run_time > may.limit and (may.usual is None or last.state_type == "COMPLETED"):
-        yield _SlowRun(last.id, last.name, last.run_time, may, last.ended)
-
-
-def forgiven(deployment: Deployment, ended: datetime, policy: Slow, now: datetime) -> bool:
-    """Whether a slow run that has ended is forgiven: nothing will run by itself to show that it is over."""
-    return deployment.paused or (not deployment.scheduled and now - ended >= policy.expire_after)
+    expired = not deployment.scheduled and situation.now - last.ended >= settings.expire_after
+    judged = may.usual is None or last.state_type == "COMPLETED"
+    return judged and last.run_time > may.limit and not deployment.paused and not expired
 
 
 def _finding(
-    observation: Observation,
-    deployment: Deployment,
-    slow: Sequence[_SlowRun],
-    record: Record,
-    policy: Slow,
+    situation: Situation, deployment: Deployment, slow: Sequence[_SlowRun], record: Record, settings: Slow
 ) -> Finding:
     first = slow[0]
     limit, usual = first.bound
@@ -116,25 +139,47 @@ def _finding(
     what = "the latest ended run" if first.ended else "running"
     moved = drift(record.run_times)
     return deployment_finding(
-        observation,
+        situation.observation,
         "slow",
         deployment,
-        severity=policy.severity if usual else "warning",
+        severity=settings.severity if usual else "warning",
         run_ids=[run.id for run in slow],
         run_count=len(slow),
         summary=f"{deployment.name}: {runs_text(len(slow))} beyond {beyond} ({what})",
         observed=f"{first.name}: {took}",
         expected=f"{at_most}: {spoken(usual.median)} is the median of {usual.samples} runs" if usual else at_most,
-        since=first.ended or observation.at - (first.took - limit),
-        cause=_cause(observation, slow),
+        since=first.ended or situation.now - (first.took - limit),
+        cause=_cause(situation, slow),
         evidence=[moved] if moved else [],
     )
 
 
-def _cause(observation: Observation, slow: Sequence[_SlowRun]) -> Cause | None:
+def _cause(situation: Situation, slow: Sequence[_SlowRun]) -> Cause | None:
     """The full tag limit at which the runs wait, if without that wait none of them were slow."""
-    for full in observation.limits.full:
-        waits = {run_id: observation.at - since for run_id, since in held_up(full).items()}
+    for full in situation.observation.limits.full:
+        waits = {run_id: situation.now - since for run_id, since in held_up(full).items()}
         if all(run.id in waits and run.took - waits[run.id] <= run.bound.limit for run in slow):
             return slots_cause(full)
     return None
+
+
+def _deciding(settings: Slow) -> tuple[str, ...]:
+    if settings.limit is not None:
+        return ("limit",)
+    return ("deviations", "min_ratio", "floor", "min_samples")
+
+
+CHECK = Check(
+    name="slow",
+    section=Slow,
+    about="Runs beyond an explicit limit of run time, or what is usual.",
+    heading="Slow",
+    predicate="are slow",
+    cases=deployments,
+    judge=judge,
+    deciding=_deciding,
+    role="waits",
+    # A dead run is no slow one.
+    yields_to=("zombie",),
+    quieted_by=("watchdog:max-run-time=12h", "with as long as it may take"),
+)

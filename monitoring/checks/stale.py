@@ -1,153 +1,184 @@
 """stale: a deployment has not succeeded within its freshness window.
 
-The window is given, or comes from the deployment's own schedules: so many fires may pass without a
+The window is given, or comes from the deployment's own schedules: so many scheduled times may pass without a
 success. A success that may have been lost to the server's retention makes freshness unknown, not stale.
 A deployment without schedules that ran regularly is expected to go on so, as information.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timezone
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Literal
 
-from monitoring.checks.facts.causes import Causes
-from monitoring.checks.findings import deployment_finding, policy_of
-from monitoring.config.policy import Policies
-from monitoring.config.settings import Policy, Stale
-from monitoring.history import cadence as rhythm
-from monitoring.model.finding import Cause, Finding
-from monitoring.model.ledger import EndedRun, Ledger, Record
-from monitoring.model.observation import MAX_MISSED, MissedRuns, Observation
+from pydantic import Field
+
+from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, nothing
+from monitoring.checks.facts.situation import Situation
+from monitoring.checks.facts.streaks import paused_or_succeeded
+from monitoring.checks.findings import deployment_finding
+from monitoring.history import cadence
+from monitoring.model.fields import CheckSettings, Count, Span
+from monitoring.model.finding import Finding
+from monitoring.model.incident import ResolutionReason
+from monitoring.model.ledger import EndedRun, Record
+from monitoring.model.observation import MAX_MISSED, MissedRuns
+from monitoring.model.policy import BasePolicy
 from monitoring.model.prefect import Deployment, StateType
 from monitoring.text.durations import spoken
 
-#: How runs should end: ``Policy.expect``.
+#: How runs should end: ``BasePolicy.expect``.
 Expect = Literal["success", "failure"]
 _RETENTION = "the server no longer has runs that old"
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
-    """Find deployments without a recent success."""
-    causes = Causes(observation)
-    for key, deployment in observation.deployments.items():
-        policy = policy_of(deployment, policies)
-        stale = policy.stale
-        if not stale.enabled or deployment.paused:
-            continue
-        record = ledger.records.get(key, Record())
-        since = success_due_since(deployment, stale, observation.at)
-        if since is None:
-            if stale.rhythm:
-                yield from _out_of_rhythm(observation, deployment, record)
-            continue
-        if stale.within is None and record.scheduled_since and since < record.scheduled_since:
-            continue
-        last = last_fresh(record, policy.expect)
-        if last:
-            if last.ended < since:
-                yield _finding(observation, deployment, policy, last, since, causes.stale(deployment))
-        elif record.success_searched and deployment.created <= since:
-            if observation.history.oldest_success and observation.history.oldest_success <= since:
-                yield _finding(observation, deployment, policy, None, since, causes.stale(deployment))
-            elif observation.coverage.has("oldest-run"):
-                yield _unknown(observation, deployment, policy, since)
+class Stale(CheckSettings):
+    """When a deployment has not succeeded for too long."""
+
+    within: Span | None = Field(
+        None, description="A success is expected within this time. None: from the deployment's own schedules."
+    )
+    missed_fires: Count = Field(
+        2, ge=1, description="Fires of its own schedules that may pass without a success, when `within` is not given."
+    )
+    grace: Span = Field(
+        timedelta(minutes=30), description="Time added after the last of those fires, and the usual run time."
+    )
+    rhythm: bool = Field(
+        True, description="Whether a deployment without schedules that ran regularly is expected to go on so (info)."
+    )
+
+
+def judge(situation: Situation, deployment: Deployment, settings: Stale) -> Verdict:
+    """Judge whether a deployment has succeeded recently enough."""
+    observation, record, policy = situation.observation, situation.record(deployment), situation.policy(deployment)
+    since, last = success_due_since(deployment, settings, situation.now), last_fresh(record, policy.expect)
+    wanted = _wanted(policy)
+    compared = [
+        Compared(f"last {wanted} at", last.ended, since) if last else Compared(f"last {wanted}:", "none", since)
+    ]
+    compared += (Compared("should have led to one by now:", due) for due in deployment.due[-MAX_COMPARED:])
+    if deployment.paused:
+        return nothing("the deployment is paused", *compared)
+    if since is None:
+        return _judge_cadence(situation, deployment, record, settings, compared)
+    scheduled_since = record.scheduled_since
+    if settings.within is None and scheduled_since and since < scheduled_since:
+        return nothing(f"it has these schedules since {_at(scheduled_since)} only", *compared)
+    if last:
+        if last.ended >= since:
+            return nothing(f"the last {wanted} is newer", *compared)
+        return found(_finding(situation, deployment, settings, last, since), *compared)
+    if not record.success_searched:
+        return nothing("the history before what was read was not searched", *compared)
+    if deployment.created > since:
+        return nothing(f"it was created later, at {_at(deployment.created)}", *compared)
+    oldest = observation.history.oldest_success
+    if oldest and oldest <= since:
+        return found(_finding(situation, deployment, settings, None, since), *compared)
+    if observation.coverage.has("oldest-run"):
+        return found(_unknown(situation, deployment, settings, since), *compared)
+    return nothing("how far back the server has runs is not known", *compared)
 
 
 def fresh_states(expect: Expect) -> tuple[StateType, ...]:
-    """The states in which a run ends that counts as fresh: where failures are expected, a failed one does too."""
+    """The states in which a run ends that counts as fresh: where failures are expected, a failed run does too."""
     return ("COMPLETED", "FAILED") if expect == "failure" else ("COMPLETED",)
 
 
 def last_fresh(record: Record, expect: Expect) -> EndedRun | None:
-    """The newest remembered run that counts as fresh."""
-    remembered = (record.last_success, record.last_failed, record.last_ended)
-    known = [run for run in remembered if run and run.state_type in fresh_states(expect)]
+    """The newest run in the ledger that counts as fresh."""
+    kept = (record.last_success, record.last_failed, record.last_ended)
+    known = [run for run in kept if run and run.state_type in fresh_states(expect)]
     return max(known, key=lambda run: run.ended, default=None)
 
 
-def success_due_since(deployment: Deployment, policy: Stale, now: datetime) -> datetime | None:
-    """The moment after which a deployment should have succeeded; None where nothing says so."""
-    if policy.within is not None:
-        return now - policy.within if deployment.kind == "deployment" else None
-    return deployment.due[0] if len(deployment.due) >= policy.missed_fires else None
+def success_due_since(deployment: Deployment, settings: Stale, now: datetime) -> datetime | None:
+    """The time after which a deployment should have succeeded; None where there is no such time."""
+    if settings.within is not None:
+        return now - settings.within if deployment.kind == "deployment" else None
+    return deployment.due[0] if len(deployment.due) >= settings.missed_fires else None
+
+
+def _judge_cadence(
+    situation: Situation, deployment: Deployment, record: Record, settings: Stale, compared: Sequence[Compared]
+) -> Verdict:
+    """Judge a deployment without schedules by how regularly it ran until now."""
+    if deployment.scheduled:
+        return nothing("too few scheduled times have passed", *compared)
+    kept, last = _cadence(deployment, record) if settings.rhythm else None, record.last_success
+    if kept is None or last is None:
+        return nothing("nothing shows how often it should succeed", *compared)
+    silence = situation.now - last.ended
+    compared = [*compared, Compared(f"its last {kept.runs} runs came every", kept.gap, kept.longest)]
+    if silence <= kept.longest:
+        return nothing("it keeps its cadence", *compared)
+    if silence > kept.lasted:
+        return nothing("its cadence has ended", *compared)
+    finding = deployment_finding(
+        situation.observation,
+        "stale",
+        deployment,
+        severity="info",
+        run_ids=[last.id],
+        run_count=0,
+        summary=f"{deployment.name}: no success for {spoken(silence)}, usually one every {spoken(kept.gap)}",
+        observed=f"last success {_at(last.ended)}, {spoken(silence)} ago",
+        expected=f"one within {spoken(kept.longest)}, as its last {kept.runs} came, though it has no active schedule",
+        since=last.ended,
+    )
+    return found(finding, *compared)
+
+
+def _cadence(deployment: Deployment, record: Record) -> cadence.Rhythm | None:
+    """The cadence in which a deployment without schedules ran; None where it has none, or schedules."""
+    if deployment.kind != "deployment" or deployment.inactive_since:
+        return None
+    # Where it had schedules until then, those made the cadence.
+    began = record.scheduled_since.timestamp() if record.scheduled_since else 0
+    return cadence.learned(end for end, _ in record.run_times.recent if end >= began)
 
 
 def _finding(
-    observation: Observation,
-    deployment: Deployment,
-    policy: Policy,
-    last: EndedRun | None,
-    since: datetime,
-    cause: Cause | None,
+    situation: Situation, deployment: Deployment, settings: Stale, last: EndedRun | None, since: datetime
 ) -> Finding:
-    wanted = _wanted(policy)
-    seen = (
-        f"last {wanted} {_at(last.ended)}, {spoken(observation.at - last.ended)} ago" if last else f"no {wanted} ever"
-    )
+    wanted, now = _wanted(situation.policy(deployment)), situation.now
+    seen = f"last {wanted} {_at(last.ended)}, {spoken(now - last.ended)} ago" if last else f"no {wanted} ever"
     began = last.ended if last else deployment.created
-    missed = observation.schedules.missed.get(deployment.id)
+    missed = situation.observation.schedules.missed.get(deployment.key)
     return deployment_finding(
-        observation,
+        situation.observation,
         "stale",
         deployment,
         severity="critical",
         run_ids=[last.id] if last else [],
         run_count=0,
-        summary=f"{deployment.name}: no {wanted} for {spoken(observation.at - began)}",
+        summary=f"{deployment.name}: no {wanted} for {spoken(now - began)}",
         observed=f"{seen}; {_missed(missed)}" if missed else seen,
-        expected=_expected(policy, since),
+        expected=_expected(wanted, settings, since),
         since=began,
-        cause=cause,
+        cause=situation.causes.stale(deployment),
     )
 
 
-def _unknown(observation: Observation, deployment: Deployment, policy: Policy, since: datetime) -> Finding:
+def _unknown(situation: Situation, deployment: Deployment, settings: Stale, since: datetime) -> Finding:
+    wanted = _wanted(situation.policy(deployment))
     return deployment_finding(
-        observation,
+        situation.observation,
         "stale",
         deployment,
         severity="info",
         run_ids=[],
         run_count=0,
         summary=f"{deployment.name}: freshness cannot be judged, {_RETENTION}",
-        observed=f"no {_wanted(policy)} in what the server still has",
-        expected=_expected(policy, since),
+        observed=f"no {wanted} in what the server still has",
+        expected=_expected(wanted, settings, since),
         since=deployment.created,
         unknown=True,
     )
 
 
-def _out_of_rhythm(observation: Observation, deployment: Deployment, record: Record) -> Iterable[Finding]:
-    now = observation.at
-    beat = rhythm_of(deployment, record)
-    last = record.last_success
-    if beat is None or last is None or not beat.longest < now - last.ended <= beat.lasted:
-        return
-    yield deployment_finding(
-        observation,
-        "stale",
-        deployment,
-        severity="info",
-        run_ids=[last.id],
-        run_count=0,
-        summary=f"{deployment.name}: no success for {spoken(now - last.ended)}, usually one every {spoken(beat.gap)}",
-        observed=f"last success {_at(last.ended)}, {spoken(now - last.ended)} ago",
-        expected=f"one within {spoken(beat.longest)}, as its last {beat.runs} came, though it has no active schedule",
-        since=last.ended,
-    )
-
-
-def rhythm_of(deployment: Deployment, record: Record) -> rhythm.Rhythm | None:
-    """The rhythm in which a deployment without schedules ran; None where it has none, or schedules."""
-    if deployment.kind != "deployment" or deployment.scheduled or deployment.inactive_since:
-        return None
-    # Where it had schedules until then, those made the rhythm.
-    began = record.scheduled_since.timestamp() if record.scheduled_since else 0
-    return rhythm.learned(end for end, _ in record.run_times.recent if end >= began)
-
-
-def _wanted(policy: Policy) -> str:
+def _wanted(policy: BasePolicy) -> str:
     return "success or expected failure" if policy.expect == "failure" else "success"
 
 
@@ -157,17 +188,39 @@ def _missed(missed: MissedRuns) -> str:
     return f"first missed fire {_at(missed.first)}, {more} {fires} since then"
 
 
-def _expected(policy: Policy, since: datetime) -> str:
-    stale = policy.stale
-    if stale.within is not None:
-        return f"a {_wanted(policy)} within {spoken(stale.within)}"
+def _expected(wanted: str, settings: Stale, since: datetime) -> str:
+    if settings.within is not None:
+        return f"a {wanted} within {spoken(settings.within)}"
     fires = (
-        "1 fire of its schedule has" if stale.missed_fires == 1 else f"{stale.missed_fires} fires of its schedule have"
+        "1 fire of its schedule has"
+        if settings.missed_fires == 1
+        else f"{settings.missed_fires} fires of its schedule have"
     )
-    return (
-        f"a {_wanted(policy)} since {_at(since)}: {fires} passed, its usual run time and {spoken(stale.grace)} of grace"
-    )
+    return f"a {wanted} since {_at(since)}: {fires} passed, its usual run time and {spoken(settings.grace)} of grace"
 
 
-def _at(moment: datetime) -> str:
-    return f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
+def _at(timestamp: datetime) -> str:
+    return f"{timestamp.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
+
+
+def _resolution(
+    situation: Situation, deployment: Deployment, finding: Finding, settings: Stale
+) -> ResolutionReason | None:
+    return paused_or_succeeded(situation, deployment) or "cleared"
+
+
+CHECK = Check(
+    name="stale",
+    section=Stale,
+    about="Deployments without a recent success.",
+    heading="Stale: no recent success",
+    predicate="had no recent success",
+    cases=deployments,
+    judge=judge,
+    deciding=lambda settings: ("within",) if settings.within is not None else ("missed_fires", "grace"),
+    role="waits",
+    explained_by=("zombie", "stuck", "late", "crashed", "failed", "unscheduled"),
+    resolution=_resolution,
+    quieted_by=("watchdog:fresh-within={}", "if a success so often is enough"),
+    digest_heading="What is stale",
+)

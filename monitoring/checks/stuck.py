@@ -3,80 +3,61 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from datetime import datetime, timedelta
-from typing import NamedTuple
 
-from monitoring.checks.facts.causes import Causes
-from monitoring.checks.findings import by_deployment, deployment_finding, runs_text
-from monitoring.config.policy import Policies
-from monitoring.config.settings import Stuck
-from monitoring.model.finding import Finding
-from monitoring.model.ledger import Ledger
-from monitoring.model.observation import Observation
-from monitoring.model.prefect import FlowRun
-from monitoring.text.durations import spoken
+from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, nothing
+from monitoring.checks.facts.situation import Situation
+from monitoring.checks.facts.stays import StaySettings, began, limits, too_long
+from monitoring.checks.findings import deployment_finding, runs_text
+from monitoring.model.prefect import Deployment
 
 
-class Stay(NamedTuple):
-    """A run that is stuck: since when, in words, and what should have been."""
-
-    run: FlowRun
-    since: datetime
-    observed: str
-    expected: str
-
-
-def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
-    """Find deployments with runs that are too long in one of these states."""
-    causes = Causes(observation)
-    for deployment, policy, runs in by_deployment(observation, policies, observation.runs.active):
-        if not policy.stuck.enabled:
-            continue
-        stays = [stay for run in runs if (stay := too_long(observation, run, policy.stuck))]
-        if not stays:
-            continue
-        stays.sort(key=lambda stay: (stay.since, stay.run.id))
-        oldest, stuck = stays[0], [stay.run for stay in stays]
-        states = Counter(run.state_name for run in stuck)
-        listed = ", ".join(f"{count:,} {name}" for name, count in states.most_common())
-        yield deployment_finding(
-            observation,
-            "stuck",
-            deployment,
-            severity="warning",
-            run_ids=[run.id for run in stuck],
-            run_count=len(stuck),
-            summary=f"{deployment.name}: {runs_text(len(stuck))} stuck ({listed})",
-            observed=f"{oldest.run.name}: {oldest.run.state_name} {oldest.observed}",
-            expected=oldest.expected,
-            since=oldest.since,
-            cause=causes.waiting(deployment, stuck),
-        )
-
-
-def too_long(observation: Observation, run: FlowRun, policy: Stuck) -> Stay | None:
-    """How long a run has been in its state, if that is too long.
-
-    Args:
-        observation: What was seen.
-        run: The run.
-        policy: How long it may be.
-        now: The moment of the check.
-    """
-    now = observation.at
-    since = observation.runs.pending_since.get(run.id, run.state_timestamp)
-    limit = limits(policy).get(run.state_type)
-    if run.state_type == "PAUSED" and run.pause_timeout and now - run.pause_timeout > policy.timeout_grace:
-        # The server fails such runs within seconds (prefect/server/services/pause_expirations.py), unless it is told
-        # not to, or that part of it is dead.
-        passed = f"for {spoken(now - since)}, its own time-out passed {spoken(now - run.pause_timeout)} ago"
-        return Stay(run, run.pause_timeout, passed, f"resumed or failed within {spoken(policy.timeout_grace)} of it")
-    if limit is None or now - since <= limit:
-        return None
-    return Stay(run, since, f"for {spoken(now - since)}", f"at most {spoken(limit)} in {run.state_type.capitalize()}")
+def judge(situation: Situation, deployment: Deployment, settings: StaySettings) -> Verdict:
+    """Judge the runs of a deployment that are in one of these states."""
+    observation, limit = situation.observation, limits(settings)
+    runs = [run for run in situation.active_runs(deployment) if run.state_type in limit]
+    if not runs:
+        return nothing("no run is Pending, Cancelling or Paused")
+    stays = sorted(
+        filter(None, (too_long(observation, run, settings) for run in runs)), key=lambda stay: (stay.since, stay.run.id)
+    )
+    compared = [Compared(f"{stay.run.name}: {stay.run.state_name}", stay.observed, stay.expected) for stay in stays]
+    stuck = [stay.run for stay in stays]
+    for run in runs:
+        if run not in stuck:
+            since = began(observation, run)
+            compared.append(
+                Compared(f"{run.name}: {run.state_name} for", situation.now - since, limit[run.state_type], since)
+            )
+    if not stays:
+        return nothing("no run has been in its state for too long", *compared[:MAX_COMPARED])
+    oldest = stays[0]
+    states = Counter(run.state_name for run in stuck)
+    listed = ", ".join(f"{count:,} {name}" for name, count in states.most_common())
+    finding = deployment_finding(
+        observation,
+        "stuck",
+        deployment,
+        severity="warning",
+        run_ids=[run.id for run in stuck],
+        run_count=len(stuck),
+        summary=f"{deployment.name}: {runs_text(len(stuck))} stuck ({listed})",
+        observed=f"{oldest.run.name}: {oldest.run.state_name} {oldest.observed}",
+        expected=oldest.expected,
+        since=oldest.since,
+        cause=situation.causes.waiting(deployment, stuck),
+    )
+    return found(finding, *compared[:MAX_COMPARED])
 
 
-def limits(policy: Stuck) -> dict[str, timedelta]:
-    """How long a run may be in a state, by its type."""
-    return {"PENDING": policy.pending_after, "CANCELLING": policy.cancelling_after, "PAUSED": policy.paused_after}
+CHECK = Check(
+    name="stuck",
+    section=StaySettings,
+    about="Runs too long in Pending, Cancelling or Paused.",
+    heading="Stuck",
+    predicate="are stuck",
+    cases=deployments,
+    judge=judge,
+    deciding=lambda settings: ("pending_after", "cancelling_after", "paused_after", "timeout_grace"),
+    role="waits",
+    not_replayed="how long a run was Pending, Cancelling or Paused is in its state history: one request a run",
+)

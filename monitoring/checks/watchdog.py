@@ -2,117 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import takewhile
 
-from monitoring.checks.facts.causes import Causes
+from pydantic import Field
+
+from monitoring.checks.base import Case, Check, Compared, Verdict, deployment_case, found, nothing
+from monitoring.checks.facts.situation import Situation
 from monitoring.checks.findings import deployment_finding, place_finding, runs_text
-from monitoring.config.policy import Policies
-from monitoring.config.policy_tags import read_tags, shown
-from monitoring.config.settings import Watchdog
-from monitoring.model.finding import Finding, Subject
-from monitoring.model.ledger import Ledger
-from monitoring.model.observation import Observation
+from monitoring.model.fields import CheckSettings, Count, Span
+from monitoring.model.finding import Subject
 from monitoring.model.prefect import CHECK_FLOW, Deployment, FlowRun
 from monitoring.text.durations import spoken
-from monitoring.text.redaction import Redactor
 
-_MOST_LINES = 5
-_MOST_TAGS = 10
-_MOST_MESSAGE = 200
+_MAX_LINES = 5
+_MAX_TAGS = 10
+_MAX_MESSAGE = 200
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
-    """Find what is the matter with the watchdog itself; where it is not deployed, nothing is.
+class Watchdog(CheckSettings):
+    """When the watchdog itself does not do its work."""
 
-    One deployment is one problem: that it fails says why no run of it has completed.
-    """
-    settings = policies.config.watchdog
-    if not settings.enabled:
-        return
-    kept_since = observation.at - policies.config.state.keep_runs
+    missed_fires: Count = Field(
+        3, ge=2, description="Fires of its own schedule that may pass without a completed run of it."
+    )
+    failures: Count = Field(2, ge=1, description="Own runs in a row that must fail or crash.")
+    incomplete_for: Span = Field(
+        timedelta(minutes=30), description="How long ended runs may go unread, because answers were not whole."
+    )
+
+
+#: Judges one part of the watchdog's work.
+Part = Callable[[Situation, Watchdog], Verdict]
+
+
+def cases(situation: Situation) -> Iterator[Case[Part]]:
+    """The watchdog's own deployments, what it could not read, and every deployment with tags that may be policy."""
+    observation = situation.observation
     for deployment in observation.own.deployments:
-        ended = [run for run in observation.own.ended if run.deployment_id == deployment.id]
-        finding = (
-            _failing(observation, deployment, ended, settings)
-            or _late(observation, deployment, ended, settings, kept_since)
-            or _paused(observation, deployment)
-        )
-        if finding:
-            yield finding
-    yield from _incomplete(observation, ledger, settings)
-    yield from _tags(observation, policies)
+        subject = Subject(kind="deployment", id=deployment.id, name=deployment.name)
+        yield Case(subject, partial(_judge_own, deployment=deployment))
+    yield Case(Subject(kind="server", id=observation.target, name=observation.target), _judge_coverage)
+    for deployment in observation.deployments.values():
+        if deployment.tags:
+            case = deployment_case(deployment)
+            yield Case(case.subject, partial(_judge_tags, deployment=deployment), case.policy)
 
 
-def _failing(
-    observation: Observation, deployment: Deployment, ended: Sequence[FlowRun], settings: Watchdog
-) -> Finding | None:
-    judged = [run for run in ended if run.state_type != "CANCELLED"]
-    bad = list(takewhile(lambda run: run.state_type in ("FAILED", "CRASHED"), reversed(judged)))
-    if len(bad) < settings.failures:
-        return None
-    newest, first = bad[0], bad[-1]
-    return deployment_finding(
-        observation,
-        "watchdog",
-        deployment,
-        severity="warning",
-        run_ids=[run.id for run in bad],
-        run_count=len(bad),
-        summary=f"{deployment.name}: the last {runs_text(len(bad))} of the watchdog itself ended badly",
-        observed=f"{newest.name}: {newest.state_name}: {newest.message[:_MOST_MESSAGE]}",
-        expected=f"fewer than {runs_text(settings.failures)} in a row that fail or crash",
-        since=first.ended_at,
-    )
+def judge(situation: Situation, part: Part, settings: Watchdog) -> Verdict:
+    """Judge one part of the watchdog's work."""
+    return part(situation, settings)
 
 
-def _late(
-    observation: Observation,
-    deployment: Deployment,
-    ended: Sequence[FlowRun],
-    settings: Watchdog,
-    kept_since: datetime,
-) -> Finding | None:
-    """The check that looks has not completed, and proves nothing."""
-    due = deployment.due
-    if not deployment.scheduled or len(due) < settings.missed_fires or not observation.coverage.has("own-runs"):
-        return None
-    # A fire from before it was resumed, or deployed anew, was none.
-    began = max(filter(None, (deployment.created, deployment.scheduled_since, deployment.changed)))
-    completed = max((run.ended_at for run in ended if run.state_type == "COMPLETED"), default=None)
-    if due[0] < began or (completed and completed >= due[0]):
-        return None
-    # The check deletes its own runs when they are old, and then nobody knows.
-    if completed is None and deployment.flow_name == CHECK_FLOW and due[0] < kept_since:
-        return None
-    since = completed or began
-    waiting = sorted(
-        (run for run in observation.own.active if run.deployment_id == deployment.id and _due(run) <= due[-1]), key=_due
-    )
-    late = [run for run in waiting if run.state_type == "SCHEDULED"]
-    last = f"the last completed run ended {since:%Y-%m-%d %H:%M} UTC" if completed else "no completed run"
-    return deployment_finding(
-        observation,
-        "watchdog",
-        deployment,
-        severity="warning",
-        run_ids=[run.id for run in waiting],
-        run_count=len(waiting),
-        summary=f"{deployment.name}: no run of the watchdog itself has completed for {spoken(observation.at - since)}",
-        observed=f"{last}, {len(due)} fires of its schedule ago or more",
-        expected=f"a completed run since {due[0]:%Y-%m-%d %H:%M} UTC",
-        since=since,
-        cause=Causes(observation).waiting(deployment, late) if late else None,
-        evidence=[f"{run.name}: {run.state_name}, due {_due(run):%Y-%m-%d %H:%M} UTC" for run in waiting[:_MOST_LINES]],
-    )
-
-
-def _paused(observation: Observation, deployment: Deployment) -> Finding | None:
-    if deployment.inactive_since is None:
-        return None
-    return deployment_finding(
-        observation,
+def _judge_own(situation: Situation, settings: Watchdog, deployment: Deployment) -> Verdict:
+    """Judge one of the watchdog's own deployments, as one problem: that it fails says why no run of it completed."""
+    ended = [run for run in situation.observation.own.ended if run.deployment_id == deployment.id]
+    failing = _judge_failures(situation, settings, deployment, ended)
+    if failing.finding:
+        return failing
+    late = _judge_lateness(situation, settings, deployment, ended)
+    if late.finding or deployment.inactive_since is None:
+        return Verdict((*failing.compared, *late.compared), late.finding, late.why_not)
+    finding = deployment_finding(
+        situation.observation,
         "watchdog",
         deployment,
         severity="info",
@@ -123,52 +77,134 @@ def _paused(observation: Observation, deployment: Deployment) -> Finding | None:
         expected="an active schedule",
         since=deployment.inactive_since,
     )
+    return found(finding, *failing.compared, *late.compared)
 
 
-def _incomplete(observation: Observation, ledger: Ledger, settings: Watchdog) -> Iterator[Finding]:
-    """The cursor moves only when ended runs were read whole; a check by hand has none."""
-    cursor, target = ledger.cursor, observation.target
+def _judge_failures(
+    situation: Situation, settings: Watchdog, deployment: Deployment, ended: Sequence[FlowRun]
+) -> Verdict:
+    judged = [run for run in ended if run.state_type != "CANCELLED"]
+    bad = list(takewhile(lambda run: run.state_type in ("FAILED", "CRASHED"), reversed(judged)))
+    compared = Compared("own runs in a row that failed or crashed:", len(bad), settings.failures)
+    if len(bad) < settings.failures:
+        return nothing("too few of its runs in a row failed or crashed", compared)
+    newest, first = bad[0], bad[-1]
+    finding = deployment_finding(
+        situation.observation,
+        "watchdog",
+        deployment,
+        severity="warning",
+        run_ids=[run.id for run in bad],
+        run_count=len(bad),
+        summary=f"{deployment.name}: the last {runs_text(len(bad))} of the watchdog itself ended badly",
+        observed=f"{newest.name}: {newest.state_name}: {newest.message[:_MAX_MESSAGE]}",
+        expected=f"fewer than {runs_text(settings.failures)} in a row that fail or crash",
+        since=first.ended_at,
+    )
+    return found(finding, compared)
+
+
+def _judge_lateness(
+    situation: Situation, settings: Watchdog, deployment: Deployment, ended: Sequence[FlowRun]
+) -> Verdict:
+    """Judge when a run completed last. The check that is running has not completed, and proves nothing."""
+    observation, due = situation.observation, deployment.due
+    if not deployment.scheduled or len(due) < settings.missed_fires:
+        return nothing("it has no active schedule, or too few scheduled times have passed")
+    if not observation.coverage.has("own-runs"):
+        return nothing("its runs could not be read")
+    # A scheduled time from before it was resumed, or deployed anew, was none.
+    began = max(filter(None, (deployment.created, deployment.scheduled_since, deployment.changed)))
+    completed = max((run.ended_at for run in ended if run.state_type == "COMPLETED"), default=None)
+    compared = Compared("last completed run at", completed or "none", due[0])
+    if due[0] < began or (completed and completed >= due[0]):
+        return nothing("a run of it completed in time, or it was deployed or resumed since", compared)
+    # The check deletes its own runs when they are old, and then nothing is known of them.
+    kept_since = situation.now - situation.policies.keep_runs
+    if completed is None and deployment.flow_name == CHECK_FLOW and due[0] < kept_since:
+        return nothing("its runs of that time have been deleted", compared)
+    since = completed or began
+    own = (run for run in observation.own.active if run.deployment_id == deployment.id)
+    waiting = sorted((run for run in own if _due(run) <= due[-1]), key=_due)
+    late = [run for run in waiting if run.state_type == "SCHEDULED"]
+    last = f"the last completed run ended {since:%Y-%m-%d %H:%M} UTC" if completed else "no completed run"
+    finding = deployment_finding(
+        observation,
+        "watchdog",
+        deployment,
+        severity="warning",
+        run_ids=[run.id for run in waiting],
+        run_count=len(waiting),
+        summary=f"{deployment.name}: no run of the watchdog itself has completed for {spoken(situation.now - since)}",
+        observed=f"{last}, {len(due)} fires of its schedule ago or more",
+        expected=f"a completed run since {due[0]:%Y-%m-%d %H:%M} UTC",
+        since=since,
+        cause=situation.causes.waiting(deployment, late) if late else None,
+        evidence=[f"{run.name}: {run.state_name}, due {_due(run):%Y-%m-%d %H:%M} UTC" for run in waiting[:_MAX_LINES]],
+    )
+    return found(finding, compared)
+
+
+def _judge_coverage(situation: Situation, settings: Watchdog) -> Verdict:
+    """Judge how far ended runs were read: the cursor moves only when they were read whole; a check by hand has none."""
+    observation, cursor, target = situation.observation, situation.ledger.cursor, situation.observation.target
     if observation.server.state.problem or observation.coverage.has("ended-runs") or cursor is None:
-        return
-    if observation.at - cursor <= settings.incomplete_for:
-        return
+        return nothing("the runs that ended were read, or the server cannot be used, or nothing was read before")
+    compared = Compared("ended runs last read whole, ago", situation.now - cursor, settings.incomplete_for, cursor)
+    if situation.now - cursor <= settings.incomplete_for:
+        return nothing("the runs that ended have not been unread for long", compared)
     why = [f"{query.name}: {query.detail or query.outcome}" for query in observation.coverage.missing]
-    yield place_finding(
+    finding = place_finding(
         observation,
         "watchdog",
         Subject(kind="server", id=target, name=target),
         severity="warning",
-        summary=f"{target}: runs that ended have not been read whole for {spoken(observation.at - cursor)}",
+        summary=f"{target}: runs that ended have not been read whole for {spoken(situation.now - cursor)}",
         observed=f"read up to {cursor:%Y-%m-%d %H:%M} UTC",
         expected=f"a whole answer at least every {spoken(settings.incomplete_for)}",
         since=cursor,
         url=observation.server.state.ui_url,
-        evidence=why[:_MOST_LINES],
+        evidence=why[:_MAX_LINES],
     )
+    return found(finding, compared)
 
 
-def _tags(observation: Observation, policies: Policies) -> Iterator[Finding]:
-    redact = Redactor(policies.config.redact.patterns).redact
-    for deployment in observation.deployments.values():
-        problems = read_tags(deployment.tags).problems
-        if not problems:
-            continue
-        lines = [f"{redact(shown(problem.tag))}: {redact(problem.why)}" for problem in problems[:_MOST_TAGS]]
-        more = f" and {len(problems) - 1:,} more" if len(problems) > 1 else ""
-        yield deployment_finding(
-            observation,
-            "watchdog",
-            deployment,
-            severity="warning",
-            run_ids=[],
-            run_count=0,
-            summary=f"{deployment.name}: tag {redact(shown(problems[0].tag))}{more} cannot be read and changes nothing",
-            observed=lines[0],
-            expected="tags such as watchdog:off, watchdog:owner=data, watchdog:max-run-time=2h",
-            since=observation.at,
-            evidence=lines,
-        )
+def _judge_tags(situation: Situation, settings: Watchdog, deployment: Deployment) -> Verdict:
+    problems = situation.policies.unreadable_tags(deployment.tags)
+    if not problems:
+        return nothing("its policy tags can be read")
+    lines = [f"{tag}: {reason}" for tag, reason in problems[:_MAX_TAGS]]
+    more = f" and {len(problems) - 1:,} more" if len(problems) > 1 else ""
+    finding = deployment_finding(
+        situation.observation,
+        "watchdog",
+        deployment,
+        severity="warning",
+        run_ids=[],
+        run_count=0,
+        summary=f"{deployment.name}: tag {problems[0][0]}{more} cannot be read and changes nothing",
+        observed=lines[0],
+        expected="tags such as watchdog:off, watchdog:owner=data, watchdog:max-run-time=2h",
+        since=situation.now,
+        evidence=lines,
+    )
+    return found(finding, Compared("policy tags that cannot be read:", len(problems), 0))
 
 
 def _due(run: FlowRun) -> datetime:
     return run.next_scheduled_start_time or run.expected_start_time or run.state_timestamp
+
+
+CHECK = Check(
+    name="watchdog",
+    section=Watchdog,
+    about="When the watchdog itself does not do its work.",
+    heading="The watchdog itself",
+    predicate="of the watchdog itself do not work",
+    cases=cases,
+    judge=judge,
+    deciding=lambda settings: ("missed_fires", "failures", "incomplete_for"),
+    not_replayed="it is about the watchdog's own runs, and those are deleted after a day",
+    whole=True,
+    shows_only_now=True,
+)

@@ -6,133 +6,119 @@ events do not arrive: that is information, and no zombie.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Sequence
 
-from monitoring.checks.findings import by_deployment, deployment_finding, runs_text
-from monitoring.config.policy import Policies
-from monitoring.config.settings import Zombie
+from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, nothing
+from monitoring.checks.facts.heartbeats import HeartbeatSettings, allowance, is_silent
+from monitoring.checks.facts.situation import Situation
+from monitoring.checks.findings import deployment_finding, runs_text
 from monitoring.model.finding import Finding
-from monitoring.model.ledger import Ledger
-from monitoring.model.observation import EVENTS_DELAY, Heartbeats, Observation
 from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.text.durations import spoken
 
 
-def check(observation: Observation, ledger: Ledger, policies: Policies) -> Iterable[Finding]:
-    """Find deployments with runs whose heartbeats have stopped, and those whose runs cannot be judged."""
-    running = [run for run in observation.runs.active if run.state_type == "RUNNING"]
-    heard = heard_until(observation)
-    for deployment, policy, runs in by_deployment(observation, policies, running):
-        zombie = policy.zombie
-        if not zombie.enabled:
-            continue
-        beats = observation.runs.heartbeats
-        silent = [run for run in runs if run.id in beats and is_silent(run, beats[run.id], zombie, observation.at)]
-        dead = [run for run in silent if is_silent(run, beats[run.id], zombie, heard)]
-        mute = [
-            run
-            for run in runs
-            if run.id not in beats and observation.at - run.state_timestamp > allowance(None, zombie)
-        ]
-        if dead:
-            yield _finding(observation, deployment, dead, zombie)
-        elif silent:
-            yield _unheard(observation, deployment, silent, zombie, heard)
-        elif mute and observation.coverage.has("heartbeats"):
-            yield _unknown(observation, deployment, mute, zombie)
+def judge(situation: Situation, deployment: Deployment, settings: HeartbeatSettings) -> Verdict:
+    """Judge the heartbeats of a deployment's RUNNING runs."""
+    observation, now = situation.observation, situation.now
+    running = situation.active(deployment, "RUNNING")
+    if not running:
+        return nothing("no run is RUNNING")
+    beats = observation.runs.heartbeats
+    compared = [_compared(run, situation, settings) for run in running[:MAX_COMPARED]]
+    silent = [run for run in running if run.id in beats and is_silent(run, beats[run.id], settings, now)]
+    dead = [run for run in silent if is_silent(run, beats[run.id], settings, situation.heard_until)]
+    mute = [run for run in running if run.id not in beats and now - run.state_timestamp > allowance(None, settings)]
+    if dead:
+        return found(_dead(situation, deployment, dead, settings), *compared)
+    if silent:
+        return found(_unheard(situation, deployment, silent, settings), *compared)
+    if mute and observation.coverage.has("heartbeats"):
+        return found(_mute(situation, deployment, mute, settings), *compared)
+    return nothing("no run has been silent for longer than it may be", *compared)
 
 
-def heard_until(observation: Observation) -> datetime:
-    """Until when silence proves something: a heartbeat that the server lost was never missed.
-
-    That is the moment of the check, as long as nothing speaks against it: on a quiet server the dead run's last beat
-    may be the newest event. Where a run has changed its state since the newest event, and no event has told of it,
-    events do not arrive, and nothing is known from the newest one on. A check that runs on the server is such a run
-    itself; one by hand is none.
-    """
-    vitals, own = observation.server.vitals, observation.own
-    beats = (known.last for known in observation.runs.heartbeats.values())
-    newest = max(filter(None, (vitals.newest_event, *beats)), default=None)
-    runs = (*observation.runs.active, *observation.runs.ended, *own.active, *own.ended, vitals.unheard)
-    # The scheduler makes runs without an event.
-    changes = (run.state_timestamp for run in runs if run and run.state_type != "SCHEDULED")
-    if newest and any(changed > newest + EVENTS_DELAY for changed in changes):
-        return newest
-    return observation.at
+def _compared(run: FlowRun, situation: Situation, settings: HeartbeatSettings) -> Compared:
+    beats = situation.observation.runs.heartbeats.get(run.id)
+    limit = allowance(beats, settings)
+    if beats is None:
+        return Compared(
+            f"{run.name}: no heartbeat, RUNNING for", situation.now - run.state_timestamp, limit, run.state_timestamp
+        )
+    return Compared(
+        f"{run.name}: {beats.count:,} heartbeats, the last one ago", situation.now - beats.last, limit, beats.last
+    )
 
 
-def is_silent(run: FlowRun, beats: Heartbeats, policy: Zombie, until: datetime) -> bool:
-    """Whether a RUNNING run's heartbeats had stopped by some moment.
-
-    Silence counts from the last beat, or from when the run last went to RUNNING if that is later: it
-    sends none while it waits for a retry.
-    """
-    return until - max(beats.last, run.state_timestamp) > allowance(beats, policy)
-
-
-def allowance(beats: Heartbeats | None, policy: Zombie) -> timedelta:
-    """How long a RUNNING run may send no heartbeat."""
-    interval = beats.interval(policy.default_interval) if beats else policy.default_interval
-    return policy.missed_heartbeats * interval
-
-
-def _finding(observation: Observation, deployment: Deployment, dead: list[FlowRun], policy: Zombie) -> Finding:
-    last = {run.id: observation.runs.heartbeats[run.id].last for run in dead}
-    dead = sorted(dead, key=lambda run: last[run.id])
-    oldest = observation.runs.heartbeats[dead[0].id]
+def _dead(
+    situation: Situation, deployment: Deployment, dead: Sequence[FlowRun], settings: HeartbeatSettings
+) -> Finding:
+    beats = situation.observation.runs.heartbeats
+    dead = sorted(dead, key=lambda run: beats[run.id].last)
+    oldest = beats[dead[0].id]
     return deployment_finding(
-        observation,
+        situation.observation,
         "zombie",
         deployment,
         severity="critical",
         run_ids=[run.id for run in dead],
         run_count=len(dead),
         summary=f"{deployment.name}: {runs_text(len(dead))} marked RUNNING, but without a sign of life",
-        observed=f"{dead[0].name}: no heartbeat for {spoken(observation.at - oldest.last)}",
-        expected=f"a heartbeat every {spoken(oldest.interval(policy.default_interval))}",
+        observed=f"{dead[0].name}: no heartbeat for {spoken(situation.now - oldest.last)}",
+        expected=f"a heartbeat every {spoken(oldest.interval(settings.default_interval))}",
         since=oldest.last,
     )
 
 
 def _unheard(
-    observation: Observation,
-    deployment: Deployment,
-    silent: list[FlowRun],
-    policy: Zombie,
-    heard: datetime,
+    situation: Situation, deployment: Deployment, silent: Sequence[FlowRun], settings: HeartbeatSettings
 ) -> Finding:
-    silent = sorted(silent, key=lambda run: observation.runs.heartbeats[run.id].last)
-    oldest = observation.runs.heartbeats[silent[0].id]
+    beats = situation.observation.runs.heartbeats
+    silent = sorted(silent, key=lambda run: beats[run.id].last)
+    oldest = beats[silent[0].id]
     return deployment_finding(
-        observation,
+        situation.observation,
         "zombie",
         deployment,
         severity="info",
         run_ids=[run.id for run in silent],
         run_count=len(silent),
         summary=f"{deployment.name}: {runs_text(len(silent))} cannot be told from a dead one: no events arrive",
-        observed=f"{silent[0].name}: no heartbeat for {spoken(observation.at - oldest.last)}, nor any other event "
-        f"since {heard:%Y-%m-%d %H:%M} UTC, though runs have changed their states",
-        expected=f"a heartbeat every {spoken(oldest.interval(policy.default_interval))}",
+        observed=f"{silent[0].name}: no heartbeat for {spoken(situation.now - oldest.last)}, nor any other event since "
+        f"{situation.heard_until:%Y-%m-%d %H:%M} UTC, though runs have changed their states",
+        expected=f"a heartbeat every {spoken(oldest.interval(settings.default_interval))}",
         since=oldest.last,
         unknown=True,
     )
 
 
-def _unknown(observation: Observation, deployment: Deployment, mute: list[FlowRun], policy: Zombie) -> Finding:
+def _mute(
+    situation: Situation, deployment: Deployment, mute: Sequence[FlowRun], settings: HeartbeatSettings
+) -> Finding:
     mute = sorted(mute, key=lambda run: run.state_timestamp)
+    since = mute[0].state_timestamp
     return deployment_finding(
-        observation,
+        situation.observation,
         "zombie",
         deployment,
         severity="info",
         run_ids=[run.id for run in mute],
         run_count=len(mute),
         summary=f"{deployment.name}: {runs_text(len(mute))} cannot be told from a dead one: no heartbeat is known",
-        observed=f"{mute[0].name}: RUNNING for {spoken(observation.at - mute[0].state_timestamp)}, "
-        "no heartbeat in what is kept",
-        expected=f"a heartbeat every {spoken(policy.default_interval)} (Prefect 3.6.22 or newer sends them)",
-        since=mute[0].state_timestamp,
+        observed=f"{mute[0].name}: RUNNING for {spoken(situation.now - since)}, no heartbeat in what is kept",
+        expected=f"a heartbeat every {spoken(settings.default_interval)} (Prefect 3.6.22 or newer sends them)",
+        since=since,
         unknown=True,
     )
+
+
+CHECK = Check(
+    name="zombie",
+    section=HeartbeatSettings,
+    about="Runs that read RUNNING and whose heartbeats have stopped.",
+    heading="Zombies: running, and no heartbeats",
+    predicate="run without heartbeats",
+    cases=deployments,
+    judge=judge,
+    deciding=lambda settings: ("missed_heartbeats", "default_interval"),
+    not_replayed="heartbeats are events, which the server keeps for 7 days unless told otherwise",
+)

@@ -12,9 +12,9 @@ from monitoring.adapters.prefect.publish.automations import Automations
 from monitoring.adapters.prefect.read.schedules import due_between
 from monitoring.cli.session import Address, ConfigPath, configuration, duration, open_session
 from monitoring.cli.terminal import print_lines, reports_errors
-from monitoring.config.fields import BlockReference
 from monitoring.doctor.silence_automation import SHORTEST, patience, silent_automation, silent_name
 from monitoring.errors import ConfigError
+from monitoring.model.fields import BlockReference
 from monitoring.model.prefect import CHECK_FLOW
 from monitoring.text.durations import spoken
 from monitoring.text.links import automation_url, deployment_url

@@ -6,7 +6,7 @@ import sys
 
 from monitoring.adapters.prefect.read import run_details
 from monitoring.adapters.prefect.read.collection import Collection
-from monitoring.checks import run_checks
+from monitoring.checks.registry import run_checks
 from monitoring.cli.session import Address, ConfigPath, configuration, open_session
 from monitoring.cli.terminal import reports_errors
 from monitoring.errors import BadAnswer, WatchdogError

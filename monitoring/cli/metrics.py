@@ -16,7 +16,6 @@ from monitoring.adapters.exporters.scrape import ScrapeServer, answers_first
 from monitoring.adapters.logs import configure
 from monitoring.cli.session import Address, ConfigPath, configuration, open_session
 from monitoring.cli.terminal import reports_errors
-from monitoring.config.fields import HostPort
 from monitoring.config.policy import Layer, Policies, Setting
 from monitoring.config.source import load_policies
 from monitoring.errors import ConfigError, CredentialsRefused, ServerProblem, StateError, WatchdogError
@@ -25,6 +24,7 @@ from monitoring.messages import terminal
 from monitoring.metrics import catalog, compatible
 from monitoring.metrics.openmetrics import openmetrics
 from monitoring.metrics.snapshot import Sample, Snapshot
+from monitoring.model.fields import HostPort
 from monitoring.text.redaction import Redactor
 
 _log = get_logger(__name__)

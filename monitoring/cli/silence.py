@@ -12,11 +12,11 @@ from monitoring.cli.saved_state import AsJson, By, open_saved_state, requester
 from monitoring.cli.session import Address, ConfigPath
 from monitoring.cli.terminal import print_json, print_line, print_lines, reports_errors
 from monitoring.cli.timestamps import moment
+from monitoring.config.match import KnownCheck
 from monitoring.errors import ConfigError, WatchdogError
 from monitoring.messages import incident_list as render
 from monitoring.messages import incident_words, terminal, words
 from monitoring.messages.json_contract import silence_json
-from monitoring.model.finding import CheckName
 from monitoring.model.silence import Silence
 from monitoring.text.durations import parse_duration
 from monitoring.text.escaping import clean
@@ -39,7 +39,7 @@ def add(
     deployment: Annotated[str | None, _text("--deployment", "Shell-style pattern on FLOW/DEPLOYMENT: 'etl/*'.")] = None,
     tag: Annotated[str | None, _text("--tag", "A tag of the deployment.")] = None,
     pool: Annotated[str | None, _text("--pool", "The work pool, or the deployment's.")] = None,
-    check: Annotated[CheckName | None, Parameter(name="--check", help="The check that finds it.")] = None,
+    check: Annotated[KnownCheck | None, Parameter(name="--check", help="The check that finds it.")] = None,
     owner: Annotated[str | None, _text("--owner", "The owner.")] = None,
     severity: Annotated[
         Literal["warning", "critical"] | None, Parameter(name="--severity", help="The severity.")

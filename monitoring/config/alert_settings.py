@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from monitoring.config.fields import BlockName, BlockReference, Cron, Mention, Section, Span, TimeOfDay, TimeZoneName
 from monitoring.config.match import AlertMatch
+from monitoring.model.fields import BlockName, BlockReference, Cron, Mention, Section, Span, TimeOfDay, TimeZoneName
 
 #: The routes that everybody has.
 DEFAULT_ROUTE, FALLBACK_ROUTE = RESERVED_ROUTES = ("default", "fallback")

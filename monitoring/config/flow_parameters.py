@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from monitoring.config.fields import Section
 from monitoring.config.policy import Layer, layer, written
 from monitoring.config.problems import dotted, problems
 from monitoring.config.settings import Config, Policy
 from monitoring.errors import ConfigError
+from monitoring.model.fields import Section
 
 _SOURCE = "parameter"
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal
+
 from pydantic import Field, model_validator
 
-from monitoring.config.fields import Section
-from monitoring.model.finding import CheckName, Severity
+from monitoring.checks.registry import CHECKS
+from monitoring.model.fields import Section
+from monitoring.model.finding import Severity
 from monitoring.model.matcher import Matcher
+
+#: The name of a check that there is.
+if TYPE_CHECKING:
+    KnownCheck = str
+else:
+    KnownCheck = Literal[tuple(check.name for check in CHECKS)]
 
 
 class Match(Section):
@@ -34,6 +43,6 @@ class AlertMatch(Match):
     """Which incidents. All that is given must match."""
 
     pool: str | None = Field(None, description="Name of the work pool, or of the deployment's, exactly.", min_length=1)
-    check: CheckName | None = Field(None, description="The check that found it.")
+    check: KnownCheck | None = Field(None, description="The check that found it.")
     severity: Severity | None = Field(None, description="Its severity.")
     owner: str | None = Field(None, description="Its owner, exactly.", min_length=1)

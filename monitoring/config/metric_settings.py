@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from monitoring.config.fields import Count, HostPort, Section, Span, StatsdAddress, TextfilePath, Wait, WebAddress
+from monitoring.model.fields import Count, HostPort, Section, Span, StatsdAddress, TextfilePath, Wait, WebAddress
 
 
 class Compatibility(Section):

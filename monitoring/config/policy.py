@@ -8,17 +8,18 @@ changes only what it names.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from monitoring.config.fields import Section
 from monitoring.config.match import Match
-from monitoring.config.policy_tags import is_policy_tag, read_tags
+from monitoring.config.policy_tags import is_policy_tag, read_tags, shown
 from monitoring.config.settings import Config, Policy
+from monitoring.model.fields import Section
 from monitoring.model.matcher import Labels
 from monitoring.text.durations import format_duration
+from monitoring.text.redaction import Redactor
 
 #: Fields of the models that are no settings: lists, and what they are for.
 _NO_SETTINGS = frozenset({"match", "rules", "routes", "maintenance"})
@@ -112,6 +113,7 @@ class Policies:
         #: Everything but the rules applied: what concerns the watchdog as a whole.
         lists = {"rules": config.rules, "routes": config.routes, "maintenance": config.maintenance}
         self.config = Config.model_validate({**_nested(self.settings()), **lists})
+        self._redactor = Redactor(self.config.redact.patterns)
 
     def of(self, name: str, tags: tuple[str, ...] = (), pool: str | None = None) -> Policy:
         """The policy of one deployment.
@@ -143,6 +145,20 @@ class Policies:
         """Every field of one deployment's policy, with value and source. Arguments as for ``of``."""
         settings = self._merged(self._matching(name, tags, pool), tags)
         return {field: settings[field] for field in _POLICY_FIELDS}
+
+    @property
+    def keep_runs(self) -> timedelta:
+        """How long the check's own finished runs are kept."""
+        return self.config.state.keep_runs
+
+    def unreadable_tags(self, tags: tuple[str, ...]) -> Sequence[tuple[str, str]]:
+        """The policy tags that cannot be read, redacted, each with the reason.
+
+        Args:
+            tags: A deployment's tags.
+        """
+        problems = read_tags(tags).problems
+        return [(self._redactor.redact(shown(tag)), self._redactor.redact(reason)) for tag, reason in problems]
 
     def _matching(self, name: str, tags: tuple[str, ...], pool: str | None) -> tuple[int, ...]:
         labels = Labels(deployment=name, tags=tags, pool=pool)

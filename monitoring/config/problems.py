@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from monitoring.config.fields import Section
 from monitoring.config.settings import Config
+from monitoring.model.fields import Section
 
 #: Where a value stands: keys, and positions in lists counted from 0.
 Loc = tuple[str | int, ...]

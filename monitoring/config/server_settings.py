@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from monitoring.config.fields import Count, Hold, Pattern, Section, Span
+from monitoring.model.fields import Pattern, Section, Span
 
 
 class Target(Section):
@@ -22,29 +22,6 @@ class Target(Section):
     runs_without_deployment: bool = Field(
         False,
         description="Whether runs without a deployment, usually from somebody's laptop, are watched too, by flow.",
-    )
-
-
-class Server(Section):
-    """How the Prefect API is asked."""
-
-    timeout: Span = Field(timedelta(seconds=15), description="Timeout of a request.")
-    attempts: Count = Field(3, ge=1, le=10, description="Attempts of a request, including the first.")
-    retry_budget: Span = Field(timedelta(seconds=10), description="Total wait between attempts, per check.")
-    page_size: Count = Field(200, ge=1, le=200, description="Rows per request; the server's own maximum may be lower.")
-    hold: Hold = Field(
-        timedelta(minutes=4),
-        description="How long a problem of the server must last before it is an incident that sends notifications.",
-    )
-    slow_answer: Span = Field(timedelta(seconds=3), description="Median response time above which the server is slow.")
-    clock_apart: Span = Field(
-        timedelta(minutes=1), description="Difference allowed between the server's clock and the local one."
-    )
-    late_marking: Span = Field(
-        timedelta(minutes=5), description="How long past its due time a run may still be called Scheduled."
-    )
-    events_missing: Span = Field(
-        timedelta(minutes=15), description="How long runs may start and end without a single event arriving."
     )
 
 

@@ -12,13 +12,15 @@ from datetime import date, timedelta, timezone
 from hashlib import blake2b
 from statistics import median
 
-from monitoring.config.settings import Slow
+from pydantic import Field
+
 from monitoring.model.base import Value
+from monitoring.model.fields import Count, Section, Span
 from monitoring.model.ledger import EndedRun, RunTimes
 from monitoring.model.prefect import FlowRun
 from monitoring.text.durations import LONGEST, spoken
 
-#: A run is judged by so many that came before it. ``Slow.min_samples`` cannot ask for more.
+#: A run is judged by so many that came before it. ``BaselineSettings.min_samples`` cannot ask for more.
 SAMPLE = 30
 #: How many of the newest runs are remembered: the one that is judged may be among them.
 MAX_RECENT = SAMPLE + 1
@@ -39,6 +41,20 @@ _LEEWAY = 1.2
 _STEPS = ((10, 1), (60, 5), (4 * 60, 15), (24 * 60, 60), (math.inf, 6 * 60))
 #: Seconds; run times are kept to a tenth, and have a logarithm.
 _SHORTEST = 0.1
+
+
+class BaselineSettings(Section):
+    """How many runs a baseline needs, and how far from their median a run may be."""
+
+    min_samples: Count = Field(10, ge=5, le=30, description="Completed runs that a baseline needs.")
+    deviations: float = Field(
+        3.0,
+        ge=1,
+        le=20,
+        description="How many robust standard deviations (of the logarithm) above the median a run may take.",
+    )
+    min_ratio: float = Field(2.0, ge=1, le=100, description="Run time over the median below which nothing is slow.")
+    floor: Span = Field(timedelta(minutes=5), description="Run time over the median below which nothing is slow.")
 
 
 class Baseline(Value):
@@ -104,7 +120,7 @@ def coarse(span: timedelta) -> timedelta:
     return timedelta(minutes=math.ceil(minutes / step) * step)
 
 
-def baseline(known: RunTimes, policy: Slow) -> Baseline | None:
+def baseline(known: RunTimes, settings: BaselineSettings) -> Baseline | None:
     """Learn what is usual; None where fewer than ``min_samples`` runs are known.
 
     A run is slow when it takes longer than all of these: the median and so many robust standard deviations of the
@@ -112,26 +128,26 @@ def baseline(known: RunTimes, policy: Slow) -> Baseline | None:
 
     Args:
         known: The deployment's completed runs, without the run that is judged.
-        policy: How far from the median a run may be.
+        settings: How far from the median a run may be.
     """
-    if len(known.recent) < policy.min_samples:
+    if len(known.recent) < settings.min_samples:
         return None
-    return learned([seconds for _, seconds in known.recent[:SAMPLE]], policy)
+    return learned([seconds for _, seconds in known.recent[:SAMPLE]], settings)
 
 
-def learned(run_times: Sequence[float], policy: Slow) -> Baseline:
+def learned(run_times: Sequence[float], settings: BaselineSettings) -> Baseline:
     """Learn what is usual from run times in seconds, each more than 0; at least two.
 
     Args:
         run_times: Run times, in any order.
-        policy: How far from the median a run may be.
+        settings: How far from the median a run may be.
     """
     usual = median(run_times)
     deviation = _DEVIATION * median(abs(math.log(seconds / usual)) for seconds in run_times)
     limit = max(
-        usual * math.exp(policy.deviations * deviation),
-        usual * policy.min_ratio,
-        usual + policy.floor.total_seconds(),
+        usual * math.exp(settings.deviations * deviation),
+        usual * settings.min_ratio,
+        usual + settings.floor.total_seconds(),
         sorted(run_times)[-_SEEN_BEFORE] * _LEEWAY,
     )
     # What is far beyond all reason would not fit a calendar.

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+from monitoring.checks.registry import BY_NAME
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Policy
+from monitoring.incidents.resolution import why_resolved
 from monitoring.model.base import Value
 from monitoring.model.finding import Finding, rank
 from monitoring.model.incident import (
     Closed,
     Incident,
     Incidents,
-    ResolutionReason,
     Step,
     StepReason,
     StepTo,
@@ -72,7 +73,7 @@ def _still(finding: Finding, known: Incident | None, observation: Observation, p
         return finding
     if finding.unknown:
         return finding.model_copy(update={"severity": known.finding.severity, "since": known.finding.since})
-    if finding.check in ("server", "watchdog"):
+    if BY_NAME[finding.check].shows_only_now:
         finding = finding.model_copy(update={"since": min(finding.since, known.finding.since)})
     patience = policy_for(finding, observation, policies).escalate_after
     too_long = patience is not None and known.fired_at is not None and observation.at - known.fired_at >= patience
@@ -177,7 +178,7 @@ class _Move:
     def missed(self, incident: Incident) -> Incident | None:
         """An incident that was not found; None when it is over."""
         why = (
-            _why_resolved(incident.finding, self._observation, self._ledger, self._policies) if self._complete else None
+            why_resolved(incident.finding, self._observation, self._ledger, self._policies) if self._complete else None
         )
         away = min(incident.unseen_since or self._now, self._now)
         # What came back once has to stay away for as long as it might come back again.
@@ -325,40 +326,3 @@ def _pool(finding: Finding) -> str | None:
     if subject.kind == "work-pool":
         return subject.name
     return subject.name.split("/")[0] if subject.kind == "work-queue" else None
-
-
-def _why_resolved(
-    finding: Finding, observation: Observation, ledger: Ledger, policies: Policies
-) -> ResolutionReason | None:
-    """Why a finding is no longer there; None when nothing shows that it is over."""
-    if finding.check == "watchdog" and not policies.config.watchdog.enabled:
-        # Then its own deployments are not looked at, and not seen.
-        return "disabled"
-    if finding.subject.kind not in ("deployment", "flow"):
-        return "cleared"
-    key = finding.subject.key
-    if any(own.id == key for own in observation.own.deployments):
-        return "cleared"
-    deployment = observation.deployments.get(key)
-    if deployment is None:
-        return "deleted"
-    policy = policies.of(deployment.name, deployment.tags, deployment.work_pool)
-    section = getattr(policy, finding.check.replace("-", "_"), None)
-    if not policy.watch or (section and not section.enabled):
-        return "disabled"
-    if finding.check not in ("failed", "crashed", "stale"):
-        return "cleared"
-    if deployment.paused:
-        return "paused"
-    record = ledger.records.get(key)
-    last = record.last_ended if record else None
-    if last and last.state_type == "COMPLETED":
-        return "succeeded"
-    if finding.check == "stale":
-        return "cleared"
-    own = policy.failed if finding.check == "failed" else policy.crashed
-    since = last.ended if last else finding.since
-    if not deployment.scheduled and observation.at - since >= own.expire_after:
-        return "expired"
-    # Without a record the memory was lost, and with it the failure: it is not over for that.
-    return "cleared" if record else None

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from monitoring.checks.findings import place_finding
+from monitoring.checks.registry import BY_NAME
 from monitoring.failures.error_names import normalised, one_line
 from monitoring.model.failure import Failure
 from monitoring.model.finding import CheckName, Finding, Subject, worst
@@ -42,7 +43,7 @@ def with_common_errors(findings: Sequence[Finding], observation: Observation, le
     """
     by_error: dict[tuple[CheckName, str], list[_Member]] = {}
     for finding in findings:
-        if finding.check in ("failed", "crashed") and finding.symptom_of is None and finding.severity != "info":
+        if BY_NAME[finding.check].role == "failure" and finding.symptom_of is None and finding.severity != "info":
             failure, since = _failure(finding, ledger)
             if failure and failure.error and since:
                 by_error.setdefault((finding.check, failure.error), []).append(_Member(since, finding, failure))

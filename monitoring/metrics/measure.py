@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from monitoring.checks.facts.causes import Causes, full_name
+from monitoring.checks.facts.due_times import due_time
 from monitoring.checks.findings import policy_of
-from monitoring.checks.late import due_time
+from monitoring.checks.slow import CHECK as SLOW
 from monitoring.checks.slow import bound
 from monitoring.config.alert_settings import DEFAULT_ROUTE, FALLBACK_ROUTE
 from monitoring.config.policy import Policies
@@ -149,7 +150,7 @@ def _of_deployments(seen: Observation, ledger: Ledger, policies: Policies) -> It
         usual = typical(record.run_times)
         if usual is not None:
             yield catalog.USUAL_RUN_TIME, labels, usual.total_seconds()
-        may = bound(record.run_times, policy.slow)
+        may = bound(record.run_times, SLOW.settings(policy))
         if may:
             yield catalog.RUN_TIME_LIMIT, labels, may.limit.total_seconds()
         if seen.coverage.has("due-runs"):

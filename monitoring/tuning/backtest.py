@@ -18,21 +18,22 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
-from monitoring.checks import Check, ended_badly, late, run_checks, slow, stale
+from monitoring.checks.base import policy_key
 from monitoring.checks.findings import policy_of
-from monitoring.config.policy import Policies
+from monitoring.checks.registry import BY_NAME, CHECKS, run_checks
+from monitoring.checks.stale import CHECK as STALE
+from monitoring.config.policy import Policies, written
 from monitoring.history.baselines import granted
 from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate
 from monitoring.incidents.lifecycle import advance
 from monitoring.model.base import Value
 from monitoring.model.coverage import ALWAYS_QUERIED, Coverage, Query
-from monitoring.model.finding import CheckName, Finding, Severity, rank
+from monitoring.model.finding import Finding, Severity, rank
 from monitoring.model.incident import Incident, Incidents
 from monitoring.model.ledger import MAX_MESSAGE, Ledger, Record
 from monitoring.model.observation import HistoryFacts, Observation, RunFacts, ServerFacts, ServerState
 from monitoring.model.prefect import TERMINAL, Deployment, FlowRun, StateType
-from monitoring.tuning.deciding import decided_by
 
 #: The schedule of the check itself (prefect.yaml).
 EVERY = timedelta(minutes=5)
@@ -40,26 +41,9 @@ EVERY = timedelta(minutes=5)
 WARM_UP = timedelta(days=1)
 
 #: The checks that history can show.
-REPLAYED: tuple[Check, ...] = (
-    ended_badly.check_failed,
-    ended_badly.check_crashed,
-    late.check,
-    slow.check,
-    stale.check,
-)
+REPLAYED = tuple(check for check in CHECKS if not check.not_replayed)
 #: The others, and why it cannot.
-NOT_REPLAYED: Mapping[CheckName, str] = {
-    "stuck": "how long a run was Pending, Cancelling or Paused is in its state history: one request a run",
-    "zombie": "heartbeats are events, which the server keeps for 7 days unless told otherwise",
-    "unscheduled": "what was scheduled ahead at a past moment is kept nowhere",
-    "paused": "when a deployment was paused is kept nowhere",
-    "work-pool": "which workers lived, and what was paused, is kept nowhere",
-    "work-queue": "what was paused is kept nowhere",
-    "ahead": "which workers lived, and what was scheduled ahead, is kept nowhere",
-    "concurrency": "limits and who held their slots at a past moment are kept nowhere",
-    "server": "how the server answered is kept nowhere",
-    "watchdog": "it is about the watchdog's own runs, and those are deleted after a day",
-}
+NOT_REPLAYED: Mapping[str, str] = {check.name: check.not_replayed for check in CHECKS if check.not_replayed}
 
 #: What else a reader of the result should know.
 BOUNDS = (
@@ -261,9 +245,9 @@ class Replay(Value):
         days = (first + timedelta(days=n) for n in range((last - first).days + 1))
         return {day: (opened[day], resolved[day]) for day in days}
 
-    def per_rule(self) -> dict[tuple[CheckName, str], int]:
+    def per_rule(self) -> dict[tuple[str, str], int]:
         """How many alerts each check opened by each setting, the most first."""
-        counts: dict[tuple[CheckName, str], int] = defaultdict(int)
+        counts: dict[tuple[str, str], int] = defaultdict(int)
         for one in self.incidents:
             counts[(one.incident.finding.check, one.decided_by)] += one.alert
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
@@ -367,12 +351,12 @@ def _deployment(
     deployment: Deployment, fires: Sequence[datetime], record: Record | None, at: datetime, policies: Policies
 ) -> Deployment:
     """The deployment with the due times that mattered then, as the reader gives it."""
-    policy = policy_of(deployment, policies).stale
+    settings = STALE.settings(policy_of(deployment, policies))
     due: Sequence[datetime] = ()
-    if policy.within is None:
+    if settings.within is None:
         usual = granted(record.run_times) if record else timedelta(0)
-        past = bisect_right(fires, at - usual - policy.grace)
-        due = fires[max(0, past - policy.missed_fires) : past]
+        past = bisect_right(fires, at - usual - settings.grace)
+        due = fires[max(0, past - settings.missed_fires) : past]
     return deployment.model_copy(update={"due": tuple(due), "slots_taken": None})
 
 
@@ -387,11 +371,11 @@ class _Life:
         self._deployment = deployment
         self._policies = policies
         self._moments = moments
-        stale_policy = policy_of(deployment, policies).stale
+        stale = STALE.settings(policy_of(deployment, policies))
         # Where nothing waits, runs or is wrong, the clock alone makes nothing wrong but the age of the last success.
-        self._ages = stale_policy.enabled and (stale_policy.within is not None or bool(history.fires.get(key)))
+        self._ages = stale.enabled and (stale.within is not None or bool(history.fires.get(key)))
         # The usual run time counts from the check after a run has ended on, and with it what is due.
-        self._looks_twice = stale_policy.grace < EVERY
+        self._looks_twice = stale.grace < EVERY
         self._active: dict[str, PastRun] = {}
         self._ledger = Ledger()
         self._open = Incidents()
@@ -478,7 +462,7 @@ class _Life:
         return Replayed(
             incident=incident.model_copy(update={"finding": worst.finding}),
             before=incident.opened_at == self._moments[0],
-            decided_by=decided_by(incident.finding.check, self._deployment, self._policies),
+            decided_by=_decided_by(incident.finding.check, self._deployment, self._policies),
         )
 
 
@@ -491,6 +475,15 @@ def judged(observation: Observation, ledger: Ledger, policies: Policies) -> tupl
         policies: The configuration.
     """
     return correlate(run_checks(observation, ledger, policies, REPLAYED), observation, ledger)
+
+
+def _decided_by(check: str, deployment: Deployment, policies: Policies) -> str:
+    """The settings that decided, and where each was set, in one line: ``late.after 15m (default)``."""
+    settings = policies.explain(*policy_key(deployment))
+    by_source: dict[str, list[str]] = {}
+    for name in BY_NAME[check].deciding_settings(policy_of(deployment, policies)):
+        by_source.setdefault(settings[name].source, []).append(f"{name} {written(settings[name].value)}")
+    return "; ".join(f"{', '.join(fields)} ({source})" for source, fields in by_source.items())
 
 
 def _moments(history: History) -> tuple[datetime, ...]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from monitoring.checks.base import Compared
 from monitoring.messages import words
 from monitoring.model.coverage import Query
 from monitoring.model.finding import Finding
+from monitoring.model.prefect import Deployment
 from monitoring.text.durations import spoken
 from monitoring.text.escaping import address, clean
 from monitoring.text.links import deployment_url, flow_url
@@ -35,11 +38,11 @@ def explanation(
         plain: Whether only ASCII can be drawn.
     """
     parts: list[RenderableType] = [*_heading(explained, ui_url), Text()]
-    for check in explained.checks:
-        parts += [_check(check), Text()]
+    for verdict in explained.verdicts:
+        parts += [_verdict(verdict, explained.deployment), Text()]
     parts += [*_plot(explained.run_times, plain), Text()] if explained.run_times else []
-    if explained.around:
-        parts += [Text("What bears on it:", style="bold"), *map(_finding, explained.around), Text()]
+    if explained.causes:
+        parts += [Text("Found elsewhere, and the cause:", style="bold"), *map(_finding, explained.causes), Text()]
     parts += [Text(f"Could not be seen: {clean(q.name)}: {clean(q.detail)}", style="bold magenta") for q in missing]
     return Group(*parts)
 
@@ -83,22 +86,37 @@ def _heading(explained: Explanation, ui_url: str | None) -> list[Text]:
     return [*lines, Text(f"  by: {_limits(explained.general)}", style="dim")]
 
 
-def _check(check: Explained) -> RenderableType:
+def _verdict(explained: Explained, deployment: Deployment) -> RenderableType:
+    verdict, finding = explained.verdict, explained.finding
+    subject = explained.subject
+    about = "" if subject.id == deployment.id else f"{subject.kind.replace('-', ' ')} {subject.name}: "
     head = Text()
-    if check.findings:
-        worst = check.findings[0]
-        head.append(f"{check.check}: ", style="bold").append("found", style=_COLOURS[worst.severity])
-    elif check.seen.fires:
-        head.append(f"{check.check}: ", style="bold").append("found, and told with another finding")
+    head.append(f"{explained.check}: ", style="bold").append(clean(about))
+    if finding:
+        head.append("found", style=_COLOURS[finding.severity])
+    elif verdict.finding:
+        head.append("found, and reported by another finding")
     else:
-        head.append(f"{check.check}: ", style="bold").append("nothing found", style="green")
-    if check.seen.why_not and not check.findings:
-        head.append(f": {clean(check.seen.why_not)}")
+        head.append("nothing found", style="green").append(f": {clean(verdict.why_not)}")
     lines: list[RenderableType] = [head]
-    lines += [Text(f"  saw: {clean(line)}") for line in check.seen.lines]
-    lines += map(_finding, check.findings)
-    lines += [Text(f"  by: {_limits(check.limits)}", style="dim")]
+    lines += [Text(f"  compared: {clean(_compared(compared), _LONGEST)}") for compared in verdict.compared]
+    lines += [_finding(finding)] if finding else []
+    lines += [Text(f"  by: {_limits(explained.limits)}", style="dim")]
     return Group(*lines)
+
+
+def _compared(compared: Compared) -> str:
+    limit = "" if compared.limit is None else f"; limit: {_value(compared.limit)}"
+    since = "" if compared.since is None else f"; since {words.moment(compared.since)}"
+    return f"{compared.what} {_value(compared.observed)}{limit}{since}"
+
+
+def _value(value: timedelta | datetime | int | str) -> str:
+    if isinstance(value, timedelta):
+        return spoken(value)
+    if isinstance(value, datetime):
+        return words.moment(value)
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def _limits(limits: Iterable[Limit]) -> str:

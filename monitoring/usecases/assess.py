@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from monitoring.checks import run_checks
+from monitoring.checks.registry import run_checks
 from monitoring.config.policy import Policies
 from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import get_args
 
-from monitoring.model.finding import CheckName
+from monitoring.checks.registry import BY_NAME
 from tests.corpus.bench import Database, bench
 from tests.corpus.judging import Tally, Verdict, judge, prepare, tallies
 from tests.corpus.scenario import background, scenarios
@@ -48,7 +48,7 @@ def table(verdicts: Iterable[Verdict]) -> str:
     verdicts = list(verdicts)
     counted = tallies(verdicts)
     lines = [_line("check", "scenarios", "planted", "found", "missed", "false", "precision", "recall")]
-    lines += [_row(check, counted.get(check, Tally())) for check in get_args(CheckName)]
+    lines += [_row(check, counted.get(check, Tally())) for check in BY_NAME]
     return "".join([*lines, _row("all", _sum(counted, len(verdicts)))])
 
 

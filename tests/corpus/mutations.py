@@ -16,10 +16,11 @@ from unittest.mock import patch
 
 from pydantic import ValidationError
 
-from monitoring.checks import CHECKS, Check, run_checks
+from monitoring.checks.registry import CHECKS, run_checks
+from monitoring.checks.server import Server
+from monitoring.checks.watchdog import Watchdog
 from monitoring.config.policy import leaves, written
-from monitoring.config.server_settings import Server
-from monitoring.config.settings import Config, Policy, Watchdog
+from monitoring.config.settings import Config, Policy
 from monitoring.usecases import check as service
 from tests.corpus.bench import Bench
 from tests.corpus.judging import judge, prepare
@@ -37,13 +38,6 @@ NO_THRESHOLDS = {
     "server.attempts": "how the API is asked, not what is found",
     "server.retry_budget": "how the API is asked, not what is found",
     "server.page_size": "how the API is asked, not what is found",
-}
-#: What the checks are called that are not called as their modules are.
-_CHECKS = {
-    "check_pools": "work-pool",
-    "check_queues": "work-queue",
-    "check_failed": "failed",
-    "check_crashed": "crashed",
 }
 _OTHERS = {"info": "warning", "warning": "critical", "critical": "info", "success": "failure", "failure": "success"}
 _SECOND = timedelta(seconds=1)
@@ -98,7 +92,7 @@ def mutations() -> list[Mutation]:
     sections = [("", Policy()), ("watchdog.", Watchdog()), ("server.", Server())]
     fields = {name: value for prefix, section in sections for name, value in leaves(section, unset=True, prefix=prefix)}
     return [
-        *(Mutation(_name(check), "gone") for check in CHECKS),
+        *(Mutation(check.name, "gone") for check in CHECKS),
         *(
             Mutation(name, step)
             for name, value in fields.items()
@@ -132,16 +126,11 @@ def _noticed(place: Bench, scenario: Scenario, candidates: Iterable[Mutation]) -
         config = mutation.of(scenario.config)
         if config is None:
             continue
-        left = [check for check in CHECKS if mutation != Mutation(_name(check), "gone")]
+        left = [check for check in CHECKS if mutation != Mutation(check.name, "gone")]
         gone = patch.object(service, "run_checks", partial(run_checks, checks=left))
         with gone if mutation.step == "gone" else nullcontext():
             if judge(place, scenario, config).deviations:
                 yield mutation
-
-
-def _name(check: Check) -> str:
-    """The check's name, as findings have it."""
-    return _CHECKS.get(check.__name__) or check.__module__.rpartition(".")[2]
 
 
 def _aimed(mutation: Mutation, scenario: Scenario) -> bool:

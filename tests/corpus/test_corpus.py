@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
 
 import pytest
 
+from monitoring.checks.registry import BY_NAME
 from monitoring.model.finding import CheckName
 from tests.corpus.__main__ import table
 from tests.corpus.bench import Bench, bench
@@ -66,7 +66,7 @@ def test_there_are_enough_scenarios_and_names_are_theirs_alone() -> None:
     assert len({scenario.name for scenario in ALL}) == len(ALL)
 
 
-@pytest.mark.parametrize("check", get_args(CheckName))
+@pytest.mark.parametrize("check", BY_NAME)
 def test_every_check_is_planted_and_has_servers_without_it(check: CheckName) -> None:
     assert [scenario for scenario in ALL if any(expected.check == check for expected in scenario.expect)]
     assert [scenario for scenario in ALL if all(expected.check != check for expected in scenario.expect)]
@@ -80,7 +80,7 @@ def _thresholds() -> dict[str, Positions]:
     return {field: Positions.model_validate(positions) for field, positions in merged.items()}
 
 
-@pytest.mark.parametrize("check", get_args(CheckName))
+@pytest.mark.parametrize("check", BY_NAME)
 def test_every_check_stands_below_at_and_above_a_threshold(check: CheckName) -> None:
     own = {
         field: positions

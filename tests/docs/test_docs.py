@@ -16,10 +16,10 @@ from monitoring import cli
 from monitoring.adapters.prefect.publish.artifacts import DIGEST, FINDINGS, HEALTH
 from monitoring.adapters.prefect.store.documents import SLUG
 from monitoring.adapters.prefect.store.lock import NAME as LOCK
-from monitoring.config.fields import Section
+from monitoring.checks.registry import BY_NAME
 from monitoring.config.settings import Policy
 from monitoring.model.coverage import ALWAYS_QUERIED
-from monitoring.model.finding import CheckName
+from monitoring.model.fields import Section
 from monitoring.model.incident import ResolutionReason
 from tests.corpus.scenario import scenarios
 from tests.support.paths import PROJECT
@@ -113,16 +113,16 @@ def test_every_deployment_in_the_docs_exists() -> None:
     )
 
 
-@pytest.mark.parametrize("check", get_args(CheckName))
+@pytest.mark.parametrize("check", BY_NAME)
 def test_every_check_is_documented(check: str) -> None:
     assert f"`{check}`" in README
     assert f"[`{check}`]" in CHECKS
 
 
 def test_every_check_in_the_docs_exists() -> None:
-    assert set(re.findall(r"^\| \[`([a-z-]+)`\]", CHECKS, re.MULTILINE)) == set(get_args(CheckName))
+    assert set(re.findall(r"^\| \[`([a-z-]+)`\]", CHECKS, re.MULTILINE)) == set(BY_NAME)
     sections = {name for name, value in Policy() if isinstance(value, Section)} | {"server", "watchdog"}
-    assert {name.replace("_", "-") for name in sections} == set(get_args(CheckName))
+    assert {name.replace("_", "-") for name in sections} == set(BY_NAME)
 
 
 @pytest.mark.parametrize("word", [*ALWAYS_QUERIED, *get_args(ResolutionReason), HEALTH, FINDINGS, DIGEST, SLUG, LOCK])

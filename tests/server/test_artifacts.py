@@ -12,10 +12,10 @@ import pytest
 from demo.stack import Server
 from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.publish.artifacts import DIGEST, FINDINGS, HEALTH, PrefectArtifacts
-from monitoring.config.server_settings import Server as Settings
 from monitoring.model.coverage import Coverage
 from monitoring.model.finding import Finding, Subject
 from monitoring.model.observation import ServerState
+from monitoring.model.policy import ApiSettings as Settings
 from monitoring.model.report import DigestReport, HealthReport
 from tests.support.asking import asked
 from tests.support.seeding import Seed

@@ -15,7 +15,7 @@ from demo.stack import Server, wait_until
 from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.publish.events import PrefectEvents
 from monitoring.cli import app
-from monitoring.config.server_settings import Server as Settings
+from monitoring.model.policy import ApiSettings as Settings
 from monitoring.notifications.events import check_completed
 from tests.support import samples
 from tests.support.servers import connected

@@ -12,9 +12,9 @@ import yaml
 from demo.stack import Server, wait_until
 from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.publish.events import PrefectEvents
-from monitoring.config.server_settings import Server as Settings
 from monitoring.model.finding import CheckName, Finding, Subject
 from monitoring.model.incident import Incident, Step
+from monitoring.model.policy import ApiSettings as Settings
 from monitoring.notifications.events import incident_event
 from tests.support.builders import observation
 from tests.support.house import prefect

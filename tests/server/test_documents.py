@@ -13,8 +13,8 @@ from pytest_httpserver import HTTPServer
 from demo.stack import Server
 from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.store.documents import SLUG, Documents, aside
-from monitoring.config.server_settings import Server as Settings
 from monitoring.errors import BadAnswer
+from monitoring.model.policy import ApiSettings as Settings
 from monitoring.model.target import Target
 from tests.support.asking import asked
 

@@ -12,11 +12,11 @@ import pytest
 from demo.stack import Server, wait_until
 from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.publish.events import PrefectEvents
-from monitoring.config.server_settings import Server as Settings
 from monitoring.errors import Unreachable
 from monitoring.model.finding import Finding, Subject
 from monitoring.model.incident import Incident, Step
 from monitoring.model.outbox import Event
+from monitoring.model.policy import ApiSettings as Settings
 from monitoring.notifications.event_publisher import AT_ONCE
 from monitoring.notifications.events import incident_event
 from tests.conftest import ServerFactory

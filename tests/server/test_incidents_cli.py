@@ -18,13 +18,13 @@ from monitoring.adapters.prefect.store.action_requests import ask, new_name
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.adapters.prefect.store.state import REQUEST, BlockState
 from monitoring.cli import app
-from monitoring.config.server_settings import Server as ServerSettings
 from monitoring.config.server_settings import State as Settings
 from monitoring.errors import ServerProblem
 from monitoring.incidents.requests import Done, done
 from monitoring.messages.words import NOTHING
 from monitoring.model.incident import Acknowledgement, Incident, Incidents, Step
 from monitoring.model.outbox import Outbox, Suppression, SuppressionReason
+from monitoring.model.policy import ApiSettings as ServerSettings
 from monitoring.model.request import Request, Silences
 from monitoring.model.saved_state import SavedState
 from monitoring.model.silence import Silence

@@ -15,8 +15,8 @@ import pytest
 from demo.stack import Server
 from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.store.lock import NAME, VariableLock
-from monitoring.config.server_settings import Server as Settings
 from monitoring.errors import LockLost
+from monitoring.model.policy import ApiSettings as Settings
 from monitoring.model.target import Target
 from tests.support.asking import asked
 

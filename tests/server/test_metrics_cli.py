@@ -20,9 +20,9 @@ from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.adapters.prefect.store.metrics_document import NAME, Measured
 from monitoring.adapters.prefect.store.pushed_config import PUSHED_DOCUMENT
-from monitoring.config.server_settings import Server as ServerSettings
 from monitoring.metrics.openmetrics import openmetrics, text
 from monitoring.metrics.snapshot import Snapshot
+from monitoring.model.policy import ApiSettings as ServerSettings
 from monitoring.model.target import Target
 from tests.conftest import ServerFactory
 from tests.support.looking import Said, watchdog

@@ -16,8 +16,8 @@ import pytest
 
 from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.store.action_requests import ask, new_name
-from monitoring.config.server_settings import Server as Settings
 from monitoring.errors import ServerProblem
+from monitoring.model.policy import ApiSettings as Settings
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence
 from monitoring.model.target import Target

@@ -15,9 +15,9 @@ from monitoring.adapters.prefect.store.state import (
     BlockState,
     encode,
 )
-from monitoring.config.server_settings import Server as ServerSettings
 from monitoring.config.server_settings import State as Settings
 from monitoring.errors import LockLost, StateError
+from monitoring.model.policy import ApiSettings as ServerSettings
 from monitoring.model.request import Request
 from monitoring.model.saved_state import SavedState
 from monitoring.model.target import Target

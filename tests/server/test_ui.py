@@ -11,7 +11,7 @@ import pytest
 from demo.stack import Server
 from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.publish.artifacts import PrefectArtifacts
-from monitoring.config.server_settings import Server as Settings
+from monitoring.model.policy import ApiSettings as Settings
 from tests.support import samples
 from tests.support.browser import page
 from tests.support.noise import noise

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from monitoring.checks import run_checks
+from monitoring.checks.registry import run_checks
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
 from monitoring.history.ledger import fold

@@ -11,9 +11,9 @@ from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
 from monitoring.config.alert_settings import Maintenance, Route
-from monitoring.config.fields import Section
 from monitoring.config.policy import written
 from monitoring.config.settings import Config, Rule
+from monitoring.model.fields import Section
 
 _KINDS = {
     timedelta: "duration",

@@ -14,13 +14,13 @@ LIBRARY = PROJECT / "monitoring"
 #: The rooms from the lowest to the highest. A room imports itself and what stands before it, and nothing else.
 LADDER = (
     "errors",
-    "model",
     "text",
-    "config",
-    "logs",
+    "model",
     "failures",
     "history",
     "checks",
+    "config",
+    "logs",
     "incidents",
     "notifications",
     "messages",
@@ -96,6 +96,22 @@ def test_adapters_do_not_import_each_other(path: Path) -> None:
     others = [name for name in offending(path, "monitoring.adapters") if not within(name, own)]
 
     assert [name for name in others if name != "monitoring.adapters"] == []
+
+
+@pytest.mark.parametrize("path", sorted((LIBRARY / "checks").glob("*.py")), ids=named)
+def test_checks_do_not_import_each_other(path: Path) -> None:
+    shared = ("monitoring.checks.base", "monitoring.checks.findings", "monitoring.checks.facts")
+    others = [name for name in offending(path, "monitoring.checks") if not within(name, *shared)]
+
+    assert path.name == "registry.py" or [name for name in others if name != "monitoring.checks"] == []
+
+
+@pytest.mark.parametrize("path", sorted((LIBRARY / "checks" / "facts").glob("*.py")), ids=named)
+def test_facts_do_not_know_the_checks(path: Path) -> None:
+    modules = {f"monitoring.checks.{check.stem}" for check in (LIBRARY / "checks").glob("*.py")}
+    checks = modules - {f"monitoring.checks.{name}" for name in ("__init__", "base", "findings")}
+
+    assert offending(path, *checks) == []
 
 
 def test_the_rules_see_imports_at_all() -> None:

@@ -30,6 +30,13 @@ def full_name(pool: WorkPool, queue: WorkQueue) -> str:
     return f"{pool.name}/{queue.name}"
 
 
+class Queue(NamedTuple):
+    """A work queue with its pool."""
+
+    pool: WorkPool
+    queue: WorkQueue
+
+
 class Full(NamedTuple):
     """A limit of which no slot is left, its holders, and the cause of what waits for one."""
 

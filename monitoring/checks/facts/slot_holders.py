@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from monitoring.checks.facts.heartbeats import HeartbeatSettings, heard_until, is_silent
+from monitoring.checks.facts.stays import StaySettings, too_long
 from monitoring.checks.findings import policy_of
-from monitoring.checks.stuck import too_long
-from monitoring.checks.zombie import heard_until, is_silent
-from monitoring.config.policy import Policies
 from monitoring.model.observation import Holder, Observation
+from monitoring.model.policy import Policies
 from monitoring.model.prefect import FlowRun
 from monitoring.text.durations import spoken
 
@@ -20,10 +20,10 @@ _MOST_NAME = 80
 
 
 class Holders:
-    """Those who hold slots, as they are at one moment.
+    """Those who hold slots at the time of a check.
 
     Args:
-        observation: What was seen.
+        observation: What was observed.
         policies: They say which runs are dead, or stuck.
     """
 
@@ -55,16 +55,16 @@ class Holders:
         beats = self._observation.runs.heartbeats.get(run.id)
         if run.state_type != "RUNNING" or not deployment or not beats:
             return None
-        zombie = policy_of(deployment, self._policies).zombie
-        return beats.last if is_silent(run, beats, zombie, self._heard_until) else None
+        settings = policy_of(deployment, self._policies).section("zombie", HeartbeatSettings)
+        return beats.last if is_silent(run, beats, settings, self._heard_until) else None
 
     def _run_does(self, run: FlowRun) -> str:
         deployment = self._observation.deployments.get(run.key)
         if silent := self._silent_since(run):
             return f"{run.state_name}, but without a sign of life for {spoken(self._now - silent)}"
         if deployment:
-            stay = too_long(self._observation, run, policy_of(deployment, self._policies).stuck)
-            if stay:
+            settings = policy_of(deployment, self._policies).section("stuck", StaySettings)
+            if stay := too_long(self._observation, run, settings):
                 return f"stuck in {run.state_name} {stay.observed}"
         return f"{run.state_name} for {spoken(self._now - _began(run))}"
 

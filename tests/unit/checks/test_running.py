@@ -122,8 +122,8 @@ def test_a_dead_pipeline_makes_one_problem_and_no_zombies() -> None:
     vitals = Vitals(newest_event=NOW - hours(1), unheard=run("COMPLETED", "ended", since=NOW - minutes(16)))
     findings = found(observation(*runs, heartbeats=silent, vitals=vitals), server={"events_missing": "15m"})
 
-    assert names(findings) == [("server", "prod", "warning"), ("zombie", "etl/nightly", "info")]
-    assert findings[1].observed == (
+    assert names(findings) == [("zombie", "etl/nightly", "info"), ("server", "prod", "warning")]
+    assert findings[0].observed == (
         "name of run-0: no heartbeat for 1 h, nor any other event since 2026-11-23 11:00 UTC, "
         "though runs have changed their states"
     )

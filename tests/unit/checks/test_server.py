@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from monitoring.checks import server
+from monitoring.checks.registry import run_checks
 from monitoring.model.finding import Cause, Finding
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation, ServerState, Vitals
@@ -20,7 +21,7 @@ DEFAULTS = {"late_marking": "5m", "events_missing": "15m"}
 
 def checked(seen: Observation, **settings: Any) -> list[Finding]:
     """What this check alone finds, by the settings' defaults."""
-    return list(server.check(seen, Ledger(), policies(server={**DEFAULTS, **settings})))
+    return list(run_checks(seen, Ledger(), policies(server={**DEFAULTS, **settings}), [server.CHECK]))
 
 
 def only(seen: Observation, **settings: Any) -> Finding:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from monitoring.checks.unscheduled import scheduler_is_dead
+from monitoring.checks.facts.scheduler import scheduler_is_dead
 from monitoring.model.finding import Cause, Finding
 from monitoring.model.prefect import Deployment
 from tests.support.builders import NOW, deployment, found, hours, minutes, observation, run, with_facts

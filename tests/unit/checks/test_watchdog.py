@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from monitoring.checks import run_checks, watchdog
+from monitoring.checks import watchdog
+from monitoring.checks.registry import run_checks
 from monitoring.incidents.lifecycle import advance, still_known
 from monitoring.model.finding import Cause, Finding
 from monitoring.model.incident import Incidents
@@ -43,7 +44,7 @@ def seen(*runs: FlowRun, of: Deployment | None = None, deployments: Any = (), **
 
 
 def checked(observed: Observation, ledger: Ledger | None = None, **settings: Any) -> list[Finding]:
-    return list(watchdog.check(observed, ledger or Ledger(), policies(**settings)))
+    return list(run_checks(observed, ledger or Ledger(), policies(**settings), [watchdog.CHECK]))
 
 
 def only(observed: Observation, ledger: Ledger | None = None, **settings: Any) -> Finding:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from monitoring.checks.late import CHECK as LATE
 from monitoring.config.environment import RESERVED, environment
 from monitoring.config.policy import Policies, Setting, leaves, written
 from monitoring.config.settings import Config
@@ -72,7 +73,7 @@ def test_what_is_reserved_empty_or_somebody_elses_sets_nothing() -> None:
 def test_beats_the_files_rules() -> None:
     policies = Policies(Config(), stronger=environment({"WATCHDOG_LATE__AFTER": "7m"}))
 
-    assert policies.of("a/b").late.after == timedelta(minutes=7)
+    assert LATE.settings(policies.of("a/b")).after == timedelta(minutes=7)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitoring.checks.late import CHECK as LATE
+from monitoring.checks.slow import CHECK as SLOW
 from monitoring.config.file import LARGEST_TEXT, ConfigFile, parse
 from monitoring.config.settings import Config
 from monitoring.errors import ConfigError
@@ -46,11 +48,11 @@ def test_reads_values_and_their_lines() -> None:
         "w.yaml",
     )
 
-    assert file.config.late.after == timedelta(minutes=20)
+    assert LATE.settings(file.config).after == timedelta(minutes=20)
     assert file.config.slack.channel == "123"
     assert file.config.redact.patterns == ("a+",)
     assert file.config.rules[0].match.tag == "2024-01-01"
-    assert file.config.rules[0].slow.model_fields_set == {"limit"}
+    assert SLOW.settings(file.config.rules[0]).model_fields_set == {"limit"}
     assert file.lines["late.after"] == 3
     assert file.lines["slack.channel"] == 5
     assert file.lines["slack.timeout"] == 6
@@ -61,7 +63,7 @@ def test_reads_values_and_their_lines() -> None:
 def test_aliases_stand_for_what_they_name() -> None:
     file = parse("late: &short {after: 5m}\nrules: [{match: {tag: a}, late: *short}]\n", "w.yaml")
 
-    assert file.config.rules[0].late == file.config.late
+    assert LATE.settings(file.config.rules[0]) == LATE.settings(file.config)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,12 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
 from pydantic import TypeAdapter, ValidationError
 
+from monitoring.checks.failed import CHECK as FAILED
+from monitoring.checks.late import CHECK as LATE
+from monitoring.checks.late import Late
 from monitoring.config.flow_parameters import PolicyChanges, parameters
 from monitoring.config.policy import Policies, Setting, leaves
-from monitoring.config.settings import Config, Late, Policy
+from monitoring.config.settings import Config, Policy
 from monitoring.errors import ConfigError
 
 CHANGES: TypeAdapter[PolicyChanges] = TypeAdapter(PolicyChanges)
@@ -66,12 +69,12 @@ def test_nothing_changes_nothing() -> None:
 def test_what_is_filled_in_is_the_strongest_layer() -> None:
     changes = CHANGES.validate_python({"late": {"after": "5m", "enabled": None}, "failed": {"enabled": False}})
     policies = Policies(
-        Config(late=Late(after=timedelta(minutes=1), critical_after=timedelta(hours=1))),
+        Config.model_validate({"late": {"after": "1m", "critical_after": "1h"}}),
         stronger=[{"late.after": Setting(timedelta(minutes=2), "environment")}, parameters(changes, "Europe/Berlin")],
     )
 
-    assert policies.of("a/b").late == Late(after=timedelta(minutes=5), critical_after=timedelta(hours=1))
-    assert policies.of("a/b").failed.enabled is False
+    assert LATE.settings(policies.of("a/b")) == Late(after=timedelta(minutes=5), critical_after=timedelta(hours=1))
+    assert FAILED.settings(policies.of("a/b")).enabled is False
     assert policies.config.digest.time_zone == "Europe/Berlin"
     assert policies.explain("a/b")["late.after"].source == "parameter"
 

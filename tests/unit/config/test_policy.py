@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.config.fields import Section
+from monitoring.checks.late import CHECK as LATE
+from monitoring.checks.late import Late
+from monitoring.checks.slow import CHECK as SLOW
+from monitoring.checks.slow import Slow
 from monitoring.config.match import Match
 from monitoring.config.policy import Policies, Setting, layer, leaves, written
-from monitoring.config.settings import Config, Late, Policy, Rule, Slow
+from monitoring.config.settings import Config, Policy, Rule
+from monitoring.model.fields import Section
 
 LATE_5 = Late(after=timedelta(minutes=5))
 
@@ -29,11 +33,13 @@ def test_without_anything_the_defaults_hold() -> None:
 
 
 def test_the_config_holds_where_no_rule_matches() -> None:
-    policies = Policies(Config(late=LATE_5, rules=(rule({"tag": "x"}, slow=Slow(limit=timedelta(hours=1))),)))
+    policies = Policies(
+        Config.model_validate({"late": LATE_5, "rules": (rule({"tag": "x"}, slow=Slow(limit=timedelta(hours=1))),)})
+    )
 
-    assert policies.of("etl/nightly").late == LATE_5
-    assert policies.of("etl/nightly").slow.limit is None
-    assert policies.config.late == LATE_5
+    assert LATE.settings(policies.of("etl/nightly")) == LATE_5
+    assert SLOW.settings(policies.of("etl/nightly")).limit is None
+    assert LATE.settings(policies.config) == LATE_5
     assert len(policies.config.rules) == 1
 
 
@@ -62,18 +68,18 @@ def test_the_config_holds_where_no_rule_matches() -> None:
 def test_a_rule_matches_when_all_that_it_names_does(match: dict[str, str], matches: bool) -> None:
     policies = Policies(Config(rules=(rule(match, late=LATE_5),)))
 
-    assert (policies.of("etl/nightly", ("red", "gold"), "k8s").late == LATE_5) is matches
+    assert (LATE.settings(policies.of("etl/nightly", ("red", "gold"), "k8s")) == LATE_5) is matches
 
 
 def test_a_rule_by_pool_leaves_deployments_without_one_alone() -> None:
-    assert Policies(Config(rules=(rule({"pool": "k8s"}, late=LATE_5),))).of("etl/nightly").late == Late()
+    assert LATE.settings(Policies(Config(rules=(rule({"pool": "k8s"}, late=LATE_5),))).of("etl/nightly")) == Late()
 
 
 def test_a_pattern_is_for_the_whole_name_even_over_lines() -> None:
     policies = Policies(Config(rules=(rule({"deployment": "a/*"}, late=LATE_5),)))
 
-    assert policies.of("a/b\nc").late == LATE_5
-    assert policies.of("z\na/b").late == Late()
+    assert LATE.settings(policies.of("a/b\nc")) == LATE_5
+    assert LATE.settings(policies.of("z\na/b")) == Late()
 
 
 def test_the_last_matching_rule_wins_field_by_field() -> None:
@@ -87,8 +93,8 @@ def test_the_last_matching_rule_wins_field_by_field() -> None:
 
     both = policies.of("etl/nightly", ("gold",))
 
-    assert both.late == Late(after=timedelta(minutes=2), enabled=False)
-    assert both.slow.limit is None
+    assert LATE.settings(both) == Late(after=timedelta(minutes=2), enabled=False)
+    assert SLOW.settings(both).limit is None
     explained = policies.explain("etl/nightly", ("gold",))
     assert explained["late.after"].source == "watchdog.yaml rule 2 (tag gold)"
     assert explained["late.enabled"].source == "watchdog.yaml rule 1 (deployment etl/*)"
@@ -97,7 +103,7 @@ def test_the_last_matching_rule_wins_field_by_field() -> None:
 
 
 def test_a_setting_knows_its_line() -> None:
-    policies = Policies(Config(late=LATE_5), origin="watchdog.yaml", lines={"late.after": 12})
+    policies = Policies(Config.model_validate({"late": LATE_5}), origin="watchdog.yaml", lines={"late.after": 12})
 
     assert policies.explain("a/b")["late.after"] == Setting(timedelta(minutes=5), "watchdog.yaml line 12")
 
@@ -111,15 +117,15 @@ def test_stronger_layers_beat_rules_and_each_other() -> None:
     config = Config(rules=(rule({"deployment": "*"}, late=Late(after=timedelta(minutes=1), enabled=False)),))
     policies = Policies(config, stronger=[environment, parameter])
 
-    assert policies.of("a/b").late == Late(after=timedelta(minutes=7), enabled=False)
-    assert policies.config.late == Late(after=timedelta(minutes=7))
+    assert LATE.settings(policies.of("a/b")) == Late(after=timedelta(minutes=7), enabled=False)
+    assert LATE.settings(policies.config) == Late(after=timedelta(minutes=7))
     assert policies.config.slack.channel == "x"
 
 
 def test_a_section_that_is_named_and_empty_changes_nothing() -> None:
-    policies = Policies(Config(late=LATE_5, rules=(rule({"tag": "x"}, late=Late()),)))
+    policies = Policies(Config.model_validate({"late": LATE_5, "rules": (rule({"tag": "x"}, late=Late()),)}))
 
-    assert policies.of("a/b", ("x",)).late == LATE_5
+    assert LATE.settings(policies.of("a/b", ("x",))) == LATE_5
 
 
 def test_ten_thousand_deployments_are_cheap() -> None:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.config.match import Match
+from monitoring.checks.slow import CHECK as SLOW
 from monitoring.config.policy import Policies, Setting
 from monitoring.config.policy_tags import is_policy_tag, read_tags, shown
-from monitoring.config.settings import Config, Policy, Rule, Slow
+from monitoring.config.settings import Config, Policy, Rule
 from monitoring.model.finding import Severity
 
 HOURS_2 = timedelta(hours=2)
@@ -137,12 +137,14 @@ def test_two_that_say_the_same_agree() -> None:
 
 
 def test_tags_are_stronger_than_the_file_and_its_rules() -> None:
-    rule = Rule(match=Match(deployment="*"), slow=Slow(limit=timedelta(hours=9)), owner="rule", severity="info")
+    rule = Rule.model_validate(
+        {"match": {"deployment": "*"}, "slow": {"limit": "9h"}, "owner": "rule", "severity": "info"}
+    )
     policies = Policies(Config(owner="file", rules=(rule,)))
     tags = ("watchdog:owner=tag", "watchdog:max-run-time=2h")
     policy = policies.of("etl/nightly", tags)
 
-    assert (policy.owner, policy.slow.limit, policy.severity) == ("tag", HOURS_2, "info")
+    assert (policy.owner, SLOW.settings(policy).limit, policy.severity) == ("tag", HOURS_2, "info")
     explained = policies.explain("etl/nightly", tags)
     assert explained["owner"] == Setting("tag", "tag watchdog:owner=tag")
     assert explained["severity"].source == "configuration rule 1 (deployment *)"
@@ -154,7 +156,7 @@ def test_tags_are_weaker_than_the_environment_and_parameters() -> None:
     policies = Policies(Config(), stronger=[environment, parameters])
     policy = policies.of("etl/nightly", ("watchdog:off", "watchdog:owner=tag", "watchdog:max-run-time=2h"))
 
-    assert (policy.watch, policy.owner, policy.slow.limit) == (True, "environment", timedelta(hours=1))
+    assert (policy.watch, policy.owner, SLOW.settings(policy).limit) == (True, "environment", timedelta(hours=1))
 
 
 def test_tags_hold_for_the_deployment_that_has_them() -> None:
@@ -166,9 +168,9 @@ def test_tags_hold_for_the_deployment_that_has_them() -> None:
 
 
 def test_a_rule_can_match_a_policy_tag() -> None:
-    rule = Rule(match=Match(tag="watchdog:owner=data"), slow=Slow(limit=HOURS_2))
+    rule = Rule.model_validate({"match": {"tag": "watchdog:owner=data"}, "slow": {"limit": "2h"}})
 
-    assert Policies(Config(rules=(rule,))).of("a/b", ("watchdog:owner=data",)).slow.limit == HOURS_2
+    assert SLOW.settings(Policies(Config(rules=(rule,))).of("a/b", ("watchdog:owner=data",))).limit == HOURS_2
 
 
 # --- what others may write ---------------------------------------------------------------------------

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from monitoring.adapters.prefect.store.documents import SLUG
 from monitoring.adapters.prefect.store.pushed_config import PUSHED_DOCUMENT
 from monitoring.config.environment import RESERVED
-from monitoring.config.fields import Section
 from monitoring.config.file import parse
 from monitoring.config.policy import leaves
 from monitoring.config.settings import Config
+from monitoring.model.fields import Section
 from tests.support.configuration import fields
 from tests.support.pages import items
 from tests.support.paths import PROJECT

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from monitoring.checks.late import CHECK as LATE
 from monitoring.config.policy import Setting
 from monitoring.config.source import find, load_policies
 from monitoring.errors import ConfigError, Unreachable
@@ -129,7 +130,7 @@ def test_layers_are_joined_in_their_order() -> None:
     assert settings["late.critical_after"] == Setting(timedelta(hours=1), "watchdog.yaml line 1")
     assert settings["late.after"] == Setting(timedelta(minutes=2), "environment WATCHDOG_LATE__AFTER")
     assert settings["stale.grace"] == Setting(timedelta(minutes=3), "parameter")
-    assert policies.config.late.after == timedelta(minutes=2)
+    assert LATE.settings(policies.config).after == timedelta(minutes=2)
 
 
 def test_problems_of_file_and_environment_are_told_together() -> None:

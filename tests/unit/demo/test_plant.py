@@ -7,6 +7,12 @@ from prefect import Flow
 import demo.workloads
 from demo.plant import LIMIT_SECONDS, MISSED_HEARTBEATS, STORIES, Story
 from demo.stage import WATCHDOG_CONFIG
+from monitoring.checks.concurrency import CHECK as CONCURRENCY
+from monitoring.checks.late import CHECK as LATE
+from monitoring.checks.slow import CHECK as SLOW
+from monitoring.checks.stuck import CHECK as STUCK
+from monitoring.checks.work_pool import CHECK as WORK_POOL
+from monitoring.checks.zombie import CHECK as ZOMBIE
 from monitoring.config.settings import Policy
 from monitoring.config.source import load_policies
 
@@ -36,13 +42,13 @@ def test_no_workload_is_told_of_twice() -> None:
 
 def test_the_stories_wait_as_long_as_the_configuration_says() -> None:
     limit = timedelta(seconds=LIMIT_SECONDS)
-    assert {policy(story).slow.limit for story in stories("slow")} == {limit}
-    assert {policy(story).late.after for story in stories("late")} == {limit}
-    assert {policy(story).work_pool.after for story in stories("late")} == {limit}
-    assert {policy(story).concurrency.after for story in stories("late")} == {limit}
-    assert {policy(story).stuck.pending_after for story in stories("stuck")} == {limit}
-    assert {policy(story).zombie.missed_heartbeats for story in stories("zombie")} == {MISSED_HEARTBEATS}
+    assert {SLOW.settings(policy(story)).limit for story in stories("slow")} == {limit}
+    assert {LATE.settings(policy(story)).after for story in stories("late")} == {limit}
+    assert {WORK_POOL.settings(policy(story)).after for story in stories("late")} == {limit}
+    assert {CONCURRENCY.settings(policy(story)).after for story in stories("late")} == {limit}
+    assert {STUCK.settings(policy(story)).pending_after for story in stories("stuck")} == {limit}
+    assert {ZOMBIE.settings(policy(story)).missed_heartbeats for story in stories("zombie")} == {MISSED_HEARTBEATS}
 
 
 def test_only_what_runs_too_long_has_a_limit() -> None:
-    assert [story for story in STORIES if policy(story).slow.limit] == stories("slow")
+    assert [story for story in STORIES if SLOW.settings(policy(story)).limit] == stories("slow")

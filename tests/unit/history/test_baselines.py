@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.baselines import OURS, PATTERNS, RULES, Score, study, table
-from monitoring.config.settings import Slow
+from monitoring.checks.slow import Slow
 from monitoring.history.baselines import Baseline, baseline, drift, granted, monthly, typical, with_run, without_run
 from monitoring.history.ledger import fold
 from monitoring.model.ledger import EndedRun, Ledger, RunTimes

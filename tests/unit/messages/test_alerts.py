@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from monitoring.adapters.prefect.publish import artifacts
+from monitoring.checks.registry import BY_NAME
 from monitoring.config.policy_tags import read_tags
 from monitoring.messages import alerts
 from monitoring.messages.plain_alerts import plain
@@ -94,7 +95,7 @@ def test_what_came_and_went_lasted_until_it_was_seen_last() -> None:
     assert "resolved after 2 h" in alerts.title(content("resolved", gone))
 
 
-@pytest.mark.parametrize("check", get_args(CheckName))
+@pytest.mark.parametrize("check", BY_NAME)
 def test_every_check_has_a_sentence_for_many(check: CheckName) -> None:
     group = [incident(samples.finding(check, f"a/{n}"), n) for n in (1, 2)]
     assert re.fullmatch(r"🟡 2 deployments [a-z ]+", alerts.title(content("opened", *group)))
@@ -277,7 +278,7 @@ def test_code_in_slack_is_what_was_meant_to_be_code(name: str) -> None:
     assert re.findall(r"`([^`]*)`", shown) == [one.line for one in alerts.commands(said)]
 
 
-@pytest.mark.parametrize("check", get_args(CheckName))
+@pytest.mark.parametrize("check", BY_NAME)
 def test_tags_that_are_offered_are_tags_that_are_read(check: CheckName) -> None:
     known = content("preexisting", incident(samples.finding(check, "a/b")))
     (quieter,) = alerts.quieters(known)

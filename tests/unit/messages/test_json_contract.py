@@ -12,8 +12,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import monitoring.messages
+from monitoring.checks.registry import BY_NAME
 from monitoring.messages.json_contract import check_json
-from monitoring.model.finding import CauseKind, CauseReason, CheckName, Severity, Status, SubjectKind
+from monitoring.model.finding import CauseKind, CauseReason, Severity, Status, SubjectKind
 from monitoring.model.report import HealthReport
 from monitoring.model.silence import Silence
 from tests.support import samples
@@ -62,7 +63,7 @@ def test_the_schema_knows_the_words_of_the_model() -> None:
     finding = SCHEMA["$defs"]["finding"]["properties"]
     cause = SCHEMA["$defs"]["cause"]["properties"]
     assert set(SCHEMA["properties"]["status"]["enum"]) == set(get_args(Status))
-    assert set(finding["check"]["enum"]) == set(get_args(CheckName))
+    assert set(finding["check"]["enum"]) == set(BY_NAME)
     assert set(finding["severity"]["enum"]) == set(get_args(Severity))
     assert set(finding["subject"]["properties"]["kind"]["enum"]) == set(get_args(SubjectKind))
     assert set(SCHEMA["$defs"]["silence"]["properties"]) == set(Silence.model_fields) - {"request"}
@@ -76,7 +77,7 @@ def test_the_document_names_every_field_and_every_word() -> None:
         *SCHEMA["properties"],
         *finding,
         *SCHEMA["$defs"]["silence"]["properties"],
-        *get_args(CheckName),
+        *BY_NAME,
         *get_args(Status),
     ]
     words += [*get_args(Severity), *get_args(CauseKind), *get_args(CauseReason)]

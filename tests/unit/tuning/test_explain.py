@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.checks import run_checks
-from monitoring.config.settings import Slow
+from monitoring.checks.base import Compared
+from monitoring.checks.registry import CHECKS, run_checks
+from monitoring.checks.slow import Slow
 from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate
 from monitoring.messages import terminal
-from monitoring.model.finding import CheckName
 from monitoring.model.ledger import Ledger, Record, RunTimes
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import WorkPool
 from monitoring.tuning import explain_output as render
-from monitoring.tuning.explain import EXPLAINERS, Explained, Explanation, bars, explain
+from monitoring.tuning.explain import Explained, Explanation, bars, explain
 from monitoring.tuning.run_comparison import Given, RunDetails
 from tests.support.builders import NOW, deployment, hours, minutes, observation, policies, run
 from tests.support.worlds import observations
@@ -41,8 +41,11 @@ def explained(seen: Observation, key: str = "etl/nightly", **config: Any) -> Exp
     return explain(seen, ledger, rules, found, key)
 
 
-def of(explanation: Explanation, check: CheckName) -> Explained:
-    return next(one for one in explanation.checks if one.check == check)
+def of(explanation: Explanation, check: str) -> Explained:
+    """The verdict of a check about the deployment itself."""
+    return next(
+        one for one in explanation.verdicts if one.check == check and one.subject.id == explanation.deployment.id
+    )
 
 
 @given(observations(), st.sampled_from(CONFIGURATIONS))
@@ -51,29 +54,39 @@ def test_a_check_fires_exactly_where_it_is_said_to(seen: Observation, config: di
     ledger = fold(Ledger(), seen)
     rules = policies(**config)
     found = run_checks(seen, ledger, rules)
-    for key, one in seen.deployments.items():
-        fired = {finding.check for finding in found if finding.subject.id == one.id}
+    fired = {(finding.check, finding.subject.kind, finding.subject.id): finding for finding in found}
+    for key in seen.deployments:
         explanation = explain(seen, ledger, rules, found, key)
-        judged = [check for check in explanation.checks if check.seen.fires is not None]
 
-        assert {check.check: check.seen.fires for check in judged} == {
-            check.check: check.check in fired for check in judged
-        }
-        assert all(bool(check.seen.why_not) != check.seen.fires for check in judged)
-        assert {check.check for check in explanation.checks if check.findings} == fired & set(EXPLAINERS)
+        for one in explanation.verdicts:
+            assert one.finding == fired.get((one.check, one.subject.kind, one.subject.id))
+            assert bool(one.verdict.why_not) is (one.finding is None)
+        assert {one.check for one in explanation.verdicts} == {check.name for check in CHECKS}
 
 
-def test_late_tells_the_due_time_and_the_limit() -> None:
+def test_every_verdict_names_the_settings_that_decided_and_their_sources() -> None:
+    waiting = run("SCHEDULED", since=NOW - hours(1), work_pool="etl")
+    pool = WorkPool(id="p", name="etl", type="process", live_workers=0, concurrency_limit=3)
+    explanation = explained(observation(waiting, deployments=[deployment(work_pool="etl")], work_pools={"etl": pool}))
+
+    for one in explanation.verdicts:
+        assert [limit for limit in one.limits if not limit.name.endswith(".enabled")], one.check
+        assert all(limit.name.startswith(one.check.replace("-", "_")) and limit.source for limit in one.limits)
+    assert {one.subject.kind for one in explanation.verdicts} == {"deployment", "work-pool", "server", "scheduler"}
+
+
+def test_late_shows_the_due_time_and_the_limit() -> None:
     due = NOW - minutes(10)
     waiting = run("SCHEDULED", "waits", since=due)
     early = of(explained(observation(waiting)), "late")
     tagged = deployment(tags=("watchdog:owner=data",))
-    strict = explained(observation(waiting, deployments=[tagged]), late={"after": "5m"})
+    strict = of(explained(observation(waiting, deployments=[tagged]), late={"after": "5m"}), "late")
 
-    assert (early.seen.fires, early.seen.why_not) == (False, "15 min are allowed")
-    assert early.seen.lines == ("name of waits: due for 10 min, since 2026-11-23 11:50 UTC",)
-    assert [finding.check for finding in of(strict, "late").findings] == ["late"]
-    assert {(limit.name, limit.value, limit.source) for limit in of(strict, "late").limits} >= {
+    assert (early.finding, early.verdict.why_not) == (None, "no run is due for longer than it may wait")
+    assert early.verdict.compared == (Compared("name of waits: due for", minutes(10), minutes(15), due),)
+    assert strict.finding
+    assert (strict.finding.check, strict.finding.owner) == ("late", "data")
+    assert {(limit.name, limit.value, limit.source) for limit in strict.limits} >= {
         ("late.after", "5m", "configuration"),
         ("late.critical_after", "2h", "default"),
     }
@@ -83,10 +96,13 @@ def test_a_run_beyond_its_own_time_out_is_judged_by_that() -> None:
     paused = run("PAUSED", "asks", since=NOW - hours(2), pause_timeout=NOW - hours(1))
     stuck = of(explained(observation(paused)), "stuck")
 
-    assert stuck.seen.fires
-    (line,) = stuck.seen.lines
-    assert line.startswith("name of asks: Paused for 2 h, its own time-out passed 1 h ago; ")
-    assert line.endswith("expected: resumed or failed within 15 min of it")
+    assert stuck.finding
+    (compared,) = stuck.verdict.compared
+    assert (compared.what, compared.observed) == (
+        "name of asks: Paused",
+        "for 2 h, its own time-out passed 1 h ago",
+    )
+    assert compared.limit == "resumed or failed within 15 min of it"
 
 
 def test_the_source_of_a_tags_limit_is_the_tag() -> None:
@@ -99,15 +115,16 @@ def test_the_source_of_a_tags_limit_is_the_tag() -> None:
     ]
 
 
-def test_slow_tells_the_baseline() -> None:
+def test_slow_shows_the_baseline() -> None:
     usual = [
         run("COMPLETED", f"r{n}", since=NOW - hours(n), start_time=NOW - hours(n) - minutes(4), total_run_time=240)
         for n in range(1, 13)
     ]
     explanation = explained(observation(*usual, run("RUNNING", "now", since=NOW - minutes(3))))
-    lines = of(explanation, "slow").seen.lines
+    compared = of(explanation, "slow").verdict.compared
 
-    assert lines[0] == "name of now: running for 3 min; 9 min are allowed, learned from 12 runs, median 4 min"
+    assert compared[0] == Compared("name of now: running for", minutes(3), minutes(9))
+    assert compared[-1] == Compared("median of its newest 12 runs:", minutes(4))
     assert sum(bar.count for bar in explanation.run_times) == 12
     assert {mark for bar in explanation.run_times for mark in bar.marks} == {"median 4 min", "limit 9 min"}
 
@@ -134,16 +151,28 @@ def test_without_runs_there_is_no_plot() -> None:
 def test_what_is_off_is_said_to_be(config: dict[str, Any], why: str) -> None:
     failed = of(explained(observation(run("FAILED")), **config), "failed")
 
-    assert (failed.seen.why_not, failed.findings) == (why, ())
+    assert (failed.verdict.why_not, failed.finding) == (why, None)
 
 
-def test_findings_that_bear_on_it_are_shown_around() -> None:
+def test_the_verdict_about_its_work_pool_is_shown() -> None:
     pool = WorkPool(id="p", name="etl", type="process", paused=True)
     waiting = run("SCHEDULED", since=NOW - hours(1), work_pool="etl")
     explanation = explained(observation(waiting, deployments=[deployment(work_pool="etl")], work_pools={"etl": pool}))
+    of_pool = next(one for one in explanation.verdicts if one.check == "work-pool")
 
-    assert [finding.check for finding in explanation.around] == ["work-pool"]
-    assert of(explanation, "concurrency").seen.lines[1].startswith("work pool etl: paused")
+    assert of_pool.finding
+    assert of_pool.finding.severity == "warning"
+    assert of_pool.verdict.compared[0] == Compared("live workers:", "not counted, paused")
+    assert explanation.causes == ()
+
+
+def test_a_cause_elsewhere_is_shown() -> None:
+    child = run("FAILED", "child", of="etl/child", message="no rows")
+    parent = run("FAILED", "parent", since=NOW - minutes(59), message="no rows")
+    both = [deployment(), deployment("etl/child")]
+    seen = observation(child, parent, deployments=both, children={"parent": (child,)})
+
+    assert [finding.subject.name for finding in explained(seen).causes] == ["etl/child"]
 
 
 HOSTILE = "etl/[red]x\x1b[31m\n<!channel>"
@@ -161,7 +190,7 @@ def test_whatever_is_explained_can_be_printed(seen: Observation, config: dict[st
     for key, one in seen.deployments.items():
         text = printed(render.explanation(explained(seen, key, **config), "http://ui.example", (), plain=True))
 
-        assert all(f"{check}: " in text for check in EXPLAINERS)
+        assert all(f"{check.name}: " in text for check in CHECKS)
         assert one.name.split("/")[0] in text
 
 

@@ -29,8 +29,8 @@ from prefect.settings import (
 )
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from monitoring.config.server_settings import Server
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, Unreachable
+from monitoring.model.policy import ApiSettings
 from monitoring.model.target import Target
 
 T = TypeVar("T")
@@ -93,7 +93,7 @@ class Api:
         before_request: Called before each request: the check keeps its lock alive here.
     """
 
-    def __init__(self, client: SyncPrefectClient, settings: Server) -> None:
+    def __init__(self, client: SyncPrefectClient, settings: ApiSettings) -> None:
         self._client = client
         self._settings = settings
         self._waiting_left = settings.retry_budget.total_seconds()
@@ -264,7 +264,7 @@ def _secret(value: SecretStr | None) -> str | None:
 
 
 @contextmanager
-def open_api(settings: Server, target: Target | None = None) -> Iterator[Api]:
+def open_api(settings: ApiSettings, target: Target | None = None) -> Iterator[Api]:
     """Open the API of a target.
 
     Args:

@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from monitoring.adapters.prefect.read.collection import Collection, chunks
+from monitoring.checks.ahead import CHECK as AHEAD
 from monitoring.checks.facts.causes import Slots, full_name, skips
+from monitoring.checks.work_pool import CHECK as WORK_POOL
 from monitoring.model.observation import Backlog
 from monitoring.model.prefect import TERMINAL, Deployment, FlowRun, WorkPool
 
@@ -48,16 +50,18 @@ def backlogs(collection: Collection, pools: Mapping[str, WorkPool], overdue: Seq
     found: dict[str, Backlog] = {}
     queried = 0
     for name, due in sorted(waiting.items(), key=lambda item: -len(item[1])):
-        policy = collection.policies.of_pool(name).work_pool
+        settings = WORK_POOL.settings(collection.policies.of_pool(name))
         pool = pools.get(name)
         present = _due_by(due, collection.now)
-        if not policy.enabled or pool is None or pool.paused or pool.live_workers == 0 or present < policy.growing_min:
+        if not settings.enabled or pool is None or pool.paused or pool.live_workers == 0:
+            continue
+        if present < settings.growing_min:
             continue
         queried += 1
         if queried > _MAX_BACKLOGS:
             collection.note("backlogs", "partial", f"asked for the {_MAX_BACKLOGS} work pools where most runs wait")
             break
-        times = [collection.now - policy.growing_for * step / _STEPS for step in range(_STEPS, 0, -1)]
+        times = [collection.now - settings.growing_for * step / _STEPS for step in range(_STEPS, 0, -1)]
         samples = []
         for time in times:
             started = collection.count("backlogs", _started_since(name, time))
@@ -147,13 +151,14 @@ def _filters(
     full: dict[timedelta, list[Deployment]] = {}
     for deployment in deployments.values():
         policy = collection.policy(deployment)
-        if not policy.watch or not policy.ahead.enabled:
+        settings = AHEAD.settings(policy)
+        if not policy.watch or not settings.enabled:
             continue
         if deployment.work_pool:
-            ahead[deployment.work_pool] = max(policy.ahead.within, ahead.get(deployment.work_pool, timedelta(0)))
+            ahead[deployment.work_pool] = max(settings.within, ahead.get(deployment.work_pool, timedelta(0)))
         limit = slots.of_deployment(deployment)
         if limit and not skips(deployment, limit):
-            full.setdefault(policy.ahead.within, []).append(deployment)
+            full.setdefault(settings.within, []).append(deployment)
     for name, within in sorted(ahead.items()):
         pool = pools.get(name)
         if pool and (pool.paused or pool.live_workers == 0 or slots.of_pool(pool)):

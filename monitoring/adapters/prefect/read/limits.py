@@ -18,6 +18,7 @@ from monitoring.adapters.prefect.read import limit_events, limit_tasks
 from monitoring.adapters.prefect.read.collection import Collection, chunks
 from monitoring.adapters.prefect.read.families import outermost
 from monitoring.adapters.prefect.read.rows import Row
+from monitoring.checks.concurrency import CHECK as CONCURRENCY
 from monitoring.checks.facts.causes import Slots, was_refused
 from monitoring.errors import BadAnswer, CredentialsRefused
 from monitoring.model.base import Value
@@ -104,7 +105,7 @@ def limits(collection: Collection, active: Sequence[FlowRun]) -> Limits:
         collection: Queries the server.
         active: The watched runs that are active; whether other runs wait is not read.
     """
-    if not collection.policies.config.concurrency.enabled:
+    if not CONCURRENCY.enabled(collection.policies.config):
         return Limits((), ())
     of_all_kinds = list(collection.values("limits", _listed(collection, "/v2/concurrency_limits/filter"), _limit_row))
     of_tags = list(collection.values("limits", _listed(collection, "/concurrency_limits/filter"), _tag_row))

@@ -12,8 +12,10 @@ from monitoring.adapters.prefect.read import work_pools as places
 from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.adapters.prefect.read.schedules import due_between, newest_due
+from monitoring.checks.stale import CHECK as STALE
+from monitoring.checks.stale import Stale
 from monitoring.config.policy import Policies
-from monitoring.config.settings import Config, Stale
+from monitoring.config.settings import Config
 from monitoring.errors import BadAnswer
 from monitoring.history.baselines import coarse
 from monitoring.model.ledger import Ledger
@@ -225,4 +227,4 @@ def _last_successes(
 
 
 def _stale(configuration: Policies, deployment: Deployment) -> Stale:
-    return configuration.of(deployment.name, deployment.tags, deployment.work_pool).stale
+    return STALE.settings(configuration.of(deployment.name, deployment.tags, deployment.work_pool))

@@ -9,6 +9,7 @@ from operator import itemgetter
 from typing import Any, get_args
 
 from monitoring.adapters.prefect.read.collection import Collection
+from monitoring.checks.slow import CHECK as SLOW
 from monitoring.checks.slow import run_time
 from monitoring.history.baselines import MAX_RECENT
 from monitoring.model.ledger import Ledger, Record
@@ -39,9 +40,9 @@ def samples(
         record = ledger.records.get(key, Record())
         if key not in deployments or record.run_times_searched:
             continue
-        policy = collection.policy(deployments[key]).slow
-        learns = policy.enabled and policy.baseline and policy.limit is None
-        if learns and took > policy.floor and len(record.run_times.recent) + completed[key] < policy.min_samples:
+        settings = SLOW.settings(collection.policy(deployments[key]))
+        learns = settings.enabled and settings.baseline and settings.limit is None
+        if learns and took > settings.floor and len(record.run_times.recent) + completed[key] < settings.min_samples:
             wanted.append(key)
     found = {}
     for key in wanted[:_MAX_SEARCHES]:

@@ -14,8 +14,11 @@ from typing import Any
 
 from monitoring.adapters.prefect.read import rows
 from monitoring.adapters.prefect.read.collection import Collection, chunks, count_runs
+from monitoring.checks.facts.heartbeats import is_silent
+from monitoring.checks.stale import CHECK as STALE
 from monitoring.checks.stale import fresh_states, success_due_since
-from monitoring.checks.zombie import is_silent
+from monitoring.checks.stuck import CHECK as STUCK
+from monitoring.checks.zombie import CHECK as ZOMBIE
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Heartbeats
 from monitoring.model.prefect import OWN_FLOWS, Deployment, FlowRun
@@ -67,7 +70,7 @@ def pending_since(
     pending = [run for run in runs if run.state_type == "PENDING" and run.key in deployments]
     restarted = []
     for run in pending:
-        limit = collection.policy(deployments[run.key]).stuck.pending_after
+        limit = STUCK.settings(collection.policy(deployments[run.key])).pending_after
         longest = collection.now - (run.expected_start_time or run.created) + _WORKERS_START_EARLY
         if collection.now - run.state_timestamp <= limit < longest:
             restarted.append(run)
@@ -144,7 +147,7 @@ def _silent(
         if run.id in beats
         and run.state_type == "RUNNING"
         and run.key in deployments
-        and is_silent(run, beats[run.id], collection.policy(deployments[run.key]).zombie, collection.now)
+        and is_silent(run, beats[run.id], ZOMBIE.settings(collection.policy(deployments[run.key])), collection.now)
     ]
 
 
@@ -213,8 +216,8 @@ def last_successes(
     for key, deployment in deployments.items():
         record = ledger.records.get(key)
         known = key in succeeded or (record and (record.last_success or record.success_searched))
-        policy = collection.policy(deployment).stale
-        if not known and policy.enabled and success_due_since(deployment, policy, collection.now):
+        settings = STALE.settings(collection.policy(deployment))
+        if not known and settings.enabled and success_due_since(deployment, settings, collection.now):
             wanted.append(deployment)
     found: dict[str, FlowRun | None] = {}
     for deployment in wanted[:MAX_SEARCHES]:
@@ -253,7 +256,8 @@ def never_succeeded(
     searched |= {key for key, success in successes.items() if success is None}
     searched -= {run.key for run in ended_runs if run.state_type == "COMPLETED"}
     for key in searched & deployments.keys():
-        due = success_due_since(deployments[key], collection.policy(deployments[key]).stale, collection.now)
+        settings = STALE.settings(collection.policy(deployments[key]))
+        due = success_due_since(deployments[key], settings, collection.now)
         if due and deployments[key].created <= due:
             return True
     return False

@@ -13,7 +13,9 @@ from monitoring.adapters.prefect.read import rows
 from monitoring.adapters.prefect.read.collection import CHUNK, Collection, chunks, count_rows
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.adapters.prefect.read.schedules import due_between, newest_due, next_due
+from monitoring.checks.stale import CHECK as STALE
 from monitoring.checks.stale import fresh_states, last_fresh, success_due_since
+from monitoring.checks.unscheduled import CHECK as UNSCHEDULED
 from monitoring.errors import BadAnswer, CredentialsRefused
 from monitoring.model.ledger import Ledger, Record
 from monitoring.model.observation import MAX_MISSED, MissedRuns
@@ -78,8 +80,9 @@ def missed(
     found: dict[str, MissedRuns] = {}
     for key, deployment in deployments.items():
         policy = collection.policy(deployment)
-        due_since = success_due_since(deployment, policy.stale, collection.now)
-        if not policy.stale.enabled or due_since is None or not deployment.scheduled:
+        settings = STALE.settings(policy)
+        due_since = success_due_since(deployment, settings, collection.now)
+        if not settings.enabled or due_since is None or not deployment.scheduled:
             continue
         record = ledger.records.get(key, Record())
         recorded = last_fresh(record, policy.expect)
@@ -171,7 +174,8 @@ class _Scheduler:
 
     def had_time(self, deployment: Deployment, since: datetime) -> bool:
         """Whether the scheduler has had the time that the policy grants it, since then."""
-        return self._collection.now - since > self._collection.policy(deployment).unscheduled.after
+        settings = UNSCHEDULED.settings(self._collection.policy(deployment))
+        return self._collection.now - since > settings.after
 
     def planned(self, deployment: Deployment) -> Deployment:
         """The deployment with its next due time, and the time by which a live scheduler has planned that run."""
@@ -205,7 +209,8 @@ def _without_restarted(
 ) -> dict[str, datetime]:
     """Leave out deployments whose runs a scheduler may not have made yet, if it was down while no check ran."""
     gap = _unwatched(collection, ledger)
-    restarted = {key for key in nothing if gap > collection.policy(deployments[key]).unscheduled.after}
+    after = {key: UNSCHEDULED.settings(collection.policy(deployments[key])).after for key in nothing}
+    restarted = {key for key in nothing if gap > after[key]}
     if restarted:
         detail = f"{len(restarted)} deployments not judged before the next check: nobody has looked for {spoken(gap)}"
         collection.note(_AHEAD, "partial", detail)

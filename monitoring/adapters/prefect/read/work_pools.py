@@ -14,6 +14,8 @@ from monitoring.adapters.prefect.read.collection import Collection, chunks
 from monitoring.adapters.prefect.read.compatible import deployed_flows
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.adapters.prefect.read.schedules import newest_due
+from monitoring.checks.ahead import CHECK as AHEAD
+from monitoring.checks.stale import CHECK as STALE
 from monitoring.history.baselines import granted
 from monitoring.model.exporter_facts import DeployedFlow
 from monitoring.model.ledger import Ledger, Record
@@ -69,7 +71,7 @@ def deployments(collection: Collection, ledger: Ledger) -> Deployed:
 
 def _deployment(collection: Collection, row: Row, names: Mapping[str, str], ledger: Ledger) -> Deployment:
     bare = rows.deployment(row, names[row["flow_id"]])
-    stale = collection.policy(bare).stale
+    stale = STALE.settings(collection.policy(bare))
     if not bare.scheduled or not stale.enabled or stale.within:
         return bare
     schedules = rows.active_schedules(row)
@@ -149,8 +151,9 @@ def _ahead(collection: Collection, pools: Iterable[Row], deployments: Mapping[st
     within: dict[str, timedelta] = {}
     for deployment in deployments.values():
         policy = collection.policy(deployment)
-        if deployment.work_pool and policy.watch and policy.ahead.enabled:
-            within[deployment.work_pool] = max(policy.ahead.within, within.get(deployment.work_pool, timedelta(0)))
+        settings = AHEAD.settings(policy)
+        if deployment.work_pool and policy.watch and settings.enabled:
+            within[deployment.work_pool] = max(settings.within, within.get(deployment.work_pool, timedelta(0)))
     used = [pool for pool in pools if pool.get("name") in within and _has_workers(pool)]
     used.sort(key=lambda pool: (pool.get("status") in _SETTLED, pool["name"]))
     left = [pool["name"] for pool in used[_MAX_POOLS_AHEAD:] if pool.get("status") not in _SETTLED]

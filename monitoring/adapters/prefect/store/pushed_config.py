@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.store.documents import Documents
-from monitoring.config.server_settings import Server
+from monitoring.model.policy import ApiSettings
 from monitoring.model.target import Target
 
 #: The document that holds it.
@@ -20,7 +20,7 @@ def read_pushed(target: Target) -> str | None:
         ConfigError: The server's address cannot be used.
         ServerProblem: The server cannot be used. So too CredentialsRefused.
     """
-    with open_api(Server(), target) as api:
+    with open_api(ApiSettings(), target) as api:
         return Documents(api).read(PUSHED_DOCUMENT)
 
 

@@ -11,7 +11,7 @@ import pytest
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.prefect.read import scheduled_runs as fires
 from monitoring.adapters.prefect.read.collection import Collection
-from monitoring.checks.unscheduled import scheduler_is_dead
+from monitoring.checks.facts.scheduler import scheduler_is_dead
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
 from monitoring.errors import BadAnswer

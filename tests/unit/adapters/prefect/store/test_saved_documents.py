@@ -12,6 +12,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from monitoring.adapters.prefect.store.state import INCIDENTS, LEDGER, decode, encode, packed_ledger, unpack
+from monitoring.checks.failed import CHECK as FAILED
+from monitoring.checks.late import CHECK as LATE
+from monitoring.checks.slow import CHECK as SLOW
 from monitoring.config.file import parse
 from monitoring.metrics.snapshot import Snapshot
 from monitoring.model.incident import Incident
@@ -214,9 +217,9 @@ def test_pushed_configuration() -> None:
     config = parse(BEFORE["config"], "pushed").config
 
     assert (config.target.name, config.slack.channel) == ("prod", "alerts")
-    assert config.late.after == timedelta(minutes=10)
-    assert (config.failed.tolerate, config.failed.hold) == (1, timedelta(minutes=5))
+    assert LATE.settings(config).after == timedelta(minutes=10)
+    assert (FAILED.settings(config).tolerate, FAILED.settings(config).hold) == (1, timedelta(minutes=5))
     assert config.alerts.traceback
     (rule,) = config.rules
     assert (rule.match.deployment, rule.match.tag, rule.owner) == ("etl/*", "nightly", "@data")
-    assert rule.slow.limit == timedelta(hours=6)
+    assert SLOW.settings(rule).limit == timedelta(hours=6)

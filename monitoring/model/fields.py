@@ -140,8 +140,8 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Check(Section):
-    """What every check has."""
+class CheckSettings(Section):
+    """The settings that every check has."""
 
     enabled: bool = Field(True, description="Whether the check runs.")
     hold: Hold = Field(

@@ -1,0 +1,55 @@
+"""Whether a RUNNING run still shows a sign of life."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from pydantic import Field
+
+from monitoring.model.fields import CheckSettings, Count, Span
+from monitoring.model.observation import EVENTS_DELAY, Heartbeats, Observation
+from monitoring.model.prefect import FlowRun
+
+
+class HeartbeatSettings(CheckSettings):
+    """When a run is RUNNING and its heartbeats have stopped."""
+
+    missed_heartbeats: Count = Field(3, ge=2, description="Heartbeat intervals without a beat.")
+    default_interval: Span = Field(
+        timedelta(seconds=180),
+        description="Interval assumed for a run that has sent one heartbeat only; Prefect's own default.",
+    )
+
+
+def heard_until(observation: Observation) -> datetime:
+    """Until when silence proves something: a heartbeat that the server lost was never missed.
+
+    That is the time of the check, as long as nothing speaks against it: on a quiet server the dead run's last beat
+    may be the newest event. Where a run has changed its state since the newest event, and there is no event of that,
+    events do not arrive, and nothing is known from the newest event on. A check that runs on the server is such a run
+    itself; a check by hand is none.
+    """
+    vitals, own = observation.server.vitals, observation.own
+    beats = (known.last for known in observation.runs.heartbeats.values())
+    newest = max(filter(None, (vitals.newest_event, *beats)), default=None)
+    runs = (*observation.runs.active, *observation.runs.ended, *own.active, *own.ended, vitals.unheard)
+    # The scheduler makes runs without an event.
+    changes = (run.state_timestamp for run in runs if run and run.state_type != "SCHEDULED")
+    if newest and any(changed > newest + EVENTS_DELAY for changed in changes):
+        return newest
+    return observation.at
+
+
+def is_silent(run: FlowRun, beats: Heartbeats, settings: HeartbeatSettings, until: datetime) -> bool:
+    """Whether a RUNNING run's heartbeats had stopped by some time.
+
+    Silence counts from the last beat, or from when the run last went to RUNNING if that is later: it
+    sends none while it waits for a retry.
+    """
+    return until - max(beats.last, run.state_timestamp) > allowance(beats, settings)
+
+
+def allowance(beats: Heartbeats | None, settings: HeartbeatSettings) -> timedelta:
+    """How long a RUNNING run may send no heartbeat."""
+    interval = beats.interval(settings.default_interval) if beats else settings.default_interval
+    return settings.missed_heartbeats * interval

@@ -1,0 +1,109 @@
+"""All that the checks judge by, with the facts that several of them need, each derived once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+
+from monitoring.checks.facts.causes import Causes
+from monitoring.checks.facts.heartbeats import heard_until
+from monitoring.checks.facts.scheduler import scheduler_is_dead
+from monitoring.checks.facts.slot_holders import Holders
+from monitoring.checks.facts.waiting import ByCause, ByPlace, Waiting, by_cause, by_place, waiting_runs
+from monitoring.checks.findings import policy_of
+from monitoring.model.ledger import Ledger, Record
+from monitoring.model.observation import Observation
+from monitoring.model.policy import BasePolicy, Policies
+from monitoring.model.prefect import Deployment, FlowRun
+
+
+class Situation:
+    """What the checks judge by at one time.
+
+    Args:
+        observation: What was observed.
+        ledger: The ledger, with the observation folded in.
+        policies: The effective policy of each deployment.
+    """
+
+    def __init__(self, observation: Observation, ledger: Ledger, policies: Policies) -> None:
+        """Keep the values; facts are derived from them when a check first needs them."""
+        self.observation = observation
+        self.ledger = ledger
+        self.policies = policies
+
+    @property
+    def now(self) -> datetime:
+        """The time of the check."""
+        return self.observation.at
+
+    def policy(self, deployment: Deployment) -> BasePolicy:
+        """The policy of a deployment."""
+        return policy_of(deployment, self.policies)
+
+    def record(self, deployment: Deployment) -> Record:
+        """What the ledger holds of a deployment; empty where it holds nothing."""
+        return self.ledger.records.get(deployment.key, Record())
+
+    def active(self, deployment: Deployment, state_type: str) -> Sequence[FlowRun]:
+        """The active runs of a deployment in a state, by its type."""
+        return [run for run in self._active.get(deployment.key, ()) if run.state_type == state_type]
+
+    def active_runs(self, deployment: Deployment) -> Sequence[FlowRun]:
+        """The active runs of a deployment."""
+        return self._active.get(deployment.key, ())
+
+    def ended_runs(self, deployment: Deployment) -> Sequence[FlowRun]:
+        """The runs of a deployment that ended in the window, oldest first."""
+        return self._ended.get(deployment.key, ())
+
+    @cached_property
+    def _active(self) -> Mapping[str, Sequence[FlowRun]]:
+        return _by_key(self.observation.runs.active)
+
+    @cached_property
+    def _ended(self) -> Mapping[str, Sequence[FlowRun]]:
+        return _by_key(self.observation.runs.ended)
+
+    @cached_property
+    def causes(self) -> Causes:
+        """Why runs wait or do not come."""
+        return Causes(self.observation)
+
+    @cached_property
+    def heard_until(self) -> datetime:
+        """Until when the silence of a run proves something."""
+        return heard_until(self.observation)
+
+    @cached_property
+    def scheduler_is_dead(self) -> bool:
+        """Whether the server's scheduler makes no runs."""
+        return scheduler_is_dead(self.observation)
+
+    @cached_property
+    def holders(self) -> Holders:
+        """Who holds the slots of limits."""
+        return Holders(self.observation, self.policies)
+
+    @cached_property
+    def waiting(self) -> Sequence[Waiting]:
+        """The runs that are due and wait, longest wait first."""
+        return waiting_runs(self.observation, self.policies, self.causes)
+
+    @cached_property
+    def waiting_by_cause(self) -> ByCause:
+        """The runs that wait by what they wait for."""
+        return by_cause(self.waiting)
+
+    @cached_property
+    def waiting_by_place(self) -> ByPlace:
+        """The runs that are overdue by the work pool or queue that holds them up."""
+        return by_place(self.waiting, self.now)
+
+
+def _by_key(runs: Iterable[FlowRun]) -> Mapping[str, Sequence[FlowRun]]:
+    groups: dict[str, list[FlowRun]] = {}
+    for run in runs:
+        groups.setdefault(run.key, []).append(run)
+    return groups

@@ -1,0 +1,63 @@
+"""How long a run has been in Pending, Cancelling or Paused, and whether that is too long."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from pydantic import Field
+
+from monitoring.model.fields import CheckSettings, Span
+from monitoring.model.observation import Observation
+from monitoring.model.prefect import FlowRun
+from monitoring.text.durations import spoken
+
+
+class StaySettings(CheckSettings):
+    """When a run stays in a state that should be short."""
+
+    pending_after: Span = Field(timedelta(minutes=30), description="Longest time in Pending, without a break.")
+    cancelling_after: Span = Field(timedelta(minutes=15), description="Longest time in Cancelling.")
+    paused_after: Span = Field(timedelta(hours=24), description="Longest time in Paused or Suspended.")
+    timeout_grace: Span = Field(
+        timedelta(minutes=15), description="How long past its own time-out a run may still be Paused or Suspended."
+    )
+
+
+class Stay(NamedTuple):
+    """A run that is stuck: since when, in words, and what should have been."""
+
+    run: FlowRun
+    since: datetime
+    observed: str
+    expected: str
+
+
+def began(observation: Observation, run: FlowRun) -> datetime:
+    """Since when a run has been in its state; without a break, where it is Pending."""
+    return observation.runs.pending_since.get(run.id, run.state_timestamp)
+
+
+def too_long(observation: Observation, run: FlowRun, settings: StaySettings) -> Stay | None:
+    """How long a run has been in its state, if that is too long.
+
+    Args:
+        observation: What was observed.
+        run: The run.
+        settings: How long it may be.
+    """
+    now, since = observation.at, began(observation, run)
+    limit = limits(settings).get(run.state_type)
+    if run.state_type == "PAUSED" and run.pause_timeout and now - run.pause_timeout > settings.timeout_grace:
+        # The server fails such runs within seconds (prefect/server/services/pause_expirations.py), unless it is told
+        # not to, or that part of it is dead.
+        passed = f"for {spoken(now - since)}, its own time-out passed {spoken(now - run.pause_timeout)} ago"
+        return Stay(run, run.pause_timeout, passed, f"resumed or failed within {spoken(settings.timeout_grace)} of it")
+    if limit is None or now - since <= limit:
+        return None
+    return Stay(run, since, f"for {spoken(now - since)}", f"at most {spoken(limit)} in {run.state_type.capitalize()}")
+
+
+def limits(settings: StaySettings) -> dict[str, timedelta]:
+    """How long a run may be in a state, by its type."""
+    return {"PENDING": settings.pending_after, "CANCELLING": settings.cancelling_after, "PAUSED": settings.paused_after}

@@ -1,0 +1,163 @@
+"""Whether the latest ended run of a deployment failed or crashed: the two are judged alike and never merged."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field
+
+from monitoring.checks.base import Compared, Verdict, found, nothing
+from monitoring.checks.facts.situation import Situation
+from monitoring.checks.findings import deployment_finding, runs_text
+from monitoring.failures.error_names import one_line
+from monitoring.model.failure import Failure
+from monitoring.model.fields import CheckSettings, Count, Span
+from monitoring.model.finding import Cause, Finding
+from monitoring.model.incident import ResolutionReason
+from monitoring.model.ledger import EndedRun, Streak
+from monitoring.model.policy import BasePolicy
+from monitoring.model.prefect import Deployment
+from monitoring.text.durations import spoken
+
+#: A state's name for FAILED runs that their time-out ended (prefect/flow_engine.py, `handle_timeout`).
+_TIMED_OUT = "TimedOut"
+_MAX_REASON = 120
+
+Kind = Literal["failed", "crashed"]
+
+
+class StreakSettings(CheckSettings):
+    """When the latest ended run of a deployment failed or crashed."""
+
+    tolerate: Count = Field(0, ge=0, description="Runs in a row that may end so before it is a finding.")
+    critical_after: Count = Field(3, ge=1, description="Runs in a row that must end so for severity critical.")
+    expire_after: Span = Field(
+        timedelta(hours=24),
+        description="A deployment without an active schedule is forgiven this long after its last such run.",
+    )
+
+
+def deciding(settings: StreakSettings) -> tuple[str, ...]:
+    """The settings that decide."""
+    return ("tolerate", "critical_after")
+
+
+def judge_streak(kind: Kind, situation: Situation, deployment: Deployment, settings: StreakSettings) -> Verdict:
+    """Judge the latest ended run of a deployment and the streak that it belongs to."""
+    record = situation.record(deployment)
+    last, streak, now = record.last_ended, record.streak, situation.now
+    if last is None:
+        return nothing("no run has ended in what was read")
+    ended = Compared("last ended run", f"{last.name}, {last.state_name}", since=last.ended)
+    if streak is None or last.state_type != kind.upper():
+        return nothing(f"the last ended run has not {kind}", ended)
+    count = _unwanted(kind, streak, situation.policy(deployment))
+    mixed = f" ({streak.failed:,} failed, {streak.crashed:,} crashed)"
+    compared = (ended, Compared("in a row", f"{count:,}{mixed}", f"{settings.tolerate:,} tolerated", streak.since))
+    if deployment.paused:
+        return nothing("the deployment is paused", *compared)
+    if _expired(deployment, last, settings, situation):
+        return nothing(f"nothing runs by itself, and it was {spoken(now - last.ended)} ago: forgiven", *compared)
+    if count <= settings.tolerate:
+        return nothing(f"{count:,} in a row are tolerated", *compared)
+    return found(_finding(kind, situation, deployment, last, streak, count, settings), *compared)
+
+
+def resolution(
+    situation: Situation, deployment: Deployment, finding: Finding, settings: StreakSettings
+) -> ResolutionReason | None:
+    """Why an incident about failed or crashed runs is resolved; None where nothing shows that it is."""
+    if reason := paused_or_succeeded(situation, deployment):
+        return reason
+    record = situation.ledger.records.get(deployment.key)
+    since = record.last_ended.ended if record and record.last_ended else finding.since
+    if not deployment.scheduled and situation.now - since >= settings.expire_after:
+        return "expired"
+    # Without a record the saved state was lost, and with it the failure: it is not resolved for that.
+    return "cleared" if record else None
+
+
+def paused_or_succeeded(situation: Situation, deployment: Deployment) -> ResolutionReason | None:
+    """Whether a deployment was paused, or its latest ended run completed."""
+    if deployment.paused:
+        return "paused"
+    last = situation.record(deployment).last_ended
+    return "succeeded" if last and last.state_type == "COMPLETED" else None
+
+
+def _expired(deployment: Deployment, last: EndedRun, settings: StreakSettings, situation: Situation) -> bool:
+    """Whether a failure is forgiven: nothing will ever run again by itself to prove that it is over."""
+    return not deployment.scheduled and situation.now - last.ended >= settings.expire_after
+
+
+def _unwanted(kind: Kind, streak: Streak, policy: BasePolicy) -> int:
+    """How many runs in a row ended as they should not; a deployment may be there to fail, and never to crash.
+
+    Where failures are expected, a failure ends a streak of crashes, as a success does elsewhere.
+    """
+    if policy.expect == "success":
+        return streak.length
+    return streak.alike if kind == "crashed" else 0
+
+
+def _finding(
+    kind: Kind,
+    situation: Situation,
+    deployment: Deployment,
+    last: EndedRun,
+    streak: Streak,
+    count: int,
+    settings: StreakSettings,
+) -> Finding:
+    failure = last.failure or Failure()
+    task = f" in task {failure.task}" if failure.task and not failure.path else ""
+    reason = f": {one_line(failure.reason, _MAX_REASON)}" if failure.reason else ""
+    state = f"{last.state_name}{task}"
+    path = _path(deployment, failure)
+    return deployment_finding(
+        situation.observation,
+        kind,
+        deployment,
+        severity="critical" if count >= settings.critical_after else "warning",
+        run_ids=streak.run_ids[:count],
+        run_count=count,
+        summary=f"{deployment.name}: {_what_happened(kind, last, streak, count)}{reason}",
+        observed=f"{state}: {last.message}" if last.message else state,
+        expected="the latest ended run completed",
+        since=streak.since if count == streak.length else streak.alike_since or last.ended,
+        cause=_cause(failure, path),
+        evidence=((" > ".join(path),) if failure.path else ()) + tuple(failure.traceback.splitlines()),
+    )
+
+
+def _what_happened(kind: Kind, last: EndedRun, streak: Streak, count: int) -> str:
+    """``the last 3 runs failed (2 failed, 1 crashed), the latest in task load``; a run that timed out is named so."""
+    failure = last.failure or Failure()
+    task = f" in task {failure.task}" if failure.task else ""
+    timed_out = last.state_name == _TIMED_OUT
+    if failure.path:
+        child = failure.path[-1]
+        task = (
+            f", as its {'child run' if child.deployment_id else 'subflow'} {child.flow_name} ({child.name}) did{task}"
+        )
+    if count == 1:
+        return f"the last run {'timed out' if timed_out else kind}{task}"
+    mixed = streak.failed and streak.crashed and count == streak.length
+    kinds = f" ({streak.failed:,} failed, {streak.crashed:,} crashed)" if mixed else ""
+    if timed_out:
+        return f"the last {runs_text(count)} {kind}{kinds}, the latest timed out{task}"
+    return f"the last {runs_text(count)} {kind}{kinds}" + (f", the latest{task}" if task and not failure.path else task)
+
+
+def _path(deployment: Deployment, failure: Failure) -> tuple[str, ...]:
+    """How the failure came up: the flow, the flows below it, and the task."""
+    task = (failure.task,) if failure.task else ()
+    return (deployment.flow_name, *(child.flow_name for child in failure.path), *task)
+
+
+def _cause(failure: Failure, path: tuple[str, ...]) -> Cause | None:
+    if not failure.path:
+        return None
+    deepest = failure.path[-1]
+    return Cause(kind="flow-run", name=deepest.name, reason="failed", path=path, flow_run_ids=(deepest.id,))

@@ -1,0 +1,97 @@
+"""The runs that are due and wait, each with what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from pydantic import Field
+
+from monitoring.checks.facts.causes import Causes
+from monitoring.checks.facts.due_times import due_time
+from monitoring.checks.findings import by_deployment
+from monitoring.model.fields import CheckSettings, Span
+from monitoring.model.finding import Cause, CauseKind, CauseReason
+from monitoring.model.observation import Observation
+from monitoring.model.policy import Policies
+from monitoring.model.prefect import Deployment, FlowRun, WorkPool
+from monitoring.text.durations import spoken
+
+
+class WaitSettings(CheckSettings):
+    """When work is due at a work pool or queue and cannot start."""
+
+    after: Span = Field(timedelta(minutes=5), description="How long past its due time work may wait there.")
+
+
+class Waiting(NamedTuple):
+    """A run that is due and has not started."""
+
+    run: FlowRun
+    due: datetime
+    deployment: Deployment
+    cause: Cause | None
+
+
+#: Waiting runs by what they wait for (``Cause.what``); longest wait first.
+ByCause = Mapping[tuple[CauseKind, str, CauseReason], Sequence[Waiting]]
+#: Waiting runs by the work pool or queue that holds them up; those without a cause by their work pool, with the kind
+#: None. Longest wait first.
+ByPlace = Mapping[tuple[CauseKind | None, str], Sequence[Waiting]]
+
+
+def waiting_runs(observation: Observation, policies: Policies, causes: Causes) -> tuple[Waiting, ...]:
+    """The SCHEDULED runs of watched deployments that have a due time, longest wait first; no retries in process."""
+    return tuple(sorted(_waiting_runs(observation, policies, causes), key=lambda wait: (wait.due, wait.run.id)))
+
+
+def _waiting_runs(observation: Observation, policies: Policies, causes: Causes) -> Iterator[Waiting]:
+    scheduled = (run for run in observation.runs.active if run.state_type == "SCHEDULED" and not run.retries_in_process)
+    for deployment, policy, runs in by_deployment(observation, policies, scheduled):
+        for run in runs if policy.watch else ():
+            if due := due_time(observation, run):
+                yield Waiting(run, due, deployment, causes.of_run(deployment, run))
+
+
+def by_cause(waiting: Sequence[Waiting]) -> ByCause:
+    """Group waiting runs that have a cause by it."""
+    groups: dict[tuple[CauseKind, str, CauseReason], list[Waiting]] = {}
+    for wait in waiting:
+        if wait.cause:
+            groups.setdefault(wait.cause.what, []).append(wait)
+    return groups
+
+
+def by_place(waiting: Sequence[Waiting], now: datetime) -> ByPlace:
+    """Group runs that are overdue by the work pool or queue that holds them up.
+
+    Runs that wait for a slot of a full limit are left out: the check of limits reports them.
+    """
+    groups: dict[tuple[CauseKind | None, str], list[Waiting]] = {}
+    for wait in waiting:
+        cause = wait.cause
+        if wait.due < now and not (cause and cause.reason == "limit-reached"):
+            pool = wait.run.work_pool or wait.deployment.work_pool or ""
+            groups.setdefault((cause.kind, cause.name) if cause else (None, pool), []).append(wait)
+    return groups
+
+
+def runs_wait(count: int) -> str:
+    """Count waiting runs in words: ``1 run waits``, ``3 runs wait``."""
+    return "1 run waits" if count == 1 else f"{count:,} runs wait"
+
+
+def last_heartbeat(pool: WorkPool, now: datetime) -> str:
+    """When any worker of a pool was last heard of, in words.
+
+    Args:
+        pool: A work pool whose workers were counted.
+        now: The time of the check.
+    """
+    last = pool.last_heartbeat
+    return (
+        f"last heartbeat of a worker {last:%Y-%m-%d %H:%M} UTC, {spoken(now - last)} ago"
+        if last
+        else "no worker was ever there"
+    )

@@ -1,0 +1,76 @@
+"""All checks, and one way to run them. A new check is a module and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from monitoring.checks import (
+    ahead,
+    concurrency,
+    crashed,
+    failed,
+    late,
+    paused,
+    server,
+    slow,
+    stale,
+    stuck,
+    unscheduled,
+    watchdog,
+    work_pool,
+    work_queue,
+    zombie,
+)
+from monitoring.checks.base import Check, Judged
+from monitoring.checks.facts.situation import Situation
+from monitoring.model.finding import Finding
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import Observation
+from monitoring.model.policy import Policies
+
+#: All checks, in the order of the configuration and the documentation.
+CHECKS: tuple[Check[Any, Any], ...] = (
+    failed.CHECK,
+    crashed.CHECK,
+    late.CHECK,
+    stuck.CHECK,
+    zombie.CHECK,
+    slow.CHECK,
+    stale.CHECK,
+    unscheduled.CHECK,
+    paused.CHECK,
+    work_pool.CHECK,
+    work_queue.CHECK,
+    ahead.CHECK,
+    concurrency.CHECK,
+    server.CHECK,
+    watchdog.CHECK,
+)
+
+#: The checks by the name that findings, silences and routes have.
+BY_NAME: Mapping[str, Check[Any, Any]] = {check.name: check for check in CHECKS}
+
+
+def verdicts(
+    observation: Observation, ledger: Ledger, policies: Policies, checks: Iterable[Check[Any, Any]] = CHECKS
+) -> Iterator[Judged]:
+    """Judge every subject of every check.
+
+    Args:
+        observation: What was observed.
+        ledger: The ledger, with the observation folded in.
+        policies: The effective policy of each deployment.
+        checks: The checks that run.
+    """
+    situation = Situation(observation, ledger, policies)
+    for check in checks:
+        yield from check.verdicts(situation)
+
+
+def run_checks(
+    observation: Observation, ledger: Ledger, policies: Policies, checks: Iterable[Check[Any, Any]] = CHECKS
+) -> tuple[Finding, ...]:
+    """Run the checks and keep the findings. Arguments as for ``verdicts``."""
+    judged = verdicts(observation, ledger, policies, checks)
+    return tuple(one.verdict.finding for one in judged if one.verdict.finding)
