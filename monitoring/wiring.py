@@ -50,7 +50,7 @@ from monitoring.notifications.ports import Messenger
 from monitoring.text.redaction import Redactor
 from monitoring.usecases.check import Ports
 from monitoring.usecases.measure import Measuring
-from monitoring.usecases.ports import MetricsOutlet
+from monitoring.usecases.ports import Exporter
 
 _log = get_logger(__name__)
 
@@ -217,20 +217,20 @@ class Session:
     def _measuring(self) -> Measuring:
         settings = self.config.metrics
         definitions = (*catalog.METRICS, *(compatible.METRICS if settings.compatibility.enabled else ()))
-        outlets: dict[str, MetricsOutlet] = {}
+        exporters: dict[str, Exporter] = {}
         if settings.pushgateway:
-            outlets["metrics.pushgateway"] = Pushgateway(settings.pushgateway, settings.timeout, definitions)
+            exporters["metrics.pushgateway"] = Pushgateway(settings.pushgateway, settings.timeout, definitions)
         if settings.textfile:
-            outlets["metrics.textfile"] = Textfile(settings.textfile, definitions)
+            exporters["metrics.textfile"] = Textfile(settings.textfile, definitions)
         if settings.dogstatsd:
-            outlets["metrics.dogstatsd"] = DogStatsD(settings.dogstatsd, settings.timeout, definitions)
+            exporters["metrics.dogstatsd"] = DogStatsD(settings.dogstatsd, settings.timeout, definitions)
 
         return Measuring(
             store=self.metrics_store(),
-            outlets=outlets,
+            exporters=exporters,
             # The exporters know their own time-outs, to connect and to answer, and say more than that they are late.
             # Nobody renews the lock meanwhile: it may be a third of its time old by now, and must not come to two.
-            patience=min(2 * settings.timeout, self.config.state.lock_expiry / 4),
+            timeout=min(2 * settings.timeout, self.config.state.lock_expiry / 4),
         )
 
 

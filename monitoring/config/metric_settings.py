@@ -62,7 +62,7 @@ class Metrics(Section):
     )
 
     @property
-    def ways_out(self) -> tuple[str, ...]:
+    def exporters(self) -> tuple[str, ...]:
         """The settings by which each check hands its numbers over."""
         given = {name: getattr(self, name) for name in ("pushgateway", "textfile", "dogstatsd")}
         return tuple(f"metrics.{name}" for name, address in given.items() if self.enabled and address)

@@ -16,7 +16,7 @@ from monitoring.config.settings import Config
 from monitoring.doctor.installation import AUTOMATIONS, LOCK, STATE, Automation, Installation, Kept
 from monitoring.model.base import Value
 from monitoring.model.prefect import CHECK_FLOW, OWN_FLOWS, Deployment, WorkPool
-from monitoring.notifications.failing_routes import PATIENCE
+from monitoring.notifications.failing_routes import GRACE
 from monitoring.text.durations import spoken
 
 Outcome = Literal["ok", "warning", "fault", "unknown"]
@@ -400,7 +400,7 @@ def memory(found: Installation, config: Config) -> Iterator[Examined]:
         if config.receiver(route) is None:
             continue
         lasting = found.at - trouble.since
-        passing = not trouble.permanent and lasting < PATIENCE
+        passing = not trouble.permanent and lasting < GRACE
         outcome: Outcome = "fault" if trouble.permanent else "ok" if passing else "warning"
         said = f"nothing was delivered for {spoken(lasting)}: {trouble.problem}"
         mend = "" if passing else "mend what it says; the next check sends what waits"
@@ -430,7 +430,7 @@ def _outbox(found: Installation) -> Examined:
         return Examined(name="outbox", outcome="ok", said="nothing waits to be said")
     oldest = min(delivery.queued_at for delivery in queue)
     said = f"{len(queue):,} to be said, the oldest for {spoken(found.at - oldest)}, since {_moment(oldest)}"
-    if found.at - oldest < PATIENCE:
+    if found.at - oldest < GRACE:
         return Examined(name="outbox", outcome="ok", said=said)
     mend = "mend the routes below, or what keeps checks from completing: each check tries again"
     return Examined(name="outbox", outcome="warning", said=said, mend=mend)

@@ -60,7 +60,7 @@ _KINDS: dict[SubjectKind, str] = {
     "scheduler": "scheduler",
     "server": "server",
     "route": "route",
-    "metrics-outlet": "way out for metrics",
+    "metrics-outlet": "metrics exporter",
 }
 #: What stands behind ``12 deployments``.
 _PREDICATES: dict[CheckName, str] = {

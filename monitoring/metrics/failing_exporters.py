@@ -1,4 +1,4 @@
-"""Ways out for metrics that do not work, as findings of the watchdog about itself."""
+"""Metrics exporters that do not work, as findings of the watchdog about itself."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from monitoring.model.outbox import Trouble
 from monitoring.text.durations import spoken
 
 #: What may pass by itself has so long to do so; until then it is shown, and no incident.
-PATIENCE = timedelta(minutes=30)
+GRACE = timedelta(minutes=30)
 
 
-def outlet_findings(troubles: Mapping[str, Trouble], observation: Observation, policies: Policies) -> Iterator[Finding]:
-    """Find the ways out that did not take the numbers of the check before.
+def exporter_findings(
+    troubles: Mapping[str, Trouble], observation: Observation, policies: Policies
+) -> Iterator[Finding]:
+    """Find the exporters that did not accept the metrics of the check before.
 
     Args:
-        troubles: What went wrong, by the setting that names the way out.
+        troubles: The problems, by the setting that names the exporter.
         observation: What was seen.
-        policies: Say whether the watchdog watches itself, and which ways out are configured.
+        policies: Say whether the watchdog watches itself, and which exporters are configured.
     """
     config, now = policies.config, observation.at
     for name, trouble in troubles.items() if config.watchdog.enabled else ():
-        if name not in config.metrics.ways_out:
+        if name not in config.metrics.exporters:
             continue
         lasting = now - trouble.since
         yield place_finding(
             observation,
             "watchdog",
             Subject(kind="metrics-outlet", id=name, name=name),
-            severity="warning" if lasting >= PATIENCE else "info",
+            severity="warning" if lasting >= GRACE else "info",
             summary=f"{name}: the numbers of the last checks did not get there, for {spoken(lasting)}",
             observed=trouble.problem,
             expected="the numbers of every check taken; each check tries again with its own",

@@ -208,7 +208,7 @@ class Outbox(Value):
     troubles: Mapping[str, Trouble] = Field(default_factory=dict)
     #: By route.
     tallies: Mapping[str, Tally] = Field(default_factory=dict)
-    #: By the setting that names them: ways out for metrics that do not work.
+    #: Exporters that do not work, by the setting that names each.
     outlets: Mapping[str, Trouble] = Field(default_factory=dict)
     #: Whether the summary of preexisting incidents has been queued.
     summarised: bool = False

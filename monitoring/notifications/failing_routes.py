@@ -13,7 +13,7 @@ from monitoring.model.outbox import Trouble
 from monitoring.text.durations import spoken
 
 #: What may pass by itself has so long to do so.
-PATIENCE = timedelta(minutes=30)
+GRACE = timedelta(minutes=30)
 
 
 def route_findings(troubles: Mapping[str, Trouble], observation: Observation, policies: Policies) -> Iterator[Finding]:
@@ -30,7 +30,7 @@ def route_findings(troubles: Mapping[str, Trouble], observation: Observation, po
         receiver = config.receiver(route)
         if not config.watchdog.enabled or receiver is None or receiver.kind is None:
             continue
-        if not trouble.permanent and lasting < PATIENCE:
+        if not trouble.permanent and lasting < GRACE:
             continue
         yield place_finding(
             observation,

@@ -10,7 +10,7 @@ from monitoring.config.policy import Policies
 from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate
 from monitoring.incidents.lifecycle import still_known
-from monitoring.metrics.failing_exporters import outlet_findings
+from monitoring.metrics.failing_exporters import exporter_findings
 from monitoring.model.base import Value
 from monitoring.model.coverage import Coverage
 from monitoring.model.finding import Finding
@@ -51,14 +51,14 @@ def assess(
         now: The moment of the check.
         known: Coverage of what was asked before, such as the saved state.
         incidents: The open incidents by fingerprint.
-        outbox: Knows by which routes alerts, and by which ways out metrics, cannot be delivered.
+        outbox: Knows the routes and exporters that do not work.
     """
     observation = reader.observe(now, ledger, policies)
     folded = fold(ledger, observation)
     found = [*run_checks(observation, folded, policies)]
     if outbox:
         found += route_findings(outbox.troubles, observation, policies)
-        found += outlet_findings(outbox.outlets, observation, policies)
+        found += exporter_findings(outbox.outlets, observation, policies)
     findings = still_known(correlate(found, observation, folded), incidents or {}, observation, policies)
     report = health_report(observation, findings, known)
     return Assessment(observation=observation, ledger=folded, findings=findings, report=report)

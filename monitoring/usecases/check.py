@@ -30,14 +30,14 @@ from monitoring.notifications.ports import Events, Messenger
 from monitoring.notifications.sender import Delivering
 from monitoring.notifications.situation import Situation
 from monitoring.usecases.assess import assess
-from monitoring.usecases.measure import Measuring, hand_over, take
+from monitoring.usecases.measure import Measuring, publish, take
 from monitoring.usecases.ports import Artifacts, Housekeeping, Lock, Ping, Reader, State
 from monitoring.usecases.reporting import unreachable_report
 
 _log = get_logger(__name__)
 
 #: A check waits so long for the lock: the digest has it for a moment, every day at the minute of a check.
-CHECK_PATIENCE = timedelta(seconds=10)
+LOCK_TIMEOUT = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def check(ports: Ports, policies: Policies, now: datetime, run_id: str) -> str:
         LockLost: Another check took over; nothing more was written.
     """
     try:
-        with ports.lock.hold(CHECK_PATIENCE) as held:
+        with ports.lock.hold(LOCK_TIMEOUT) as held:
             if not held:
                 says = "Another check is running"
                 _log.info("check skipped", says=says)
@@ -219,7 +219,7 @@ def _measured(
         coverage=coverage,
     )
     snapshot = take(known, ports.effort(), policies)
-    failing = hand_over(snapshot, measuring, saved.outbox.outlets, observation.at)
+    failing = publish(snapshot, measuring, saved.outbox.outlets, observation.at)
     ports.state.save(saved, saved.model_copy(update={"outbox": saved.outbox.model_copy(update={"outlets": failing})}))
 
 

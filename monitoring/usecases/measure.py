@@ -1,4 +1,4 @@
-"""The use case behind every check's metrics: measure, hand the numbers over, keep them."""
+"""The metrics of a check: measure, keep, and publish them to every exporter."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Thread
 
 from monitoring.config.policy import Policies
@@ -17,24 +18,24 @@ from monitoring.metrics.snapshot import Snapshot
 from monitoring.model.coverage import Coverage
 from monitoring.model.outbox import Trouble
 from monitoring.text.durations import format_duration
-from monitoring.usecases.ports import MetricsOutlet, MetricsStore
+from monitoring.usecases.ports import Exporter, MetricsStore
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """With what a check measures."""
+    """Where the metrics of a check go."""
 
     store: MetricsStore
     #: By the setting that names each: ``metrics.pushgateway``.
-    outlets: Mapping[str, MetricsOutlet]
+    exporters: Mapping[str, Exporter]
     #: The longest that a check waits for all of them.
-    patience: timedelta
+    timeout: timedelta
 
 
 def take(known: Measurable, effort: Effort, policies: Policies) -> Snapshot:
-    """Measure everything that is wanted.
+    """Measure everything that is configured.
 
     Args:
         known: What the check knows.
@@ -51,19 +52,19 @@ def take(known: Measurable, effort: Effort, policies: Policies) -> Snapshot:
     return added(snapshot, facts, policies.config.metrics.compatibility)
 
 
-def hand_over(
+def publish(
     snapshot: Snapshot, measuring: Measuring, troubles: Mapping[str, Trouble], now: datetime
 ) -> dict[str, Trouble]:
-    """Keep the numbers of a check, and hand them to every way out; none is in another's way, or the check's.
+    """Keep the metrics of a check, and publish them to every exporter. One that fails affects nothing else.
 
     Args:
-        snapshot: The numbers.
+        snapshot: The metrics.
         measuring: Where they go.
-        troubles: What went wrong before, by way out.
+        troubles: The problems of the check before, by exporter.
         now: The time of the check.
 
     Returns:
-        What goes wrong now.
+        The problems of this check, by exporter.
     """
     _log.debug("numbers measured", series=sum(map(len, snapshot.samples.values())))
     try:
@@ -71,48 +72,47 @@ def hand_over(
     except (ServerProblem, CredentialsRefused) as problem:
         _log.warning("numbers not kept", problem=str(problem))
     failing: dict[str, Trouble] = {}
-    for name, error in _published(snapshot, measuring).items():
+    for name, error in _errors(snapshot, measuring).items():
         _log.warning("numbers not taken", way_out=name, problem=str(error))
         since = troubles[name].since if name in troubles else now
         failing[name] = Trouble(since=since, problem=str(error), permanent=error.permanent)
     return failing
 
 
-def _published(snapshot: Snapshot, measuring: Measuring) -> dict[str, DeliveryError]:
-    """Hand the numbers to all ways out at once; what each says against it.
+def _errors(snapshot: Snapshot, measuring: Measuring) -> dict[str, DeliveryError]:
+    """Publish the metrics to all exporters at once, and return the error of each that fails.
 
     A receiver that sends its answer byte by byte, a name that is not resolved and a disk that hangs know no time-out
     of ours: they are left to a thread that ends with the process.
     """
-    tries = [_Try(name, outlet, snapshot) for name, outlet in measuring.outlets.items()]
-    for one in tries:
-        one.start()
-    until = time.monotonic() + measuring.patience.total_seconds()
-    for one in tries:
-        one.join(max(0.0, until - time.monotonic()))
-    late = f"does not take the numbers within {format_duration(measuring.patience)}: look at it"
+    attempts = [_Attempt(name, exporter, snapshot) for name, exporter in measuring.exporters.items()]
+    for attempt in attempts:
+        attempt.start()
+    until = time.monotonic() + measuring.timeout.total_seconds()
+    for attempt in attempts:
+        attempt.join(max(0.0, until - time.monotonic()))
+    late = f"does not take the numbers within {format_duration(measuring.timeout)}: look at it"
     return {
-        one.way_out: one.error or DeliveryError(f"{one.way_out}: {late}", permanent=False)
-        for one in tries
-        if one.error or one.is_alive()
+        attempt.exporter: attempt.error or DeliveryError(f"{attempt.exporter}: {late}", permanent=False)
+        for attempt in attempts
+        if attempt.error or attempt.is_alive()
     }
 
 
-class _Try(Thread):
-    """Hands the numbers to one way out."""
+class _Attempt(Thread):
+    """Publishes the metrics to one exporter."""
 
-    def __init__(self, way_out: str, outlet: MetricsOutlet, snapshot: Snapshot) -> None:
+    def __init__(self, name: str, exporter: Exporter, snapshot: Snapshot) -> None:
         super().__init__(daemon=True)
-        self.way_out = way_out
+        self.exporter = name
         self.error: DeliveryError | None = None
-        self._outlet = outlet
-        self._snapshot = snapshot
+        self._publish = partial(exporter.publish, snapshot)
 
     def run(self) -> None:
         try:
-            self._outlet.publish(self._snapshot)
+            self._publish()
         except DeliveryError as error:
             self.error = error
         except Exception as error:  # noqa: BLE001 - a fault of ours here must not pass for a success, or end the check
-            fault = f"{self.way_out}: a fault of the watchdog ({type(error).__name__}): please report it"
+            fault = f"{self.exporter}: a fault of the watchdog ({type(error).__name__}): please report it"
             self.error = DeliveryError(fault, permanent=False)

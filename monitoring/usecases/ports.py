@@ -101,14 +101,14 @@ class MetricsStore(Protocol):
         """
 
 
-class MetricsOutlet(Protocol):
-    """A way out for the numbers that a check has measured."""
+class Exporter(Protocol):
+    """Publishes the metrics of a check outside of the Prefect server."""
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Hand over what this check has measured.
+        """Publish the metrics.
 
         Raises:
-            DeliveryError: The receiver did not take them; its message says what to do.
+            DeliveryError: They were not accepted; the message says what to do.
         """
 
 

@@ -1,4 +1,4 @@
-"""Ways out that do not take the numbers, in whole checks of a real server: one line and a finding each, and no more."""
+"""Exporters that fail, in whole checks of a real server: one line and a finding each, and no more."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def agent(tmp_path: Path) -> Iterator[tuple[str, list[bytes]]]:
 
 
 def troubles(server: Server) -> dict[str, Trouble]:
-    """What is remembered of ways out that fail."""
+    """What is remembered of exporters that fail."""
     with open_api(Config().server, Target(address=server.api_url)) as api:
         state, _ = BlockState(Documents(api), Config().state, datetime.now(timezone.utc), lambda: None).load()
         return dict(state.outbox.outlets)
@@ -84,7 +84,7 @@ def test_a_gateway_that_hangs_and_a_file_that_cannot_be_written_do_not_fail_a_ch
     assert [sample.value for sample in kept.samples[SERVER_UP.name]] == [1]
 
 
-def test_the_names_of_prefects_exporter_leave_by_every_way_out(
+def test_the_names_of_prefects_exporter_leave_by_every_exporter(
     prefect_server: Server, tmp_path: Path, agent: tuple[str, list[bytes]]
 ) -> None:
     address, datagrams = agent

@@ -108,16 +108,16 @@ def test_prometheus_scrapes_what_was_measured(tmp_path: Path) -> None:
 
 def test_the_pushgateway_shows_what_the_last_check_pushed(tmp_path: Path) -> None:
     with pushgateway(tmp_path) as gateway:
-        way_out = Pushgateway(gateway.url, TIMEOUT)
-        way_out.publish(WORST)
+        exporter = Pushgateway(gateway.url, TIMEOUT)
+        exporter.publish(WORST)
         shown = json.loads(gateway.get("/api/v1/metrics"))["data"]
         [group] = shown
         assert group["labels"] == {"job": "prefect_watchdog", "target": "prod"}
         late = group["prefect_watchdog_deployment_lateness_seconds"]["metrics"]
         assert {one["labels"]["deployment"]: float(one["value"]) for one in late} == NAMES
         assert {one["labels"]["target"] for one in late} == {"prod"}
-        way_out.publish(ordinary().model_copy(update={"target": "staging"}))
-        way_out.publish(ordinary())
+        exporter.publish(ordinary().model_copy(update={"target": "staging"}))
+        exporter.publish(ordinary())
         assert 'deployment="etl/nightly"' in gateway.get("/metrics")
         assert 'deployment="{}"' not in gateway.get("/metrics"), "what is not measured any more is gone"
         assert len(json.loads(gateway.get("/api/v1/metrics"))["data"]) == 2, "another target's numbers stay"
@@ -135,11 +135,11 @@ def test_the_pushgateway_says_why_it_refuses(tmp_path: Path) -> None:
 def test_the_node_exporter_collects_the_file(tmp_path: Path) -> None:
     folder = tmp_path / "collected"
     folder.mkdir()
-    way_out = Textfile(str(folder / "prefect.prom"))
-    way_out.publish(WORST)
-    with node_exporter(tmp_path, folder) as exporter:
-        page = exporter.get("/metrics")
+    exporter = Textfile(str(folder / "prefect.prom"))
+    exporter.publish(WORST)
+    with node_exporter(tmp_path, folder) as node:
+        page = node.get("/metrics")
         assert "node_textfile_scrape_error 0" in page
         assert read(page, "prefect_watchdog_deployment_lateness_seconds") == NAMES
-        way_out.publish(ordinary())
-        assert 'deployment="etl/nightly"' in exporter.get("/metrics")
+        exporter.publish(ordinary())
+        assert 'deployment="etl/nightly"' in node.get("/metrics")

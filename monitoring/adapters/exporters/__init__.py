@@ -1,1 +1,1 @@
-"""Exporters of metrics, each a ``usecases.ports.MetricsOutlet``."""
+"""Exporters of metrics, each a ``usecases.ports.Exporter``."""

@@ -1,4 +1,4 @@
-"""Numbers are handed over to every way out, and none that fails is in another's way, or the check's."""
+"""Numbers are handed over to every exporter, and none that fails is in another's way, or the check's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from monitoring.errors import CredentialsRefused, DeliveryError, Unreachable
 from monitoring.metrics import catalog
-from monitoring.metrics.failing_exporters import PATIENCE, outlet_findings
+from monitoring.metrics.failing_exporters import GRACE, exporter_findings
 from monitoring.metrics.measure import Effort, Measurable
 from monitoring.metrics.snapshot import Snapshot
 from monitoring.model.coverage import Coverage, Query
@@ -19,8 +19,8 @@ from monitoring.model.exporter_facts import FAILED, ExporterFacts
 from monitoring.model.incident import Incidents
 from monitoring.model.ledger import Ledger
 from monitoring.model.outbox import Outbox, Trouble
-from monitoring.usecases.measure import Measuring, hand_over, take
-from monitoring.usecases.ports import MetricsOutlet
+from monitoring.usecases.measure import Measuring, publish, take
+from monitoring.usecases.ports import Exporter
 from tests.support.builders import NOW, complete, minutes, observation, policies
 
 SNAPSHOT = Snapshot(target="prod", at=NOW)
@@ -43,7 +43,7 @@ class Store:
 
 
 @dataclass
-class Outlet:
+class Collecting:
     fault: Exception | None = None
     taken: list[Snapshot] = field(default_factory=list)
 
@@ -70,51 +70,50 @@ def hanging() -> Iterator[Hanging]:
     one.gone.set()
 
 
-def measuring(store: Store, patience: timedelta = LONG, **outlets: MetricsOutlet) -> Measuring:
-    ways_out = {f"metrics.{name}": outlet for name, outlet in outlets.items()}
-    return Measuring(store, ways_out, patience)
+def measuring(store: Store, timeout: timedelta = LONG, **exporters: Exporter) -> Measuring:
+    return Measuring(store, {f"metrics.{name}": exporter for name, exporter in exporters.items()}, timeout)
 
 
-def test_every_way_out_gets_the_numbers_and_they_are_kept() -> None:
-    store, outlets = Store(), [Outlet(), Outlet()]
-    assert hand_over(SNAPSHOT, measuring(store, textfile=outlets[0], dogstatsd=outlets[1]), {}, NOW) == {}
-    assert [outlet.taken for outlet in outlets] == [[SNAPSHOT], [SNAPSHOT]]
+def test_every_exporter_gets_the_numbers_and_they_are_kept() -> None:
+    store, exporters = Store(), [Collecting(), Collecting()]
+    assert publish(SNAPSHOT, measuring(store, textfile=exporters[0], dogstatsd=exporters[1]), {}, NOW) == {}
+    assert [exporter.taken for exporter in exporters] == [[SNAPSHOT], [SNAPSHOT]]
     assert store.kept == SNAPSHOT
 
 
 def test_one_that_fails_is_in_nobodys_way_and_is_remembered_from_its_first_failure_on() -> None:
-    store, outlet = Store(), Outlet()
-    broken = Outlet(DeliveryError(f"{GATEWAY}: no answer", permanent=False))
-    first = hand_over(SNAPSHOT, measuring(store, pushgateway=broken, textfile=outlet), {}, NOW)
+    store, exporter = Store(), Collecting()
+    broken = Collecting(DeliveryError(f"{GATEWAY}: no answer", permanent=False))
+    first = publish(SNAPSHOT, measuring(store, pushgateway=broken, textfile=exporter), {}, NOW)
     assert first == {GATEWAY: Trouble(since=NOW, problem=f"{GATEWAY}: no answer", permanent=False)}
     assert store.kept == SNAPSHOT
-    assert len(outlet.taken) == 1
-    again = hand_over(SNAPSHOT, measuring(store, pushgateway=broken), first, NOW + minutes(5))
+    assert len(exporter.taken) == 1
+    again = publish(SNAPSHOT, measuring(store, pushgateway=broken), first, NOW + minutes(5))
     assert again[GATEWAY].since == NOW
-    assert hand_over(SNAPSHOT, measuring(store, pushgateway=outlet), again, NOW + minutes(10)) == {}
+    assert publish(SNAPSHOT, measuring(store, pushgateway=exporter), again, NOW + minutes(10)) == {}
 
 
 def test_one_that_never_ends_does_not_hold_the_check_up(hanging: Hanging) -> None:
-    store, outlet = Store(), Outlet()
-    ways_out = measuring(store, timedelta(seconds=0.2), pushgateway=hanging, textfile=outlet)
-    failing = hand_over(SNAPSHOT, ways_out, {}, NOW)
+    store, exporter = Store(), Collecting()
+    where = measuring(store, timedelta(seconds=0.2), pushgateway=hanging, textfile=exporter)
+    failing = publish(SNAPSHOT, where, {}, NOW)
     assert failing.keys() == {GATEWAY}
     assert failing[GATEWAY].problem.startswith(f"{GATEWAY}: does not take the numbers within")
-    assert (outlet.taken, store.kept) == ([SNAPSHOT], SNAPSHOT)
+    assert (exporter.taken, store.kept) == ([SNAPSHOT], SNAPSHOT)
 
 
 def test_a_fault_of_ours_is_no_success_and_gives_nothing_away() -> None:
-    broken, store = Outlet(RuntimeError("password=hunter2")), Store()
-    failing = hand_over(SNAPSHOT, measuring(store, pushgateway=broken), {}, NOW)
+    broken, store = Collecting(RuntimeError("password=hunter2")), Store()
+    failing = publish(SNAPSHOT, measuring(store, pushgateway=broken), {}, NOW)
     assert failing[GATEWAY].problem == f"{GATEWAY}: a fault of the watchdog (RuntimeError): please report it"
     assert store.kept == SNAPSHOT
 
 
 @pytest.mark.parametrize("fault", [Unreachable("no answer"), CredentialsRefused("refused")])
 def test_a_server_that_keeps_nothing_does_not_keep_the_numbers_from_others(fault: Exception) -> None:
-    outlet = Outlet()
-    assert hand_over(SNAPSHOT, measuring(Store(fault), dogstatsd=outlet), {}, NOW) == {}
-    assert outlet.taken == [SNAPSHOT]
+    exporter = Collecting()
+    assert publish(SNAPSHOT, measuring(Store(fault), dogstatsd=exporter), {}, NOW) == {}
+    assert exporter.taken == [SNAPSHOT]
 
 
 def test_what_the_compatible_metrics_lack_is_logged_and_counted(caplog: pytest.LogCaptureFixture) -> None:
@@ -136,17 +135,17 @@ def test_what_the_compatible_metrics_lack_is_logged_and_counted(caplog: pytest.L
 
 
 @pytest.mark.parametrize(
-    ("lasts", "severity"), [(minutes(0), "info"), (PATIENCE - minutes(1), "info"), (PATIENCE, "warning")]
+    ("lasts", "severity"), [(minutes(0), "info"), (GRACE - minutes(1), "info"), (GRACE, "warning")]
 )
-def test_a_way_out_that_fails_is_shown_at_once_and_a_warning_when_it_lasts(lasts: timedelta, severity: str) -> None:
+def test_an_exporter_that_fails_is_shown_at_once_and_a_warning_when_it_lasts(lasts: timedelta, severity: str) -> None:
     troubles = {
         GATEWAY: Trouble(since=NOW - lasts, problem=f"{GATEWAY}: no answer", permanent=False),
         "metrics.textfile": Trouble(since=NOW, problem="not configured any more", permanent=True),
     }
     settings = {"metrics": {"enabled": True, "pushgateway": "http://gateway:9091"}}
-    [found] = outlet_findings(troubles, observation(), policies(**settings))
+    [found] = exporter_findings(troubles, observation(), policies(**settings))
     assert (found.check, found.subject.name, found.severity) == ("watchdog", GATEWAY, severity)
     assert found.observed == f"{GATEWAY}: no answer"
     assert found.since == NOW - lasts
-    assert list(outlet_findings(troubles, observation(), policies(**settings, watchdog={"enabled": False}))) == []
-    assert list(outlet_findings(troubles, observation(), policies())) == []
+    assert list(exporter_findings(troubles, observation(), policies(**settings, watchdog={"enabled": False}))) == []
+    assert list(exporter_findings(troubles, observation(), policies())) == []
