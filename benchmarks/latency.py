@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.stack import Server, Worker, wait_until
-from tests.support.house import CHECK, POOL, House, copy_of_the_project, pause_schedules, prefect
+from tests.support.installation import CHECK, POOL, Deployed, copy_of_the_project, pause_schedules, prefect
 from tests.support.servers import start_server
 from tests.support.slack import TOKEN, SlackEmulator
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 def _watched(
     server: Server, slack: SlackEmulator, folder: Path, failures: int
-) -> Iterator[tuple[House, SlackEmulator, int]]:
+) -> Iterator[tuple[Deployed, SlackEmulator, int]]:
     project = copy_of_the_project(folder / "project")
     # Each failure of its own deployment is a message of its own.
     (project / "watchdog.yaml").write_text(f"slack:\n  channel: alerts\n  api_url: {slack.base_url}\n")
@@ -59,28 +59,28 @@ def _watched(
     worker = Worker(server, POOL, cwd=folder, env={"WATCHDOG_SLACK_TOKEN": TOKEN})
     worker.start()
     try:
-        house = House(server, worker)
-        house.workload(folder)
-        assert house.run("etl/nightly")[0] == "COMPLETED"
-        assert house.run(CHECK)[0] == "COMPLETED"
+        installation = Deployed(server, worker)
+        installation.workload(folder)
+        assert installation.run("etl/nightly")[0] == "COMPLETED"
+        assert installation.run(CHECK)[0] == "COMPLETED"
         for number in range(failures):
-            yield house, slack, number
+            yield installation, slack, number
             # The failure was before its message; the next run fails after it starts.
             time.sleep(APART)
     finally:
         worker.stop()
 
 
-def _one(house: House, slack: SlackEmulator, number: int) -> float:
+def _one(installation: Deployed, slack: SlackEmulator, number: int) -> float:
     """Let one run fail, and return the seconds from its failure to the message."""
-    flow = house.server.request("GET", "/deployments/name/etl/nightly")
+    flow = installation.server.request("GET", "/deployments/name/etl/nightly")
     name = f"load-{number}"
     body = {key: flow[key] for key in ("flow_id", "work_pool_name", "entrypoint", "pull_steps")}
-    house.server.request("POST", "/deployments/", {**body, "name": name})
-    run_id = house.start(f"etl/{name}", {"fail": True})
-    house.wait(run_id)
+    installation.server.request("POST", "/deployments/", {**body, "name": name})
+    run_id = installation.start(f"etl/{name}", {"fail": True})
+    installation.wait(run_id)
     failed = datetime.fromisoformat(
-        house.server.request("GET", f"/flow_runs/{run_id}")["state"]["timestamp"].replace("Z", "+00:00")
+        installation.server.request("GET", f"/flow_runs/{run_id}")["state"]["timestamp"].replace("Z", "+00:00")
     )
     told: list[float] = []
 
@@ -94,7 +94,7 @@ def _one(house: House, slack: SlackEmulator, number: int) -> float:
     seconds = min(at for at in told if at > failed.timestamp()) - failed.timestamp()
     print(f"{name}: {seconds:.1f} s", flush=True)
     # Three failures with one error would be one problem, notified once.
-    house.run(f"etl/{name}")
+    installation.run(f"etl/{name}")
     return seconds
 
 

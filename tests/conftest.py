@@ -17,8 +17,8 @@ pytest_plugins = ["tests.support.golden"]
 
 ServerFactory = Callable[..., Server]
 
-# How fast a machine is says nothing about the code. The same examples each time: a failure belongs to the change that it
-# comes with. `--hypothesis-profile=explore` draws others.
+# How fast a machine is says nothing about the code. The same examples each time: a failure belongs to the change that
+# it comes with. `--hypothesis-profile=explore` draws others.
 settings.register_profile("explore", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fixed", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("fixed")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from monitoring.metrics.catalog import METRICS, TARGET
-from tests.support.operating import DASHBOARDS, PAGE, Panel, Rule, panels, rules
+from tests.support.dashboards import DASHBOARDS, PAGE, Panel, Rule, panels, rules
 from tests.support.paths import PROJECT
 from tests.support.promql import used
 

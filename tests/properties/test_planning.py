@@ -21,7 +21,7 @@ from monitoring.model.outbox import Delivery, MessageRef
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence
 from monitoring.notifications.routing import quiet
-from tests.support.telling import POOL, Channel, Watchdog, problem
+from tests.support.simulation import POOL, Channel, Watchdog, problem
 
 NAMES = ("etl/a", "etl/b", "ml/c")
 GPU = problem("gpu", "work-pool", kind="work-pool", severity="critical", cause=POOL)

@@ -17,7 +17,7 @@ from monitoring.model.finding import Finding, Subject
 from monitoring.model.observation import ServerState
 from monitoring.model.policy import ApiSettings as Settings
 from monitoring.model.report import DigestReport, HealthReport
-from tests.support.asking import asked
+from tests.support.request_log import logged_requests
 from tests.support.seeding import Seed
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=timezone.utc)
@@ -93,7 +93,7 @@ def test_publishes_a_summary_and_a_table_that_belong_to_the_run(api: Api, seed: 
 
 def test_updates_in_place_while_nothing_but_the_time_changes(api: Api, artifacts: PrefectArtifacts) -> None:
     first = artifacts.publish_health(report(), {})
-    before, requests = stored(api, HEALTH)[0]["data"], asked(api)
+    before, requests = stored(api, HEALTH)[0]["data"], logged_requests(api)
     again = artifacts.publish_health(report(minutes=5), first)
     assert len(requests) == 2
     assert again == first

@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 
 from demo.stack import Server, free_port, prefect_env
-from tests.support.looking import Said, watchdog
+from tests.support.command_line import CommandResult, watchdog
 from tests.support.paths import PROJECT
 from tests.support.relay import relayed
 from tests.support.seeding import HOUR, Run, Seed
@@ -31,7 +31,7 @@ READS = re.compile(
 ALIVE = ("flow_run", "flow_run_state", "events", "event_resources", "deployment", "work_pool", "work_queue", "worker")
 
 
-def run(server: Server, folder: Path, *words: str, **env: str) -> Said:
+def run(server: Server, folder: Path, *words: str, **env: str) -> CommandResult:
     return watchdog(*words, env=prefect_env(folder, server.api_url, env), cwd=folder)
 
 

@@ -20,12 +20,12 @@ import yaml
 
 from demo.stack import Process, Server, wait_until
 from monitoring.config.settings import Policy
-from tests.support.house import (
+from tests.support.installation import (
     CHECK,
     DIGEST,
     POOL,
     QUICK,
-    House,
+    Deployed,
     at_a_terminal,
     copy_of_the_project,
     foreign_repository,
@@ -222,10 +222,10 @@ def test_flows_run_from_git_beside_a_repository_that_has_packages_of_our_names(
     worker.start()
     try:
         worker.wait_online()
-        house = House(server, worker)
+        installation = Deployed(server, worker)
         for name in (CHECK, DIGEST):
-            assert house.run(name) == ("COMPLETED", "Nothing is wrong.")
-        assert "Nothing is wrong." in house.artifact("watchdog-health")["data"]
+            assert installation.run(name) == ("COMPLETED", "Nothing is wrong.")
+        assert "Nothing is wrong." in installation.artifact("watchdog-health")["data"]
     finally:
         worker.stop()
 
@@ -270,9 +270,9 @@ def test_both_deployments_are_served_by_one_process(
         assert (check["tags"], check["work_pool_name"], check["work_queue_name"]) == (["watchdog"], None, None)
         [trigger] = server.request("POST", "/automations/filter", {})
         assert trigger["actions"][0]["deployment_id"] == check["id"]
-        house = House(server, process)
-        assert house.run(CHECK) == ("COMPLETED", "Nothing is wrong.")
-        made_by = server.request("GET", f"/flow_runs/{house.artifact('watchdog-health')['flow_run_id']}")
+        installation = Deployed(server, process)
+        assert installation.run(CHECK) == ("COMPLETED", "Nothing is wrong.")
+        made_by = server.request("GET", f"/flow_runs/{installation.artifact('watchdog-health')['flow_run_id']}")
         assert made_by["deployment_id"] == check["id"]
     # Whoever goes on with a worker finds nothing paused.
     make_pool(server, "later")

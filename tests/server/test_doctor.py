@@ -25,8 +25,8 @@ from monitoring.config.settings import Config
 from monitoring.model.ledger import Ledger
 from monitoring.model.outbox import Delivery, Outbox, Trouble
 from monitoring.model.saved_state import SavedState
-from tests.support.house import CHECK, DIGEST, POOL, House, copy_of_the_project, prefect
-from tests.support.looking import Said, watchdog
+from tests.support.command_line import CommandResult, watchdog
+from tests.support.installation import CHECK, DIGEST, POOL, Deployed, copy_of_the_project, prefect
 from tests.support.relay import Asked, relayed
 from tests.support.seeding import MINUTE, SECOND, Deployment, Pool, Seed
 from tests.support.servers import Emptier, connected, start_server
@@ -45,7 +45,7 @@ class Installation:
         self.server = server
         self.project = project
         self.seed = Seed(server.database_url)
-        self.house = House(server, server)
+        self.deployed = Deployed(server, server)
         self.env = server.client_env(
             {
                 "WATCHDOG_SLACK__API_URL": slack.base_url,
@@ -54,7 +54,7 @@ class Installation:
             }
         )
 
-    def doctor(self, *words: str, **env: str) -> Said:
+    def doctor(self, *words: str, **env: str) -> CommandResult:
         return watchdog("doctor", *words, env={**self.env, **env}, cwd=self.project)
 
     def wrong(self, *words: str, status: int, **env: str) -> list[dict[str, Any]]:
@@ -137,13 +137,13 @@ def test_all_is_well(installed: Installation) -> None:
 
 
 def test_it_only_reads_and_posts_nothing(installed: Installation, slack_emulator: SlackEmulator) -> None:
-    documents = installed.house.documents()
+    documents = installed.deployed.documents()
     with relayed(installed.server.ui_url) as relay:
         assert installed.doctor(PREFECT_API_URL=relay.url).status == 0
     assert len(relay.asked) > 10
     other = [(asked.method, asked.path) for asked in relay.asked if asked.method != "GET"]
     assert [one for one in other if not (one[0] == "POST" and one[1].endswith("/filter"))] == []
-    assert installed.house.documents() == documents
+    assert installed.deployed.documents() == documents
     assert slack_emulator.messages("digest") == []
 
 
@@ -249,7 +249,7 @@ def test_checks_that_fail_without_their_secrets(installed: Installation) -> None
 
 
 def test_a_document_that_cannot_be_read_and_one_of_a_newer_watchdog(installed: Installation) -> None:
-    installed.house.spoil("ledger")
+    installed.deployed.spoil("ledger")
     broken = {one["name"]: one for one in installed.wrong(status=1)}
     assert {name: one["outcome"] for name, one in broken.items()} == {"state": "warning", "ended runs": "unknown"}
     assert "watchdog-document/ledger cannot be read" in broken["state"]["said"]

@@ -16,7 +16,7 @@ from monitoring.adapters.prefect.store.documents import SLUG, Documents, aside
 from monitoring.errors import BadAnswer
 from monitoring.model.policy import ApiSettings as Settings
 from monitoring.model.target import Target
-from tests.support.asking import asked
+from tests.support.request_log import logged_requests
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_gives_back_what_was_written_and_keeps_one_document(api: Api, documents:
 
 
 def test_reading_changes_nothing_and_takes_one_request(api: Api, documents: Documents) -> None:
-    requests = asked(api)
+    requests = logged_requests(api)
     assert documents.read("ledger") is None
     assert documents.read_all(["ledger", "incidents"]) == {}
     assert len(requests) == 2
@@ -63,7 +63,7 @@ def test_updating_what_was_read_takes_one_request(api: Api, documents: Documents
     documents.write("ledger", "one")
     later = Documents(api)
     later.read("ledger")
-    requests = asked(api)
+    requests = logged_requests(api)
     later.write("ledger", "two")
     assert len(requests) == 1
 

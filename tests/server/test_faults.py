@@ -30,13 +30,14 @@ from monitoring.config.settings import Config
 from monitoring.incidents.lifecycle import advance
 from monitoring.model.coverage import ALWAYS_QUERIED
 from monitoring.model.incident import Incidents
-from tests.support.looking import Said, look, watchdog
+from tests.support.assessment import assess_server
+from tests.support.command_line import CommandResult, watchdog
 from tests.support.relay import Asked, relayed
 from tests.support.seeding import HOUR, Run, Seed
 
 RUNS = "/flow_runs/filter"
 Answer = Callable[[Request], Response]
-Checker = Callable[..., Said]
+Checker = Callable[..., CommandResult]
 
 
 @contextmanager
@@ -53,7 +54,7 @@ def stand_in(answer: Answer) -> Iterator[tuple[str, list[str]]]:
         yield http.url_for("/api"), asked
 
 
-def check(address: str, folder: Path, *words: str, **env: str) -> Said:
+def check(address: str, folder: Path, *words: str, **env: str) -> CommandResult:
     """Run ``watchdog check`` against an address; no fault may show a traceback, or say anything twice."""
     said = watchdog("check", *words, env=prefect_env(folder, address, env), cwd=folder)
     assert "Traceback" not in said.text
@@ -65,18 +66,18 @@ def check_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     """Run ``watchdog check --json`` against an address within this process, which is quicker; its faults raise."""
     monkeypatch.chdir(tmp_path)
 
-    def run(address: str, *words: str) -> Said:
+    def run(address: str, *words: str) -> CommandResult:
         started = time.monotonic()
         capsys.readouterr()
         with temporary_settings({PREFECT_API_URL: address}):
             status = app(["check", "--json", *words], exit_on_error=False, result_action="return_value")
         printed = capsys.readouterr()
-        return Said(status, printed.out, printed.err, time.monotonic() - started)
+        return CommandResult(status, printed.out, printed.err, time.monotonic() - started)
 
     return run
 
 
-def only_finding(said: Said) -> dict[str, Any]:
+def only_finding(said: CommandResult) -> dict[str, Any]:
     """The one finding about a server that cannot be used, with everything around it as it should be."""
     assert said.stderr == ""
     assert said.status == 2
@@ -261,7 +262,7 @@ def test_a_password_in_the_address_is_shown_nowhere(
 def test_a_page_that_fails_half_way_keeps_what_was_read(prefect_server: Server, world: Seed) -> None:
     deployment = world.deployment("etl/nightly")
     world.many(Run(deployment=deployment, state="FAILED", ended=world.now - HOUR, history=()) for _ in range(450))
-    good = look(world.now).assessment
+    good = assess_server(world.now).assessment
     policies = Policies(Config())
     incidents = advance(Incidents(), (), good.findings, good.observation, good.ledger, policies, True).incidents
     assert len(incidents.open) == 1
@@ -272,7 +273,7 @@ def test_a_page_that_fails_half_way_keeps_what_was_read(prefect_server: Server, 
 
     with relayed(prefect_server.ui_url) as relay:
         relay.answer = fail
-        seen = look(world.now, at=relay.url, failed={"critical_after": 1_000})
+        seen = assess_server(world.now, at=relay.url, failed={"critical_after": 1_000})
     assert (seen.status, seen.missing) == ("unknown", {"ended-runs": "partial"})
     assert 0 < seen.found["failed", "etl/nightly"].flow_run_count < 450
     assert seen.assessment.ledger.cursor is None, "what was not read must be read by the next check"
@@ -302,7 +303,7 @@ def test_a_server_that_dies_in_the_middle(prefect_server: Server, world: Seed) -
     with relayed(prefect_server.ui_url) as relay:
         relay.after = lambda asked, _: relay.die() if asked.path == "/events/count-by/resource" else None
         started = time.monotonic()
-        seen = look(world.now, at=relay.url)
+        seen = assess_server(world.now, at=relay.url)
     assert time.monotonic() - started < 20
     assert seen.status == "unknown"
     assert set(seen.missing) >= {"child-runs", "work-pools", "work-queues"}
@@ -320,7 +321,7 @@ def test_a_server_that_hangs_in_the_middle_is_waited_for_once(prefect_server: Se
     with relayed(prefect_server.ui_url) as relay:
         relay.answer = hang
         started = time.monotonic()
-        seen = look(world.now, at=relay.url, server={"timeout": "1s", "attempts": 1})
+        seen = assess_server(world.now, at=relay.url, server={"timeout": "1s", "attempts": 1})
         assert time.monotonic() - started < 2.5
     assert seen.status == "unknown"
     assert set(seen.missing) >= {"deployments", "work-pools", "work-queues"}
@@ -330,7 +331,7 @@ def test_a_server_that_is_too_busy_for_everything_but_the_first_word(prefect_ser
     with relayed(prefect_server.ui_url) as relay:
         relay.answer = lambda asked: Response("busy", 503) if asked.method == "POST" else None
         started = time.monotonic()
-        seen = look(world.now, at=relay.url)
+        seen = assess_server(world.now, at=relay.url)
     assert time.monotonic() - started < 20
     assert seen.status == "unknown"
     assert set(seen.missing) >= set(ALWAYS_QUERIED)
@@ -361,7 +362,7 @@ def test_an_answer_of_another_shape_is_no_answer(prefect_server: Server, world: 
     for shape, outcome in _SHAPES.items():
         with relayed(prefect_server.ui_url) as relay:
             relay.answer = partial(_answered, path, shape)
-            seen = look(world.now, at=relay.url)
+            seen = assess_server(world.now, at=relay.url)
         assert seen.status == "unknown", shape
         assert query in seen.missing, shape
         assert path != RUNS or seen.missing[query] == outcome, shape
@@ -378,7 +379,7 @@ def test_a_request_is_tried_again_as_often_as_configured_and_no_more(prefect_ser
     """Prefect's own client would try six times behind our back, and sleep as long as Retry-After says."""
     for attempts in (1, 2):
         with stand_in(lambda _: Response("busy", 503, {"Retry-After": "1"})) as (address, asked):
-            seen = look(world.now, at=address, server={"attempts": attempts})
+            seen = assess_server(world.now, at=address, server={"attempts": attempts})
         assert seen.status == "critical"
         assert asked == ["/api/ready"] * attempts
 
@@ -401,7 +402,7 @@ def test_a_connection_that_is_cut_is_tried_again_as_often_as_configured_and_no_m
         thread = threading.Thread(target=cut)
         thread.start()
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
-        seen = look(datetime.now(timezone.utc), at=address, server={"attempts": 2})
+        seen = assess_server(datetime.now(timezone.utc), at=address, server={"attempts": 2})
         listening.shutdown(socket.SHUT_RDWR)
         thread.join(timeout=10)
     assert seen.status == "critical"
@@ -417,5 +418,5 @@ def test_a_server_that_is_busy_for_a_moment_is_waited_for(prefect_server: Server
 
     with relayed(prefect_server.ui_url) as relay:
         relay.answer = moment
-        seen = look(world.now, at=relay.url, server={"attempts": 4})
+        seen = assess_server(world.now, at=relay.url, server={"attempts": 4})
     assert (seen.status, seen.missing) == ("ok", {})

@@ -29,9 +29,9 @@ from monitoring.model.request import Request, Silences
 from monitoring.model.saved_state import SavedState
 from monitoring.model.silence import Silence
 from monitoring.model.target import Target
-from tests.support.looking import watchdog
+from tests.support.command_line import watchdog
 from tests.support.seeding import Run, Seed
-from tests.support.telling import problem
+from tests.support.simulation import problem
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ def incident(number: int, name: str, now: datetime, **fields: Any) -> Incident:
     return Incident.model_validate({**values, **fields})
 
 
-class House:
+class Commands:
     """The saved state on a server, and the command line."""
 
     def __init__(self, api: Api, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,13 +109,13 @@ class House:
 
 
 @pytest.fixture
-def house(
+def commands(
     prefect_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[House]:
+) -> Iterator[Commands]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "watchdog.yaml").write_text("")
     with open_api(ServerSettings()) as api:
-        yield House(api, capsys)
+        yield Commands(api, capsys)
 
 
 def row(text: str, start: str) -> str:
@@ -127,19 +127,19 @@ def row(text: str, start: str) -> str:
 # --- incidents ---------------------------------------------------------------------------------------
 
 
-def test_before_the_first_check_there_is_nothing_to_list(house: House) -> None:
-    assert house.said("incidents", "list") == "No check has run on this server yet.\n"
-    assert house.said("silence", "list") == "Nothing is silenced.\n"
-    house.open()
-    assert house.said("incidents", "list") == "No incident is open.\n"
+def test_before_the_first_check_there_is_nothing_to_list(commands: Commands) -> None:
+    assert commands.said("incidents", "list") == "No check has run on this server yet.\n"
+    assert commands.said("silence", "list") == "Nothing is silenced.\n"
+    commands.open()
+    assert commands.said("incidents", "list") == "No incident is open.\n"
 
 
-def test_open_incidents_are_listed_most_severe_first_with_how_each_stands(house: House) -> None:
-    now = house.now
+def test_open_incidents_are_listed_most_severe_first_with_how_each_stands(commands: Commands) -> None:
+    now = commands.now
     mark = Acknowledgement(by="ana", at=now - HOUR)
     critical = problem("etl/critical", severity="critical", since=now - HOUR)
     silence = Silence(id="S-3", deployment="etl/silenced", starts_at=now - HOUR, ends_at=now + HOUR, author="ana")
-    house.open(
+    commands.open(
         incident(0, "etl/pending", now, fired_at=None),
         incident(1, "etl/fires", now),
         incident(2, "etl/critical", now, finding=critical),
@@ -150,7 +150,7 @@ def test_open_incidents_are_listed_most_severe_first_with_how_each_stands(house:
         silences=Silences(known=(silence,), next_number=4),
         closed=(incident(7, "etl/over", now, resolved_at=now - HOUR, resolution="succeeded"),),
     )
-    listed = house.said("incidents", "list")
+    listed = commands.said("incidents", "list")
     ids = [line.split()[0] for line in listed.splitlines()[1:] if not line.startswith(" ")]
     assert ids == ["W-2", "W-1", "W-3", "W-4", "W-5", "W-6", NOTHING]
     since = f"{now - 4 * HOUR:%Y-%m-%d %H:%M} UTC"
@@ -161,18 +161,18 @@ def test_open_incidents_are_listed_most_severe_first_with_how_each_stands(house:
     assert "not seen since" in row(listed, "W-6")
     assert "| pending |" in row(listed, NOTHING)
     assert "etl/over" not in listed
-    everything = house.said("incidents", "list", "--all")
+    everything = commands.said("incidents", "list", "--all")
     assert row(everything, "W-7").startswith("W-7 | warning | resolved")
 
-    document = json.loads(house.said("incidents", "list", "--all", "--json"))
+    document = json.loads(commands.said("incidents", "list", "--all", "--json"))
     by_id = {one["id"]: one for one in document["incidents"]}
     assert (by_id["W-4"]["acknowledged"]["by"], by_id["W-5"]["silence"]["id"]) == ("ana", "S-3")
     assert (by_id[None]["status"], by_id["W-7"]["status"]) == ("pending", "resolved")
     assert (by_id["W-7"]["time_to_detect"], by_id["W-7"]["time_to_resolve"]) == (3_600, 3 * 3_600)
 
 
-def test_an_incident_is_shown_with_all_that_is_known(house: House) -> None:
-    now = house.now
+def test_an_incident_is_shown_with_all_that_is_known(commands: Commands) -> None:
+    now = commands.now
     mark = Acknowledgement(by="ana", at=now - HOUR, note="looking at the source")
     steps = (
         Step(to="pending", at=now - 3 * HOUR, reason="found"),
@@ -181,8 +181,8 @@ def test_an_incident_is_shown_with_all_that_is_known(house: House) -> None:
     )
     held = incident(12, "etl/nightly", now, acknowledged=mark, history=steps, fired_at=now - 2 * HOUR)
     quiet = Suppression(reason=SuppressionReason.QUIET_HOURS)
-    house.open(held, outbox=Outbox(suppressed={12: quiet}))
-    shown = house.said("incidents", "show", "w-12")
+    commands.open(held, outbox=Outbox(suppressed={12: quiet}))
+    shown = commands.said("incidents", "show", "w-12")
     assert shown.startswith("W-12 late etl/nightly\n")
     for part in (
         "looking at the source",
@@ -197,92 +197,92 @@ def test_an_incident_is_shown_with_all_that_is_known(house: House) -> None:
     assert re.search(r"^Time to detect +2 h *$", shown, re.MULTILINE)
     assert re.search(r"^Suppressed +quiet hours *$", shown, re.MULTILINE)
     assert "Time to resolve" not in shown
-    document = json.loads(house.said("incidents", "show", "12", "--json"))
+    document = json.loads(commands.said("incidents", "show", "12", "--json"))
     assert [one["reason"] for one in document["history"]] == ["found", "held", "acknowledged"]
     assert (document["not_told_because"], document["time_to_detect"]) == ("quiet hours", 7_200)
 
 
-def test_what_was_there_before_the_watchdog_has_no_time_to_detect(house: House) -> None:
-    house.open(incident(1, "etl/old", house.now, preexisting=True))
-    assert "Time to detect" not in house.said("incidents", "show", "W-1")
+def test_what_was_there_before_the_watchdog_has_no_time_to_detect(commands: Commands) -> None:
+    commands.open(incident(1, "etl/old", commands.now, preexisting=True))
+    assert "Time to detect" not in commands.said("incidents", "show", "W-1")
 
 
-def test_the_next_check_acknowledges(house: House) -> None:
-    house.open(incident(12, "etl/nightly", house.now), incident(13, "etl/hourly", house.now))
-    said = house.said("incidents", "ack", "W-12", "w-13", "--by", "ana", "--note", "on it")
+def test_the_next_check_acknowledges(commands: Commands) -> None:
+    commands.open(incident(12, "etl/nightly", commands.now), incident(13, "etl/hourly", commands.now))
+    said = commands.said("incidents", "ack", "W-12", "w-13", "--by", "ana", "--note", "on it")
     first, second = said.splitlines()
     assert first.startswith("W-12: asked to acknowledge it, by ana; the next check does it; none is planned")
     assert second.startswith("W-13: asked to acknowledge it, by ana")
-    assert "ana acknowledges W-12: on it" in house.said("incidents", "list")
-    assert "asked to acknowledge it" in house.said("incidents", "ack", "W-12", "--by", "ana")
+    assert "ana acknowledges W-12: on it" in commands.said("incidents", "list")
+    assert "asked to acknowledge it" in commands.said("incidents", "ack", "W-12", "--by", "ana")
 
-    assert house.check().undone == ()
-    marks = {one.id: one.acknowledged for one in house.saved.incidents.open.values()}
+    assert commands.check().undone == ()
+    marks = {one.id: one.acknowledged for one in commands.saved.incidents.open.values()}
     assert {(name, mark.by, mark.note) for name, mark in marks.items() if mark} == {
         ("W-12", "ana", "on it"),
         ("W-13", "ana", "on it"),
     }
-    assert house.saved.requests == ()
-    assert "firing, acknowledged by ana" in house.said("incidents", "list")
+    assert commands.saved.requests == ()
+    assert "firing, acknowledged by ana" in commands.said("incidents", "list")
 
-    again = house.said("incidents", "ack", "W-12", "--by", "ana")
+    again = commands.said("incidents", "ack", "W-12", "--by", "ana")
     assert again.startswith("W-12: acknowledged already, by ana at ")
-    assert house.saved.requests == ()
-    assert "asked to acknowledge it, by bob" in house.said("incidents", "ack", "W-12", "--by", "bob")
-    house.check()
-    assert "acknowledged by bob" in house.said("incidents", "list")
+    assert commands.saved.requests == ()
+    assert "asked to acknowledge it, by bob" in commands.said("incidents", "ack", "W-12", "--by", "bob")
+    commands.check()
+    assert "acknowledged by bob" in commands.said("incidents", "list")
 
 
-def test_the_login_name_is_who_asks(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_login_name_is_who_asks(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "carol")
-    house.open(incident(12, "etl/nightly", house.now))
-    assert "by carol" in house.said("incidents", "ack", "W-12")
-    assert [request.by for request in house.saved.requests] == ["carol"]
+    commands.open(incident(12, "etl/nightly", commands.now))
+    assert "by carol" in commands.said("incidents", "ack", "W-12")
+    assert [request.by for request in commands.saved.requests] == ["carol"]
 
 
-def test_the_next_check_closes(house: House) -> None:
-    house.open(incident(12, "etl/nightly", house.now))
-    assert "W-12: asked to close it, by ana" in house.said("incidents", "close", "12", "--by", "ana")
-    assert "ana asked to close it at" in house.said("incidents", "close", "W-12", "--by", "bob")
-    assert len(house.saved.requests) == 1
-    assert [one.id for one in house.check().closed] == ["W-12"]
-    assert house.said("incidents", "list") == "No incident is open.\n"
-    assert "(closed)" in house.said("incidents", "show", "W-12")
-    status, out, err = house.run("incidents", "ack", "W-12")
+def test_the_next_check_closes(commands: Commands) -> None:
+    commands.open(incident(12, "etl/nightly", commands.now))
+    assert "W-12: asked to close it, by ana" in commands.said("incidents", "close", "12", "--by", "ana")
+    assert "ana asked to close it at" in commands.said("incidents", "close", "W-12", "--by", "bob")
+    assert len(commands.saved.requests) == 1
+    assert [one.id for one in commands.check().closed] == ["W-12"]
+    assert commands.said("incidents", "list") == "No incident is open.\n"
+    assert "(closed)" in commands.said("incidents", "show", "W-12")
+    status, out, err = commands.run("incidents", "ack", "W-12")
     assert (status, out) == (3, "")
     assert re.fullmatch(r"W-12: over since .* UTC \(closed\): there is nothing to be done\n", err)
 
 
-def test_an_incident_that_was_closed_weeks_ago_is_shown(house: House) -> None:
-    over = house.now - timedelta(days=80)
+def test_an_incident_that_was_closed_weeks_ago_is_shown(commands: Commands) -> None:
+    over = commands.now - timedelta(days=80)
     ended: dict[str, Any] = {"resolved_at": over, "resolution": "succeeded"}
-    house.save(closed=(incident(3, "etl/nightly", over - timedelta(hours=2), **ended),))
-    assert "etl/nightly" not in house.said("incidents", "list", "--all")
-    assert "etl/nightly" in house.said("incidents", "show", "W-3")
-    status, _, err = house.run("incidents", "ack", "W-3")
+    commands.save(closed=(incident(3, "etl/nightly", over - timedelta(hours=2), **ended),))
+    assert "etl/nightly" not in commands.said("incidents", "list", "--all")
+    assert "etl/nightly" in commands.said("incidents", "show", "W-3")
+    status, _, err = commands.run("incidents", "ack", "W-3")
     assert status == 3
     assert err.startswith("W-3: over since ")
 
 
 @pytest.mark.parametrize("words", [["show", "W-99"], ["ack", "W-99"], ["close", "W-99"], ["show", "W-0"], ["show", ""]])
-def test_an_incident_that_is_none_is_an_error(house: House, words: list[str]) -> None:
-    house.open(incident(12, "etl/nightly", house.now), incident(0, "etl/pending", house.now, fired_at=None))
-    status, out, err = house.run("incidents", *words)
+def test_an_incident_that_is_none_is_an_error(commands: Commands, words: list[str]) -> None:
+    commands.open(incident(12, "etl/nightly", commands.now), incident(0, "etl/pending", commands.now, fired_at=None))
+    status, out, err = commands.run("incidents", *words)
     assert (status, out) == (3, "")
     assert "no such incident is open, or is kept of those that were closed; see `watchdog incidents list --all`" in err
-    assert house.saved.requests == ()
+    assert commands.saved.requests == ()
 
 
-def test_of_several_those_that_can_be_are_acknowledged(house: House) -> None:
-    house.open(incident(12, "etl/nightly", house.now))
-    status, out, err = house.run("incidents", "ack", "W-99", "W-12", "W-12")
+def test_of_several_those_that_can_be_are_acknowledged(commands: Commands) -> None:
+    commands.open(incident(12, "etl/nightly", commands.now))
+    status, out, err = commands.run("incidents", "ack", "W-99", "W-12", "W-12")
     assert status == 3
     assert out.startswith("W-12: asked")
     assert err.startswith("W-99: no such incident")
-    assert [request.subject for request in house.saved.requests] == ["W-12"]
+    assert [request.subject for request in commands.saved.requests] == ["W-12"]
 
 
-def test_when_the_next_check_is_planned_is_said(house: House, seed: Seed) -> None:
+def test_when_the_next_check_is_planned_is_said(commands: Commands, seed: Seed) -> None:
     due = seed.now + 0.5 * HOUR
     check = seed.deployment("watchdog-check/check")
     other = seed.deployment("etl/nightly")
@@ -294,8 +294,8 @@ def test_when_the_next_check_is_planned_is_said(house: House, seed: Seed) -> Non
             Run(deployment=other, state="SCHEDULED", due=seed.now + 0.1 * HOUR, history=()),
         ]
     )
-    house.open(incident(12, "etl/nightly", house.now))
-    said = house.said("incidents", "ack", "W-12", "--by", "ana")
+    commands.open(incident(12, "etl/nightly", commands.now))
+    said = commands.said("incidents", "ack", "W-12", "--by", "ana")
     assert said == (
         "W-12: asked to acknowledge it, by ana; the next check does it, planned for "
         f"{due.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC\n"
@@ -305,41 +305,41 @@ def test_when_the_next_check_is_planned_is_said(house: House, seed: Seed) -> Non
 # --- silences ----------------------------------------------------------------------------------------
 
 
-def test_a_silence_is_asked_for_listed_made_and_ended(house: House) -> None:
-    house.open(incident(12, "etl/nightly", house.now), incident(13, "crm/sync", house.now))
-    said = house.said(
+def test_a_silence_is_asked_for_listed_made_and_ended(commands: Commands) -> None:
+    commands.open(incident(12, "etl/nightly", commands.now), incident(13, "crm/sync", commands.now))
+    said = commands.said(
         *("silence", "add", "--deployment", "etl/*", "--for", "4h", "--reason", "the source moves", "--by", "ana")
     )
     first, second = said.splitlines()
     assert first.startswith("Asked to silence deployment etl/* from ")
     assert second == "It matches 1 open incident now: W-12 late etl/nightly"
-    assert "ana silences deployment etl/* from" in house.said("silence", "list")
-    assert not house.silences
+    assert "ana silences deployment etl/* from" in commands.said("silence", "list")
+    assert not commands.silences
 
-    house.check()
-    [made] = house.silences
+    commands.check()
+    [made] = commands.silences
     assert (made.id, made.deployment, made.author, made.reason) == ("S-1", "etl/*", "ana", "the source moves")
     assert made.ends_at - made.starts_at == 4 * HOUR
-    assert "| active | deployment etl/* |" in row(house.said("silence", "list"), "S-1")
-    assert "silenced by S-1" in row(house.said("incidents", "list"), "W-12")
-    assert "silenced" not in row(house.said("incidents", "list"), "W-13")
+    assert "| active | deployment etl/* |" in row(commands.said("silence", "list"), "S-1")
+    assert "silenced by S-1" in row(commands.said("incidents", "list"), "W-12")
+    assert "silenced" not in row(commands.said("incidents", "list"), "W-13")
 
-    ended = house.said("silence", "expire", "s-1", "--by", "bob")
+    ended = commands.said("silence", "expire", "s-1", "--by", "bob")
     assert ended.startswith("S-1: asked to end it, by bob; the next check does it")
     assert "Told then, unless something else holds it: W-12 late etl/nightly" in ended
-    assert "bob ends S-1" in house.said("silence", "list")
-    assert "somebody asked to end it already" in house.said("silence", "expire", "S-1")
-    assert len(house.saved.requests) == 1
-    house.check()
-    assert "| ended |" in row(house.said("silence", "list"), "S-1")
-    assert "silenced" not in house.said("incidents", "list")
-    assert re.match(r"S-1: ended at .* UTC already", house.said("silence", "expire", "S-1"))
+    assert "bob ends S-1" in commands.said("silence", "list")
+    assert "somebody asked to end it already" in commands.said("silence", "expire", "S-1")
+    assert len(commands.saved.requests) == 1
+    commands.check()
+    assert "| ended |" in row(commands.said("silence", "list"), "S-1")
+    assert "silenced" not in commands.said("incidents", "list")
+    assert re.match(r"S-1: ended at .* UTC already", commands.said("silence", "expire", "S-1"))
 
 
-def test_a_slip_of_the_pen_is_noticed(house: House) -> None:
-    house.open(incident(12, "etl/nightly", house.now))
+def test_a_slip_of_the_pen_is_noticed(commands: Commands) -> None:
+    commands.open(incident(12, "etl/nightly", commands.now))
     for word in ("elt/*", "ETL/*"):
-        said = house.said("silence", "add", "--deployment", word, "--for", "4h", "--reason", "x")
+        said = commands.said("silence", "add", "--deployment", word, "--for", "4h", "--reason", "x")
         assert said.endswith("It matches no open incident now\n")
 
 
@@ -353,48 +353,48 @@ def test_a_slip_of_the_pen_is_noticed(house: House) -> None:
         (["--owner", "data", "--deployment", "*/sync"], ["W-13"]),
     ],
 )
-def test_all_that_is_given_must_match(house: House, words: list[str], ids: list[str]) -> None:
-    house.open(incident(12, "etl/nightly", house.now), incident(13, "crm/sync", house.now))
-    said = house.said("silence", "add", *words, "--for", "4h", "--reason", "x")
+def test_all_that_is_given_must_match(commands: Commands, words: list[str], ids: list[str]) -> None:
+    commands.open(incident(12, "etl/nightly", commands.now), incident(13, "crm/sync", commands.now))
+    said = commands.said("silence", "add", *words, "--for", "4h", "--reason", "x")
     assert re.findall(r"W-\d+", said) == ids
 
 
-def test_a_silence_may_begin_later_and_end_at_a_time_with_its_zone(house: House) -> None:
-    house.open()
-    day = f"{house.now + timedelta(days=2):%Y-%m-%d}"
-    said = house.said(
+def test_a_silence_may_begin_later_and_end_at_a_time_with_its_zone(commands: Commands) -> None:
+    commands.open()
+    day = f"{commands.now + timedelta(days=2):%Y-%m-%d}"
+    said = commands.said(
         *("silence", "add", "--tag", "etl", "--from", f"{day}T06:00:00+01:00", "--until", f"{day}T08:30:00+01:00"),
         *("--reason", "moving"),
     )
     assert f"from {day} 05:00 UTC until {day} 07:30 UTC" in said
-    house.check()
-    listed = json.loads(house.said("silence", "list", "--json"))
+    commands.check()
+    listed = json.loads(commands.said("silence", "list", "--json"))
     [silence] = listed["silences"]
     assert (silence["starts_at"], silence["ends_at"]) == (f"{day}T05:00:00Z", f"{day}T07:30:00Z")
     assert (silence["status"], silence["tag"], silence["deployment"]) == ("waiting", "etl", None)
 
 
-def test_an_unknown_silence_is_an_error(house: House) -> None:
-    house.open()
-    assert house.run("silence", "expire", "S-9") == (3, "", "S-9: no such silence; see `watchdog silence list`\n")
+def test_an_unknown_silence_is_an_error(commands: Commands) -> None:
+    commands.open()
+    assert commands.run("silence", "expire", "S-9") == (3, "", "S-9: no such silence; see `watchdog silence list`\n")
 
 
-def test_maintenance_windows_are_listed(house: House) -> None:
-    now = house.now
+def test_maintenance_windows_are_listed(commands: Commands) -> None:
+    now = commands.now
     open_at, next_at = now - HOUR, now + 3 * HOUR
     Path("watchdog.yaml").write_text(
         "maintenance:\n"
         f"- {{match: {{pool: k8s}}, cron: '{open_at.minute} {open_at.hour} * * *', lasts: 2h, reason: backup}}\n"
         f"- {{match: {{tag: etl}}, cron: '{next_at.minute} {next_at.hour} * * *', lasts: 1h, reason: later}}\n"
     )
-    house.open(incident(12, "etl/nightly", now))
-    lines = [re.sub(r" {2,}", " | ", line) for line in house.said("silence", "list").splitlines()]
+    commands.open(incident(12, "etl/nightly", now))
+    lines = [re.sub(r" {2,}", " | ", line) for line in commands.said("silence", "list").splitlines()]
     windows = [line for line in lines if line.startswith("maintenance")]
     assert windows[0].startswith("maintenance | active | pool k8s |")
     assert windows[0].endswith("| backup")
     assert windows[1].startswith("maintenance | waiting | tag etl |")
-    assert "silenced by maintenance" in house.said("incidents", "list")
-    document = json.loads(house.said("silence", "list", "--json"))
+    assert "silenced by maintenance" in commands.said("incidents", "list")
+    document = json.loads(commands.said("silence", "list", "--json"))
     assert [(one["status"], one["reason"]) for one in document["maintenance"]] == [
         ("active", "backup"),
         ("waiting", "later"),
@@ -403,16 +403,16 @@ def test_maintenance_windows_are_listed(house: House) -> None:
 
 
 @pytest.mark.parametrize("reachable", [True, False])
-def test_an_open_window_is_in_every_look(house: House, reachable: bool) -> None:
+def test_an_open_window_is_in_every_look(commands: Commands, reachable: bool) -> None:
     """The maintenance of the server itself is what a window is most often for."""
-    begun = house.now - HOUR
+    begun = commands.now - HOUR
     Path("watchdog.yaml").write_text(
         "server: {attempts: 1}\n"
         "maintenance:\n"
         f"- {{match: {{check: server}}, cron: '{begun.minute} {begun.hour} * * *', lasts: 2h, reason: backup}}\n"
     )
     where = [] if reachable else ["--target", "http://127.0.0.1:9/api"]
-    status, out, err = house.run("check", *where)
+    status, out, err = commands.run("check", *where)
     assert (status, err) == (0 if reachable else 2, "")
     assert "Silenced:\n  maintenance: check server; until" in out
     assert "by maintenance: backup" in out
@@ -421,38 +421,40 @@ def test_an_open_window_is_in_every_look(house: House, reachable: bool) -> None:
 # --- in reports --------------------------------------------------------------------------------------
 
 
-def test_a_look_by_hand_shows_what_the_checks_know(house: House, seed: Seed) -> None:
+def test_a_look_by_hand_shows_what_the_checks_know(commands: Commands, seed: Seed) -> None:
     deployment = seed.deployment("etl/nightly", schedule="0 0 1 1 *")
     seed.run(deployment, "FAILED", ended=seed.now - HOUR)
-    _, out, _ = house.run("check", "--json")
+    _, out, _ = commands.run("check", "--json")
     [finding] = [one for one in json.loads(out)["findings"] if one["check"] == "failed"]
     assert finding["incident"] is None
 
-    silence = Silence(id="S-3", tag="x", starts_at=house.now - HOUR, ends_at=house.now + HOUR, author="ana", reason="r")
-    known = problem("etl/nightly", "failed", fingerprint=finding["fingerprint"])
-    house.open(
-        incident(12, "etl/nightly", house.now, finding=known),
-        silences=Silences(known=(silence,)),
-        closed=(incident(7, "etl/over", house.now, resolved_at=house.now - HOUR, resolution="succeeded"),),
+    silence = Silence(
+        id="S-3", tag="x", starts_at=commands.now - HOUR, ends_at=commands.now + HOUR, author="ana", reason="r"
     )
-    _, out, err = house.run("check", "--json")
+    known = problem("etl/nightly", "failed", fingerprint=finding["fingerprint"])
+    commands.open(
+        incident(12, "etl/nightly", commands.now, finding=known),
+        silences=Silences(known=(silence,)),
+        closed=(incident(7, "etl/over", commands.now, resolved_at=commands.now - HOUR, resolution="succeeded"),),
+    )
+    _, out, err = commands.run("check", "--json")
     document = json.loads(out)
     assert err == ""
     assert [one["incident"] for one in document["findings"] if one["check"] == "failed"] == ["W-12"]
     assert [(one["id"], one["author"]) for one in document["silences"]] == [("S-3", "ana")]
-    _, out, _ = house.run("check")
+    _, out, _ = commands.run("check")
     assert "W-12 etl/nightly" in out
     assert "S-3: tag x; until" in out
-    digest = house.said("digest")
+    digest = commands.said("digest")
     assert "W-12 etl/nightly: " in digest
     assert "• S-3: tag x until" in digest
     assert "• W-7 late etl/over: succeeded (1 h to detect, 3 h to resolve)" in digest
     assert "Median time: 1 h to detect, 3 h to resolve." in digest
 
 
-def test_a_look_by_hand_says_that_it_cannot_tell_the_incidents(house: House) -> None:
-    Documents(house.api).write("incidents", "{")
-    status, out, err = house.run("check")
+def test_a_look_by_hand_says_that_it_cannot_tell_the_incidents(commands: Commands) -> None:
+    Documents(commands.api).write("incidents", "{")
+    status, out, err = commands.run("check")
     assert status == 0
     assert out.startswith("OK prefect")
     assert err.startswith("Incidents and silences are not shown: the saved state cannot be read (no JSON)")
@@ -461,15 +463,20 @@ def test_a_look_by_hand_says_that_it_cannot_tell_the_incidents(house: House) -> 
 # --- hostile, torn and at once -----------------------------------------------------------------------
 
 
-def test_hostile_names_are_harmless(house: House) -> None:
+def test_hostile_names_are_harmless(commands: Commands) -> None:
     silence = Silence(
-        id="S-1", deployment=HOSTILE, starts_at=house.now, ends_at=house.now + HOUR, author=HOSTILE, reason=HOSTILE
+        id="S-1",
+        deployment=HOSTILE,
+        starts_at=commands.now,
+        ends_at=commands.now + HOUR,
+        author=HOSTILE,
+        reason=HOSTILE,
     )
-    mark = Acknowledgement(by=HOSTILE, at=house.now, note=HOSTILE)
+    mark = Acknowledgement(by=HOSTILE, at=commands.now, note=HOSTILE)
     finding = problem(HOSTILE, summary=HOSTILE, owner=HOSTILE, evidence=(HOSTILE,))
-    hostile = incident(12, HOSTILE, house.now, finding=finding, acknowledged=mark, tags=(HOSTILE,), pool=HOSTILE)
-    house.open(hostile, silences=Silences(known=(silence,)))
-    commands: list[tuple[int, list[str]]] = [
+    hostile = incident(12, HOSTILE, commands.now, finding=finding, acknowledged=mark, tags=(HOSTILE,), pool=HOSTILE)
+    commands.open(hostile, silences=Silences(known=(silence,)))
+    calls: list[tuple[int, list[str]]] = [
         (0, ["incidents", "list"]),
         (0, ["incidents", "show", "W-12"]),
         (0, ["silence", "list"]),
@@ -480,50 +487,50 @@ def test_hostile_names_are_harmless(house: House) -> None:
         (3, ["incidents", "show", HOSTILE]),
         (3, ["silence", "expire", HOSTILE]),
     ]
-    for expected, words in commands:
-        status, out, err = house.run(*words)
+    for expected, words in calls:
+        status, out, err = commands.run(*words)
         assert status == expected, words
         assert not {char for char in out + err if char != "\n" and not char.isprintable()}, words
         assert "evil.example" not in out + err, words
         assert not any(line.startswith("W-1 firing") for line in (out + err).splitlines()), words
-    assert "[red]x[/red]" in house.run("incidents", "show", "W-12")[1]
+    assert "[red]x[/red]" in commands.run("incidents", "show", "W-12")[1]
 
 
-def test_nothing_but_a_request_is_written(house: House) -> None:
-    house.open(incident(12, "etl/nightly", house.now))
-    before = set(Documents(house.api).names())
+def test_nothing_but_a_request_is_written(commands: Commands) -> None:
+    commands.open(incident(12, "etl/nightly", commands.now))
+    before = set(Documents(commands.api).names())
     for words in (
         ["incidents", "list"],
         ["incidents", "show", "W-12"],
         ["silence", "list"],
     ):
-        house.said(*words)
-    assert set(Documents(house.api).names()) == before
-    house.said("incidents", "ack", "W-12")
-    [new] = set(Documents(house.api).names()) - before
+        commands.said(*words)
+    assert set(Documents(commands.api).names()) == before
+    commands.said("incidents", "ack", "W-12")
+    [new] = set(Documents(commands.api).names()) - before
     assert re.fullmatch(REQUEST + "[0-9a-f]{32}", new)
 
 
-def test_a_request_that_was_sent_twice_is_done_once(house: House) -> None:
-    house.open(incident(12, "etl/nightly", house.now))
-    request = Request(name=new_name(), what="acknowledge", at=house.now, by="ana", subject="W-12")
-    ask(house.api, request)
-    ask(house.api, request)
-    assert house.saved.requests == (request,)
+def test_a_request_that_was_sent_twice_is_done_once(commands: Commands) -> None:
+    commands.open(incident(12, "etl/nightly", commands.now))
+    request = Request(name=new_name(), what="acknowledge", at=commands.now, by="ana", subject="W-12")
+    ask(commands.api, request)
+    ask(commands.api, request)
+    assert commands.saved.requests == (request,)
 
 
-def test_a_torn_request_is_reported_once_and_in_nobodys_way(house: House) -> None:
-    house.open(incident(12, "etl/nightly", house.now))
-    Documents(house.api).write(new_name(), "{")
-    status, out, err = house.run("incidents", "ack", "W-12", "--by", "ana")
+def test_a_torn_request_is_reported_once_and_in_nobodys_way(commands: Commands) -> None:
+    commands.open(incident(12, "etl/nightly", commands.now))
+    Documents(commands.api).write(new_name(), "{")
+    status, out, err = commands.run("incidents", "ack", "W-12", "--by", "ana")
     assert status == 0
     assert out.startswith("W-12: asked")
     assert re.search(r"state-request-[0-9a-f]{32}: .* cannot be read \(no JSON\): set aside as", err.replace("\n", " "))
-    state = house.state
+    state = commands.state
     before, coverage = state.load()
     assert not coverage.complete
     state.save(before, before.model_copy(update={"requests": ()}))
-    after, coverage = house.state.load()
+    after, coverage = commands.state.load()
     assert coverage.complete
     assert after.requests == ()
 
@@ -533,17 +540,17 @@ def at_once(count: int, ask_one: Callable[[int], T]) -> list[T]:
         return list(pool.map(ask_one, range(count)))
 
 
-def test_requests_at_once_are_all_kept(house: House, prefect_server: Server, tmp_path: Path) -> None:
-    house.open(*(incident(number, f"etl/number-{number}", house.now) for number in range(10, 14)))
+def test_requests_at_once_are_all_kept(commands: Commands, prefect_server: Server, tmp_path: Path) -> None:
+    commands.open(*(incident(number, f"etl/number-{number}", commands.now) for number in range(10, 14)))
     env = prefect_env(tmp_path, prefect_server.api_url)
 
     def ask_one(index: int) -> int:
         return watchdog("incidents", "ack", f"W-{10 + index}", "--by", f"p{index}", env=env, cwd=tmp_path).status
 
     assert at_once(4, ask_one) == [0, 0, 0, 0]
-    assert sorted(request.subject for request in house.saved.requests) == ["W-10", "W-11", "W-12", "W-13"]
-    house.check()
-    marks = [one.acknowledged for one in house.saved.incidents.open.values()]
+    assert sorted(request.subject for request in commands.saved.requests) == ["W-10", "W-11", "W-12", "W-13"]
+    commands.check()
+    marks = [one.acknowledged for one in commands.saved.incidents.open.values()]
     assert sorted(mark.by for mark in marks if mark) == ["p0", "p1", "p2", "p3"]
 
 

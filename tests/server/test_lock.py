@@ -18,7 +18,7 @@ from monitoring.adapters.prefect.store.lock import NAME, VariableLock
 from monitoring.errors import LockLost
 from monitoring.model.policy import ApiSettings as Settings
 from monitoring.model.target import Target
-from tests.support.asking import asked
+from tests.support.request_log import logged_requests
 
 MINUTES = timedelta(minutes=3)
 RACERS = 10
@@ -135,7 +135,7 @@ def test_a_renewal_that_finds_it_gone_says_so(api: Api) -> None:
 def test_renews_in_the_middle_third_only_and_is_cheap_before(api: Api) -> None:
     timer = Timer()
     lock = VariableLock(api, "run", MINUTES, timer=timer)
-    requests = asked(api)
+    requests = logged_requests(api)
     lock.keep()
     assert requests == []
     with lock.hold():
@@ -169,7 +169,7 @@ def test_keeps_itself_alive_when_called_before_each_request(api: Api) -> None:
     with lock.hold() as held:
         assert held
         timer.now = 100
-        requests = asked(api)
+        requests = logged_requests(api)
         api.get("/admin/version")
         assert len(requests) == 2
         timer.now = 1000

@@ -16,7 +16,7 @@ import pytest
 
 from demo.stack import Process, Server
 from monitoring.adapters.prefect.store.lock import NAME
-from tests.support.house import House
+from tests.support.installation import Deployed
 from tests.support.noise import noise
 from tests.support.paths import PROJECT
 from tests.support.seeding import MINUTE, Seed
@@ -137,14 +137,14 @@ def test_of_two_checks_at_once_one_works(prefect_server: Server, seed: Seed, che
         first = check(prefect_server, proxy.url)
         wait_for(proxy.has_come, first)
         second = check(prefect_server)
-        house = House(prefect_server, second)
+        installation = Deployed(prefect_server, second)
         assert outcome(second) == "COMPLETED Another check is running"
-        assert house.versions("watchdog-health") == 0
-        assert house.documents() == {}
+        assert installation.versions("watchdog-health") == 0
+        assert installation.documents() == {}
 
         proxy.release.set()
         assert outcome(first) == "COMPLETED Nothing is wrong."
-    assert house.versions("watchdog-health") == 1
+    assert installation.versions("watchdog-health") == 1
     assert lock(prefect_server) is None
     assert outcome(check(prefect_server)) == "COMPLETED Nothing is wrong."
 
@@ -177,13 +177,13 @@ def test_a_check_that_dies_with_the_server_holds_the_next_ones_up_for_the_locks_
     assert outcome(after) == "COMPLETED 1 warning."
     assert lock(server) is None
 
-    house = House(server, after)
-    assert [found["subject"] for found in house.findings()] == ["deployment etl/nightly"]
-    health = house.artifact("watchdog-health")
+    installation = Deployed(server, after)
+    assert [found["subject"] for found in installation.findings()] == ["deployment etl/nightly"]
+    health = installation.artifact("watchdog-health")
     assert "etl/nightly" in health["data"]
-    [incident] = house.documents()["incidents"]["data"]["open"].values()
+    [incident] = installation.documents()["incidents"]["data"]["open"].values()
     assert incident["finding"]["subject"]["name"] == "etl/nightly"
     assert "state:" not in json.dumps(health), "all of the saved state could be read"
 
     assert outcome(check(server)) == "COMPLETED 1 warning."
-    assert house.artifact("watchdog-health")["id"] == health["id"]
+    assert installation.artifact("watchdog-health")["id"] == health["id"]

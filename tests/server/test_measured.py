@@ -21,8 +21,8 @@ from demo.stack import Server, free_port, prefect_env
 from monitoring.adapters.prefect.client.api import open_api
 from monitoring.config.settings import Config
 from monitoring.model.target import Target
+from tests.support.command_line import watchdog
 from tests.support.killing import Checks
-from tests.support.looking import watchdog
 from tests.support.paths import PROJECT
 from tests.support.seeding import Seed
 

@@ -25,7 +25,7 @@ from monitoring.metrics.snapshot import Snapshot
 from monitoring.model.policy import ApiSettings as ServerSettings
 from monitoring.model.target import Target
 from tests.conftest import ServerFactory
-from tests.support.looking import Said, watchdog
+from tests.support.command_line import CommandResult, watchdog
 from tests.support.metric_samples import HOSTILE, gauges, ordinary, snapshot
 from tests.support.prometheus import prometheus
 
@@ -129,7 +129,7 @@ def taken(age: timedelta) -> Snapshot:
     return ordinary().model_copy(update={"at": datetime.now(timezone.utc) - age})
 
 
-def printed(server: Server, folder: Path) -> Said:
+def printed(server: Server, folder: Path) -> CommandResult:
     return watchdog("metrics", "print", env=prefect_env(folder, server.api_url), cwd=folder)
 
 

@@ -21,7 +21,7 @@ from monitoring.metrics import catalog
 from monitoring.metrics.openmetrics import OPENMETRICS_TYPE, openmetrics
 from monitoring.metrics.snapshot import Distribution, Metric, Sample, Snapshot
 from tests.support.alertmanager import Prometheus, alertmanager, checked, prometheus
-from tests.support.operating import PAGE, RULES, panels, rules
+from tests.support.dashboards import PAGE, RULES, panels, rules
 from tests.support.paths import PROJECT
 
 DEPLOYMENT = "etl/nightly"

@@ -15,7 +15,7 @@ from werkzeug import Response
 
 from demo.stack import Server
 from monitoring.errors import CredentialsRefused
-from tests.support.looking import look
+from tests.support.assessment import assess_server
 from tests.support.noise import noise
 from tests.support.relay import Asked, relayed
 from tests.support.seeding import HOUR, MINUTE, Run, Seed
@@ -68,7 +68,7 @@ def test_small_pages_postgresql_auth_string_and_csrf_hide_nothing(guarded: Serve
     ended = seed.deployment("many/ended")
     seed.many(Run(deployment=ended, state="FAILED", ended=now - HOUR - n * SECOND, history=()) for n in range(60))
     with connected(guarded):
-        seen = look(now)
+        seen = assess_server(now)
     assert seen.missing == {}
     late_runs = {name: f.flow_run_count for (check, name), f in seen.found.items() if check == "late"}
     assert sorted(late_runs) == sorted(f"flow-{n}/prod" for n in range(20))
@@ -88,7 +88,7 @@ def test_small_pages_postgresql_auth_string_and_csrf_hide_nothing(guarded: Serve
 def test_a_wrong_auth_string_is_refused_and_not_repeated(guarded: Server, seed: Seed, secret: str) -> None:
     settings: dict[Any, Any] = {PREFECT_API_URL: guarded.api_url, PREFECT_API_AUTH_STRING: secret or None}
     with temporary_settings(settings), pytest.raises(CredentialsRefused, match="PREFECT_API_AUTH_STRING") as refused:
-        look(seed.now)
+        assess_server(seed.now)
     assert "let me" not in str(refused.value)
 
 
@@ -104,7 +104,7 @@ def test_what_a_key_may_not_read_is_missing_and_the_rest_is_told(
     may_read = {f"/{name}/filter" for name in ESSENTIAL} | {"/ready", "/csrf-token"}
     with relayed(prefect_server.ui_url) as relay:
         relay.answer = lambda asked: None if asked.path in may_read else Response("no", status)
-        seen = look(world.now, at=relay.url)
+        seen = assess_server(world.now, at=relay.url)
 
     assert seen.found["failed", "etl/broken"].flow_run_count == 1
     assert seen.status == "unknown"
@@ -120,7 +120,7 @@ def test_a_key_that_may_not_read_what_every_look_rests_on_is_refused(
     with relayed(prefect_server.ui_url) as relay:
         relay.answer = lambda asked: Response("no", 403) if asked.path == f"/{name}/filter" else None
         with pytest.raises(CredentialsRefused):
-            look(world.now, at=relay.url)
+            assess_server(world.now, at=relay.url)
 
 
 def test_an_api_key_and_an_auth_string_reach_the_server(prefect_server: Server, world: Seed) -> None:
@@ -130,7 +130,7 @@ def test_an_api_key_and_an_auth_string_reach_the_server(prefect_server: Server, 
         (PREFECT_API_AUTH_STRING, "user:word", basic),
     ):
         with relayed(prefect_server.ui_url) as relay, temporary_settings({setting: value}):
-            assert look(world.now, at=relay.url).status == "ok"
+            assert assess_server(world.now, at=relay.url).status == "ok"
         assert {asked.headers.get("Authorization") for asked in relay.asked} == {header}
 
 
@@ -151,7 +151,7 @@ def test_rows_that_leave_between_two_pages_hide_no_others(prefect_server: Server
 
     with relayed(prefect_server.ui_url) as relay:
         relay.after = leave
-        seen = look(now, at=relay.url)
+        seen = assess_server(now, at=relay.url)
     assert not gone
     assert stay <= set(seen.found["late", "late/backlog"].flow_run_ids)
     assert seen.missing == {}
@@ -173,7 +173,7 @@ def test_rows_that_arrive_between_two_pages_are_no_repeats(prefect_server: Serve
 
     with relayed(prefect_server.ui_url) as relay:
         relay.after = arrive
-        seen = look(now, at=relay.url)
+        seen = assess_server(now, at=relay.url)
     assert len(arrived) == 20
     failed = seen.found["failed", "etl/busy"]
     assert 450 <= failed.flow_run_count <= 470
@@ -188,26 +188,29 @@ def test_the_window_bounds_what_is_read_of_ended_runs(prefect_server: Server, wo
     now = world.now
     for name, ago in {"inside": 3 * HOUR, "outside": 3 * HOUR + SECOND, "future": -SECOND}.items():
         world.run(world.deployment(f"etl/{name}"), "FAILED", ended=now - ago)
-    assert set(look(now, target={"window": "3h"}).found) == {("failed", "etl/inside")}
+    assert set(assess_server(now, target={"window": "3h"}).found) == {("failed", "etl/inside")}
 
 
 def test_active_runs_are_read_however_old_they_are(prefect_server: Server, world: Seed) -> None:
     old = world.now - timedelta(days=200)
     world.run(world.deployment("old/pending"), "PENDING", since=old)
     world.run(world.deployment("old/late"), "Late", due=old)
-    assert set(look(world.now, target={"window": "1h"}).found) == {("stuck", "old/pending"), ("late", "old/late")}
+    assert set(assess_server(world.now, target={"window": "1h"}).found) == {
+        ("stuck", "old/pending"),
+        ("late", "old/late"),
+    }
 
 
 def test_a_second_check_reads_only_what_is_new(prefect_server: Server, world: Seed) -> None:
     deployment = world.deployment("etl/nightly")
     world.many(Run(deployment=deployment, ended=world.now - HOUR - n * SECOND, history=()) for n in range(450))
     with relayed(prefect_server.ui_url) as relay:
-        first = look(world.now, at=relay.url)
+        first = assess_server(world.now, at=relay.url)
     # Not so much later that the noise's worker would have been silent for too long.
     later = world.now + MINUTE
     world.many(Run(deployment=deployment, ended=world.now + n * SECOND) for n in range(1, 4))
     with relayed(prefect_server.ui_url) as second_relay:
-        second = look(later, at=second_relay.url, ledger=first.assessment.ledger)
+        second = assess_server(later, at=second_relay.url, ledger=first.assessment.ledger)
 
     active = len(first.assessment.observation.runs.active)
     # The noise's hourly run ended four minutes before the first check: the overlap reads it again, and counts it once.
@@ -223,23 +226,23 @@ def test_a_run_that_ends_late_within_the_overlap_is_counted_once(prefect_server:
     now = world.now
     deployment = world.deployment("etl/nightly")
     world.run(deployment, "FAILED", ended=now - MINUTE)
-    ledger = look(now).assessment.ledger
+    ledger = assess_server(now).assessment.ledger
     for step in range(1, 4):
-        again = look(now + step * MINUTE, ledger=ledger)
+        again = assess_server(now + step * MINUTE, ledger=ledger)
         ledger = again.assessment.ledger
         assert again.found["failed", "etl/nightly"].flow_run_count == 1
     other = world.deployment("etl/behind")
     world.run(other, "FAILED", ended=now + 2 * MINUTE)
-    seen = look(now + 4 * MINUTE, ledger=ledger)
+    seen = assess_server(now + 4 * MINUTE, ledger=ledger)
     assert ("failed", "etl/behind") in seen.found
 
 
 def test_the_last_success_is_searched_for_once(prefect_server: Server, world: Seed) -> None:
     world.deployment("stale/never", schedule="*/10 * * * *")
     with relayed(prefect_server.ui_url) as relay:
-        first = look(world.now, at=relay.url)
+        first = assess_server(world.now, at=relay.url)
         searched = len(pages_of(relay.asked, "not_any_"))
-        second = look(world.now, at=relay.url, ledger=first.assessment.ledger)
+        second = assess_server(world.now, at=relay.url, ledger=first.assessment.ledger)
     assert searched >= 1
     assert len(pages_of(relay.asked, "not_any_")) == searched
     for seen in (first, second):

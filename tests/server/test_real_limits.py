@@ -12,8 +12,8 @@ from uuid import UUID
 import pytest
 
 from demo.stack import Server, Worker
-from tests.support.house import QUICK
-from tests.support.looking import Found, look
+from tests.support.assessment import Found, assess_server
+from tests.support.installation import QUICK
 from tests.support.noise import noise
 from tests.support.seeding import MINUTE, SECOND, Pool, Seed
 from tests.support.servers import connected, start_server
@@ -101,7 +101,7 @@ class Runs:
             seed.events("prefect.flow-run.heartbeat", {"prefect.resource.id": f"prefect.flow-run.{id}"}, [at - SECOND])
         with connected(self._server):
             # The scheduler has had no time yet for the noise, which by then would be old.
-            return look(at, unscheduled={"enabled": False}).found
+            return assess_server(at, unscheduled={"enabled": False}).found
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 
 from demo.stack import Server, Worker, wait_until
 from monitoring.model.finding import Finding
-from tests.support.house import QUICK
-from tests.support.looking import Found, look
+from tests.support.assessment import Found, assess_server
+from tests.support.installation import QUICK
 from tests.support.noise import noise
 from tests.support.seeding import MINUTE, SECOND, Seed
 from tests.support.servers import Emptier, connected, start_server
@@ -106,7 +106,7 @@ class Real:
         self.without_noise()
         noise(Seed(self.server.database_url, now=at))
         with connected(self.server):
-            return look(at).found
+            return assess_server(at).found
 
 
 @pytest.fixture(scope="module")

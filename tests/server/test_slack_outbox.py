@@ -14,8 +14,8 @@ from monitoring.adapters.slack.bot import SlackBot
 from monitoring.config import alert_settings as config
 from tests.support.builders import hours, minutes
 from tests.support.relay import Asked, Relay, relayed
+from tests.support.simulation import Watchdog, problem
 from tests.support.slack import SlackEmulator
-from tests.support.telling import Watchdog, problem
 
 A = problem("etl/a")
 POST = "/chat.postMessage"

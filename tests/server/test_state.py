@@ -21,7 +21,7 @@ from monitoring.model.policy import ApiSettings as ServerSettings
 from monitoring.model.request import Request
 from monitoring.model.saved_state import SavedState
 from monitoring.model.target import Target
-from tests.support.asking import asked
+from tests.support.request_log import logged_requests
 from tests.support.saved_state import DAY, NOW, a_state, documents_before, incident
 
 
@@ -102,7 +102,7 @@ def test_writes_only_what_has_changed(api: Api) -> None:
     saved(api, a_state())
     this = state(api)
     before, _ = this.load()
-    requests = asked(api)
+    requests = logged_requests(api)
     this.save(before, before)
     assert requests == []
     this.save(before, a_state(cursor=NOW + DAY))
@@ -112,7 +112,7 @@ def test_writes_only_what_has_changed(api: Api) -> None:
 
 def test_loading_takes_two_requests(api: Api) -> None:
     saved(api, a_state(closed=(incident("c", resolved=NOW),)))
-    requests = asked(api)
+    requests = logged_requests(api)
     state(api).load()
     assert len(requests) == 2
 

@@ -11,11 +11,11 @@ import pytest
 
 from demo.stack import Server, Worker, wait_until
 from tests.conftest import ServerFactory
-from tests.support.house import (
+from tests.support.installation import (
     CHECK,
     DIGEST,
     POOL,
-    House,
+    Deployed,
     copy_of_the_project,
     foreign_repository,
     pause_schedules,
@@ -90,7 +90,7 @@ def test_of_all_that_ends_badly_only_the_watchdogs_own_starts_no_check(
 
 
 @pytest.fixture
-def house(fresh_server: ServerFactory, tmp_path: Path) -> Iterator[House]:
+def installation(fresh_server: ServerFactory, tmp_path: Path) -> Iterator[Deployed]:
     """The watchdog as it is deployed, with a worker, and a flow that fails when it is told to."""
     server, project = fresh_server(), copy_of_the_project(tmp_path / "project")
     deployed(server, project)
@@ -98,25 +98,27 @@ def house(fresh_server: ServerFactory, tmp_path: Path) -> Iterator[House]:
     worker.start()
     try:
         worker.wait_online()
-        found = House(server, worker)
+        found = Deployed(server, worker)
         found.workload(tmp_path)
         yield found
     finally:
         worker.stop()
 
 
-def test_a_failure_starts_a_check_a_storm_one_and_our_own_failures_none(house: House) -> None:
-    server = house.server
+def test_a_failure_starts_a_check_a_storm_one_and_our_own_failures_none(installation: Deployed) -> None:
+    server = installation.server
     unusable = {"WATCHDOG_LATE__AFTER": "soon"}
     for name in (CHECK, DIGEST):
-        assert house.run(name, env=unusable)[0] == "FAILED"
-    failed = house.start("etl/nightly", {"fail": True})
-    assert house.wait(failed)[0] == "FAILED"
-    house.worker.wait(lambda: bool(started_by_triggers(server)), timeout=120, waiting_for="a check to be started")
+        assert installation.run(name, env=unusable)[0] == "FAILED"
+    failed = installation.start("etl/nightly", {"fail": True})
+    assert installation.wait(failed)[0] == "FAILED"
+    installation.worker.wait(
+        lambda: bool(started_by_triggers(server)), timeout=120, waiting_for="a check to be started"
+    )
     [check] = started_by_triggers(server)
-    state, message = house.wait(check["id"])
+    state, message = installation.wait(check["id"])
     assert state == "COMPLETED", message
-    assert [row["subject"] for row in house.findings()] == ["deployment etl/nightly"]
+    assert [row["subject"] for row in installation.findings()] == ["deployment etl/nightly"]
 
     for _ in range(10):
         ended(server, "etl", "FAILED", "Failed")

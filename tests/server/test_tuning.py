@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from demo.stack import Server, prefect_env
-from tests.support.looking import Said, watchdog
+from tests.support.command_line import CommandResult, watchdog
 from tests.support.seeding import DAY, HOUR, MINUTE, Run, Seed
 
 
-def run(server: Server, folder: Path, *words: str) -> Said:
+def run(server: Server, folder: Path, *words: str) -> CommandResult:
     return watchdog(*words, env=prefect_env(folder, server.api_url), cwd=folder)
 
 
-def lines(said: Said, *words: str) -> list[str]:
+def lines(said: CommandResult, *words: str) -> list[str]:
     """The lines of stdout that hold all the words, in their order."""
     pattern = ".*".join(map(re.escape, words))
     return [line for line in said.stdout.splitlines() if re.search(pattern, line)]
@@ -131,7 +131,7 @@ def test_many_runs_of_many_days(prefect_server: Server, world: Seed, tmp_path: P
 # --- explain -----------------------------------------------------------------------------------------
 
 
-def section(said: Said, check: str) -> str:
+def section(said: CommandResult, check: str) -> str:
     """What was said of one check."""
     return next(part for part in said.stdout.split("\n\n") if part.lstrip().startswith(f"{check}: "))
 

@@ -1,8 +1,15 @@
-"""``watchdog config ...`` in this process."""
+"""The command line, in a process of its own as at a terminal, or in this one."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -35,3 +42,47 @@ class ConfigCommand:
         status = app(words, result_action="return_value")
         captured = self._capsys.readouterr()
         return Outcome(status, captured.out, captured.err)
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a command said, and how it ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def report(self) -> Any:
+        """The JSON on stdout."""
+        return json.loads(self.stdout)
+
+    @property
+    def text(self) -> str:
+        """All that was said."""
+        return self.stdout + self.stderr
+
+
+def watchdog(*words: str, env: Mapping[str, str], cwd: Path, timeout: float = 60) -> CommandResult:
+    """Run the command line in a process of its own, in a folder without a ``watchdog.yaml``.
+
+    Args:
+        words: The command and its options.
+        env: The whole environment.
+        cwd: The folder.
+        timeout: Seconds after which it is killed, and the test with it.
+    """
+    started = time.monotonic()
+    command = [str(Path(sys.executable).with_name("watchdog")), *words]
+    ended = subprocess.run(
+        command,
+        env=dict(env),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return CommandResult(ended.returncode, ended.stdout, ended.stderr, time.monotonic() - started)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.looking import look
+from tests.support.assessment import assess_server
 from tests.support.noise import noise
 from tests.support.seeding import Seed
 
@@ -16,5 +16,5 @@ def world(seed: Seed) -> Iterator[Seed]:
     """A server with noise on it. None of that is ever found, whatever else a test plants."""
     noise(seed)
     yield seed
-    noisy = [name for _, name in look(seed.now).found if name.startswith("noise-")]
+    noisy = [name for _, name in assess_server(seed.now).found if name.startswith("noise-")]
     assert noisy == []

@@ -12,7 +12,7 @@ from werkzeug import Response
 
 from demo.stack import Server
 from monitoring.model.finding import Finding
-from tests.support.looking import Looked, look
+from tests.support.assessment import Assessed, assess_server
 from tests.support.relay import Asked, relayed
 from tests.support.seeding import HOUR, MINUTE, SECOND, Deployment, Run, Seed
 
@@ -20,7 +20,7 @@ LONG, LONGER = 15 * MINUTE, 15 * MINUTE + SECOND
 REFUSED = "Deployment concurrency limit reached."
 
 
-def of_limits(looked: Looked) -> dict[str, Finding]:
+def of_limits(looked: Assessed) -> dict[str, Finding]:
     return {name: finding for (check, name), finding in looked.found.items() if check == "concurrency"}
 
 
@@ -61,7 +61,7 @@ def test_a_full_deployment_queue_and_pool_hold_runs_up(prefect_server: Server, w
     in_pool = plant("pool", LONGER, pool=full_pool)
     world.run(world.deployment("full/nothing", pool=alive, concurrency_limit=0), "Late", due=now - LONGER)
 
-    looked = look(now)
+    looked = assess_server(now)
     found = of_limits(looked)
 
     assert set(found) == {"full/deployment", "alive/lane", "full-pool", "full/nothing"}
@@ -108,7 +108,7 @@ def test_slots_that_no_live_run_holds(prefect_server: Server, world: Seed) -> No
         columns={"empirical_policy": {"retries": 1, "retry_delay": 5400, "retry_type": "in_process"}},
     )
 
-    found = of_limits(look(now))
+    found = of_limits(assess_server(now))
 
     assert set(found) == {"lost/refusing", "lost/quiet"}
     refusing = found["lost/refusing"]
@@ -131,7 +131,7 @@ def test_a_run_that_gets_its_slot_while_we_look_holds_it(prefect_server: Server,
                 world.run(deployment, "RUNNING", started=now)
 
         relay.after = begin
-        looked = look(now, at=relay.url)
+        looked = assess_server(now, at=relay.url)
 
     assert of_limits(looked) == {}
     assert looked.missing == {}
@@ -154,7 +154,7 @@ def test_a_run_that_begins_and_ends_while_we_look_has_lost_no_slot(
                 world.run(deployment, state, started=now + SECOND, ended=now + 2 * SECOND, message=message)
 
         relay.after = end
-        looked = look(now, at=relay.url)
+        looked = assess_server(now, at=relay.url)
 
     # What was refused a slot had none.
     assert bool(of_limits(looked)) is is_one
@@ -198,7 +198,7 @@ def test_tasks_of_running_flows_wait_for_a_tags_slot(prefect_server: Server, wor
     world.tag_limit("etl", 2, [task])
     world.tag_limit("idle", 1, [task])
 
-    looked = look(now)
+    looked = assess_server(now)
     found = of_limits(looked)
 
     assert set(found) == {"database"}
@@ -223,7 +223,7 @@ def test_a_tag_whose_holders_the_server_has_forgotten(
     world.task_run(running(world, "holds"), "query", state="RUNNING", at=world.now - 2 * HOUR, tags=[tag])
     world.task_run(running(world, "waits"), "query", state="PENDING", at=world.now - waits, tags=[tag])
 
-    found = of_limits(look(world.now))
+    found = of_limits(assess_server(world.now))
 
     assert set(found) == ({tag} if is_one else set())
     for finding in found.values():
@@ -241,7 +241,7 @@ def test_a_run_that_has_ended_may_still_hold_a_tags_slot(prefect_server: Server,
     world.tag_limit("database", 1, [task])
     world.task_run(running(world, "waits"), "query", state="PENDING", at=now - HOUR, tags=["database"])
 
-    assert of_limits(look(now))["database"].evidence == (
+    assert of_limits(assess_server(now))["database"].evidence == (
         "over: Crashed 5 h ago",
         "to free all its slots: prefect concurrency-limit reset database",
     )
@@ -254,7 +254,7 @@ def test_slow_because_of_a_tag(prefect_server: Server, world: Seed) -> None:
     world.tag_limit("database", 1, [task])
     world.task_run(waits, "query", state="PENDING", at=now - 2 * HOUR, tags=["database"])
 
-    found = look(now, rules=[{"match": {"deployment": "runs/waits"}, "slow": {"limit": "2h"}}]).found
+    found = assess_server(now, rules=[{"match": {"deployment": "runs/waits"}, "slow": {"limit": "2h"}}]).found
 
     assert set(found) == {("concurrency", "database"), ("slow", "runs/waits")}
     assert found["slow", "runs/waits"].symptom_of == found["concurrency", "database"].fingerprint
@@ -268,7 +268,7 @@ def test_a_tag_is_found_behind_the_limits_of_many_deployments(prefect_server: Se
     world.task_run(running(world, "holds"), "query", state="RUNNING", at=world.now - 2 * HOUR, tags=["a/b"])
     world.task_run(running(world, "waits"), "query", state="PENDING", at=world.now - HOUR, tags=["a/b"])
 
-    looked = look(world.now)
+    looked = assess_server(world.now)
 
     assert of_limits(looked)["a/b"].evidence == ("holds: Running for 3 h",)
     assert looked.missing == {}
@@ -316,7 +316,7 @@ def test_a_global_limit_held_by_runs_that_are_over(prefect_server: Server, world
     code(world, world.global_limit("not-full", 2, taken=1), "acquired", over("not-full"), now - 3 * HOUR)
     plant("unknown")
 
-    looked = look(now)
+    looked = assess_server(now)
     found = of_limits(looked)
 
     assert set(found) == {"lost"}
@@ -342,7 +342,7 @@ def test_what_was_held_before_the_newest_events_is_not_known(prefect_server: Ser
     plant("whole", 100)
     plant("cut", 220)
 
-    assert set(of_limits(look(now))) == {"whole"}
+    assert set(of_limits(assess_server(now))) == {"whole"}
 
 
 # --- what it costs, and where there is nothing to ask ----------------------------------------------
@@ -353,7 +353,7 @@ def test_limits_that_are_not_full_cost_two_requests(prefect_server: Server, worl
         world.tag_limit(f"tag-{n}", 1)
         world.global_limit(f"limit-{n}", 1)
     with relayed(prefect_server.ui_url) as relay:
-        look(world.now, at=relay.url)
+        assess_server(world.now, at=relay.url)
         asked = [path for path in relay.paths() if "limit" in path or "task_runs" in path]
 
     assert sorted(asked) == ["/concurrency_limits/filter", "/v2/concurrency_limits/filter"]
@@ -363,7 +363,7 @@ def test_limits_that_are_not_full_cost_two_requests(prefect_server: Server, worl
 def test_a_server_without_limits_is_not_broken(prefect_server: Server, world: Seed, status: int) -> None:
     with relayed(prefect_server.ui_url) as relay:
         relay.answer = lambda asked: Response("{}", status) if "concurrency_limits" in asked.path else None
-        looked = look(world.now, at=relay.url)
+        looked = assess_server(world.now, at=relay.url)
 
     assert looked.status == "ok"
     assert looked.missing == {}
@@ -372,7 +372,7 @@ def test_a_server_without_limits_is_not_broken(prefect_server: Server, world: Se
 def test_limits_that_cannot_be_read_are_unknown(prefect_server: Server, world: Seed) -> None:
     with relayed(prefect_server.ui_url) as relay:
         relay.answer = lambda asked: Response("{}", 500) if "concurrency_limits" in asked.path else None
-        looked = look(world.now, at=relay.url)
+        looked = assess_server(world.now, at=relay.url)
 
     assert looked.missing == {"limits": "failed"}
 
@@ -381,7 +381,7 @@ def test_of_too_many_full_limits_some_are_looked_into(prefect_server: Server, wo
     for n in range(51):
         world.global_limit(f"limit-{n:02}", 1, taken=1)
     with relayed(prefect_server.ui_url) as relay:
-        looked = look(world.now, at=relay.url)
+        looked = assess_server(world.now, at=relay.url)
         events = [asked for asked in relay.asked if "concurrency-limit" in json.dumps(asked.body)]
 
     assert len(events) == 50

@@ -14,7 +14,7 @@ from monitoring.messages import words
 from monitoring.model.finding import Finding
 from monitoring.model.incident import Incidents
 from monitoring.usecases.assess import Assessment
-from tests.support.looking import by_name, look
+from tests.support.assessment import assess_server, by_name
 from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Run, Seed
 
 
@@ -38,7 +38,7 @@ def test_the_latest_ended_run_decides_and_three_in_a_row_are_critical(prefect_se
         deployment = world.deployment(f"etl/{name}", schedule=plan)
         start = world.now - 5 * HOUR
         world.many(Run(deployment=deployment, state=s, ended=start + n * HOUR / 2) for n, s in enumerate(states))
-    found = look(world.now).found
+    found = assess_server(world.now).found
     assert by_name(found, "failed") == {
         "once": "warning",
         "twice": "warning",
@@ -61,7 +61,7 @@ def test_the_newest_run_of_a_streak_comes_first_and_is_linked(prefect_server: Se
     older = world.run(deployment, "FAILED", ended=world.now - 2 * HOUR)
     newer = world.run(deployment, "FAILED", ended=world.now - HOUR, message="ValueError: newer")
     single = world.run(world.deployment("etl/single"), "FAILED", ended=world.now - HOUR)
-    found = look(world.now).found
+    found = assess_server(world.now).found
     streak = found["failed", "etl/nightly"]
     assert streak.flow_run_ids == (str(newer.id), str(older.id))
     assert "ValueError: newer" in streak.observed
@@ -81,7 +81,7 @@ def test_a_run_that_awaits_a_retry_has_not_failed(prefect_server: Server, world:
         since=now - 2 * MINUTE,
         message="ValueError",
     )
-    assert look(now).found == {}
+    assert assess_server(now).found == {}
 
 
 def test_a_failure_is_forgiven_where_nothing_will_run_by_itself(prefect_server: Server, world: Seed) -> None:
@@ -94,7 +94,7 @@ def test_a_failure_is_forgiven_where_nothing_will_run_by_itself(prefect_server: 
     world.run(off, "CRASHED", ended=now - 25 * HOUR)
     world.run(world.deployment("etl/scheduled", schedule=yearly), "FAILED", ended=now - 47 * HOUR)
     world.run(world.deployment("etl/paused", schedule=yearly, paused=True), "FAILED", ended=now - HOUR)
-    found = look(now, target={"window": "48h"}).found
+    found = assess_server(now, target={"window": "48h"}).found
     assert by_name(found, "failed") == {"by-hand": "warning", "scheduled": "warning"}
     assert by_name(found, "crashed") == {}
 
@@ -109,7 +109,7 @@ def test_an_incident_ends_with_the_reason(prefect_server: Server, world: Seed) -
     deployments = {name: world.deployment(f"etl/{name}") for name in names}
     for deployment in deployments.values():
         world.run(deployment, "FAILED", ended=now - 23 * HOUR - 59 * MINUTE)
-    first = look(now).assessment
+    first = assess_server(now).assessment
     policies = Policies(Config())
     # Nobody keeps the noise's worker alive while minutes pass.
     opened = advance(Incidents(), (), only_failed(first), first.observation, first.ledger, policies, True)
@@ -118,7 +118,7 @@ def test_an_incident_ends_with_the_reason(prefect_server: Server, world: Seed) -
     world.run(deployments["succeeded"], ended=now + MINUTE)
     prefect_server.request("DELETE", f"/deployments/{deployments['deleted'].id}")
     prefect_server.request("PATCH", f"/deployments/{deployments['paused'].id}", {"paused": True})
-    second = look(now + 2 * MINUTE, ledger=first.ledger).assessment
+    second = assess_server(now + 2 * MINUTE, ledger=first.ledger).assessment
     moved = advance(opened.incidents, (), only_failed(second), second.observation, second.ledger, policies, True)
     assert moved.open == {}
     reasons = {move.incident.finding.subject.name.partition("/")[2]: move.step.reason for move in moved.transitions}
@@ -128,8 +128,8 @@ def test_an_incident_ends_with_the_reason(prefect_server: Server, world: Seed) -
 def test_runs_without_a_deployment_are_watched_only_when_asked_for(prefect_server: Server, world: Seed) -> None:
     world.run(flow="laptop", state="FAILED", ended=world.now - HOUR)
     world.run(flow="laptop-late", state="SCHEDULED", due=world.now - HOUR)
-    assert look(world.now).found == {}
-    found = look(world.now, target={"runs_without_deployment": True}).found
+    assert assess_server(world.now).found == {}
+    found = assess_server(world.now, target={"runs_without_deployment": True}).found
     assert set(found) == {("failed", "laptop"), ("late", "laptop-late")}
     laptop = found["failed", "laptop"]
     assert (laptop.subject.kind, laptop.flow, laptop.deployment) == ("flow", "laptop", None)
@@ -142,7 +142,7 @@ def test_the_watchdogs_own_runs_are_kept_out(prefect_server: Server, world: Seed
         world.run(own, "FAILED", ended=world.now - HOUR)
         world.run(own, "RUNNING", started=world.now - 5 * HOUR)
         world.run(flow=flow, state="CRASHED", ended=world.now - HOUR)
-    seen = look(world.now, target={"runs_without_deployment": True}, slow={"limit": "1h"})
+    seen = assess_server(world.now, target={"runs_without_deployment": True}, slow={"limit": "1h"})
     # They are watched as what they are, and as nothing else.
     assert {check for check, _ in seen.found} == {"watchdog"}
 
@@ -164,7 +164,7 @@ def test_a_subflow_that_failed_its_parent_is_named_as_its_cause(prefect_server: 
     other = world.run(world.deployment("parent/other-fault"), "FAILED", ended=end, message="KeyError: 'own'")
     world.run(parent=other, **child)
 
-    found = look(world.now).found
+    found = assess_server(world.now).found
     assert set(found) == {("failed", f"parent/{name}") for name in ("broken-by-child", "by-states", "other-fault")}
     broken = found["failed", "parent/broken-by-child"]
     assert broken.cause is not None
@@ -186,7 +186,7 @@ def test_a_parent_is_a_symptom_of_its_child_where_the_child_has_a_deployment(
     parent = world.run(world.deployment("parent/weekly"), "FAILED", ended=end, message=said)
     child = world.deployment("child/load")
     world.run(child, "FAILED", ended=end - SECOND, message=said, parent=parent)
-    seen = look(world.now)
+    seen = assess_server(world.now)
     assert seen.found["failed", "parent/weekly"].symptom_of == seen.found["failed", "child/load"].fingerprint
     assert seen.found["failed", "child/load"].symptom_of is None
     assert len(words.heads(seen.assessment.report)) == 1
@@ -220,7 +220,7 @@ def test_the_reason_is_read_from_the_logs_and_its_secrets_are_taken_out(prefect_
     # What it logged before is not why it failed.
     other = "Encountered exception: KeyError: 'x'\n" + TRACEBACK.format(part=1).replace("ValueError:", "KeyError:")
     world.logs(run, [(end - 9 * SECOND, 40, other), (end, 40, other), (end, 40, "cleaning up went wrong too")])
-    seen = look(world.now)
+    seen = assess_server(world.now)
     nightly = seen.found["failed", "etl/nightly"]
     assert nightly.summary == (
         "etl/nightly: the last run failed in task load-orders: ValueError: no rows in part 3, password=REDACTED"
@@ -237,14 +237,14 @@ def test_the_reason_is_read_from_the_logs_and_its_secrets_are_taken_out(prefect_
 def test_what_was_read_is_not_read_again_and_logs_that_come_late_are_read(prefect_server: Server, world: Seed) -> None:
     now = world.now
     run = world.run(world.deployment("etl/nightly"), "FAILED", ended=now - MINUTE, message=SAID.format(part=3))
-    first = look(now)
+    first = assess_server(now)
     assert first.found["failed", "etl/nightly"].evidence == ()
 
     fail(world, run)
-    second = look(now + MINUTE, ledger=first.assessment.ledger)
+    second = assess_server(now + MINUTE, ledger=first.assessment.ledger)
     assert second.found["failed", "etl/nightly"].evidence[-1].startswith("ValueError: no rows")
 
-    third = look(now + 2 * MINUTE, ledger=second.assessment.ledger)
+    third = assess_server(now + 2 * MINUTE, ledger=second.assessment.ledger)
     assert third.found["failed", "etl/nightly"] == second.found["failed", "etl/nightly"]
     assert third.traffic.requests < second.traffic.requests
 
@@ -256,7 +256,7 @@ def test_a_run_without_a_traceback_shows_the_end_of_its_error_log(prefect_server
     lines = [f"out of memory: {number} token=abc123secret" for number in range(20)]
     world.logs(run, [(end - (20 - n) * SECOND, 40, line) for n, line in enumerate(lines)])
     world.logs(run, [(end, 40, said), (end, 30, "only a warning")])
-    killed = look(world.now).found["crashed", "etl/killed"]
+    killed = assess_server(world.now).found["crashed", "etl/killed"]
     assert killed.summary == f"etl/killed: the last run crashed: {said}"
     assert killed.evidence == tuple(f"out of memory: {number} token=REDACTED" for number in (17, 18, 19))
 
@@ -273,7 +273,7 @@ def test_a_chain_of_runs_points_at_the_deepest_with_the_way_to_it(prefect_server
         flow="deep", state="FAILED", ended=end - 3 * SECOND, message=said, parent=below, name="deep-dodo"
     )
     fail(world, deepest)
-    found = look(world.now).found
+    found = assess_server(world.now).found
     assert set(found) == {("failed", "top/daily"), ("failed", "middle/load")}
     parent, child = found["failed", "top/daily"], found["failed", "middle/load"]
     assert parent.symptom_of == child.fingerprint
@@ -291,7 +291,7 @@ def test_one_new_error_in_three_deployments_is_one_problem(prefect_server: Serve
     for part, (name, age) in enumerate(ages.items()):
         message = SAID.format(part=part) if name != "other" else "Flow run encountered an exception: KeyError: 'x'"
         world.run(world.deployment(f"etl/{name}"), "FAILED", ended=world.now - age, message=message)
-    seen = look(world.now)
+    seen = assess_server(world.now)
     report = seen.assessment.report
     [head] = [finding for finding in report.findings if finding.subject.kind == "error"]
     assert head.subject.name == "ValueError: no rows in part …, password=REDACTED"
@@ -304,7 +304,7 @@ def test_hundreds_of_failures_cost_a_bounded_number_of_requests(prefect_server: 
         for number in range(150):
             deployment = world.deployment(f"etl/{number:03}")
             world.run(deployment, "FAILED", ended=world.now - number * SECOND, message=SAID.format(part=number))
-    seen = look(world.now)
+    seen = assess_server(world.now)
     assert len([name for name in seen.found if name[0] == "failed"]) == 151
     assert seen.missing == {}
     assert seen.traffic.requests < 250
@@ -316,4 +316,4 @@ def test_an_expected_failure_is_none_and_a_crash_still_is(prefect_server: Server
     for name, state in (("canary", "FAILED"), ("dead-canary", "CRASHED")):
         world.run(world.deployment(f"etl/{name}"), state, ended=world.now - HOUR)
     rule = {"match": {"deployment": "etl/*"}, "expect": "failure"}
-    assert set(look(world.now, rules=[rule]).found) == {("crashed", "etl/dead-canary")}
+    assert set(assess_server(world.now, rules=[rule]).found) == {("crashed", "etl/dead-canary")}

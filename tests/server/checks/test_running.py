@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from demo.stack import Server
-from tests.support.looking import by_name, look
+from tests.support.assessment import assess_server, by_name
 from tests.support.relay import Asked, relayed
 from tests.support.seeding import HOUR, MINUTE, SECOND, Run, Seed
 
@@ -34,7 +34,7 @@ def test_heartbeats_that_stop_make_a_zombie_by_the_runs_own_interval(prefect_ser
     went_on: dict[str, Any] = {"since": now - MINUTE, "run_count": 2, "run_time": MINUTE}
     plant("went-on", interval=BEAT, beats=3, silent=2 * HOUR, **went_on)
 
-    seen = look(now)
+    seen = assess_server(now)
     assert by_name(seen.found, "zombie") == {
         "dead": "critical",
         "quick-dead": "critical",
@@ -63,7 +63,7 @@ def test_the_pause_before_a_retry_does_not_stretch_the_interval(prefect_server: 
     # Another run, older than both, for which heartbeats are asked from earlier on.
     old = world.run(world.deployment("zombie/old-and-well"), "RUNNING", started=now - 8 * HOUR)
     world.heartbeats(old, (now - 8 * HOUR + n * BEAT for n in range(160)))
-    assert by_name(look(now).found, "zombie") == {"second-attempt": "critical", "dead-at-once": "critical"}
+    assert by_name(assess_server(now).found, "zombie") == {"second-attempt": "critical", "dead-at-once": "critical"}
 
 
 def test_a_run_that_ended_while_it_was_looked_at_is_no_zombie(prefect_server: Server, world: Seed) -> None:
@@ -81,6 +81,6 @@ def test_a_run_that_ended_while_it_was_looked_at_is_no_zombie(prefect_server: Se
 
     with relayed(prefect_server.ui_url) as relay:
         relay.after = end_it
-        seen = look(now, at=relay.url)
+        seen = assess_server(now, at=relay.url)
     assert set(seen.found) == {("zombie", "zombie/dead")}
     assert seen.missing == {}

@@ -13,7 +13,7 @@ from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule, RRu
 from demo.stack import Server
 from monitoring.model.finding import Cause
 from tests.conftest import ServerFactory
-from tests.support.looking import by_name, look
+from tests.support.assessment import assess_server, by_name
 from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Schedule, Seed
 from tests.support.servers import connected
 
@@ -71,7 +71,7 @@ def test_what_should_have_runs_ahead_and_has_none(unplanned: Seed) -> None:
     plant(unplanned, "inactive", hour, schedule_active=False, updated=now)
     plant(unplanned, "by-hand", None)
 
-    seen = look(now, stale={"enabled": False}, late={"enabled": False})
+    seen = assess_server(now, stale={"enabled": False}, late={"enabled": False})
     waiting_ones = ("AwaitingRetry", "AwaitingConcurrencySlot", "for-later")
     expected = ("broken", "overdue", *waiting_ones, "several", "changed", "within")
     assert by_name(seen.found, "unscheduled") == dict.fromkeys(expected, "warning")
@@ -89,7 +89,7 @@ def test_a_dead_scheduler_is_one_cause(unplanned: Seed) -> None:
         plant(unplanned, f"hourly-{minute}", f"{minute} * * * *")
     # What fires seldom still has what was planned before.
     plant(unplanned, "weekly", "0 0 * * 1", ahead=now + 7 * DAY)
-    found = look(now, stale={"enabled": False}).found
+    found = assess_server(now, stale={"enabled": False}).found
     causes = {name: finding.cause for (check, name), finding in found.items() if check == "unscheduled"}
     dead = Cause(kind="scheduler", name="prefect", reason=DEAD)
     assert causes == {f"plan/hourly-{minute}": dead for minute in range(3)}
@@ -101,7 +101,7 @@ def test_neither_a_new_deployment_nor_one_that_is_over_brings_a_dead_scheduler_t
         plant(unplanned, f"hourly-{minute}", f"{minute} * * * *")
     plant(unplanned, "new", "0 * * * *", created=now - MINUTE, updated=now - MINUTE)
     plant(unplanned, "never", "0 0 30 2 *")
-    assert look(now, stale={"enabled": False}).found["server", "prefect"].severity == "critical"
+    assert assess_server(now, stale={"enabled": False}).found["server", "prefect"].severity == "critical"
 
 
 def test_hundreds_without_runs_ahead_among_hundreds_with(unplanned: Seed) -> None:
@@ -109,7 +109,7 @@ def test_hundreds_without_runs_ahead_among_hundreds_with(unplanned: Seed) -> Non
     dead = [plant(unplanned, f"d{n}", "0 * * * *") for n in range(5)]
     for n in range(120):
         plant(unplanned, f"n{n}", f"{n % 60} {n % 24} * * *", ahead=now + DAY)
-    seen = look(now, stale={"enabled": False})
+    seen = assess_server(now, stale={"enabled": False})
     assert by_name(seen.found, "unscheduled") == {one.name: "warning" for one in dead}
     assert seen.traffic.requests < 100
 
@@ -117,7 +117,7 @@ def test_hundreds_without_runs_ahead_among_hundreds_with(unplanned: Seed) -> Non
 def test_nothing_is_missing_while_the_scheduler_lives(prefect_server: Server, world: Seed) -> None:
     for n in range(4):
         world.deployment(f"plan/alive-{n}", schedule=f"{n} * * * *")
-    assert by_name(look(world.now).found, "unscheduled") == {}
+    assert by_name(assess_server(world.now).found, "unscheduled") == {}
 
 
 def test_paused_for_long_is_told_and_is_no_problem(prefect_server: Server, world: Seed) -> None:
@@ -137,7 +137,7 @@ def test_paused_for_long_is_told_and_is_no_problem(prefect_server: Server, world
     one_active = [Schedule(CronSchedule(cron="0 1 * * *"), active=False), Schedule(CronSchedule(cron="0 2 * * *"))]
     make("one-active", 60 * DAY, schedule=None, schedules=one_active)
 
-    seen = look(now, stale={"enabled": False}, unscheduled={"enabled": False})
+    seen = assess_server(now, stale={"enabled": False}, unscheduled={"enabled": False})
     assert by_name(seen.found, "paused") == dict.fromkeys(("long", "by-hand-and-paused", "inactive"), "info")
     assert seen.status == "ok"
     assert seen.found["paused", "pause/long"].since == now - limit - SECOND
@@ -146,19 +146,19 @@ def test_paused_for_long_is_told_and_is_no_problem(prefect_server: Server, world
 def test_the_memory_of_a_pause_outlives_an_edit(prefect_server: Server, world: Seed) -> None:
     now = datetime.now(timezone.utc)
     made = world.deployment("pause/edited", schedule="0 * * * *", paused=True, updated=now - 10 * DAY)
-    before = look(now)
+    before = assess_server(now)
     assert by_name(before.found, "paused") == {}
 
     with get_client(sync_client=True) as client:
         client.request("PATCH", "/deployments/{id}", path_params={"id": made.id}, json={"description": "edited"})
     ledger = before.assessment.ledger
-    later = look(now + 5 * DAY, ledger=ledger)
+    later = assess_server(now + 5 * DAY, ledger=ledger)
     assert by_name(later.found, "paused") == {"edited": "info"}
 
     with get_client(sync_client=True) as client:
         client.request("POST", "/deployments/{id}/resume_deployment", path_params={"id": made.id})
-    resumed = look(now + 5 * DAY, ledger=later.assessment.ledger, stale={"enabled": False})
+    resumed = assess_server(now + 5 * DAY, ledger=later.assessment.ledger, stale={"enabled": False})
     with get_client(sync_client=True) as client:
         client.request("POST", "/deployments/{id}/pause_deployment", path_params={"id": made.id})
-    again = look(now + 10 * DAY, ledger=resumed.assessment.ledger)
+    again = assess_server(now + 10 * DAY, ledger=resumed.assessment.ledger)
     assert (by_name(resumed.found, "paused"), by_name(again.found, "paused")) == ({}, {})

@@ -14,8 +14,8 @@ from werkzeug import Response
 from demo.stack import Server, wait_until
 from monitoring.model.finding import Cause
 from tests.conftest import ServerFactory
+from tests.support.assessment import Assessed, Found, assess_server
 from tests.support.builders import WRITTEN_HISTORY
-from tests.support.looking import Found, Looked, look
 from tests.support.relay import relayed
 from tests.support.seeding import HOUR, MINUTE, SECOND, Seed
 from tests.support.servers import connected
@@ -29,7 +29,7 @@ DEAF_AND_IDLE = {
 }
 
 
-def faults(looked: Looked) -> set[str]:
+def faults(looked: Assessed) -> set[str]:
     """What is found of the server itself."""
     return {finding.fingerprint for finding in looked.assessment.findings if finding.check == "server"}
 
@@ -60,13 +60,13 @@ def test_a_server_that_does_its_work_is_no_finding(prefect_server: Server, world
 
     wait_until(marked, timeout=30, waiting_for="the service to mark the run")
     for ago in (MINUTE, 20 * MINUTE):
-        looked = look(ended + ago, server=DEFAULTS)
+        looked = assess_server(ended + ago, server=DEFAULTS)
         assert faults(looked) == set()
         assert "events" not in looked.missing
 
 
 def test_its_vitals_are_measured(prefect_server: Server, world: Seed) -> None:
-    looked = look(world.now)
+    looked = assess_server(world.now)
     vitals = looked.assessment.observation.server.vitals
 
     assert 5 < vitals.answers <= looked.traffic.requests
@@ -89,7 +89,7 @@ def test_a_clock_that_is_apart(
 ) -> None:
     dated(format_datetime(datetime.now(timezone.utc) + ahead, usegmt=True))
     with relayed(prefect_server.ui_url) as relay:
-        looked = look(world.now, at=relay.url)
+        looked = assess_server(world.now, at=relay.url)
 
     assert faults(looked) == ({"prefect/server/server/prefect/clock"} if found else set())
 
@@ -99,7 +99,7 @@ def test_an_unreadable_date_says_nothing_of_the_clock(
 ) -> None:
     dated("yesterday")
     with relayed(prefect_server.ui_url) as relay:
-        looked = look(world.now, at=relay.url)
+        looked = assess_server(world.now, at=relay.url)
 
     assert looked.assessment.observation.server.vitals.clock_offset is None
     assert faults(looked) == set()
@@ -110,7 +110,7 @@ def test_a_server_without_events_is_not_broken(prefect_server: Server, seed: See
     seed.run(seed.deployment("etl/well"), ended=seed.now - HOUR)
     with relayed(prefect_server.ui_url) as relay:
         relay.answer = lambda asked: Response("no", status) if asked.path == "/events/filter" else None
-        looked = look(seed.now, at=relay.url, server=DEFAULTS)
+        looked = assess_server(seed.now, at=relay.url, server=DEFAULTS)
 
     assert faults(looked) == set()
     assert "events" not in looked.missing
@@ -120,7 +120,7 @@ def test_events_that_cannot_be_read_are_unknown(prefect_server: Server, seed: Se
     seed.run(seed.deployment("etl/well"), ended=seed.now - HOUR)
     with relayed(prefect_server.ui_url) as relay:
         relay.answer = lambda asked: Response("[]", 200) if asked.path == "/events/filter" else None
-        looked = look(seed.now, at=relay.url, server=DEFAULTS)
+        looked = assess_server(seed.now, at=relay.url, server=DEFAULTS)
 
     assert faults(looked) == set()
     assert looked.missing == {"events": "failed"}
@@ -128,7 +128,7 @@ def test_events_that_cannot_be_read_are_unknown(prefect_server: Server, seed: Se
 
 def test_one_short_request_where_events_arrive(prefect_server: Server, world: Seed) -> None:
     with relayed(prefect_server.ui_url) as relay:
-        look(world.now, at=relay.url, server=DEFAULTS)
+        assess_server(world.now, at=relay.url, server=DEFAULTS)
         asked = [one.body for one in relay.asked if one.path == "/events/filter"]
 
     assert len(asked) == 1
@@ -152,15 +152,15 @@ def test_a_server_whose_services_are_dead(fresh_server: ServerFactory) -> None:
     }
     with connected(server):
 
-        def at(moment: datetime, **settings: Any) -> Looked:
-            return look(moment, server={**WRITTEN_HISTORY, **settings})
+        def at(moment: datetime, **settings: Any) -> Assessed:
+            return assess_server(moment, server={**WRITTEN_HISTORY, **settings})
 
         assert names["marking"] not in faults(at(seed.now + 3 * MINUTE, late_marking="5m"))
         marking = at(seed.now + 3 * MINUTE + SECOND, late_marking="5m")
         assert names["marking"] in faults(marking)
         assert names["events"] not in faults(at(ended + 15 * MINUTE - SECOND, events_missing="15m"))
         assert names["events"] in faults(at(ended + 15 * MINUTE + SECOND, events_missing="15m"))
-        everything = look(seed.now + HOUR, server=DEFAULTS)
+        everything = assess_server(seed.now + HOUR, server=DEFAULTS)
 
     assert faults(everything) == set(names.values())
     found: Found = {(f.check, f.fingerprint): f for f in everything.assessment.findings}

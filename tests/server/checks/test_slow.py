@@ -10,7 +10,7 @@ import pytest
 
 from demo.stack import Server
 from monitoring.adapters.prefect.read import run_times
-from tests.support.looking import by_name, look
+from tests.support.assessment import assess_server, by_name
 from tests.support.relay import Asked, relayed
 from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Run, Seed
 
@@ -52,12 +52,12 @@ def test_slow_counts_time_in_running_and_yields_to_zombie(prefect_server: Server
     zombie = world.run(world.deployment("slow/zombie"), "RUNNING", started=now - 2 * HOUR)
     world.heartbeats(zombie, (now - HOUR - n * BEAT for n in range(3)))
 
-    found = look(now, target={"window": "30h"}, slow={"limit": "30m"}).found
+    found = assess_server(now, target={"window": "30h"}, slow={"limit": "30m"}).found
     assert by_name(found, "slow") == dict.fromkeys(("running", "retried", "ended"), "warning")
     assert by_name(found, "zombie") == {"zombie": "critical"}
     assert len(found) == 4
-    assert look(now).status == "critical", "without a limit nothing is slow, and the zombie stays"
-    assert by_name(look(now).found, "slow") == {}
+    assert assess_server(now).status == "critical", "without a limit nothing is slow, and the zombie stays"
+    assert by_name(assess_server(now).found, "slow") == {}
 
 
 def practised(world: Seed, name: str, took: Sequence[timedelta] = TEN) -> Deployment:
@@ -109,7 +109,7 @@ def test_what_is_usual_is_learned_at_the_first_look(prefect_server: Server, worl
     plant("not-seen-twice", 36 * MINUTE + SECOND, [*TEN, 30 * MINUTE, 30 * MINUTE])
     plant("too-few", 9 * HOUR, TEN[1:])
 
-    seen = look(world.now)
+    seen = assess_server(world.now)
     slow = ("slow", "retried-slow", "above-the-floor", "not-seen-twice")
     assert by_name(seen.found, "slow") == {f"{how}-{name}": "info" for how in ("running", "ended") for name in slow}
     assert len(seen.found) == len(slow) * 2
@@ -135,10 +135,10 @@ def test_history_is_searched_once_and_only_where_it_can_matter(prefect_server: S
         return [deployment for body in newest for deployment in body["flow_runs"]["deployment_id"]["any_"]]
 
     with relayed(prefect_server.ui_url) as relay:
-        first = look(world.now, at=relay.url, rules=rules)
+        first = assess_server(world.now, at=relay.url, rules=rules)
         assert sorted(searched(relay.asked)) == sorted([str(slow.id), str(never.id)])
         relay.asked.clear()
-        again = look(world.now + MINUTE, at=relay.url, rules=rules, ledger=first.assessment.ledger)
+        again = assess_server(world.now + MINUTE, at=relay.url, rules=rules, ledger=first.assessment.ledger)
         assert searched(relay.asked) == []
     assert by_name(first.found, "slow") == by_name(again.found, "slow") == {"slow": "info"}
 
@@ -150,8 +150,8 @@ def test_more_deployments_than_one_check_may_ask_for_are_learned_by_the_next(
     for name, took in (("one", HOUR), ("two", 2 * HOUR)):
         running(world, practised(world, name), took)
 
-    first = look(world.now, rules=[NOT_THE_NOISE])
-    second = look(world.now + MINUTE, rules=[NOT_THE_NOISE], ledger=first.assessment.ledger)
+    first = assess_server(world.now, rules=[NOT_THE_NOISE])
+    second = assess_server(world.now + MINUTE, rules=[NOT_THE_NOISE], ledger=first.assessment.ledger)
 
     assert by_name(first.found, "slow") == {"two": "info"}, "the longest first"
     assert first.missing == {}, "what is not learned yet is as new, and nothing of it is unseen"
@@ -164,7 +164,7 @@ def test_a_slow_run_may_be_a_problem(prefect_server: Server, world: Seed) -> Non
     running(world, practised(world, "not-judged"), HOUR)
     off = [{"match": {"deployment": "learned/not-judged"}, "slow": {"baseline": False}}]
 
-    seen = look(world.now, slow={"severity": "warning"}, rules=off)
+    seen = assess_server(world.now, slow={"severity": "warning"}, rules=off)
 
     assert by_name(seen.found, "slow") == {"slow": "warning"}
     assert seen.status == "warning"
@@ -173,12 +173,12 @@ def test_a_slow_run_may_be_a_problem(prefect_server: Server, world: Seed) -> Non
 def test_drift_is_shown_beside_what_is_slow(prefect_server: Server, world: Seed) -> None:
     running(world, practised(world, "slower-by-the-month", [9 * MINUTE] * 30 + [4 * MINUTE] * 45), HOUR)
 
-    first = look(world.now)
+    first = assess_server(world.now)
     # The first look asks for the newest thirty; what earlier months were like, it has to see for itself.
     assert first.found["slow", "learned/slower-by-the-month"].evidence == ()
 
-    watched = look(world.now - 40 * DAY, target={"window": "60d"}).assessment.ledger
-    later = look(world.now, ledger=watched)
+    watched = assess_server(world.now - 40 * DAY, target={"window": "60d"}).assessment.ledger
+    later = assess_server(world.now, ledger=watched)
     evidence = later.found["slow", "learned/slower-by-the-month"].evidence
     assert len(evidence) == 1
     assert evidence[0].startswith("median 4 min in ")
@@ -192,7 +192,7 @@ def test_runs_without_a_deployment_are_learned_by_their_flow(prefect_server: Ser
     run = world.run(flow="laptop", state="RUNNING", started=world.now - HOUR)
     world.heartbeats(run, (world.now - MINUTE - n * BEAT for n in range(3)))
 
-    found = look(world.now, target={"runs_without_deployment": True}).found
+    found = assess_server(world.now, target={"runs_without_deployment": True}).found
 
     assert [(finding.check, finding.subject.kind, finding.subject.name) for finding in found.values()] == [
         ("slow", "flow", "laptop")

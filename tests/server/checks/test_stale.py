@@ -10,7 +10,7 @@ from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule, RRu
 
 from demo.stack import Server
 from monitoring.model.finding import Cause
-from tests.support.looking import by_name, look
+from tests.support.assessment import assess_server, by_name
 from tests.support.noise import NOISE_MAY_BE_STALE
 from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Run, Schedule, Seed
 
@@ -38,7 +38,7 @@ def test_stale_by_a_given_window(prefect_server: Server, world: Seed) -> None:
     failing = plant("failing", 8 * HOUR)
     world.run(failing, "FAILED", ended=now - HOUR)
 
-    seen = look(now, stale={"within": "6h"}, rules=[NOISE_MAY_BE_STALE])
+    seen = assess_server(now, stale={"within": "6h"}, rules=[NOISE_MAY_BE_STALE])
     stale = ("stale", "beyond-the-window-of-runs", "never", "old-enough", "all-cancelled", "failing")
     assert by_name(seen.found, "stale") == dict.fromkeys(stale, "critical")
     assert len(seen.found) == len(stale) + 1
@@ -55,10 +55,10 @@ def test_a_success_that_retention_may_have_deleted_is_unknown_and_leaves_the_sta
     # The oldest run that the server still has is one of the noise, 90 days old.
     old = world.now - 300 * DAY
     world.deployment("stale/lost", created=old)
-    seen = look(world.now, rules=[{"match": {"deployment": "stale/*"}, "stale": {"within": "95d"}}])
+    seen = assess_server(world.now, rules=[{"match": {"deployment": "stale/*"}, "stale": {"within": "95d"}}])
     assert by_name(seen.found, "stale") == {"lost": "info"}
     assert (seen.status, seen.missing) == ("ok", {})
-    seen = look(world.now, rules=[{"match": {"deployment": "stale/*"}, "stale": {"within": "80d"}}])
+    seen = assess_server(world.now, rules=[{"match": {"deployment": "stale/*"}, "stale": {"within": "80d"}}])
     assert by_name(seen.found, "stale") == {"lost": "critical"}
 
 
@@ -94,7 +94,7 @@ def test_stale_by_two_missed_fires_and_grace(prefect_server: Server, world: Seed
     world.run(inactive, ended=now - 40 * DAY)
     world.deployment("stale/paused", schedule=every_six, paused=True, created=now - 50 * DAY)
 
-    found = look(now).found
+    found = assess_server(now).found
     assert by_name(found, "stale") == {"interval": "critical", "rrule": "critical"}
     assert len(found) == 2
 
@@ -117,7 +117,7 @@ def test_a_cron_line_fires_in_its_own_time_zone_across_summer_time(
         world = then.deployment(f"summer/{name}", schedule=eight)
         then.run(world, ended=success)
     # Runs that the server's own scheduler makes meanwhile are due in the present, whenever this test runs.
-    found = {key: finding for key, finding in look(at).found.items() if key[0] == "stale"}
+    found = {key: finding for key, finding in assess_server(at).found.items() if key[0] == "stale"}
     assert by_name(found, "stale") == {"stale": "critical"}
     assert f"since {fire:%Y-%m-%d %H:%M} UTC" in found["stale", "summer/stale"].expected
 
@@ -140,7 +140,7 @@ def test_stale_is_a_symptom_of_whatever_keeps_the_deployment_from_succeeding(
     world.heartbeats(zombie, (now - HOUR - n * BEAT for n in range(3)))
     plant("mute", "RUNNING", started=now - 2 * HOUR)
 
-    found = look(now, stale={"within": "1d"}, rules=[NOISE_MAY_BE_STALE]).found
+    found = assess_server(now, stale={"within": "1d"}, rules=[NOISE_MAY_BE_STALE]).found
     for check in ("failed", "crashed", "stuck", "late", "zombie"):
         stale = found["stale", f"stale/{check}"]
         assert stale.symptom_of == found[check, f"stale/{check}"].fingerprint
@@ -163,7 +163,7 @@ def test_it_says_which_fire_was_missed_first_and_how_many_since(prefect_server: 
     never = world.deployment("missed/never", schedule=hourly, **(old | {"created": newest - 5 * HOUR - MINUTE}))
     assert never.scheduled
 
-    found = look(now).found
+    found = assess_server(now).found
     night = found["stale", "missed/last-night"].observed
     # Ten fires of the hourly schedule, and one of the daily one.
     assert night.endswith(f"first missed fire {newest - 9 * HOUR:%Y-%m-%d %H:%M} UTC, 11 fires since then")
@@ -182,9 +182,9 @@ def test_the_usual_run_time_is_granted_before_the_grace(prefect_server: Server, 
         ends = [newest - 13 * HOUR - n * 12 * HOUR for n in range(4)]
         world.many(Run(deployment=deployment, started=end - HOUR, ended=end) for end in ends)
 
-    learned = look(now - 2 * MINUTE, target={"window": "5d"}).assessment.ledger
+    learned = assess_server(now - 2 * MINUTE, target={"window": "5d"}).assessment.ledger
     stale = {"missed_fires": 2, "grace": "30m"}
-    assert by_name(look(now, ledger=learned, stale=stale).found, "stale") == {"stale": "critical"}
+    assert by_name(assess_server(now, ledger=learned, stale=stale).found, "stale") == {"stale": "critical"}
 
 
 def test_a_failure_that_is_expected_is_fresh_in_the_window_and_before(prefect_server: Server, world: Seed) -> None:
@@ -199,10 +199,10 @@ def test_a_failure_that_is_expected_is_fresh_in_the_window_and_before(prefect_se
     ):
         world.run(world.deployment(f"expected/{name}", tags=tags, created=now - 50 * DAY), state, ended=now - ago)
 
-    seen = look(now)
+    seen = assess_server(now)
     assert by_name(seen.found, "stale") == {"too-old": "critical", "crashed-before": "critical"}
     # What the search found is remembered.
-    again = look(now + MINUTE, ledger=seen.assessment.ledger)
+    again = assess_server(now + MINUTE, ledger=seen.assessment.ledger)
     assert by_name(again.found, "stale") == {"too-old": "critical", "crashed-before": "critical"}
 
 
@@ -212,6 +212,6 @@ def test_a_rhythm_without_schedules_is_expected_to_go_on(prefect_server: Server,
     for name, silence in (("goes-on", 5 * HOUR), ("stopped", 7 * HOUR)):
         by_event = world.deployment(f"rhythm/{name}")
         world.many(Run(deployment=by_event, ended=now - silence - n * 2 * HOUR) for n in range(9))
-    findings = look(now, target={"window": "2d"}).found
+    findings = assess_server(now, target={"window": "2d"}).found
     assert by_name(findings, "stale") == {"stopped": "info"}
     assert not findings["stale", "rhythm/stopped"].unknown

@@ -7,7 +7,7 @@ from typing import Any
 
 from demo.stack import Server
 from monitoring.model.finding import Cause, CauseKind
-from tests.support.looking import by_name, look
+from tests.support.assessment import assess_server, by_name
 from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Run, Seed, State
 
 
@@ -41,7 +41,7 @@ def test_late_for_every_waiting_state_at_both_thresholds(prefect_server: Server,
         plant(f"{state}-late", state, next_due=now - 15 * MINUTE - SECOND, **begun)
         plant(f"{state}-critical", state, next_due=now - 2 * HOUR - SECOND, **begun)
 
-    found = look(now).found
+    found = assess_server(now).found
     waiting = ("SCHEDULED", "Late", "AwaitingConcurrencySlot")
     expected = {f"{state}-late": "warning" for state in (*waiting, "AwaitingRetry", "Resuming")}
     expected |= {f"{state}-almost-critical": "warning" for state in waiting}
@@ -76,7 +76,7 @@ def test_a_run_that_had_started_waits_for_its_slot_since_the_first_refusal(prefe
     pool = a_live_pool(world)
     plant("not-yet", 15 * MINUTE)
     plant("late", 15 * MINUTE + SECOND)
-    found = look(now).found
+    found = assess_server(now).found
     assert set(found) == {("late", "slot/late")}
     assert found["late", "slot/late"].since == now - 15 * MINUTE - SECOND
 
@@ -85,7 +85,7 @@ def test_three_hundred_late_runs_are_one_finding(prefect_server: Server, world: 
     deployment = world.deployment("late/backlog", pool=a_live_pool(world))
     due = world.now - HOUR
     world.many(Run(deployment=deployment, state="Late", due=due, name=f"late-{n}") for n in range(300))
-    found = look(world.now).found
+    found = assess_server(world.now).found
     assert set(found) == {("late", "late/backlog")}
     backlog = found["late", "late/backlog"]
     assert backlog.flow_run_count == 300
@@ -129,7 +129,7 @@ def test_runs_wait_for_a_reason_or_for_none_that_shows(prefect_server: Server, w
     plant("no-pool", None)
 
     # The dead pool's own finding begins when its worker left.
-    looked = look(now, work_pool={"after": "90s"})
+    looked = assess_server(now, work_pool={"after": "90s"})
     found = {key: finding for key, finding in looked.found.items() if key[0] == "late"}
     causes = {name.partition("/")[2]: finding.cause for (_, name), finding in found.items()}
     none = dict.fromkeys(("barely", "unhurried", "free-slot", "ecs-push", "prefect-managed", "prefect-agent"))
@@ -159,7 +159,7 @@ def test_no_worker_is_missed_by_a_run_that_retries_in_its_own_process(prefect_se
     run = prefect_server.request("POST", f"/deployments/{deployment.id}/create_flow_run", body)
     prefect_server.request("POST", f"/flow_runs/{run['id']}/set_state", {"state": {"type": "FAILED"}})
 
-    found = look(seed.now + HOUR).found
+    found = assess_server(seed.now + HOUR).found
     assert set(found) == {("late", "retry/in-process")}
     assert "still AwaitingRetry" in found["late", "retry/in-process"].observed
     assert found["late", "retry/in-process"].cause is None
@@ -189,7 +189,7 @@ def test_stuck_in_each_state_at_its_threshold(prefect_server: Server, world: See
     broken = [State("PENDING", now - HOUR), State("AwaitingRetry", now - 20 * MINUTE)]
     plant("pending-again", "PENDING", MINUTE, history=broken, created=now - 2 * HOUR)
 
-    found = look(now).found
+    found = assess_server(now).found
     assert by_name(found, "stuck") == {f"{state}-stuck": "warning" for state in limits} | {
         "through-submitting": "warning"
     }

@@ -9,14 +9,14 @@ from werkzeug import Response
 
 from demo.stack import Server
 from monitoring.model.ledger import Ledger
-from tests.support.looking import Looked, look
+from tests.support.assessment import Assessed, assess_server
 from tests.support.relay import relayed
 from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Seed
 
 CHECK, DIGEST = "watchdog-check/check", "watchdog-digest/digest"
 
 
-def own(looked: Looked) -> dict[str, str]:
+def own(looked: Assessed) -> dict[str, str]:
     """What is found of the watchdog itself, by subject."""
     return {
         finding.subject.name: finding.summary for finding in looked.assessment.findings if finding.check == "watchdog"
@@ -41,11 +41,11 @@ def test_a_check_whose_runs_do_not_complete(prefect_server: Server, world: Seed,
     world.run(check, started=at - 13 * MINUTE, ended=at - 12 * MINUTE)
     world.run(check, "RUNNING", started=at - 2 * MINUTE)
 
-    assert own(look(at)) == {}
-    late = look(at + 5 * MINUTE)
+    assert own(assess_server(at)) == {}
+    late = assess_server(at + 5 * MINUTE)
     assert own(late) == {CHECK: f"{CHECK}: no run of the watchdog itself has completed for 17 min"}
     assert late.found["watchdog", CHECK].severity == "warning"
-    assert own(look(at + 5 * MINUTE - SECOND)) == {}
+    assert own(assess_server(at + 5 * MINUTE - SECOND)) == {}
 
 
 def test_a_digest_of_days_ago_is_found_and_nothing_was_read_for_it(prefect_server: Server, world: Seed) -> None:
@@ -55,16 +55,16 @@ def test_a_digest_of_days_ago_is_found_and_nothing_was_read_for_it(prefect_serve
     world.run(digest, started=eight - 2 * DAY, ended=eight - 2 * DAY + MINUTE)
     recent = Ledger(cursor=world.now - 5 * MINUTE)
 
-    assert own(look(eight + HOUR, ledger=Ledger(cursor=eight + HOUR - 5 * MINUTE))) == {}
-    assert set(own(look(eight + DAY + 3 * MINUTE, ledger=recent))) == {DIGEST}
+    assert own(assess_server(eight + HOUR, ledger=Ledger(cursor=eight + HOUR - 5 * MINUTE))) == {}
+    assert set(own(assess_server(eight + DAY + 3 * MINUTE, ledger=recent))) == {DIGEST}
 
 
 def test_checks_that_fail_in_a_row(prefect_server: Server, world: Seed, check: Deployment) -> None:
     world.run(check, ended=world.now - 20 * MINUTE)
     world.run(check, "FAILED", ended=world.now - 6 * MINUTE, message="StateError: token=hunter2")
-    once = look(world.now)
+    once = assess_server(world.now)
     world.run(check, "CRASHED", ended=world.now - MINUTE, message="token=hunter2")
-    twice = look(world.now)
+    twice = assess_server(world.now)
 
     assert all("ended badly" not in summary for summary in own(once).values())
     assert own(twice) == {CHECK: f"{CHECK}: the last 2 runs of the watchdog itself ended badly"}
@@ -75,7 +75,7 @@ def test_checks_that_fail_in_a_row(prefect_server: Server, world: Seed, check: D
 
 def test_a_check_that_somebody_has_paused(prefect_server: Server, world: Seed) -> None:
     world.deployment(CHECK, pool=world.pool("watchdog"), schedule="*/5 * * * *", paused=True)
-    looked = look(world.now)
+    looked = assess_server(world.now)
 
     assert own(looked) == {CHECK: f"{CHECK}: this part of the watchdog is paused"}
     assert looked.found["watchdog", CHECK].severity == "info"
@@ -90,8 +90,8 @@ def test_ended_runs_that_cannot_be_read_for_long(prefect_server: Server, world: 
 
     with relayed(prefect_server.ui_url) as relay:
         relay.answer = broken
-        fresh = look(world.now, at=relay.url, ledger=Ledger(cursor=world.now - 30 * MINUTE))
-        old = look(world.now, at=relay.url, ledger=Ledger(cursor=world.now - 31 * MINUTE))
+        fresh = assess_server(world.now, at=relay.url, ledger=Ledger(cursor=world.now - 30 * MINUTE))
+        old = assess_server(world.now, at=relay.url, ledger=Ledger(cursor=world.now - 31 * MINUTE))
 
     assert own(fresh) == {}
     assert own(old) == {"prefect": "prefect: runs that ended have not been read whole for 31 min"}
@@ -111,7 +111,7 @@ def test_policy_in_tags(prefect_server: Server, world: Seed) -> None:
     plant("loud", "watchdog:severity=critical", "watchdog:owner=data")
     plant("fails", "watchdog:expect=failure", "watchdog:max-run-time=2h")
     plant("misspelt", "watchdog:ownr=data")
-    looked = look(now)
+    looked = assess_server(now)
 
     assert own(looked) == {
         "team/misspelt": "team/misspelt: tag 'watchdog:ownr=data' cannot be read and changes nothing"
@@ -129,7 +129,7 @@ def test_policy_in_tags(prefect_server: Server, world: Seed) -> None:
 def test_how_old_the_newest_plan_for_a_check_is(prefect_server: Server, world: Seed, check: Deployment) -> None:
     digest = world.deployment(DIGEST, pool=check.pool, schedule="0 8 * * *", updated=world.now - 30 * DAY)
     now = world.now
-    assert look(now).assessment.observation.own.planned_at is None
+    assert assess_server(now).assessment.observation.own.planned_at is None
     for ahead in range(5, 65, 5):
         world.run(check, "SCHEDULED", due=now + ahead * MINUTE, created=now - (66 - ahead) * MINUTE)
     for days in (1, 2, 3):
@@ -137,4 +137,4 @@ def test_how_old_the_newest_plan_for_a_check_is(prefect_server: Server, world: S
     # Somebody has one run made by hand, and another deployment has one made just now.
     world.run(check, "SCHEDULED", due=now + DAY, created=now - MINUTE, columns={"auto_scheduled": False})
     world.run(world.deployment("etl/other", schedule="0 * * * *"), "SCHEDULED", due=now + HOUR, created=now - SECOND)
-    assert look(now).assessment.observation.own.planned_at == now - 6 * MINUTE
+    assert assess_server(now).assessment.observation.own.planned_at == now - 6 * MINUTE

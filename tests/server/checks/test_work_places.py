@@ -7,7 +7,7 @@ from typing import Any
 
 from demo.stack import Server
 from monitoring.model.finding import Cause
-from tests.support.looking import look
+from tests.support.assessment import assess_server
 from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Run, Seed
 
 
@@ -44,7 +44,7 @@ def test_due_work_where_nothing_starts_it(prefect_server: Server, world: Seed) -
     # Another deployment's runs may sit in a pool that is not its own.
     plant("no-pool", None)
 
-    found = look(now).found
+    found = assess_server(now).found
     assert {key: finding.severity for key, finding in found.items()} == {
         ("work-pool", "dead"): "critical",
         ("work-pool", "never"): "critical",
@@ -65,7 +65,7 @@ def test_three_hundred_late_runs_on_a_dead_pool_are_one_problem(prefect_server: 
         deployment = world.deployment(f"etl/{name}", pool=pool)
         world.many(Run(deployment=deployment, state="Late", due=now - HOUR) for _ in range(100))
 
-    looked = look(now)
+    looked = assess_server(now)
     head = looked.found["work-pool", "etl"]
     assert head.flow_run_count == 300
     assert head.symptom_of is None
@@ -100,7 +100,7 @@ def test_a_backlog_that_has_grown_for_half_an_hour(prefect_server: Server, world
     plant("steady", 5 * SECOND)
     plant("paused", HOUR, paused=True)
 
-    looked = look(now, late={"enabled": False}, stale={"enabled": False})
+    looked = assess_server(now, late={"enabled": False}, stale={"enabled": False})
     assert {key: finding.severity for key, finding in looked.found.items()} == {
         ("work-pool", "grows"): "warning",
         ("work-pool", "paused"): "warning",
@@ -148,7 +148,7 @@ def test_work_that_is_due_soon(prefect_server: Server, world: Seed) -> None:
         world.heartbeats(running, [now - 4 * MINUTE, now - MINUTE])
     plant("not-limited", world.pool("push-2", type="ecs:push"), HOUR)
 
-    looked = look(now)
+    looked = assess_server(now)
     found = {name: finding for (check, name), finding in looked.found.items() if check == "ahead"}
     assert {name: finding.flow_run_count for name, finding in found.items()} == {
         "dead": 37,
@@ -176,6 +176,6 @@ def test_much_that_is_due_soon_is_said_and_leaves_the_rest_known(prefect_server:
         Run(deployment=deployment, state="SCHEDULED", due=now + HOUR + n * SECOND, history=()) for n in range(1_001)
     )
 
-    looked = look(now)
+    looked = assess_server(now)
     assert looked.found["ahead", "dead"].summary.startswith("dead: at least 200 runs are due from ")
     assert looked.missing == {}

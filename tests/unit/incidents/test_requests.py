@@ -12,7 +12,7 @@ from monitoring.model.incident import Incident, Incidents
 from monitoring.model.request import Request, Silences
 from monitoring.model.silence import Silence
 from tests.support.builders import NOW, hours
-from tests.support.telling import problem
+from tests.support.simulation import problem
 
 DAY = timedelta(days=1)
 A = Incident(finding=problem("etl/a"), number=3, opened_at=NOW - hours(1), fired_at=NOW - hours(1))

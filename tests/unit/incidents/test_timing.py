@@ -11,7 +11,7 @@ from monitoring.incidents.timing import to_detect, to_resolve, usual
 from monitoring.messages.incident_words import statistics
 from monitoring.model.incident import Incident
 from tests.support.builders import NOW, minutes
-from tests.support.telling import problem
+from tests.support.simulation import problem
 
 
 def incident(**fields: Any) -> Incident:

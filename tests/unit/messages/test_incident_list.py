@@ -10,7 +10,7 @@ from monitoring.messages.incident_list import Row, details
 from monitoring.model.incident import Incident, Incidents
 from monitoring.model.request import Request, Silences
 from tests.support.builders import NOW, hours
-from tests.support.telling import problem
+from tests.support.simulation import problem
 
 
 def test_a_step_that_somebody_asked_for_says_who_and_what_they_said_and_does_nothing() -> None:

@@ -28,7 +28,7 @@ from tests.support.builders import (
     run,
     without,
 )
-from tests.support.telling import problem
+from tests.support.simulation import problem
 
 EFFORT = Effort(requests=19, took=timedelta(seconds=2.5))
 

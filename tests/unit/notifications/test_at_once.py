@@ -12,7 +12,7 @@ from monitoring.errors import DeliveryError
 from monitoring.model.outbox import Delivery
 from monitoring.wiring import Session
 from tests.support.builders import NOW, hours, minutes, policies
-from tests.support.telling import POOL, SLACK, Channel, Watchdog, ids, problem, symptom
+from tests.support.simulation import POOL, SLACK, Channel, Watchdog, ids, problem, symptom
 from tests.unit.notifications.test_planning import silence
 
 A, B = problem("etl/a"), problem("etl/b")

@@ -12,7 +12,7 @@ from monitoring.model.request import Request
 from monitoring.model.silence import Silence
 from monitoring.notifications.failing_routes import route_findings
 from tests.support.builders import NOW, hours, minutes, observation
-from tests.support.telling import POOL, Channel, Watchdog, ids, problem, symptom
+from tests.support.simulation import POOL, Channel, Watchdog, ids, problem, symptom
 
 A, B, C = problem("etl/a"), problem("etl/b"), problem("etl/c")
 CRITICAL = problem("etl/a", severity="critical")

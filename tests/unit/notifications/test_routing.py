@@ -15,7 +15,7 @@ from monitoring.model.incident import Incident
 from monitoring.model.silence import Silence
 from monitoring.notifications.routing import quiet, route_of, silence_of
 from tests.support.builders import NOW, hours, minutes
-from tests.support.telling import problem
+from tests.support.simulation import problem
 
 NIGHTLY = Incident(
     finding=problem("etl/nightly", "failed", severity="critical", owner="data"),

@@ -9,7 +9,7 @@ import pytest
 from monitoring.errors import DeliveryError
 from monitoring.notifications.sender import Delivering
 from tests.support.builders import hours, minutes
-from tests.support.telling import Channel, Watchdog, problem
+from tests.support.simulation import Channel, Watchdog, problem
 
 A = problem("etl/a")
 STALE = {"name": "stale", "match": {"check": "stale"}, "channel": "data"}

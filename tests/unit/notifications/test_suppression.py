@@ -12,7 +12,7 @@ from monitoring.model.silence import Silence
 from monitoring.notifications.situation import Situation
 from monitoring.notifications.suppression import suppression_of_new, suppression_of_repeat, suppression_of_rise
 from tests.support.builders import NOW, hours, minutes, policies
-from tests.support.telling import problem
+from tests.support.simulation import problem
 
 CAUSE = Incident(finding=problem("etl/cause"), number=3, opened_at=NOW, fired_at=NOW)
 SILENCE = Silence(id="S-1", check="late", starts_at=NOW, ends_at=NOW + hours(1), reason="we know")

@@ -16,8 +16,8 @@ from monitoring.errors import DeliveryError
 from monitoring.metrics import catalog
 from monitoring.metrics.snapshot import Snapshot
 from tests.support.builders import NOW
-from tests.support.hanging_up import listening
 from tests.support.metric_samples import ANOTHERS, gauges, large, ordinary
+from tests.support.raw_server import raw_server
 
 GROUP = "/metrics/job/prefect_watchdog/target/prod"
 QUICK = timedelta(seconds=1)
@@ -93,7 +93,7 @@ def test_an_address_that_leads_nowhere_is_told(address: str) -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 two hundred\r\n\r\n"])
 def test_something_else_at_the_address_is_told(answer: bytes) -> None:
-    with listening(answer) as (address, _):
+    with raw_server(answer) as (address, _):
         assert "check the address" in str(refused(address))
 
 

@@ -16,7 +16,7 @@ from monitoring.adapters.slack.digest import SlackChannel
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from tests.support import samples
-from tests.support.hanging_up import listening
+from tests.support.raw_server import raw_server
 
 TOKEN = "xoxb-secret-token"
 REPORT = samples.digest(samples.bad())
@@ -141,7 +141,7 @@ def test_no_answer_in_time_is_temporary_and_says_that_it_may_have_been_posted(ht
 
 
 def test_a_cut_connection_is_temporary_and_posts_once() -> None:
-    with listening(b"") as (address, received):
+    with raw_server(b"") as (address, received):
         error = refused(SlackChannel(TOKEN, settings(f"{address}/api/")))
     assert not error.permanent
     assert len(received) == 1

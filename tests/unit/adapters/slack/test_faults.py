@@ -20,7 +20,7 @@ from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from monitoring.notifications.ports import Messenger
 from tests.support.alert_samples import ALERTS, delivery
-from tests.support.hanging_up import listening
+from tests.support.raw_server import raw_server
 
 SECRET = "xoxb-T0-B0-very-secret"
 DELIVERY = delivery(ALERTS["one failed"])
@@ -150,7 +150,7 @@ def test_no_answer_in_time_may_have_been_posted(httpserver: HTTPServer, make: Ma
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"])
 def test_a_connection_cut_after_the_request_may_have_posted_once(make: Maker, answer: bytes) -> None:
-    with listening(answer) as (address, received):
+    with raw_server(answer) as (address, received):
         error = refused(make(address))
     assert kind(error) == ("temporary", True, None)
     assert len(received) == 1
@@ -234,7 +234,7 @@ def test_a_token_that_is_none_is_not_sent_and_not_shown(token: str) -> None:
 
 
 def test_no_secret_is_logged(make: Maker, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG), listening(b"") as (address, _):
+    with caplog.at_level(logging.DEBUG), raw_server(b"") as (address, _):
         refused(make(address))
     assert SECRET not in caplog.text
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def listening(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
+def raw_server(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
     """A server that reads a request, says so much, and hangs up; the requests are in the list."""
     received: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:

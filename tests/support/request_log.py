@@ -7,7 +7,7 @@ from typing import Any
 from monitoring.adapters.prefect.client.api import Api
 
 
-def asked(api: Api) -> list[str]:
+def logged_requests(api: Api) -> list[str]:
     """The requests made from now on, as in ``GET /health``; each once, however often a busy server made us try.
 
     ``Api.traffic`` counts tries: a test that expects a number of requests would fail when one is answered 503.

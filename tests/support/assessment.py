@@ -1,15 +1,9 @@
-"""Looks at real servers as the watchdog does, and the command line as somebody at a terminal runs it."""
+"""Real servers, assessed as the watchdog does."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from monitoring.adapters.prefect.client.api import Traffic, open_api
@@ -32,7 +26,7 @@ def by_name(found: Found, check: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Looked:
+class Assessed:
     """One look at a server, and what it cost."""
 
     assessment: Assessment
@@ -54,7 +48,7 @@ class Looked:
         return {query.name: query.outcome for query in self.assessment.report.coverage.missing}
 
 
-def look(now: datetime, *, ledger: Ledger | None = None, at: str | None = None, **config: Any) -> Looked:
+def assess_server(now: datetime, *, ledger: Ledger | None = None, at: str | None = None, **config: Any) -> Assessed:
     """Assess the server that Prefect's client is pointed at, or another.
 
     Args:
@@ -68,48 +62,4 @@ def look(now: datetime, *, ledger: Ledger | None = None, at: str | None = None, 
     with open_api(settings.server, Target(address=at)) as api:
         reader = ServerReader(api, settings, Redactor(settings.redact.patterns).redact)
         assessment = assess(reader, ledger or Ledger(), policies, now, Coverage())
-        return Looked(assessment, api.traffic)
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command said, and how it ended."""
-
-    status: int
-    stdout: str
-    stderr: str
-    seconds: float
-
-    @property
-    def report(self) -> Any:
-        """The JSON on stdout."""
-        return json.loads(self.stdout)
-
-    @property
-    def text(self) -> str:
-        """All that was said."""
-        return self.stdout + self.stderr
-
-
-def watchdog(*words: str, env: Mapping[str, str], cwd: Path, timeout: float = 60) -> Said:
-    """Run the command line in a process of its own, in a folder without a ``watchdog.yaml``.
-
-    Args:
-        words: The command and its options.
-        env: The whole environment.
-        cwd: The folder.
-        timeout: Seconds after which it is killed, and the test with it.
-    """
-    started = time.monotonic()
-    command = [str(Path(sys.executable).with_name("watchdog")), *words]
-    ended = subprocess.run(
-        command,
-        env=dict(env),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    return Said(ended.returncode, ended.stdout, ended.stderr, time.monotonic() - started)
+        return Assessed(assessment, api.traffic)

@@ -106,7 +106,7 @@ def at_a_terminal(server: Server, *command: str, cwd: Path, log: Path) -> tuple[
             os.close(slave)
 
 
-class House:
+class Deployed:
     """A server on which the watchdog is deployed, and a worker for its pool."""
 
     def __init__(self, server: Server, worker: Process) -> None:

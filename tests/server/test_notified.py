@@ -7,11 +7,11 @@ from typing import Any
 
 from demo.stack import Worker, wait_until
 from tests.conftest import ServerFactory
-from tests.support.house import (
+from tests.support.installation import (
     CHECK,
     POOL,
     QUICK,
-    House,
+    Deployed,
     copy_of_the_project,
     pause_schedules,
     prefect,
@@ -36,15 +36,15 @@ def test_a_failure_is_told_by_itself_once_and_its_end_in_its_thread(
     worker = Worker(server, POOL, cwd=tmp_path, env={**QUICK, "WATCHDOG_SLACK_TOKEN": TOKEN})
     worker.start()
     try:
-        house = House(server, worker)
-        house.workload(tmp_path)
-        assert house.run("etl/nightly")[0] == "COMPLETED"
+        installation = Deployed(server, worker)
+        installation.workload(tmp_path)
+        assert installation.run("etl/nightly")[0] == "COMPLETED"
         # The first day: nothing is wrong, and nothing is said.
-        assert house.run(CHECK)[0] == "COMPLETED"
+        assert installation.run(CHECK)[0] == "COMPLETED"
         assert slack_emulator.messages("alerts") == []
 
         # Nobody starts a check after this.
-        assert house.run("etl/nightly", {"fail": True})[0] == "FAILED"
+        assert installation.run("etl/nightly", {"fail": True})[0] == "FAILED"
         wait_until(lambda: bool(slack_emulator.messages("alerts")), timeout=120, waiting_for="the alert")
         (message,) = slack_emulator.messages("alerts")
         assert "etl/nightly" in text(message)
@@ -52,14 +52,14 @@ def test_a_failure_is_told_by_itself_once_and_its_end_in_its_thread(
         assert "watchdog incidents ack W-1" in str(message)
 
         # The same failure is not told twice; its thread says more, and the secret is in neither.
-        assert house.run(CHECK)[0] == "COMPLETED"
+        assert installation.run(CHECK)[0] == "COMPLETED"
         (message,) = slack_emulator.messages("alerts")
         thread = str(slack_emulator.replies("alerts", message["ts"]))
         assert "ValueError" in thread
         assert "hunter2" not in thread
 
-        assert house.run("etl/nightly")[0] == "COMPLETED"
-        assert house.run(CHECK)[0] == "COMPLETED"
+        assert installation.run("etl/nightly")[0] == "COMPLETED"
+        assert installation.run(CHECK)[0] == "COMPLETED"
         messages = slack_emulator.messages("alerts")
         assert "✅" in text(messages[0])
         replies = slack_emulator.replies("alerts", message["ts"])[1:]
