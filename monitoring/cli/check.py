@@ -17,6 +17,7 @@ from monitoring.config.source import load_policies
 from monitoring.errors import ServerProblem, WatchdogError
 from monitoring.messages import terminal
 from monitoring.messages.json_contract import check_json
+from monitoring.messages.report_messages import health_message
 from monitoring.model.coverage import Coverage
 from monitoring.model.finding import Status
 from monitoring.model.incident import Incidents
@@ -70,7 +71,7 @@ def check(
     if json:
         print_json(console, check_json(report))
     else:
-        console.print(terminal.health(report))
+        console.print(terminal.rendered(health_message(report)))
     return _EXIT[report.status]
 
 

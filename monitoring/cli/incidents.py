@@ -11,10 +11,11 @@ from cyclopts import App, Parameter
 from monitoring.cli import UNABLE
 from monitoring.cli.saved_state import AsJson, By, StateSession, open_saved_state, requester
 from monitoring.cli.session import Address, ConfigPath
-from monitoring.cli.terminal import print_error, print_json, print_line, print_lines, reports_errors
+from monitoring.cli.terminal import print_error, print_json, print_line, reports_errors
 from monitoring.errors import WatchdogError
-from monitoring.messages import incident_list as render
 from monitoring.messages import terminal
+from monitoring.messages.incident_json import SCHEMA, incident_json
+from monitoring.messages.incident_messages import incident_message, incidents_message, ordered
 from monitoring.messages.words import moment
 from monitoring.model.incident import Incident
 from monitoring.text.escaping import clean
@@ -36,18 +37,13 @@ def list_(
     """List the open incidents, most severe first."""
     with open_saved_state(config, target) as state:
         saved = state.saved
-        rows = state.rows([*render.ordered(saved.incidents.open.values()), *(saved.closed if all_ else ())])
+        rows = state.rows([*ordered(saved.incidents.open.values()), *(saved.closed if all_ else ())])
     console = terminal.console(sys.stdout)
     if json:
-        print_json(console, {"schema": render.SCHEMA, "incidents": [render.incident_json(row) for row in rows]})
-        return 0
-    if rows:
-        console.print(render.table(rows))
-    elif saved.incidents.began_at is None:
-        print_lines("No check has run on this server yet.")
+        print_json(console, {"schema": SCHEMA, "incidents": [incident_json(row) for row in rows]})
     else:
-        print_lines("No incident is open." if not all_ else "No incident is open, and none was closed recently.")
-    console.print(render.requests(saved.requests))
+        began = saved.incidents.began_at is not None
+        console.print(terminal.rendered(incidents_message(rows, saved.requests, closed=all_, began=began)))
     return 0
 
 
@@ -67,9 +63,9 @@ def show(incident: str, /, *, json: AsJson = False, config: ConfigPath = None, t
         cause = state.saved.incidents.open.get(found.finding.symptom_of or "")
     console = terminal.console(sys.stdout)
     if json:
-        print_json(console, {"schema": render.SCHEMA, **render.incident_json(row)})
+        print_json(console, {"schema": SCHEMA, **incident_json(row)})
     else:
-        console.print(render.details(row, cause.id if cause else ""))
+        console.print(terminal.rendered(incident_message(row, cause.id if cause else "")))
     return 0
 
 

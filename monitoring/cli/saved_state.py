@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from monitoring.cli.session import configuration, open_session
 from monitoring.cli.terminal import print_error
 from monitoring.errors import ConfigError
-from monitoring.messages.incident_list import Row
+from monitoring.messages.incident_messages import IncidentView
 from monitoring.messages.words import moment
 from monitoring.model.incident import Incident
 from monitoring.model.saved_state import SavedState
@@ -35,13 +35,13 @@ class StateSession:
     server: Session
     saved: SavedState
 
-    def rows(self, incidents: Sequence[Incident]) -> list[Row]:
+    def rows(self, incidents: Sequence[Incident]) -> list[IncidentView]:
         """Incidents, each with the silence that holds for it now."""
         now = self.server.now
         silences = (*self.saved.silences.known, *self.server.open_windows())
         suppressed = self.saved.outbox.suppressed
         return [
-            Row(
+            IncidentView(
                 incident,
                 None if incident.resolved_at else silence_of(incident, silences, now),
                 suppressed.get(incident.number),

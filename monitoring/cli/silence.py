@@ -14,8 +14,9 @@ from monitoring.cli.terminal import print_json, print_line, print_lines, reports
 from monitoring.cli.timestamps import moment
 from monitoring.config.match import KnownCheck
 from monitoring.errors import ConfigError, WatchdogError
-from monitoring.messages import incident_list as render
 from monitoring.messages import incident_words, terminal, words
+from monitoring.messages.incident_json import SCHEMA, request_json
+from monitoring.messages.incident_messages import named, silences_message
 from monitoring.messages.json_contract import silence_json
 from monitoring.model.silence import Silence
 from monitoring.text.durations import parse_duration
@@ -77,7 +78,7 @@ def add(
         matched = [one for one in state.saved.incidents.open.values() if silence.matches(one.labels)]
     print_line(f"Asked to silence {incident_words.matched(silence)} {incident_words.period(silence)}, by {who}; {when}")
     if matched:
-        print_line(f"It matches {words.counted(len(matched), 'open incident')} now: {render.named(matched)}")
+        print_line(f"It matches {words.counted(len(matched), 'open incident')} now: {named(matched)}")
     else:
         print_lines("It matches no open incident now")
     return 0
@@ -95,18 +96,14 @@ def list_(*, json: AsJson = False, config: ConfigPath = None, target: Address = 
     console = terminal.console(sys.stdout)
     if json:
         document = {
-            "schema": render.SCHEMA,
+            "schema": SCHEMA,
             "silences": [_silence_json(silence, now) for silence in known],
             "maintenance": [_silence_json(window, now) for window in windows],
-            "requests": [render.request_json(request) for request in requests],
+            "requests": [request_json(request) for request in requests],
         }
         print_json(console, document)
         return 0
-    if known or windows:
-        console.print(render.silences([*known, *windows], now))
-    else:
-        print_lines("Nothing is silenced.")
-    console.print(render.requests(requests))
+    console.print(terminal.rendered(silences_message([*known, *windows], requests, now)))
     return 0
 
 
@@ -136,7 +133,7 @@ def expire(silence: str, /, *, by: By = None, config: ConfigPath = None, target:
         matched = [one for one in state.saved.incidents.open.values() if found.matches(one.labels)]
     print_line(f"{name}: asked to end it, by {who}; {when}")
     if matched:
-        print_line(f"Told then, unless something else holds it: {render.named(matched)}")
+        print_line(f"Told then, unless something else holds it: {named(matched)}")
     return 0
 
 

@@ -33,7 +33,7 @@ def standing(incident: Incident, silence: Silence | None) -> str:
     if incident.resolved_at:
         return f"resolved {moment(incident.resolved_at)} ({incident.resolution})"
     parts = ["firing" if incident.firing else "pending"]
-    parts += ["known before"] if incident.preexisting else []
+    parts += ["preexisting"] if incident.preexisting else []
     parts += [f"acknowledged by {incident.acknowledged.by}"] if incident.acknowledged else []
     parts += [f"silenced by {silence_name(silence)} until {moment(silence.ends_at)}"] if silence else []
     parts += [f"not seen since {moment(incident.unseen_since)}"] if incident.unseen_since else []
@@ -71,7 +71,7 @@ def statistics(resolved: Sequence[Incident]) -> str:
 
 
 def asked(request: Request) -> str:
-    """Say what somebody asked for that the next check is to do."""
+    """Say what an action request is for."""
     if request.silence is not None:
         what = f"silences {matched(request.silence)} {period(request.silence)}"
     else:

@@ -1,177 +1,176 @@
-"""A report for a person at a terminal, and for a pipe: the same words, without colours and at a stable width."""
+"""A message for a terminal, and for a pipe: the same words, without colours and at a stable width."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from html import unescape
+from collections.abc import Iterator
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.style import Style
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
-from monitoring.messages import incident_words, words
-from monitoring.messages.slack_digest import SlackMessage
-from monitoring.model.finding import Finding, Severity, Status
-from monitoring.model.report import HealthReport
-from monitoring.text.escaping import address, clean, indented
+from monitoring.messages.plots import drawn
+from monitoring.messages.tables import cut, families, line, nested_rest, rest
+from monitoring.messages.words import counted
+from monitoring.model.message import (
+    Code,
+    Details,
+    Element,
+    Facts,
+    Heading,
+    Inline,
+    Level,
+    Links,
+    List,
+    Message,
+    Plot,
+    Prose,
+    Row,
+    Span,
+    Table,
+)
+from monitoring.text.escaping import address, indented, spaced, terminal
+from monitoring.text.limits import PIPE_WIDTH, TERMINAL
 
-#: Columns in a pipe, whose width nobody knows: wide enough for an address on one line.
-PIPE_WIDTH = 160
-#: Findings shown; `--json` has them all.
-MOST_ROWS = 200
-#: Lines of evidence shown of one finding.
-MOST_LINES = 10
-
-_LINK = re.compile(r"<(?P<url>https?://[^|>]+)\|(?P<name>[^>]*)>")
-_BOLD = re.compile(r"\*(?P<text>[^*]+)\*")
-_MARKUP = re.compile(r"(<https?://[^|>]+\|[^>]*>|\*[^*]+\*)")
-
-_COLOURS: dict[Status | Severity, str] = {
+_COLOURS: dict[Level, str] = {
     "critical": "bold red",
     "warning": "yellow",
     "unknown": "bold magenta",
     "ok": "green",
+    "resolved": "green",
     "info": "dim",
 }
 
+#: Columns whose cells are all so short, such as timestamps, are not broken.
+_UNBROKEN = 20
+
 
 def console(stream: TextIO) -> Console:
-    """Make the console that these renderings are meant for: a pipe gets no colours, and always the same width."""
+    """Make the console that messages are meant for: a pipe gets no colours, and always the same width."""
     wide = None if stream.isatty() else PIPE_WIDTH
     return Console(file=stream, width=wide, highlight=False, markup=False, emoji=False)
 
 
-def health(report: HealthReport) -> RenderableType:
-    """Render how the server stands now: status, a table of findings, their addresses, and what was not seen."""
-    parts: list[RenderableType] = [_status(report, words.moment(report.at))]
-    if report.findings:
-        parts += [_table(report), *_links(report.findings), *_whys(report.findings)]
-    parts += [*_silenced(report), *_unseen(report)]
-    if not report.server.problem:
-        parts.append(Text(f"Looked at: {words.seen(report)}"))
+def rendered(message: Message, *, ascii_only: bool = False) -> RenderableType:
+    """Format a message.
+
+    Args:
+        message: Any.
+        ascii_only: Whether the terminal can draw nothing else.
+    """
+    title = Text(terminal(message.title, TERMINAL.title), style=_style(message.level) or "bold")
+    parts: list[RenderableType] = [title] if message.title else []
+    small = False
+    for element in message.elements:
+        was_small, small = small, isinstance(element, Links) or (isinstance(element, Prose) and element.muted)
+        if parts and (isinstance(element, Heading | Details) or (small and not was_small)):
+            parts.append(Text())
+        parts += _rendered(element, ascii_only)
     return Group(*parts)
 
 
-def message(sent: SlackMessage) -> RenderableType:
-    """Render a Slack message as it would look: its blocks from top to bottom, links by their names."""
-    lines: list[RenderableType] = []
-    for block in sent.blocks:
-        kind, text = block["type"], block.get("text", {}).get("text", "")
-        if kind == "header":
-            lines.append(Text(clean(text), style="bold"))
-        elif kind == "context":
-            lines += [_mrkdwn(element["text"], "dim") for element in block["elements"]]
-        else:
-            lines += [_mrkdwn(part) for part in (text, *(field["text"] for field in block.get("fields", ()))) if part]
-        lines.append(Text())
-    return Group(*lines[:-1])
+def _rendered(element: Element, ascii_only: bool) -> Iterator[RenderableType]:
+    match element:
+        case Heading():
+            yield Text(terminal(element.text), style="bold")
+            if element.note:
+                yield Text(terminal(element.note))
+        case Prose():
+            yield _line(element.spans, "dim" if element.muted else _style(element.level))
+        case Facts():
+            yield _facts(element)
+        case List():
+            if element.lead:
+                yield Text(terminal(element.lead))
+            yield from (Text("  • ").append_text(_line(item)) for item in element.items)
+            if element.more:
+                yield Text(f"  and {element.more:,} more")
+        case Table():
+            table = cut(element, TERMINAL.rows, TERMINAL.nested)
+            yield _grid(table)
+            yield from _below(table)
+        case Links():
+            yield from (_page(span.text, span.url) for span in element.links if address(span.url))
+        case Code():
+            yield from map(_code, element.lines)
+        case Details():
+            yield Text(terminal(element.summary), style="bold")
+            yield from (part for inner in element.elements for part in _rendered(inner, ascii_only))
+        case Plot():
+            yield from (Text(f"  {terminal(text)}") for text in drawn(element, "#" if ascii_only else "█"))
 
 
-def _mrkdwn(text: str, style: str = "") -> Text:
-    """Read the little of Slack's markup that our own messages use: bold, links, and its three escapes."""
-    shown = Text(style=style)
-    for number, line in enumerate(text.split("\n")):
-        shown.append("\n" if number else "")
-        for part in _MARKUP.split(line):
-            if link := _LINK.fullmatch(part):
-                shown.append(_link(unescape(link["name"]), unescape(link["url"])))
-            elif bold := _BOLD.fullmatch(part):
-                shown.append(clean(unescape(bold["text"])), style="bold")
-            else:
-                shown.append(_indented(unescape(part)))
-    return shown
+def _facts(facts: Facts) -> Grid:
+    grid = Grid(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for fact in facts.facts:
+        grid.add_row(Text(terminal(fact.label), style="bold"), _line(fact.value))
+    return grid
 
 
-def _indented(text: str) -> str:
-    """Made harmless, and not moved: ``clean`` takes spaces at the ends for dirt."""
-    body = text.strip(" ")
-    if not body:
-        return text
-    start = text.index(body)
-    return text[:start] + clean(body, len(body)) + text[start + len(body) :]
+def _grid(table: Table) -> Grid:
+    """The columns that say something, as far as they fit beside each other."""
+    shown = [
+        number
+        for number, column in enumerate(table.columns)
+        if column.role != "detail" and any(row.cells[number] for row in table.rows)
+    ]
+    grid = Grid(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for number in shown:
+        whole = max(len(_line(row.cells[number])) for row in table.rows) <= _UNBROKEN
+        grid.add_column(Text(terminal(table.columns[number].label)), overflow="fold", no_wrap=whole)
+    for row, below in families(table.rows):
+        grid.add_row(*_cells(row, shown))
+        for nested in below:
+            grid.add_row(*_cells(nested, shown))
+        if row.more_nested:
+            grid.add_row(Text(f"  {terminal(nested_rest(row, table))}", style="dim"))
+    return grid
 
 
-def _status(report: HealthReport, when: str) -> Text:
-    said = Text(words.STATUS[report.status].upper(), style=_COLOURS[report.status])
-    also = words.also(report)
-    line = f" {clean(report.target)} ({when}): {words.headline(report)}{' ' + also if also else ''}"
-    return said.append(line, style="default")
+def _cells(row: Row, shown: list[int]) -> Iterator[Text]:
+    for place, number in enumerate(shown):
+        text = _line(row.cells[number], ("dim" if row.nested else _style(row.level)) if place == 0 else "")
+        yield Text("  ").append_text(text) if row.nested and place == 0 else text
 
 
-def _table(report: HealthReport) -> Table:
-    findings = report.findings
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in ("Severity", "Check", "Subject", "What is wrong", "Since", "Cause"):
-        table.add_column(heading, overflow="fold", no_wrap=heading in ("Severity", "Check", "Since"))
-    known = {finding.fingerprint for finding in findings}
-    for finding in findings[:MOST_ROWS]:
-        symptom = finding.symptom_of in known
-        table.add_row(
-            Text(
-                "  symptom" if symptom else _severity(finding), style="dim" if symptom else _COLOURS[finding.severity]
-            ),
-            Text(finding.check),
-            Text.assemble(
-                incident_words.incident_of(finding, report),
-                _link(words.subject(finding), finding.url),
-                _owner(finding),
-            ),
-            Text(clean(words.said(finding))),
-            Text(words.moment(finding.since)),
-            Text(clean(words.cause(finding.cause)) if finding.cause else ""),
-        )
-    return table
+def _below(table: Table) -> Iterator[RenderableType]:
+    """The addresses in full, each once: in a pipe, and on many terminals, linked names are bare text."""
+    if table.more:
+        yield _line(rest(table))
+    titles = (line(row, table.columns).title for row in table.rows)
+    pages = {span.url: span.text for title in titles for span in title if span.url}
+    yield from (_page(name, url) for url, name in pages.items() if address(url))
+    rows = [row for row in table.rows if row.evidence]
+    for row in rows[: TERMINAL.evidence]:
+        yield Text("Why ").append_text(_line(line(row, table.columns).title)).append(":")
+        yield from map(_code, row.evidence[: TERMINAL.lines])
+        if (more := len(row.evidence) - TERMINAL.lines) > 0:
+            yield Text(f"    and {counted(more, 'more line')}: see --json")
+    if (more := len(rows) - TERMINAL.evidence) > 0:
+        yield Text(f"and evidence of {counted(more, f'more {table.unit}')}: see --json")
 
 
-def _links(findings: Sequence[Finding]) -> list[Text]:
-    """The addresses in full, each once: in a pipe, and on many terminals, the linked names are bare text."""
-    addresses = {finding.url: words.subject(finding) for finding in findings[:MOST_ROWS] if finding.url}
-    lines = [Text(f"  {clean(name, 80)}: {clean(url, 500)}", overflow="fold") for url, name in addresses.items()]
-    more = len(findings) - MOST_ROWS
-    if more > 0:
-        lines.append(Text(f"and {words.counted(more, 'more finding')}: see --json"))
-    return lines
+def _page(name: str, url: str | None) -> Text:
+    return Text(f"  {terminal(name, TERMINAL.name)}: {address(url)}", overflow="fold")
 
 
-def _severity(finding: Finding) -> str:
-    """What stands for a severity: what could not be judged is no information either."""
-    return "unknown" if finding.unknown and finding.severity == "info" else finding.severity
+def _code(text: str) -> Text:
+    return Text(f"    {indented(text, TERMINAL.line)}", overflow="fold")
 
 
-def _owner(finding: Finding) -> str:
-    return f" ({clean(words.owned(finding))})" if finding.owner else ""
+def _line(spans: Inline, style: str = "") -> Text:
+    return Text(style=style).append_text(Text.assemble(*map(_span, spans)))
 
 
-def _whys(findings: Sequence[Finding]) -> list[Text]:
-    """What the findings rest on, each under its subject."""
-    lines: list[Text] = []
-    for finding in findings[:MOST_ROWS]:
-        if finding.evidence:
-            lines.append(Text(f"Why {finding.check} {clean(words.subject(finding), 80)}:"))
-            lines += [Text(f"    {indented(line)}", overflow="fold") for line in finding.evidence[:MOST_LINES]]
-            more = len(finding.evidence) - MOST_LINES
-            lines += [Text(f"    and {words.counted(more, 'more line')}: see --json")] if more > 0 else []
-    return lines
+def _span(span: Span) -> Text:
+    target = address(span.url)
+    most = TERMINAL.name if target else TERMINAL.text
+    style = Style(link=target, bold=span.style == "strong" or None)
+    return Text(spaced(span.text, terminal(span.text, most)), style=style)
 
 
-def _silenced(report: HealthReport) -> list[Text]:
-    lines = [Text("Silenced:", style="bold")] if report.silences else []
-    for one in report.silences:
-        what = f"{incident_words.silence_name(one)}: {clean(incident_words.matched(one))}"
-        why = f"until {words.moment(one.ends_at)}, by {clean(one.author, 80)}: {clean(one.reason)}"
-        lines.append(Text(f"  {what}; {why}", overflow="fold"))
-    return lines
-
-
-def _unseen(report: HealthReport) -> list[RenderableType]:
-    missing = report.coverage.missing
-    lines: list[RenderableType] = [Text("Could not be seen:", style=_COLOURS["unknown"])] if missing else []
-    return lines + [Text(f"  {clean(q.name)}: {clean(q.detail or q.outcome)}") for q in missing]
-
-
-def _link(text: str, url: str | None) -> Text:
-    target = address(url)
-    return Text(clean(text, 120), style=Style(link=target) if target else "")
+def _style(level: Level | None) -> str:
+    return _COLOURS[level] if level else ""

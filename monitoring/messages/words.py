@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from monitoring.model.finding import Cause, CheckName, Finding, Severity, Status
+from monitoring.model.finding import Cause, CheckName, Finding, Status
+from monitoring.model.message import Level
 from monitoring.model.report import HealthReport, Totals
 
 #: The checks in the order in which they are shown, with what a heading calls them.
@@ -32,8 +33,19 @@ STATUS: dict[Status, str] = {"ok": "OK", "warning": "Warning", "critical": "Crit
 NOTHING = "\u2013"
 
 #: For a glance; never the only sign of anything.
-SIGN: dict[Status, str] = {"ok": "🟢", "warning": "🟡", "critical": "🔴", "unknown": "⚪"}
-SEVERITY_SIGN: dict[Severity, str] = {"critical": "🔴", "warning": "🟡", "info": "⚪"}
+SIGN: dict[Level, str] = {
+    "ok": "🟢",
+    "warning": "🟡",
+    "critical": "🔴",
+    "unknown": "⚪",
+    "info": "⚪",
+    "resolved": "✅",
+}
+
+
+def signed(text: str, level: Level | None) -> str:
+    """Put a level's sign before a line."""
+    return f"{SIGN[level]} {text}" if level else text
 
 
 def moment(at: datetime) -> str:

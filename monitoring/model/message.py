@@ -32,6 +32,8 @@ class Heading(Value):
 
     kind: Literal["heading"] = "heading"
     text: str
+    #: A sentence about what follows, which a chat leaves out.
+    note: str = ""
 
 
 class Prose(Value):
@@ -61,7 +63,7 @@ class Facts(Value):
 class Column(Value):
     """A column of a table, and its part in a line where a receiver cannot draw tables.
 
-    Such a line is ``title: text``, and below it the facts; details are left to receivers that draw tables.
+    Such a line is ``title: text``, and below it the facts. Details are left to receivers with room for wide tables.
     """
 
     label: str
@@ -77,6 +79,8 @@ class Row(Value):
     level: Level | None = None
     #: It belongs to the nearest row above that is not nested, as a symptom does to its cause.
     nested: bool = False
+    #: Nested rows of this row that are not in the message.
+    more_nested: int = 0
     #: Lines that the row rests on: a traceback, the holders of slots.
     evidence: tuple[str, ...] = ()
 
@@ -87,13 +91,13 @@ class Table(Value):
     kind: Literal["table"] = "table"
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    #: Rows that are not in the message, and what one of them is called.
+    #: Rows that are not in the message, nested ones apart.
     more: int = 0
+    #: What a row is called, and a nested row.
     unit: str = "row"
-    #: Where the rest is to be found; empty where the table is the place.
-    elsewhere: str = ""
-    #: Whether a chat shows all of the evidence that fits, or only its first lines.
-    whole_evidence: bool = False
+    nested_unit: str = "row"
+    #: Where to find what is left out: ``see the artifact watchdog-health``.
+    elsewhere: Inline = ()
 
 
 class List(Value):
@@ -135,8 +139,16 @@ class Plot(Value):
     bars: tuple[Bar, ...]
 
 
+class Details(Value):
+    """Elements that a page folds below their summary, and a chat leaves out."""
+
+    kind: Literal["details"] = "details"
+    summary: str
+    elements: tuple[Element, ...]
+
+
 Element = Annotated[
-    Heading | Prose | Facts | Table | List | Links | Code | Plot,
+    Heading | Prose | Facts | Table | List | Links | Code | Plot | Details,
     Field(discriminator="kind"),
 ]
 

@@ -6,12 +6,13 @@ as its own language, so each has its own function here; all of them begin with `
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
 
-from markupsafe import Markup
+from monitoring.text.limits import SLACK_URL
 
 #: Characters of one value that are shown, where nobody asks for fewer.
 LIMIT = 300
@@ -64,11 +65,10 @@ def _shorten(text: str, limit: int) -> str:
     return (head[:space] if space > limit * 0.8 else head).rstrip() + "…"
 
 
-def markdown(text: str, limit: int = LIMIT) -> Markup:
+def markdown(text: str, limit: int = LIMIT) -> str:
     """Escape text for GitHub's Markdown, within a line or a table's cell: it reads as it is and does nothing.
 
-    The answer is ``Markup``, as templates know text that needs no more escaping. Addresses are broken with a word
-    joiner, as a viewer would make links of them whatever is escaped.
+    Addresses are broken with a word joiner, as a viewer would make links of them whatever is escaped.
     """
     shown = clean(text, limit)
     start = _LINE_START.match(shown)
@@ -77,10 +77,22 @@ def markdown(text: str, limit: int = LIMIT) -> Markup:
         # What makes a heading, a list or a rule does so only at the start of a line.
         at = start.end() if start[0][0].isdigit() else 0
         escaped = f"{escaped[:at]}\\{escaped[at:]}"
-    return Markup(escaped)
+    return escaped
 
 
-def markdown_lines(lines: Iterable[str], limit: int = LIMIT) -> Markup:
+def markdown_code(text: str) -> str:
+    """Put a line into Markdown's code formatting, in a table's cell too.
+
+    Args:
+        text: Visible characters.
+    """
+    longest = max((len(run) for run in _BACKTICKS.findall(text)), default=0)
+    fence = "`" * (longest + 1)
+    space = " " if longest else ""
+    return f"{fence}{space}{text}{space}{fence}".replace("|", "\\|")
+
+
+def markdown_lines(lines: Iterable[str], limit: int = LIMIT) -> str:
     """Put lines into a fenced block of Markdown, in which nothing is read as its language; indented as they were.
 
     Args:
@@ -90,12 +102,19 @@ def markdown_lines(lines: Iterable[str], limit: int = LIMIT) -> Markup:
     shown = [indented(line, limit) for line in lines]
     longest = max((len(run) for line in shown for run in _BACKTICKS.findall(line)), default=0)
     fence = "`" * max(3, longest + 1)
-    return Markup("\n".join([f"{fence}text", *shown, fence]))
+    return "\n".join([f"{fence}text", *shown, fence])
 
 
 def indented(line: str, limit: int = LIMIT) -> str:
     """Make one line of visible characters, and leave the spaces before it, as in a traceback."""
     return " " * min(len(line) - len(line.lstrip(" ")), _MOST_INDENT) + clean(line, limit)
+
+
+def spaced(text: str, escaped: str) -> str:
+    """Put back the single spaces at the ends of a text, which ``clean`` takes away, and neighbours need."""
+    before = " " if text[:1] == " " else ""
+    after = " " if text[-1:] == " " and escaped else ""
+    return f"{before}{escaped}{after}"
 
 
 def address(url: str | None) -> str | None:
@@ -112,13 +131,13 @@ def address(url: str | None) -> str | None:
     return _LONE_PERCENT.sub("%25", encoded)
 
 
-def markdown_link(text: str, url: str | None, limit: int = LIMIT) -> Markup:
+def markdown_link(text: str, url: str | None, limit: int = LIMIT) -> str:
     """Link text to an address; plain text where there is no address that can be linked to."""
     label, target = markdown(text, limit), address(url)
     if not target or not label:
         return label
     # Markdown reads `&copy;` in an address too.
-    return Markup(f"[{label}]({target.replace('&', '&amp;')})")
+    return f"[{label}]({target.replace('&', '&amp;')})"
 
 
 def slack(text: str, limit: int = LIMIT) -> str:
@@ -138,6 +157,29 @@ def slack_link(text: str, url: str | None, limit: int = LIMIT) -> str:
         return label
     # The first bar ends the address; a second one is kept out of the label.
     return f"<{target.replace('&', '&amp;')}|{label.replace('|', '¦')}>"
+
+
+def slack_size(text: str) -> int:
+    """Count characters as Slack may: as JSON, and a character beyond the basic plane, such as an emoji, as two."""
+    return len(json.dumps(text, ensure_ascii=False).encode("utf-16-le")) // 2 - len('""')
+
+
+def slack_bounded(text: str, most: int, url: str | None = None) -> str:
+    """Escape text for Slack, linked where there is an address.
+
+    Args:
+        text: Anything.
+        most: The most characters of the escaped text, as Slack counts them; an address counts apart.
+        url: Where it links to; one that is too long is left out.
+    """
+    target = address(url)
+    room = SLACK_URL if target and slack_size(target.replace("&", "&amp;")) < SLACK_URL else 0
+    text, limit = clean(text, most), most
+    while True:
+        shown = slack_link(text, url, limit) if room else slack(text, limit)
+        if slack_size(shown) <= most + room or limit <= 1:
+            return shown
+        limit = limit * 3 // 4
 
 
 def slack_code(text: str) -> str:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from monitoring.history.ledger import OVERLAP, fold
 from monitoring.incidents.lifecycle import advance
 from monitoring.messages import findings_table as table
-from monitoring.messages import markdown
-from monitoring.messages import slack_digest as slack
 from monitoring.messages.json_contract import check_json
+from monitoring.messages.markdown import markdown_page
+from monitoring.messages.report_messages import digest_message, health_message
+from monitoring.messages.slack_blocks import slack_message
 from monitoring.model.coverage import Coverage
 from monitoring.model.finding import Finding
 from monitoring.model.incident import Incidents
@@ -51,8 +52,8 @@ def test_any_server_can_be_judged_and_told_of(seen: Observation) -> None:
     assert all(len(finding.evidence) <= 15 for finding in findings)
     check_json(report)
     table.findings(report)
-    markdown.health(report)
-    slack.digest(DigestReport(health=report, time_zone="UTC", day=seen.at.date()))
+    markdown_page(health_message(report))
+    slack_message(digest_message(DigestReport(health=report, time_zone="UTC", day=seen.at.date())))
 
 
 @given(observations(), st.randoms(use_true_random=False))

@@ -40,7 +40,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel: Path) -> None:
     info = f"prefect_watchdog-{monitoring.__version__}.dist-info"
     assert {name.partition("/")[0] for name in names} == {"monitoring", info}
     assert f"{info}/licenses/LICENSE" in names
-    for name in ("render/check.schema.json", "render/templates/health.md.jinja", "cli/__init__.py"):
+    for name in ("messages/check.schema.json", "messages/log.schema.json", "cli/__init__.py"):
         assert f"monitoring/{name}" in names
     source = {path.relative_to(PROJECT).as_posix() for path in (PROJECT / "monitoring").rglob("*") if path.is_file()}
     assert {name for name in source if "__pycache__" not in name} == {n for n in names if n.startswith("monitoring/")}

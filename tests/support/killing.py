@@ -28,7 +28,7 @@ from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.adapters.prefect.store.lock import NAME as LOCK
 from monitoring.adapters.prefect.store.state import BlockState
 from monitoring.config.settings import Config
-from monitoring.messages.alerts import OVER_SIGN
+from monitoring.messages.words import SIGN
 from monitoring.model.coverage import Coverage
 from monitoring.model.saved_state import SavedState
 from monitoring.model.target import Target
@@ -274,7 +274,9 @@ class Stage:
     def _overhear(self, asked: Asked, answer: httpx.Response) -> None:
         if asked.path == "/chat.postMessage" and answer.json()["ok"]:
             title = asked.body["text"]
-            about = "details" if title.startswith("Details") else "over" if title.startswith(OVER_SIGN) else "began"
+            about = (
+                "details" if title.startswith("Details") else "over" if title.startswith(SIGN["resolved"]) else "began"
+            )
             names = _NAME.findall(json.dumps(asked.body["blocks"]))
             self._unheard.append(frozenset((about, name) for name in names))
             self._stamps.add(str(answer.json()["ts"]))

@@ -23,7 +23,8 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.utilities.asyncutils import run_coro_as_sync
 
 from monitoring.errors import DeliveryError
-from monitoring.messages.plain_alerts import plain
+from monitoring.messages.alert_message import alert_message
+from monitoring.messages.plain import plain
 from monitoring.model.outbox import Delivery, MessageRef
 
 #: Characters that any receiver takes; Discord refuses more than 2,000, where e-mail takes whatever comes.
@@ -61,7 +62,7 @@ class NotificationBlock:
         content = delivery.content
         if content is None:
             return
-        subject, body = plain(content)
+        subject, body = plain(alert_message(content, whole=True))
         with _overheard() as heard:
             block = self._loaded()
             status = self._refusal(block, heard, subject, body)

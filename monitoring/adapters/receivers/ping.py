@@ -19,7 +19,8 @@ from urllib.request import Request, urlopen
 
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
-from monitoring.messages.markdown import health
+from monitoring.messages.markdown import markdown_page
+from monitoring.messages.report_messages import health_message
 from monitoring.messages.words import counted
 from monitoring.model.report import HealthReport
 
@@ -49,7 +50,8 @@ class HttpPing:
         Raises:
             DeliveryError: The switch did not answer as it should.
         """
-        self._post("" if report.coverage.complete else "/fail", health(report).encode()[:MOST_BYTES], WAITS)
+        body = markdown_page(health_message(report)).encode()[:MOST_BYTES]
+        self._post("" if report.coverage.complete else "/fail", body, WAITS)
 
     def start(self) -> None:
         """Say that a check has begun: the switch then knows how long one takes, and notices one that never ends.

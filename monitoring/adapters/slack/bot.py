@@ -15,7 +15,8 @@ from monitoring.adapters.slack.client import asking, code, web_client
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from monitoring.logs import get_logger
-from monitoring.messages import slack_alerts
+from monitoring.messages.alert_message import alert_message
+from monitoring.messages.slack_blocks import slack_message
 from monitoring.model.outbox import Delivery, MessageRef
 
 #: Marks our messages in a channel's history, so that one that may have been posted can be found.
@@ -70,7 +71,7 @@ class SlackBot:
         """Change what a message says. One that cannot be changed any more stays as it is."""
         client = self._client()
         assert delivery.content is not None
-        said = slack_alerts.alert(delivery.content)
+        said = slack_message(alert_message(delivery.content))
         with self._asking():
             try:
                 client.chat_update(
@@ -107,7 +108,7 @@ class SlackBot:
     def _post(self, client: WebClient, delivery: Delivery, thread: MessageRef | None) -> SlackResponse:
         assert delivery.content is not None
         seen_by_all = thread is None or delivery.broadcast
-        said = slack_alerts.alert(delivery.content, self._mentions if seen_by_all else ())
+        said = slack_message(alert_message(delivery.content), self._mentions if seen_by_all else ())
         return client.chat_postMessage(
             channel=thread.channel if thread else self._channel,
             thread_ts=thread.ts if thread else None,

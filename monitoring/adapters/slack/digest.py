@@ -5,7 +5,8 @@ from __future__ import annotations
 from monitoring.adapters.slack.client import asking, web_client
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
-from monitoring.messages import slack_digest as slack
+from monitoring.messages.report_messages import digest_message
+from monitoring.messages.slack_blocks import slack_message
 from monitoring.model.report import DigestReport
 
 #: Marks the message in the channel's history, so that a repeat after a crash can be recognised.
@@ -35,7 +36,7 @@ class SlackChannel:
         if settings.channel is None:
             raise DeliveryError("no Slack channel is configured: set slack.channel", permanent=True)
         client = web_client(self._token, settings)
-        message = slack.digest(report)
+        message = slack_message(digest_message(report))
         with asking(f"the digest for {settings.channel}", f"Slack at {settings.api_url}", settings.timeout):
             client.chat_postMessage(
                 channel=settings.channel,

@@ -9,7 +9,8 @@ from slack_sdk.webhook import WebhookResponse
 from monitoring.adapters.slack.client import asking, no_answer, retry_after, webhook_client
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
-from monitoring.messages import slack_alerts
+from monitoring.messages.alert_message import alert_message
+from monitoring.messages.slack_blocks import slack_message
 from monitoring.model.outbox import Delivery, MessageRef
 
 _NEW_WEBHOOK = "make a new incoming webhook and put its address into the Secret block"
@@ -61,7 +62,7 @@ class SlackWebhook:
     def _say(self, delivery: Delivery, mentions: Sequence[str]) -> None:
         assert delivery.content is not None
         client = webhook_client(self._url, self._settings)
-        said = slack_alerts.alert(delivery.content, mentions, whole=True)
+        said = slack_message(alert_message(delivery.content, whole=True), mentions)
         with asking("an alert", self._where, self._settings.timeout):
             self._took(client.send(text=said.text, blocks=said.blocks, unfurl_links=False, unfurl_media=False))
 

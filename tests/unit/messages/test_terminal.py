@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 
 from monitoring.messages import terminal
+from monitoring.messages.report_messages import health_message
+from monitoring.text.limits import MARKDOWN, PIPE_WIDTH
 from tests.support import samples
 
 
@@ -16,10 +19,10 @@ class Terminal(io.StringIO):
 def test_a_pipe_gets_no_colours_and_every_address() -> None:
     stream = io.StringIO()
     report = samples.bad()
-    terminal.console(stream).print(terminal.health(report))
+    terminal.console(stream).print(terminal.rendered(health_message(report)))
     text = stream.getvalue()
     assert "\x1b" not in text
-    assert all(len(line) <= terminal.PIPE_WIDTH for line in text.splitlines())
+    assert all(len(line) <= PIPE_WIDTH for line in text.splitlines())
     assert all(str(finding.url) in text for finding in report.findings if samples.HOSTILE not in finding.subject.name)
 
 
@@ -28,7 +31,7 @@ def test_a_terminal_gets_links_and_no_control_characters_of_others() -> None:
     name = "etl/\x1b]8;;https://evil.example\x07x"
     finding = samples.finding("failed", name, summary="\x1b[2Jgone [bold]x[/bold]")
     report = samples.report(finding.model_copy(update={"url": f"{samples.UI}/runs/1"}))
-    terminal.console(stream).print(terminal.health(report))
+    terminal.console(stream).print(terminal.rendered(health_message(report)))
     text = stream.getvalue()
     assert f"{samples.UI}/runs/1\x1b\\etl/x" in text
     assert "\x1b[2J" not in text
@@ -38,5 +41,12 @@ def test_a_terminal_gets_links_and_no_control_characters_of_others() -> None:
 
 def test_many_findings_are_bounded_and_counted() -> None:
     stream = io.StringIO()
-    terminal.console(stream).print(terminal.health(samples.crowd(1_000)))
-    assert "and 900 more findings: see --json" in stream.getvalue()
+    terminal.console(stream).print(terminal.rendered(health_message(samples.crowd(1_000))))
+    shown = stream.getvalue()
+    assert (
+        sum(line.startswith(("critical", "  symptom")) for line in shown.splitlines())
+        < (MARKDOWN.rows + MARKDOWN.nested) * 7
+    )
+    assert re.search(r"^and \d+ more findings: see watchdog check --json", shown, re.MULTILINE)
+    assert re.search(r"^  and \d+ more symptoms", shown, re.MULTILINE)
+    assert "    and 20 more lines: see --json" in shown

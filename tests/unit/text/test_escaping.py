@@ -13,7 +13,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from monitoring.messages import terminal
+from monitoring.model.message import Message, Prose, Span
 from monitoring.text import escaping as escape
+from monitoring.text.limits import TERMINAL
 from tests.support.samples import HOSTILE
 
 GITHUB = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -158,8 +160,9 @@ def test_nothing_invisible_is_left(text: str) -> None:
 @given(NASTY)
 def test_a_terminal_prints_it_as_it_is(text: str) -> None:
     stream = io.StringIO()
-    terminal.console(stream).print(terminal._link(text, None), soft_wrap=True)
-    assert stream.getvalue() == escape.clean(text, 120) + "\n"
+    said = Message(title="t", fallback="t", elements=(Prose(spans=(Span(text=text),)),))
+    terminal.console(stream).print(terminal.rendered(said), soft_wrap=True)
+    assert [line.strip() for line in stream.getvalue().split("\n")] == ["t", escape.clean(text, TERMINAL.text), ""]
 
 
 @given(NASTY, st.integers(1, 40))

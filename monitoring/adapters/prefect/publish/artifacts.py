@@ -15,7 +15,8 @@ from pydantic import TypeAdapter
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.messages import findings_table as table
-from monitoring.messages import markdown
+from monitoring.messages.markdown import markdown_page
+from monitoring.messages.report_messages import digest_message, health_message
 from monitoring.model.report import DigestReport, HealthReport
 from monitoring.model.saved_state import Published, PublishedArtifact
 
@@ -63,7 +64,7 @@ class PrefectArtifacts:
         """
         after = dict(published)
         for key, kind, data in (
-            (HEALTH, "markdown", markdown.health(report)),
+            (HEALTH, "markdown", markdown_page(health_message(report))),
             # Prefect's own table artifacts hold their rows as JSON text (prefect.artifacts.TableArtifact).
             (FINDINGS, "table", json.dumps(table.findings(report))),
         ):
@@ -77,11 +78,8 @@ class PrefectArtifacts:
         self, report: DigestReport, published: Mapping[str, PublishedArtifact]
     ) -> dict[str, PublishedArtifact]:
         """Publish the digest, always as a new version. Arguments, answer and errors are those of ``publish_health``."""
-        identity = report.health.identity
-        return {
-            **published,
-            DIGEST: self._create(DIGEST, "markdown", markdown.digest(report), identity, published.get(DIGEST)),
-        }
+        identity, page = report.health.identity, markdown_page(digest_message(report))
+        return {**published, DIGEST: self._create(DIGEST, "markdown", page, identity, published.get(DIGEST))}
 
     def _update(self, artifact: PublishedArtifact, data: str) -> bool:
         """Update the newest version; False when there is none, or somebody has deleted it."""

@@ -13,7 +13,8 @@ from monitoring.adapters.receivers import ping
 from monitoring.adapters.receivers.ping import HttpPing
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
-from monitoring.messages import markdown
+from monitoring.messages.markdown import markdown_page
+from monitoring.messages.report_messages import health_message
 from tests.support import samples
 
 SECRET = "5f0c2d1e-secret"
@@ -46,7 +47,7 @@ def test_a_check_that_saw_everything_pings_with_its_summary(
         switch(httpserver).ping(samples.bad())
     assert [record for record in caplog.records if SECRET in record.getMessage() and record.name != "werkzeug"] == []
     ((request, _),) = httpserver.log
-    assert request.get_data(as_text=True) == markdown.health(samples.bad())
+    assert request.get_data(as_text=True) == markdown_page(health_message(samples.bad()))
 
 
 @pytest.mark.parametrize("query", ["", "?rid=1&create=1"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from slackblocks import ContextBlock, HeaderBlock, Message, SectionBlock, Text, TextType
 
-from monitoring.messages import slack_digest as slack
+from monitoring.messages.report_messages import digest_message
+from monitoring.messages.slack_blocks import SlackMessage, slack_message
 from monitoring.model.report import DigestReport
 from tests.support import samples
 
@@ -23,7 +25,11 @@ DIGESTS = [
 ]
 
 
-def rebuilt(message: slack.SlackMessage) -> dict[str, Any]:
+def digest_in_slack(report: DigestReport) -> SlackMessage:
+    return slack_message(digest_message(report))
+
+
+def rebuilt(message: SlackMessage) -> dict[str, Any]:
     """Build the message with slackblocks, which refuses what is beyond Slack's limits."""
 
     def text(value: dict[str, Any]) -> Text:
@@ -47,7 +53,7 @@ def rebuilt(message: slack.SlackMessage) -> dict[str, Any]:
 
 @pytest.mark.parametrize("report", DIGESTS)
 def test_slackblocks_builds_the_same_message(report: DigestReport) -> None:
-    message = slack.digest(report)
+    message = digest_in_slack(report)
     built = rebuilt(message)
     assert built["blocks"] == message.blocks
     assert built["text"] == message.text
@@ -55,7 +61,7 @@ def test_slackblocks_builds_the_same_message(report: DigestReport) -> None:
 
 @pytest.mark.parametrize("report", DIGESTS)
 def test_the_message_as_a_whole_stays_within_the_limits(report: DigestReport) -> None:
-    message = slack.digest(report)
+    message = digest_in_slack(report)
     assert len(message.blocks) <= 50
     # Slack counts more than the texts; so does this.
     assert len(json.dumps(message.blocks, ensure_ascii=False).encode("utf-16-le")) / 2 < 12_000
@@ -63,30 +69,30 @@ def test_the_message_as_a_whole_stays_within_the_limits(report: DigestReport) ->
 
 @pytest.mark.parametrize("report", DIGESTS)
 def test_nobody_is_notified(report: DigestReport) -> None:
-    text = json.dumps(slack.digest(report))
+    text = json.dumps(digest_in_slack(report))
     assert "<!" not in text
     assert "<@" not in text
     assert "<#" not in text
 
 
 def test_what_does_not_fit_is_counted() -> None:
-    text = json.dumps(slack.digest(DIGESTS[-1]).blocks)
-    assert " more" in text
-    assert "*What fails* (" in text
+    text = json.dumps(digest_in_slack(DIGESTS[-1]).blocks)
+    assert re.search(r"and [\d,]+ more findings: see `watchdog check --json`", text)
+    assert "*What fails (" in text
 
 
 def test_all_names_of_a_small_report_are_in_it() -> None:
-    text = json.dumps(slack.digest(samples.digest(samples.bad())).blocks)
+    text = json.dumps(digest_in_slack(samples.digest(samples.bad())).blocks)
     for name in ("etl/nightly", "reports/daily", "reports/hourly", "crm/sync", "ml/train", "web/scrape"):
         assert name in text
 
 
 def test_a_green_day_is_told_with_its_figures() -> None:
-    message = slack.digest(samples.digest(samples.healthy()))
+    message = digest_in_slack(samples.digest(samples.healthy()))
     assert message.text.startswith("🟢 prod on 2026-03-10: OK. Nothing is wrong. Yesterday: 97.2 %")
 
 
 def test_an_unknown_day_is_not_called_a_bad_one() -> None:
-    message = slack.digest(samples.unknown_digest(samples.incomplete()))
+    message = digest_in_slack(samples.unknown_digest(samples.incomplete()))
     assert "Yesterday: unknown." in message.text
     assert "0 %" not in json.dumps(message.blocks)

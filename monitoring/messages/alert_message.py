@@ -1,7 +1,7 @@
-"""The words of an alert, the same in every rendering. No function here escapes: what it returns is plain text.
+"""An alert as a message.
 
-The exception are commands: a person copies them from a chat into a shell, so that nothing in them may do anything in
-either. They hold letters, digits and a few signs; everything else of a name is matched by ``?``.
+Its texts are plain, as all of a message's, except commands: people copy them from a chat into a shell, so that nothing
+in them may do anything in either. They hold letters, digits and a few signs; ``?`` matches everything else of a name.
 """
 
 from __future__ import annotations
@@ -13,14 +13,34 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from monitoring.messages import words
+from monitoring.messages.tables import joined
+from monitoring.messages.words import counted
 from monitoring.model.finding import Cause, CauseReason, CheckName, SubjectKind
 from monitoring.model.incident import Incident, ResolutionReason
-from monitoring.model.outbox import Content
+from monitoring.model.message import (
+    Code,
+    Column,
+    Element,
+    Fact,
+    Facts,
+    Heading,
+    Inline,
+    Level,
+    Links,
+    List,
+    Message,
+    Prose,
+    Row,
+    Table,
+    code,
+    inline,
+    link,
+    strong,
+)
+from monitoring.model.outbox import About, Content
 from monitoring.text.durations import format_duration, spoken
 from monitoring.text.links import artifact_url, deployment_url, flow_run_logs_url, flow_run_url, flow_url
 
-OVER_SIGN = "✅"
-KNOWN_SIGN = "⚪"
 #: The artifact with everything that is wrong now.
 HEALTH = "watchdog-health"
 #: Deployments for which a summary says how to quiet them.
@@ -29,6 +49,11 @@ MOST_QUIETED = 5
 _PATTERN = 100
 _PLAIN_SIGNS = " -_./+=,#"
 _WEEK = timedelta(weeks=1)
+_ELSEWHERE = f"see the artifact {HEALTH}"
+#: What stands under a large title; everything else is a note.
+_PROMINENT: frozenset[About] = frozenset({"opened", "risen", "repeated", "preexisting"})
+#: What people are mentioned for.
+_MENTIONING: frozenset[About] = frozenset({"opened", "joined", "risen", "reopened", "repeated"})
 
 _RESOLVED: dict[ResolutionReason, str] = {
     "cleared": "it is no longer so",
@@ -88,36 +113,6 @@ _QUIETED_BY: dict[CheckName, tuple[str, str]] = {
 }
 
 
-class Row(NamedTuple):
-    """One incident: what it is about, what is wrong, and what else there is to know, in short parts."""
-
-    sign: str
-    id: str
-    name: str
-    url: str | None
-    said: str
-    facts: tuple[str, ...]
-
-
-class Detail(NamedTuple):
-    """What an incident rests on: what was seen and expected, its runs, and lines such as a traceback."""
-
-    id: str
-    name: str
-    observed: str
-    expected: str
-    runs: tuple[Link, ...]
-    more_runs: int
-    evidence: tuple[str, ...]
-
-
-class Link(NamedTuple):
-    """Something to look at."""
-
-    text: str
-    url: str
-
-
 class Command(NamedTuple):
     """A command line, and what it does."""
 
@@ -133,24 +128,73 @@ class Quieter(NamedTuple):
     tags: tuple[tuple[str, str], ...]
 
 
-def title(content: Content) -> str:
-    """Say in one line what a message is about, so that the notification alone is understood.
+def alert_message(content: Content, *, whole: bool = False) -> Message:
+    """Say what an alert says.
 
     Args:
-        content: What the message says.
+        content: What it is about.
+        whole: Whether it says everything, for receivers without threads for the details.
     """
-    rows = content.incidents
+    title = alert_title(content)
+    return Message(
+        title=title,
+        level=_level(content),
+        fallback=f"{title} ({content.target})",
+        elements=tuple(_elements(content, whole)),
+        prominent=content.about in _PROMINENT,
+        mentions=content.about in _MENTIONING and content.open > 0,
+    )
+
+
+def _elements(content: Content, whole: bool) -> Iterator[Element]:
+    if content.about == "preexisting":
+        yield Prose(spans=inline(_lead(content)))
+    if content.about == "details":
+        yield from (element for incident in content.incidents for element in _details(incident, content))
+        if left_out := content.total - len(content.incidents):
+            yield Prose(spans=inline(f"and {counted(left_out, 'more incident')}: {_ELSEWHERE}"))
+    else:
+        yield _table(content)
+        if whole and content.total == 1 and content.open:
+            yield Facts(facts=_observed(content.incidents[0]))
+    if content.notes:
+        yield List(items=tuple(inline(note) for note in content.notes))
+    if found := quieters(content):
+        yield List(lead="To quiet the noisiest, tag these deployments:", items=tuple(map(_offer, found)))
+    if lines := commands(content):
+        yield Facts(facts=tuple(Fact(label=command.does, value=inline(code(command.line))) for command in lines))
+    if pages := links(content):
+        yield Links(links=pages)
+    yield Prose(spans=inline(f"Prefect server {content.target}, {words.moment(content.at)}"), muted=True)
+
+
+def _level(content: Content) -> Level | None:
+    if content.about == "details":
+        return None
+    if content.about == "preexisting":
+        return "info"
+    return content.severity if content.open else "resolved"
+
+
+def alert_title(content: Content) -> str:
+    """Say in one line what an alert is about, so that the notification alone is understood.
+
+    Args:
+        content: What it is about.
+    """
+    incidents = content.incidents
     if content.about == "details":
         return f"Details of {_ids(content)}"
     if content.about == "preexisting":
         were = "was" if content.total == 1 else "were"
-        return f"{KNOWN_SIGN} {words.counted(content.total, 'problem')} {were} there before the watchdog began"
+        return f"{counted(content.total, 'problem')} {were} there before the watchdog began"
     if not content.open:
-        after = f"resolved after {spoken(max(map(_lasted, rows), default=timedelta(0)))}"
+        after = f"resolved after {spoken(max(map(_lasted, incidents), default=timedelta(0)))}"
         if content.total == 1:
-            return f"{OVER_SIGN} {words.subject(rows[0].finding)} ({rows[0].finding.check}): {after}, {_why(rows[0])}"
-        return f"{OVER_SIGN} {_counted(content)} ({_in_common(content)}): {after} at most"
-    return f"{words.SEVERITY_SIGN[content.severity]} {_prefix(content)}{_what(content)}"
+            finding = incidents[0].finding
+            return f"{words.subject(finding)} ({finding.check}): {after}, {_why(incidents[0])}"
+        return f"{_counted(content)} ({_in_common(content)}): {after} at most"
+    return f"{_prefix(content)}{_what(content)}"
 
 
 def _prefix(content: Content) -> str:
@@ -176,7 +220,7 @@ def _what(content: Content) -> str:
 
 
 def _counted(content: Content) -> str:
-    return words.counted(content.total, _kind(content) or "problem")
+    return counted(content.total, _kind(content) or "problem")
 
 
 def _kind(content: Content) -> str:
@@ -212,64 +256,74 @@ def _waiting(content: Content) -> str:
     for one in content.incidents:
         runs[one.finding.check] += one.finding.flow_run_count
     most = max(runs.values())
-    return f", {words.counted(most, 'run')}" if most and content.total == len(content.incidents) else ""
+    return f", {counted(most, 'run')}" if most and content.total == len(content.incidents) else ""
 
 
 def _ids(content: Content) -> str:
-    return content.incidents[0].id if content.total == 1 else words.counted(content.total, "incident")
+    return content.incidents[0].id if content.total == 1 else counted(content.total, "incident")
 
 
-def lead(content: Content) -> str:
-    """The sentence under the title; empty where the title says it all."""
-    if content.about != "preexisting":
-        return ""
+def _lead(content: Content) -> str:
     these, worse = ("it", "it gets") if content.total == 1 else ("these", "they get")
-    return f"No alerts are sent for {these}, unless {worse} worse: you are told of what begins from now on."
+    return f"No notification is sent for {these} unless {worse} worse; one is sent for what fires from now on."
 
 
-def rows(content: Content) -> tuple[Row, ...]:
-    """One row for each incident that is shown, in the content's order."""
-    return tuple(_row(one, content) for one in content.incidents)
+_COLUMNS = (
+    Column(label="Incident", role="title"),
+    Column(label="Subject", role="title"),
+    Column(label="What is wrong", role="text"),
+    Column(label="Status", lead=""),
+    Column(label="Since", lead="since "),
+    Column(label="Runs", lead=""),
+    Column(label="Owner"),
+    Column(label="Cause"),
+    Column(label="Symptom of", lead="symptom of "),
+    Column(label="Reopened", lead="came back "),
+    Column(label="Acknowledged", lead="acknowledged by "),
+)
+
+
+def _table(content: Content) -> Table:
+    return Table(
+        columns=_COLUMNS,
+        rows=tuple(_row(incident, content) for incident in content.incidents),
+        more=content.total - len(content.incidents),
+        unit="incident",
+        elsewhere=inline(_ELSEWHERE),
+    )
 
 
 def _row(incident: Incident, content: Content) -> Row:
     finding = incident.finding
-    over = incident.resolved_at is not None
-    return Row(
-        sign=OVER_SIGN if over else words.SEVERITY_SIGN[finding.severity],
-        id=incident.id,
-        name=words.subject(finding),
-        url=finding.url,
-        said=words.said(finding),
-        facts=tuple(_over(incident, content) if over else _facts(incident, content)),
-    )
+    resolved = incident.resolved_at is not None
+    facts = _resolved(incident, content) if resolved else _firing(incident, content)
+    cells = [
+        inline(strong(incident.id)),
+        inline(link(words.subject(finding), finding.url)),
+        inline(words.said(finding)),
+        *map(inline, facts),
+    ]
+    return Row(cells=tuple(cells), level="resolved" if resolved else finding.severity)
 
 
-def _over(incident: Incident, content: Content) -> Iterator[str]:
-    # Of a single one the title says so.
-    if content.total > 1:
-        yield f"resolved after {spoken(_lasted(incident))}: {_why(incident)}"
-    if incident.finding.owner:
-        yield words.owned(incident.finding)
+def _resolved(incident: Incident, content: Content) -> Sequence[str]:
+    # Of a single incident the title says so.
+    status = f"resolved after {spoken(_lasted(incident))}: {_why(incident)}" if content.total > 1 else ""
+    return [status, "", "", incident.finding.owner or "", "", "", "", ""]
 
 
-def _facts(incident: Incident, content: Content) -> Iterator[str]:
-    finding = incident.finding
-    yield finding.severity
-    yield f"since {words.moment(_began(incident))}"
-    if finding.flow_run_count:
-        yield words.counted(finding.flow_run_count, "run")
-    if finding.owner:
-        yield words.owned(finding)
-    if finding.cause:
-        yield f"cause: {words.cause(finding.cause)}"
-    if incident.id in content.explained_by:
-        yield f"explained by {content.explained_by[incident.id]}"
-    if incident.reopened:
-        yield f"came back {words.counted(incident.reopened, 'time')}"
-    if incident.acknowledged:
-        note = incident.acknowledged.note
-        yield f"acknowledged by {incident.acknowledged.by or 'somebody'}{f': {note}' if note else ''}"
+def _firing(incident: Incident, content: Content) -> Sequence[str]:
+    finding, mark = incident.finding, incident.acknowledged
+    return [
+        finding.severity,
+        words.moment(_began(incident)),
+        counted(finding.flow_run_count, "run") if finding.flow_run_count else "",
+        finding.owner or "",
+        words.cause(finding.cause) if finding.cause else "",
+        content.explained_by.get(incident.id, ""),
+        counted(incident.reopened, "time") if incident.reopened else "",
+        f"{mark.by or 'somebody'}{f': {mark.note}' if mark.note else ''}" if mark else "",
+    ]
 
 
 def _began(incident: Incident) -> datetime:
@@ -287,38 +341,34 @@ def _why(incident: Incident) -> str:
     return _RESOLVED[incident.resolution or "cleared"]
 
 
-def remaining(content: Content, shown: int) -> str:
-    """Say how many incidents a message does not show, and where they are; empty where it shows all.
-
-    Args:
-        content: What the message says.
-        shown: How many incidents it shows.
-    """
-    more = content.total - shown
-    return f"and {more:,} more: see the artifact {HEALTH}" if more > 0 else ""
-
-
-def details(content: Content) -> tuple[Detail, ...]:
-    """What the incidents rest on; lines from tracebacks and logs only where they may be shown."""
-    return tuple(_detail(one, content) for one in content.incidents)
-
-
-def _detail(incident: Incident, content: Content) -> Detail:
+def _details(incident: Incident, content: Content) -> Iterator[Element]:
+    """What an incident rests on; lines from tracebacks and logs only where they may be shown."""
     finding = incident.finding
     urls = [flow_run_url(content.ui_url, run_id) for run_id in finding.flow_run_ids]
-    runs = tuple(Link(f"run {number}", url) for number, url in enumerate(urls, start=1) if url)
-    return Detail(
-        id=incident.id,
-        name=words.subject(finding),
-        observed=finding.observed,
-        expected=finding.expected,
-        runs=runs,
-        more_runs=finding.flow_run_count - len(runs),
-        evidence=finding.evidence if content.traceback else (),
+    runs = [inline(link(f"run {number}", url)) for number, url in enumerate(urls, start=1) if url]
+    if runs and finding.flow_run_count > len(runs):
+        runs.append(inline(f"and {counted(finding.flow_run_count - len(runs), 'more run')}"))
+    yield Heading(text=f"{incident.id} {words.subject(finding)}")
+    more = (Fact(label="Runs", value=joined(runs, ", ")),) if runs else ()
+    yield Facts(facts=(*_observed(incident), *more))
+    if content.traceback and finding.evidence:
+        yield Code(lines=finding.evidence)
+
+
+def _observed(incident: Incident) -> tuple[Fact, ...]:
+    finding = incident.finding
+    return (
+        Fact(label="Observed", value=inline(finding.observed)),
+        Fact(label="Expected", value=inline(finding.expected)),
     )
 
 
-def links(content: Content) -> tuple[Link, ...]:
+def _offer(quieter: Quieter) -> Inline:
+    tags = [inline(code(tag), f" ({when})") for tag, when in quieter.tags]
+    return (*inline(link(quieter.name, quieter.url), ": "), *joined(tags, " or "))
+
+
+def links(content: Content) -> Inline:
     """What to look at: run, logs and deployment of a single incident, and the artifact; none without a UI."""
     if content.about == "details":
         return ()
@@ -339,7 +389,7 @@ def links(content: Content) -> tuple[Link, ...]:
         elif content.ui_url:
             found.append((_KINDS[kind], finding.url))
     found.append((f"artifact {HEALTH}", artifact_url(content.ui_url, HEALTH)))
-    return tuple(Link(text, url) for text, url in found if url)
+    return tuple(link(text, url) for text, url in found if url)
 
 
 def commands(content: Content) -> tuple[Command, ...]:
@@ -408,8 +458,3 @@ def _quieter(incident: Incident, now: datetime) -> Quieter:
         tags.append((tag.format(format_duration(weeks * _WEEK)), when))
     tags.append(("watchdog:off", "if nobody needs to know"))
     return Quieter(finding.subject.name, finding.url, tuple(tags))
-
-
-def footer(content: Content) -> str:
-    """Say which server it is about, and as of when."""
-    return f"Prefect server {content.target}, {words.moment(content.at)}"

@@ -6,6 +6,7 @@ import html
 import json
 import re
 import shlex
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, get_args
 
@@ -17,10 +18,10 @@ from markdown_it import MarkdownIt
 from monitoring.adapters.prefect.publish import artifacts
 from monitoring.checks.registry import BY_NAME
 from monitoring.config.policy_tags import read_tags
-from monitoring.messages import alerts
-from monitoring.messages.plain_alerts import plain
-from monitoring.messages.slack_alerts import alert
-from monitoring.messages.slack_digest import SlackMessage
+from monitoring.messages import alert_message as alerts
+from monitoring.messages.alert_message import alert_message
+from monitoring.messages.plain import plain as plain_text
+from monitoring.messages.slack_blocks import SlackMessage, slack_message
 from monitoring.model.finding import Cause, CheckName
 from monitoring.model.incident import Acknowledgement, Incident, ResolutionReason
 from monitoring.model.outbox import About, Content
@@ -41,11 +42,19 @@ from tests.support.alert_samples import (
     many,
     over,
 )
-from tests.unit.messages.test_slack_digest import rebuilt
+from tests.unit.messages.test_slack_blocks import rebuilt
 from tests.unit.text.test_escaping import NASTY
 
 MENTIONS = ("here", "U0ANA", "S0DATA")
 NAMES = NASTY | st.text(alphabet="`'\"$&;|<>*?[]{}\n\u202eax ", max_size=30) | st.just("x" * 5_000)
+
+
+def alert(content: Content, mentions: Sequence[str] = (), *, whole: bool = False) -> SlackMessage:
+    return slack_message(alert_message(content, whole=whole), mentions)
+
+
+def plain(content: Content) -> tuple[str, str]:
+    return plain_text(alert_message(content, whole=True))
 
 
 def words_of(message: SlackMessage) -> str:
@@ -79,7 +88,7 @@ def words_of(message: SlackMessage) -> str:
     ],
 )
 def test_the_title_alone_is_understood(said: Content, title: str) -> None:
-    assert alerts.title(said) == title
+    assert title.endswith(alerts.alert_title(said))
     assert alert(said).text == f"{title} (prod)"
     assert plain(said)[0] == f"{title} (prod)"
 
@@ -92,13 +101,13 @@ def test_every_end_says_why(why: ResolutionReason) -> None:
 def test_what_came_and_went_lasted_until_it_was_seen_last() -> None:
     seen_last = samples.NOW - timedelta(hours=1)
     gone = over(FAILED).model_copy(update={"unseen_since": seen_last, "reopened": 1})
-    assert "resolved after 2 h" in alerts.title(content("resolved", gone))
+    assert "resolved after 2 h" in alerts.alert_title(content("resolved", gone))
 
 
 @pytest.mark.parametrize("check", BY_NAME)
 def test_every_check_has_a_sentence_for_many(check: CheckName) -> None:
     group = [incident(samples.finding(check, f"a/{n}"), n) for n in (1, 2)]
-    assert re.fullmatch(r"🟡 2 deployments [a-z ]+", alerts.title(content("opened", *group)))
+    assert re.fullmatch(r"2 deployments [a-z ]+", alerts.alert_title(content("opened", *group)))
 
 
 # --- what the rows say ------------------------------------------------------------------------------
@@ -113,7 +122,7 @@ def test_a_row_says_all_that_is_known() -> None:
         "3 runs",
         "owner: data",
         "cause: flow-run load-orders: failed",
-        "explained by W-9",
+        "symptom of W-9",
         "came back 2 times",
         "acknowledged by ana: asked the vendor",
     ):
@@ -131,8 +140,8 @@ def test_hundreds_are_one_readable_message() -> None:
     message = alert(ALERTS["hundreds"])
     assert message.text == "🟡 300 deployments failed (prod)"
     assert words_of(message).count("🟡 *W-") == 15
-    assert "and 285 more: see the artifact watchdog-health" in words_of(message)
-    assert "and 285 more: see the artifact watchdog-health" in plain(ALERTS["hundreds"])[1]
+    assert "and 285 more incidents: see the artifact watchdog-health" in words_of(message)
+    assert "and 285 more incidents: see the artifact watchdog-health" in plain(ALERTS["hundreds"])[1]
 
 
 def test_a_note_is_shown() -> None:

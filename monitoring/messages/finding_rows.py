@@ -1,0 +1,121 @@
+"""The findings of a report as tables: problems with their symptoms, information, and what could not be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from monitoring.messages import incident_words, words
+from monitoring.messages.tables import joined
+from monitoring.model.finding import Finding
+from monitoring.model.message import Column, Inline, Row, Table, code, inline, link
+from monitoring.model.report import HealthReport
+from monitoring.text.links import flow_run_url
+
+#: Runs of one finding that are linked to.
+LINKED_RUNS = 3
+_ELSEWHERE = inline("see ", code("watchdog check --json"))
+_SUBJECT = Column(label="Subject", role="title")
+_WHAT = Column(label="What is wrong", role="text")
+_SINCE = Column(label="Since", lead="since ")
+_PROBLEM_COLUMNS = (
+    Column(label="Severity", lead=""),
+    _SUBJECT,
+    _WHAT,
+    Column(label="Cause"),
+    _SINCE,
+    Column(label="Runs", role="detail"),
+    Column(label="Observed", role="detail"),
+    Column(label="Expected", role="detail"),
+)
+
+
+def problems(findings: Sequence[Finding], report: HealthReport) -> Table:
+    """Problems, each followed by its symptoms.
+
+    Args:
+        findings: Findings that are no symptoms of others.
+        report: Where they are from.
+    """
+    symptoms = words.symptoms(report)
+    rows: list[Row] = []
+    for finding in findings:
+        rows.append(_problem(finding, report))
+        rows += [_symptom(symptom, report) for symptom in symptoms.get(finding.fingerprint, ())]
+    return Table(
+        columns=_PROBLEM_COLUMNS, rows=tuple(rows), unit="finding", nested_unit="symptom", elsewhere=_ELSEWHERE
+    )
+
+
+def information(findings: Sequence[Finding]) -> Table:
+    """Findings that are no problems."""
+    columns = (
+        Column(label="Check", role="detail"),
+        _SUBJECT,
+        Column(label="What", role="text"),
+        Column(label="Observed", role="detail"),
+        _SINCE,
+    )
+    rows = tuple(
+        Row(
+            cells=(
+                inline(finding.check),
+                _subject(finding),
+                inline(words.said(finding)),
+                inline(finding.observed),
+                inline(words.moment(finding.since)),
+            ),
+            evidence=finding.evidence,
+        )
+        for finding in findings
+    )
+    return Table(columns=columns, rows=rows, unit="subject", elsewhere=_ELSEWHERE)
+
+
+def unknown(findings: Sequence[Finding]) -> Table:
+    """Subjects that could not be judged."""
+    rows = tuple(
+        Row(cells=(_subject(finding), inline(words.said(finding)), inline(words.moment(finding.since))))
+        for finding in findings
+    )
+    return Table(
+        columns=(_SUBJECT, Column(label="What", role="text"), _SINCE), rows=rows, unit="subject", elsewhere=_ELSEWHERE
+    )
+
+
+def _problem(finding: Finding, report: HealthReport) -> Row:
+    cause = words.cause(finding.cause) if finding.cause else ""
+    return Row(
+        cells=_cells(finding, report, finding.severity, cause), level=finding.severity, evidence=finding.evidence
+    )
+
+
+def _symptom(finding: Finding, report: HealthReport) -> Row:
+    return Row(cells=_cells(finding, report, "symptom", "the cause above"), nested=True)
+
+
+def _cells(finding: Finding, report: HealthReport, severity: str, cause: str) -> tuple[Inline, ...]:
+    return (
+        inline(severity),
+        inline(incident_words.incident_of(finding, report), *_subject(finding)),
+        inline(words.said(finding)),
+        inline(cause),
+        inline(words.moment(finding.since)),
+        _runs(finding, report),
+        inline(finding.observed),
+        inline(finding.expected),
+    )
+
+
+def _subject(finding: Finding) -> Inline:
+    owner = f" ({words.owned(finding)})" if finding.owner else ""
+    return inline(link(words.subject(finding), finding.url), owner)
+
+
+def _runs(finding: Finding, report: HealthReport) -> Inline:
+    """How many runs it is about, with links to the first few."""
+    if not finding.flow_run_count:
+        return ()
+    count = words.counted(finding.flow_run_count, "run")
+    urls = [flow_run_url(report.server.ui_url, run_id) for run_id in finding.flow_run_ids[:LINKED_RUNS]]
+    links = [inline(link(str(number), url)) for number, url in enumerate(urls, start=1) if url]
+    return inline(f"{count}: ", *joined(links, " ")) if links else inline(count)

@@ -1,0 +1,220 @@
+"""Incidents, silences and action requests as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from monitoring.incidents.timing import to_detect, to_resolve
+from monitoring.messages import incident_words, words
+from monitoring.model.finding import rank
+from monitoring.model.incident import Incident, Step
+from monitoring.model.message import (
+    Code,
+    Column,
+    Element,
+    Fact,
+    Facts,
+    Heading,
+    List,
+    Message,
+    Row,
+    Table,
+    inline,
+    link,
+)
+from monitoring.model.outbox import Suppression
+from monitoring.model.request import Request
+from monitoring.model.silence import Silence
+from monitoring.text.durations import spoken
+
+#: Ids of runs that are shown of one incident; `--json` has all that are kept.
+MAX_RUNS = 5
+#: Incidents that are named in one line.
+MAX_NAMED = 10
+
+
+class IncidentView(NamedTuple):
+    """An incident, the silence that matches it now, and why no notification is sent of it."""
+
+    incident: Incident
+    silence: Silence | None = None
+    suppression: Suppression | None = None
+
+
+def ordered(incidents: Iterable[Incident]) -> list[Incident]:
+    """Put open incidents in the order in which they are shown: firing first, most severe first, then the oldest."""
+
+    def place(incident: Incident) -> tuple[bool, int, int, datetime]:
+        return (not incident.firing, -rank(incident.finding.severity), incident.number, incident.opened_at)
+
+    return sorted(incidents, key=place)
+
+
+def incidents_message(
+    views: Sequence[IncidentView], requests: Sequence[Request], *, closed: bool, began: bool
+) -> Message:
+    """List incidents.
+
+    Args:
+        views: The incidents, in their order.
+        requests: What the next check will apply.
+        closed: Whether closed incidents are among them.
+        began: Whether a check has run.
+    """
+    nothing = "No incident is open, and none was closed recently." if closed else "No incident is open."
+    title = "" if views else nothing if began else "No check has run on this server yet."
+    table = [_incidents(views)] if views else []
+    return Message(title=title, fallback=title, elements=(*table, *_requests(requests)))
+
+
+def incident_message(view: IncidentView, symptom_of: str) -> Message:
+    """Show all that is known of one incident.
+
+    Args:
+        view: The incident.
+        symptom_of: The id of the incident that it is a symptom of; empty where there is none.
+    """
+    incident, finding = view.incident, view.incident.finding
+    facts = tuple(Fact(label=label, value=inline(value)) for label, value in _facts(view, symptom_of))
+    elements: list[Element] = [Facts(facts=facts)]
+    if finding.evidence:
+        elements += [Heading(text="Why"), Code(lines=finding.evidence)]
+    if incident.history:
+        elements += [Heading(text="History"), List(items=tuple(inline(_step(step)) for step in incident.history))]
+    title = f"{incident.id or words.NOTHING} {finding.check} {words.subject(finding)}"
+    return Message(
+        title=title,
+        level="resolved" if incident.resolved_at else finding.severity,
+        fallback=f"{title}: {words.said(finding)}",
+        elements=tuple(elements),
+    )
+
+
+def silences_message(silences: Sequence[Silence], requests: Sequence[Request], now: datetime) -> Message:
+    """List silences and maintenance windows.
+
+    Args:
+        silences: In their order.
+        requests: What the next check will apply.
+        now: Decides which silences are active.
+    """
+    title = "" if silences else "Nothing is silenced."
+    columns = (
+        Column(label="Silence", role="title"),
+        Column(label="Status", lead=""),
+        Column(label="What", role="text"),
+        Column(label="From", lead="from "),
+        Column(label="Until", lead="until "),
+        Column(label="By", lead="by "),
+        Column(label="Reason"),
+    )
+    rows = tuple(_silence(silence, now) for silence in silences)
+    table = [Table(columns=columns, rows=rows, unit="silence")] if rows else []
+    return Message(title=title, fallback=title, elements=(*table, *_requests(requests)))
+
+
+def named(incidents: Sequence[Incident]) -> str:
+    """Name incidents in one line, as many as can be read."""
+    names = [
+        f"{incident.id or 'a pending one:'} {incident.finding.check} {words.subject(incident.finding)}"
+        for incident in ordered(incidents)[:MAX_NAMED]
+    ]
+    more = len(incidents) - len(names)
+    return ", ".join(names) + (f" and {more:,} more" if more else "")
+
+
+def _incidents(views: Sequence[IncidentView]) -> Table:
+    columns = (
+        Column(label="Incident", role="title"),
+        Column(label="Severity", lead=""),
+        Column(label="Status", role="text"),
+        Column(label="Check", role="title"),
+        Column(label="Subject", role="title"),
+        Column(label="Since", lead="since "),
+        Column(label="Runs"),
+        Column(label="Owner"),
+    )
+    return Table(columns=columns, rows=tuple(map(_incident, views)), unit="incident", elsewhere=inline("see --json"))
+
+
+def _incident(view: IncidentView) -> Row:
+    incident, finding = view.incident, view.incident.finding
+    cells = (
+        inline(incident.id or words.NOTHING),
+        inline(finding.severity),
+        inline(incident_words.standing(incident, view.silence)),
+        inline(finding.check),
+        inline(link(words.subject(finding), finding.url)),
+        inline(words.moment(finding.since)),
+        inline(f"{finding.flow_run_count:,}"),
+        inline(finding.owner or ""),
+    )
+    return Row(cells=cells, level="resolved" if incident.resolved_at else finding.severity)
+
+
+def _silence(silence: Silence, now: datetime) -> Row:
+    cells = (
+        incident_words.silence_name(silence),
+        incident_words.when(silence, now),
+        incident_words.matched(silence),
+        words.moment(silence.starts_at),
+        words.moment(silence.ends_at),
+        silence.author,
+        silence.reason,
+    )
+    return Row(cells=tuple(map(inline, cells)))
+
+
+def _requests(requests: Sequence[Request]) -> Iterator[Element]:
+    if requests:
+        items = tuple(inline(incident_words.asked(request)) for request in requests)
+        yield List(lead="The next check will apply:", items=items)
+
+
+def _facts(view: IncidentView, symptom_of: str) -> Iterator[tuple[str, str]]:
+    incident, finding = view.incident, view.incident.finding
+    mark, silence = incident.acknowledged, view.silence
+    facts: list[tuple[str, str | None]] = [
+        ("Status", incident_words.standing(incident, view.silence)),
+        ("Severity", finding.severity),
+        ("What is wrong", words.said(finding)),
+        ("Observed", finding.observed),
+        ("Expected", finding.expected),
+        ("Cause", words.cause(finding.cause) if finding.cause else None),
+        ("Symptom of", symptom_of),
+        ("Owner", finding.owner),
+        ("Runs", _runs(incident)),
+        ("Tags", ", ".join(incident.tags)),
+        ("Work pool", incident.pool),
+        ("Link", finding.url),
+        ("Since", words.moment(finding.since)),
+        ("Found", words.moment(incident.opened_at)),
+        ("Fired", words.moment(incident.fired_at) if incident.fired_at else None),
+        ("Resolved", words.moment(incident.resolved_at) if incident.resolved_at else None),
+        ("Time to detect", _spoken(to_detect(incident))),
+        ("Time to resolve", _spoken(to_resolve(incident))),
+        ("Came back", words.counted(incident.reopened, "time") if incident.reopened else None),
+        ("Acknowledged", f"by {mark.by} at {words.moment(mark.at)}" if mark else None),
+        ("Note", mark.note if mark else None),
+        ("Silenced for", f"{silence.reason} (by {silence.author})" if silence else None),
+        ("Suppressed", view.suppression.text if view.suppression else None),
+    ]
+    return ((label, value) for label, value in facts if value)
+
+
+def _step(step: Step) -> str:
+    by = f", by {step.by}" if step.by else ""
+    return f"{words.moment(step.at)}  {step.to}: {step.reason}{by}{f': {step.note}' if step.note else ''}"
+
+
+def _runs(incident: Incident) -> str:
+    finding = incident.finding
+    ids = ", ".join(finding.flow_run_ids[:MAX_RUNS])
+    more = ", ..." if finding.flow_run_count > MAX_RUNS and ids else ""
+    return f"{finding.flow_run_count:,}" + (f": {ids}{more}" if ids else "")
+
+
+def _spoken(span: timedelta | None) -> str | None:
+    return None if span is None else spoken(span)

@@ -1,0 +1,245 @@
+"""The health report and the digest as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import monitoring
+from monitoring.incidents.timing import to_detect, to_resolve
+from monitoring.messages import finding_rows, incident_words, words
+from monitoring.messages.tables import cut
+from monitoring.messages.words import counted
+from monitoring.model.finding import Finding
+from monitoring.model.incident import Incident
+from monitoring.model.message import (
+    Column,
+    Details,
+    Element,
+    Heading,
+    Inline,
+    Links,
+    Message,
+    Prose,
+    Row,
+    Table,
+    code,
+    inline,
+    link,
+    strong,
+)
+from monitoring.model.report import DigestReport, HealthReport, Totals
+from monitoring.model.silence import Silence
+from monitoring.text.limits import MARKDOWN
+
+
+def health_message(report: HealthReport) -> Message:
+    """Say how the server stands now."""
+    also = words.also(report)
+    title = f"{report.status.upper()} {report.target}: {words.headline(report)}"
+    return Message(
+        title=title,
+        level=report.status,
+        fallback=title,
+        elements=(
+            *([Prose(spans=inline(also))] if also else ()),
+            *_problems(report, _by_check(report)),
+            *_other_findings(report),
+            *_silences(report.silences),
+            *_coverage(report),
+            *_footer(report),
+        ),
+    )
+
+
+def digest_message(digest: DigestReport) -> Message:
+    """Say how the server stands this morning and how yesterday went; on a green day too."""
+    report = digest.health
+    title = f"{report.target} on {digest.day}: {words.STATUS[report.status]}"
+    change = words.change(digest.yesterday, digest.day_before)
+    rate = words.success(digest.yesterday) + (f", {change} against the day before" if change else "")
+    return Message(
+        title=title,
+        level=report.status,
+        fallback=f"{title}. {words.headline(report)} Yesterday: {rate}.",
+        elements=(
+            _headline(report),
+            Heading(text="Runs"),
+            _periods(digest),
+            *_change(change),
+            *_problems(report, _by_kind(report)),
+            *_resolved(digest.resolved),
+            *_other_findings(report),
+            *_silences(report.silences),
+            *_coverage(report),
+            *([Links(links=(link("Open Prefect", report.server.ui_url),))] if report.server.ui_url else ()),
+            *_footer(report),
+            Prose(spans=inline(f"Days begin and end in {digest.time_zone}."), muted=True),
+        ),
+    )
+
+
+def _headline(report: HealthReport) -> Prose:
+    also = words.also(report)
+    return Prose(spans=inline(strong(words.headline(report)), f" {also}" if also else ""))
+
+
+def _by_check(report: HealthReport) -> list[tuple[str, list[Finding]]]:
+    heads = words.heads(report)
+    # The problems come most severe first, and so do the groups.
+    checks = dict.fromkeys(finding.check for finding in heads)
+    return [(words.CHECKS[check], [finding for finding in heads if finding.check == check]) for check in checks]
+
+
+def _by_kind(report: HealthReport) -> list[tuple[str, list[Finding]]]:
+    heads = words.heads(report)
+    return [(title, [f for f in heads if f.check in checks]) for title, checks in words.DIGEST_GROUPS]
+
+
+def _problems(report: HealthReport, groups: Sequence[tuple[str, list[Finding]]]) -> Iterator[Element]:
+    for title, findings in groups:
+        if findings:
+            yield Heading(text=f"{title} ({len(findings):,})")
+            yield _bounded(finding_rows.problems(findings, report))
+
+
+def _other_findings(report: HealthReport) -> Iterator[Element]:
+    if infos := words.infos(report):
+        yield Heading(text=f"For information ({len(infos):,})", note="No problem, and worth knowing.")
+        yield _bounded(finding_rows.information(infos))
+    if unknowns := words.unknowns(report):
+        summary = f"{counted(len(unknowns), 'subject')} could not be judged: there is too little to judge by"
+        yield Details(summary=summary, elements=(_bounded(finding_rows.unknown(unknowns)),))
+
+
+def _silences(silences: Sequence[Silence]) -> Iterator[Element]:
+    if silences:
+        note = "No notification is sent for what these match. It is found and shown all the same."
+        yield Heading(text=f"Silenced ({len(silences):,})", note=note)
+        yield _bounded(
+            Table(
+                columns=(
+                    Column(label="Silence", role="title"),
+                    Column(label="What", role="text"),
+                    Column(label="Until", lead="until "),
+                    Column(label="By", lead="by "),
+                    Column(label="Reason"),
+                ),
+                rows=tuple(_row(*_silence(silence)) for silence in silences),
+                unit="silence",
+                elsewhere=inline("see ", code("watchdog silence list")),
+            )
+        )
+
+
+def _silence(silence: Silence) -> tuple[str, ...]:
+    matched, until = incident_words.matched(silence), words.moment(silence.ends_at)
+    return (incident_words.silence_name(silence), matched, until, silence.author, silence.reason)
+
+
+def _coverage(report: HealthReport) -> Iterator[Element]:
+    missing = report.coverage.missing
+    if missing:
+        note = "What is missing is neither healthy nor broken. Nothing is resolved because of it."
+        yield Heading(text=f"What could not be seen ({len(missing):,})", note=note)
+        yield Table(
+            columns=(Column(label="Query", role="title"), Column(label="Outcome", role="text"), Column(label="Why")),
+            rows=tuple(_row(query.name, query.outcome, query.detail) for query in missing),
+            unit="query",
+        )
+
+
+def _footer(report: HealthReport) -> Iterator[Element]:
+    if not report.server.problem:
+        yield Prose(spans=inline(f"Checked: {words.seen(report)}"), muted=True)
+    version = f", Prefect {report.server.version}" if report.server.version else ""
+    queries = counted(len(report.coverage.queries), "query", "queries")
+    answered = f" Every query was answered ({queries})." if report.coverage.complete else ""
+    made = f"Made {words.moment(report.at)} by Prefect Watchdog {monitoring.__version__} for {report.target}{version}."
+    yield Prose(spans=inline(f"{made}{answered}"), muted=True)
+
+
+def _periods(digest: DigestReport) -> Table:
+    return Table(
+        columns=(
+            Column(label="Period", role="title"),
+            Column(label="Success", role="text"),
+            Column(label="Ended"),
+            Column(label="Completed"),
+            Column(label="Failed"),
+            Column(label="Crashed"),
+            Column(label="Cancelled"),
+            Column(label="From", role="detail"),
+            Column(label="To", role="detail"),
+        ),
+        rows=(
+            _period("Yesterday", digest.yesterday),
+            _period("The day before", digest.day_before),
+            _period("Today so far", digest.today),
+        ),
+    )
+
+
+def _period(name: str, totals: Totals | None) -> Row:
+    success = words.success(totals)
+    if totals is None:
+        return _row(name, success, *[""] * 7)
+    numbers = (f"{number:,}" for number in (totals.ended, *(number for _, number in words.ended(totals))))
+    return _row(name, success, *numbers, words.moment(totals.start), words.moment(totals.end))
+
+
+def _change(change: str) -> Iterator[Element]:
+    if change:
+        text = f"Success rate against the day before: {change}. Cancelled runs are left out of it."
+        yield Prose(spans=inline(text))
+
+
+def _resolved(incidents: Sequence[Incident]) -> Iterator[Element]:
+    if incidents:
+        yield Heading(text=f"Resolved in the last 24 hours ({len(incidents):,})")
+        yield _bounded(
+            Table(
+                columns=(
+                    Column(label="Incident", role="title"),
+                    Column(label="Check", role="title"),
+                    Column(label="Subject", role="title"),
+                    Column(label="Began", role="detail"),
+                    Column(label="Resolved", role="detail"),
+                    Column(label="Why", role="text"),
+                    Column(label="To detect", lead="detected after "),
+                    Column(label="To resolve", lead="resolved after "),
+                ),
+                rows=tuple(map(_resolved_row, incidents)),
+                unit="incident",
+                elsewhere=inline("see ", code("watchdog incidents list --all")),
+            )
+        )
+        if usual := incident_words.statistics(incidents):
+            yield Prose(spans=inline(usual))
+
+
+def _resolved_row(incident: Incident) -> Row:
+    finding = incident.finding
+    return _row(
+        incident.id,
+        finding.check,
+        inline(link(words.subject(finding), finding.url)),
+        words.moment(finding.since),
+        words.moment(incident.resolved_at) if incident.resolved_at else "",
+        incident.resolution or "cleared",
+        _lasted(to_detect(incident)),
+        _lasted(to_resolve(incident)),
+    )
+
+
+def _lasted(span: timedelta | None) -> str:
+    return "" if span is None else incident_words.lasted(span)
+
+
+def _row(*cells: str | Inline) -> Row:
+    return Row(cells=tuple(inline(cell) if isinstance(cell, str) else cell for cell in cells))
+
+
+def _bounded(table: Table) -> Table:
+    """A page with thousands of rows is read by nobody and drawn by few browsers; a saved message stays small."""
+    return cut(table, MARKDOWN.rows, MARKDOWN.nested)

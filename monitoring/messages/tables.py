@@ -1,0 +1,82 @@
+"""What all formatters do alike to a table: cut it and count the rest, or turn a row into lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from monitoring.messages.words import counted
+from monitoring.model.message import Column, Inline, Row, Span, Table, inline
+
+
+class Line(NamedTuple):
+    """A row without a table: ``title: text``, and its facts."""
+
+    title: Inline
+    text: Inline
+    facts: tuple[Inline, ...]
+
+
+def cut(table: Table, rows: int, nested: int) -> Table:
+    """Leave out what is beyond the limits, and count it.
+
+    Args:
+        table: Any table; its most important rows come first.
+        rows: The most rows, with the nested ones. A row is left out with all that is nested in it.
+        nested: The most nested rows of one row.
+    """
+    shown: list[Row] = []
+    left_out = 0
+    for row, below in families(table.rows):
+        if len(shown) >= rows:
+            left_out += 1
+            continue
+        kept = below[:nested]
+        shown.append(row.model_copy(update={"more_nested": row.more_nested + len(below) - len(kept)}))
+        shown += kept
+    return table.model_copy(update={"rows": tuple(shown), "more": table.more + left_out})
+
+
+def families(rows: Sequence[Row]) -> Iterator[tuple[Row, tuple[Row, ...]]]:
+    """Each row that is not nested, with those that are nested in it."""
+    start = 0
+    for end in range(1, len(rows) + 1):
+        if end == len(rows) or not rows[end].nested:
+            yield rows[start], tuple(rows[start + 1 : end])
+            start = end
+
+
+def rest(table: Table) -> Inline:
+    """Say how many rows are left out, and where they are; empty where all are there."""
+    if not table.more:
+        return ()
+    more = f"and {counted(table.more, f'more {table.unit}')}"
+    return inline(more, ": " if table.elsewhere else "", *table.elsewhere)
+
+
+def nested_rest(row: Row, table: Table) -> str:
+    """Say how many nested rows are left out; empty where all are there."""
+    return f"and {counted(row.more_nested, f'more {table.nested_unit}')}" if row.more_nested else ""
+
+
+def line(row: Row, columns: Sequence[Column]) -> Line:
+    """Turn a row into a line."""
+    cells = [(column, cell) for column, cell in zip(columns, row.cells, strict=True) if cell]
+    return Line(
+        title=joined([cell for column, cell in cells if column.role == "title"], " "),
+        text=joined([cell for column, cell in cells if column.role == "text"], ", "),
+        facts=tuple((*inline(_lead(column)), *cell) for column, cell in cells if column.role == "fact"),
+    )
+
+
+def joined(cells: Sequence[Inline], between: str) -> Inline:
+    """Put several pieces of a line one behind the other."""
+    spans: list[Span] = []
+    for cell in cells:
+        spans += [Span(text=between)] if spans else []
+        spans += cell
+    return tuple(spans)
+
+
+def _lead(column: Column) -> str:
+    return f"{column.label.lower()}: " if column.lead is None else column.lead
