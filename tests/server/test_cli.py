@@ -195,7 +195,7 @@ def test_a_broken_pipe_is_no_fault(prefect_server: Server, world: Seed, tmp_path
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert "Traceback" not in piped.stderr

@@ -178,7 +178,7 @@ def test_pool_and_time_zone_are_changed_in_one_place_each(server: Server, projec
 
     wait_until(
         lambda: len(scheduled(server, CHECK)) > 2 and len(scheduled(server, DIGEST)) > 2,
-        timeout=30,
+        timeout=120,
         waiting_for="the scheduler to plan runs",
     )
     checks = scheduled(server, CHECK)
@@ -244,7 +244,7 @@ def served(server: Server, project: Path, foreign: Path, log: Path) -> Iterator[
     try:
         yield process
         os.kill(process.pid, signal.SIGTERM)
-        wait_until(lambda: not process.running, timeout=20, waiting_for="serving to end", log=process.log)
+        wait_until(lambda: not process.running, timeout=120, waiting_for="serving to end", log=process.log)
         assert process.status == 0
     finally:
         process.kill()
@@ -261,7 +261,7 @@ def test_both_deployments_are_served_by_one_process(
     foreign = foreign_repository(tmp_path / "foreign")
     with served(server, project, foreign, tmp_path / "serve.log") as process:
         process.wait(
-            lambda: "being served" in process.log.read_text(), timeout=60, waiting_for="deployments to be served"
+            lambda: "being served" in process.log.read_text(), timeout=180, waiting_for="deployments to be served"
         )
         check, digest = held(server, CHECK), held(server, DIGEST)
         assert schedule(check) == ("*/5 * * * *", "Asia/Tokyo", True)
@@ -286,7 +286,7 @@ def test_serving_without_an_address_is_refused_in_one_line(tmp_path: Path) -> No
     env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     env |= {"PREFECT_HOME": str(tmp_path), "DO_NOT_TRACK": "1"}
     command = [sys.executable, str(PROJECT / "flows" / "serve.py")]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("PREFECT_API_URL: not set")
     assert done.stderr.count("\n") == 1

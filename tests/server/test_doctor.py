@@ -66,7 +66,14 @@ class Installation:
     def mend(self, command: str) -> None:
         """Do as the doctor says."""
         done = subprocess.run(
-            command, shell=True, cwd=self.project, env=self.env, capture_output=True, text=True, timeout=60, check=False
+            command,
+            shell=True,
+            cwd=self.project,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -427,7 +434,7 @@ def test_what_one_process_serves_needs_no_pool(installed: Installation) -> None:
     process.start()
     try:
         process.wait(
-            lambda: "being served" in process.log.read_text(), timeout=60, waiting_for="deployments to be served"
+            lambda: "being served" in process.log.read_text(), timeout=180, waiting_for="deployments to be served"
         )
     finally:
         process.stop()

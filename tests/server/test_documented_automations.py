@@ -82,7 +82,7 @@ def test_a_zombies_run_is_marked_as_crashed(prefect_server: Server, tmp_path: Pa
     made(prefect_server, tmp_path, "crash-mark zombies")
     opened("slow", 1, deployment_id, slow)
     opened("zombie", 2, deployment_id, silent_longest, silent)
-    wait_until(lambda: state(silent_longest) == "CRASHED", timeout=120, waiting_for="the zombie to be marked")
+    wait_until(lambda: state(silent_longest) == "CRASHED", timeout=240, waiting_for="the zombie to be marked")
     assert (state(slow), state(silent)) == ("RUNNING", "RUNNING")
 
 
@@ -98,5 +98,5 @@ def test_another_deployment_is_run(prefect_server: Server, tmp_path: Path) -> No
     opened("late", 1, watched, symptom_of="prod/work-pool/work-pool/id")
     opened("failed", 2, watched, name="etl/hourly")
     opened("failed", 3, watched)
-    wait_until(lambda: bool(runs()), timeout=120, waiting_for="the other deployment to be run")
+    wait_until(lambda: bool(runs()), timeout=240, waiting_for="the other deployment to be run")
     assert runs() == [{"incident": "W-3", "summary": "etl/nightly: failed"}]

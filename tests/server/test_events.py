@@ -61,7 +61,7 @@ def stored(api: Api, **criteria: Any) -> list[dict[str, Any]]:
 
 
 def wait_for(api: Api, count: int) -> list[dict[str, Any]]:
-    wait_until(lambda: len(stored(api)) >= count, timeout=120, waiting_for=f"{count} events to be stored")
+    wait_until(lambda: len(stored(api)) >= count, timeout=240, waiting_for=f"{count} events to be stored")
     return stored(api)
 
 
@@ -137,7 +137,7 @@ def test_a_server_that_dies_before_it_has_written_an_event_down_is_seen_not_to_h
         # As many as are asked for at once.
         many = [event(number=number) for number in range(10, 10 + AT_ONCE)]
         events.send(many)
-        wait_until(lambda: len(events.kept(many)) == AT_ONCE, timeout=120, waiting_for="the events to be stored")
+        wait_until(lambda: len(events.kept(many)) == AT_ONCE, timeout=240, waiting_for="the events to be stored")
 
 
 def test_a_server_that_is_gone_is_told_of(fresh_server: ServerFactory) -> None:

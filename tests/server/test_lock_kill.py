@@ -118,12 +118,12 @@ def outcome(process: Process) -> str:
     def said() -> list[str]:
         return [line for line in process.log.read_text().splitlines() if line.startswith("ended as ")]
 
-    process.wait(lambda: bool(said()), timeout=60, waiting_for="the check to end")
+    process.wait(lambda: bool(said()), timeout=180, waiting_for="the check to end")
     return said()[0].removeprefix("ended as ")
 
 
 def wait_for(event: threading.Event, process: Process) -> None:
-    process.wait(event.is_set, timeout=60, waiting_for="the request that is held back")
+    process.wait(event.is_set, timeout=180, waiting_for="the request that is held back")
 
 
 def lock(server: Server) -> dict[str, object] | None:

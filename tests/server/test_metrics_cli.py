@@ -70,7 +70,7 @@ class Served(Process):
         super().__init__("serve", command, log=log, env=prefect_env(folder, api_url, env), cwd=folder)
 
     def get(self, path: str = "/metrics") -> httpx.Response:
-        return httpx.get(self.url + path, timeout=10, trust_env=False)
+        return httpx.get(self.url + path, timeout=60, trust_env=False)
 
     def until(self, wanted: str, path: str = "/metrics") -> None:
         """Wait until a page holds this."""
@@ -81,11 +81,11 @@ class Served(Process):
             except httpx.TransportError:
                 return False
 
-        self.wait(there, timeout=60, waiting_for=f"{wanted!r} on {path}")
+        self.wait(there, timeout=180, waiting_for=f"{wanted!r} on {path}")
 
     def until_logged(self, wanted: str) -> None:
         """Wait until the log holds this."""
-        self.wait(lambda: wanted in self.log.read_text(), timeout=60, waiting_for=f"{wanted!r} in its log")
+        self.wait(lambda: wanted in self.log.read_text(), timeout=180, waiting_for=f"{wanted!r} in its log")
 
     def lines(self) -> list[str]:
         """Its log, without the times."""
@@ -94,7 +94,7 @@ class Served(Process):
     def told(self, number: signal.Signals) -> int | None:
         """Send a signal, and return the status with which it ends."""
         os.kill(self.pid, number)
-        wait_until(lambda: not self.running, timeout=30, waiting_for="its end", log=self.log)
+        wait_until(lambda: not self.running, timeout=120, waiting_for="its end", log=self.log)
         return self.status
 
 
@@ -222,7 +222,7 @@ def test_without_a_file_it_waits_for_the_server_to_say_whether_one_was_pushed(
     server.start()
     server.wait_ready()
     enabled.until(UP)
-    wait_until(lambda: not undecided.running, timeout=60, waiting_for="its end", log=undecided.log)
+    wait_until(lambda: not undecided.running, timeout=180, waiting_for="its end", log=undecided.log)
     assert undecided.status == 3
     _, down, refused = undecided.log.read_text().splitlines()
     assert "metrics not current" in down
@@ -243,10 +243,10 @@ def test_prometheus_scrapes_the_command_while_the_server_is_up_and_down(
 
         def until_up_is(value: float) -> None:
             wanted = f"server_up {value} in Prometheus"
-            wait_until(lambda: says("prefect_watchdog_server_up", value), timeout=60, waiting_for=wanted)
+            wait_until(lambda: says("prefect_watchdog_server_up", value), timeout=180, waiting_for=wanted)
 
         until_up_is(1)
-        wait_until(lambda: says(late, 4_210.25), timeout=60, waiting_for="the numbers in Prometheus")
+        wait_until(lambda: says(late, 4_210.25), timeout=180, waiting_for="the numbers in Prometheus")
         server.stop()
         until_up_is(0)
         # What a scrape lacks, Prometheus takes for gone: the last numbers were in the same scrape.
@@ -271,7 +271,7 @@ def test_numbers_that_no_check_renews_are_told_of(prefect_server: Server, serve:
     assert served.get("/-/ready").status_code == 200, "those that are known are not old yet"
     assert served.get().text == text(ordinary()).decode()
     measured(prefect_server, taken(NOT_LONG))
-    served.wait(lambda: "metrics current" in served.lines()[-1], timeout=60, waiting_for="the numbers")
+    served.wait(lambda: "metrics current" in served.lines()[-1], timeout=180, waiting_for="the numbers")
 
     old, unreadable, gone = (line for line in served.lines() if line.startswith("WARNING metrics not current: "))
     assert "whether the deployment watchdog-check runs" in old

@@ -85,7 +85,7 @@ def test_prometheus_scrapes_what_was_measured(tmp_path: Path) -> None:
         with prometheus(tmp_path, host) as known:
             wait_until(
                 lambda: bool(known.query("prefect_watchdog_deployment_lateness_seconds")),
-                timeout=60,
+                timeout=180,
                 waiting_for="a scrape",
             )
             found = known.query("prefect_watchdog_deployment_lateness_seconds")
@@ -99,7 +99,7 @@ def test_prometheus_scrapes_what_was_measured(tmp_path: Path) -> None:
             pages.show(snapshot(server_up=(Sample(value=0.0),)))
             wait_until(
                 lambda: [one["value"][1] for one in known.query("prefect_watchdog_server_up")] == ["0"],
-                timeout=60,
+                timeout=180,
                 waiting_for="the next scrape",
             )
     finally:

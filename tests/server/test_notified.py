@@ -45,7 +45,7 @@ def test_a_failure_is_told_by_itself_once_and_its_end_in_its_thread(
 
         # Nobody starts a check after this.
         assert installation.run("etl/nightly", {"fail": True})[0] == "FAILED"
-        wait_until(lambda: bool(slack_emulator.messages("alerts")), timeout=120, waiting_for="the alert")
+        wait_until(lambda: bool(slack_emulator.messages("alerts")), timeout=240, waiting_for="the alert")
         (message,) = slack_emulator.messages("alerts")
         assert "etl/nightly" in text(message)
         assert "W-1" in str(message)

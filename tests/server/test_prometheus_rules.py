@@ -156,7 +156,7 @@ def test_a_healthy_server_fills_the_dashboards_and_fires_nothing(watched: Promet
     def all_recorded() -> bool:
         return len({one["metric"]["__name__"] for one in watched.query(f'{{__name__=~"{recorded}"}}')}) == len(RECORDED)
 
-    wait_until(all_recorded, timeout=60, waiting_for="everything to be recorded")
+    wait_until(all_recorded, timeout=180, waiting_for="everything to be recorded")
     empty = {(str(panel), query) for panel in panels() for query in panel.queries if not watched.query(filled(query))}
     may_be_empty = {str(panel) for panel in panels() if "Empty where" in panel.description}
     assert [query for panel, query in empty if panel not in may_be_empty] == []
@@ -170,7 +170,7 @@ def test_a_healthy_server_fills_the_dashboards_and_fires_nothing(watched: Promet
 def test_an_incident_that_is_scraped_from_two_pages_is_one(watched: Prometheus, watchdog: Watchdog) -> None:
     incidents = catalog.INCIDENTS.name
     watchdog.incidents = [Sample(labels=("failed", "critical", DEPLOYMENT), value=1.0)]
-    wait_until(lambda: len(watched.query(incidents)) == 2, timeout=60, waiting_for="both pages to be scraped")
+    wait_until(lambda: len(watched.query(incidents)) == 2, timeout=180, waiting_for="both pages to be scraped")
     shown = {
         query: {sample["value"][1] for sample in watched.query(filled(query))}
         for panel in panels()
@@ -184,7 +184,7 @@ def test_an_incident_that_is_scraped_from_two_pages_is_one(watched: Prometheus, 
 def test_an_incident_is_told_by_alertmanager_and_so_is_its_end(watched: Prometheus, watchdog: Watchdog) -> None:
     name = 'etl/"nightly" {{ .Labels }}'
     watchdog.incidents = [Sample(labels=("failed", "critical", name), value=1.0)]
-    wait_until(lambda: bool(watchdog.told), timeout=60, waiting_for="Alertmanager to tell of the incident")
+    wait_until(lambda: bool(watchdog.told), timeout=180, waiting_for="Alertmanager to tell of the incident")
     alert = watchdog.told[0]
     assert alert["status"] == "firing"
     assert alert["labels"] == {
@@ -198,6 +198,6 @@ def test_an_incident_is_told_by_alertmanager_and_so_is_its_end(watched: Promethe
     assert f"about {name} on prod, of severity critical" in alert["annotations"]["description"]
     watchdog.incidents = []
     wait_until(
-        lambda: watchdog.told[-1]["status"] == "resolved", timeout=60, waiting_for="Alertmanager to tell of its end"
+        lambda: watchdog.told[-1]["status"] == "resolved", timeout=180, waiting_for="Alertmanager to tell of its end"
     )
     assert watchdog.told[-1]["labels"] == alert["labels"]

@@ -123,7 +123,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
                 ("queries-first", "query", "Running") in real.tasks()
                 and real.events("prefect.concurrency-limit.acquired") == 2
             ),
-            timeout=90,
+            timeout=240,
             waiting_for="slots to be taken",
         )
         for deployment, name in (("limited", "waits"), ("queries", "queries-next"), ("depends", "depends")):
@@ -138,7 +138,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         }
         worker.wait(lambda: real.states() == expected, timeout=180, waiting_for=f"runs to be {expected}")
         waiting = {("queries-next", "query", "Pending"), ("depends", "query", "Pending")}
-        worker.wait(lambda: waiting <= real.tasks(), timeout=90, waiting_for=f"tasks to be {waiting}")
+        worker.wait(lambda: waiting <= real.tasks(), timeout=240, waiting_for=f"tasks to be {waiting}")
         yield real
     finally:
         worker.kill_all()

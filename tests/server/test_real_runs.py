@@ -119,7 +119,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
         worker.wait_online()
         runs = Real(server, worker, tmp_path_factory.mktemp("real-flows"))
         runs.wait({"awaits": "AwaitingRetry", "calls": "Failed", "suspends": "Suspended", "dies": "Running"})
-        wait_until(lambda: runs.beats("dies") > 0, timeout=30, waiting_for="a heartbeat")
+        wait_until(lambda: runs.beats("dies") > 0, timeout=120, waiting_for="a heartbeat")
         # As when a host dies: nobody is left to report the run's end.
         worker.kill_all()
         runs.without_noise = Emptier(server)

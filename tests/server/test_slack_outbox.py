@@ -29,7 +29,7 @@ class Slack:
     def __init__(self, emulator: SlackEmulator, relay: Relay) -> None:
         self.emulator = emulator
         self.relay = relay
-        settings = config.Slack(api_url=relay.url, timeout=timedelta(seconds=1))
+        settings = config.Slack(api_url=relay.url, timeout=timedelta(seconds=4))
         bots = {
             route: SlackBot(emulator.token, settings, config.Receiver(channel=emulator.channel_id(channel)))
             for route, channel in (("default", "alerts"), ("fallback", "digest"))
@@ -89,7 +89,7 @@ def test_what_was_said_without_an_answer_is_said_again_only_where_nobody_can_loo
 
     def slow(asked: Asked, _: httpx.Response) -> None:
         if asked.path == POST and next(lost, False):
-            time.sleep(1.5)
+            time.sleep(5)
 
     if fault == "no answer in time":
         slack.relay.after = slow

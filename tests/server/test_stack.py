@@ -66,7 +66,7 @@ def test_a_scheduled_run_is_created_and_executed_by_a_worker(
         deploy(prefect_server, "scheduled", sleeper, schedules=[{"schedule": {"interval": 5}, "active": True}])
         completed = {"state": {"type": {"any_": ["COMPLETED"]}}}
         worker.wait(
-            lambda: bool(runs(prefect_server, flow_runs=completed)), timeout=60, waiting_for="a run to complete"
+            lambda: bool(runs(prefect_server, flow_runs=completed)), timeout=180, waiting_for="a run to complete"
         )
         assert runs(prefect_server, flow_runs=completed)[0]["auto_scheduled"] is True
     finally:
@@ -91,7 +91,7 @@ def test_a_flow_run_is_killed_alone_and_together_with_its_worker(
             return str(prefect_server.request("GET", f"/flow_runs/{run}")["state_type"])
 
         def wait_for(run: str, wanted: str) -> None:
-            worker.wait(lambda: state(run) == wanted, timeout=60, waiting_for=f"the run to be {wanted}")
+            worker.wait(lambda: state(run) == wanted, timeout=180, waiting_for=f"the run to be {wanted}")
 
         crashed, zombie = start(), start()
         assert worker.kill_flow_runs(crashed) > 0
@@ -242,7 +242,7 @@ def test_leftovers_of_a_killed_stack_are_stopped(tmp_path: Path, prefect_server:
     try:
         worker.wait_online()
         assert stop_leftovers(tmp_path) == 1
-        wait_until(lambda: not worker.running, timeout=5, waiting_for="the worker to end")
+        wait_until(lambda: not worker.running, timeout=180, waiting_for="the worker to end")
         assert prefect_server.is_ready()
     finally:
         worker.stop()

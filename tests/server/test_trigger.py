@@ -84,9 +84,9 @@ def test_of_all_that_ends_badly_only_the_watchdogs_own_starts_no_check(
         ended(server, "watchdog-check-of-mine", "FAILED", "Failed"),
         ended(server, "my-watchdog-digest", "FAILED", "Failed"),
     ]
-    wait_until(lambda: len(heard(server)) >= len(bad), timeout=120, waiting_for="the failures to be heard")
+    wait_until(lambda: len(heard(server)) >= len(bad), timeout=240, waiting_for="the failures to be heard")
     assert sorted(heard(server)) == sorted(bad)
-    wait_until(lambda: len(started_by_triggers(server)) == len(bad), timeout=60, waiting_for="the checks")
+    wait_until(lambda: len(started_by_triggers(server)) == len(bad), timeout=180, waiting_for="the checks")
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_failure_starts_a_check_a_storm_one_and_our_own_failures_none(installa
     failed = installation.start("etl/nightly", {"fail": True})
     assert installation.wait(failed)[0] == "FAILED"
     installation.worker.wait(
-        lambda: bool(started_by_triggers(server)), timeout=120, waiting_for="a check to be started"
+        lambda: bool(started_by_triggers(server)), timeout=240, waiting_for="a check to be started"
     )
     [check] = started_by_triggers(server)
     state, message = installation.wait(check["id"])
@@ -123,7 +123,7 @@ def test_a_failure_starts_a_check_a_storm_one_and_our_own_failures_none(installa
     for _ in range(10):
         ended(server, "etl", "FAILED", "Failed")
     wait_until(
-        lambda: len(events(server, "prefect.flow-run.Failed")) == 13, timeout=120, waiting_for="the storm to be stored"
+        lambda: len(events(server, "prefect.flow-run.Failed")) == 13, timeout=240, waiting_for="the storm to be stored"
     )
     assert heard(server) == [failed]
     assert [run["id"] for run in started_by_triggers(server)] == [check["id"]]

@@ -54,7 +54,7 @@ class Prometheus:
 
     def ask(self, page: str, **parameters: str) -> dict[str, Any]:
         """Ask one of the pages of its API."""
-        answer = httpx.get(f"{self.url}/api/v1/{page}", params=parameters, timeout=10, trust_env=False)
+        answer = httpx.get(f"{self.url}/api/v1/{page}", params=parameters, timeout=60, trust_env=False)
         answer.raise_for_status()
         data: dict[str, Any] = answer.json()["data"]
         return data
@@ -91,13 +91,13 @@ def _running(name: str, arguments: Sequence[str], home: Path) -> Iterator[str]:
 
     def ready() -> bool:
         try:
-            return httpx.get(f"http://{address}/-/ready", timeout=5, trust_env=False).is_success
+            return httpx.get(f"http://{address}/-/ready", timeout=60, trust_env=False).is_success
         except httpx.TransportError:
             return False
 
     process.start()
     try:
-        process.wait(ready, timeout=60, waiting_for=f"{name} to be ready")
+        process.wait(ready, timeout=180, waiting_for=f"{name} to be ready")
         yield f"http://{address}"
     finally:
         process.stop()

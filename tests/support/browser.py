@@ -30,7 +30,7 @@ def page(url: str, profile: Path) -> str:
         [*command, "--virtual-time-budget=20000", "--dump-dom", url],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=True,
     )
     return shown.stdout

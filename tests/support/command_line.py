@@ -64,7 +64,7 @@ class CommandResult:
         return self.stdout + self.stderr
 
 
-def watchdog(*words: str, env: Mapping[str, str], cwd: Path, timeout: float = 60) -> CommandResult:
+def watchdog(*words: str, env: Mapping[str, str], cwd: Path, timeout: float = 180) -> CommandResult:
     """Run the command line in a process of its own, in a folder without a ``watchdog.yaml``.
 
     Args:

@@ -58,7 +58,7 @@ def foreign_repository(folder: Path) -> Path:
 def run(server: Server, *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a command that talks to the server, without a terminal."""
     return subprocess.run(
-        command, cwd=cwd, env=server.client_env(), capture_output=True, text=True, timeout=60, check=False
+        command, cwd=cwd, env=server.client_env(), capture_output=True, text=True, timeout=180, check=False
     )
 
 
@@ -95,7 +95,7 @@ def at_a_terminal(server: Server, *command: str, cwd: Path, log: Path) -> tuple[
                 return process.poll() is not None
 
             try:
-                wait_until(ended, timeout=60, waiting_for=f"{' '.join(command)}: does it ask something?", log=log)
+                wait_until(ended, timeout=180, waiting_for=f"{' '.join(command)}: does it ask something?", log=log)
             finally:
                 process.kill()
             ended()
@@ -142,7 +142,7 @@ class Deployed:
             body["state"] = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
         return str(self.server.request("POST", f"/deployments/{found['id']}/create_flow_run", body)["id"])
 
-    def wait(self, run_id: str, timeout: float = 90) -> tuple[str, str]:
+    def wait(self, run_id: str, timeout: float = 240) -> tuple[str, str]:
         """Wait until a run has ended; return the type and the message of its state."""
         state: dict[str, Any] = {}
 
@@ -167,7 +167,7 @@ class Deployed:
         """Return all lines of a run's log: the last ones arrive after the state, when the run's process ends."""
         worker = self.worker
         assert isinstance(worker, Worker)
-        wait_until(lambda: not worker.flow_run_pids(run_id), timeout=20, waiting_for=f"the process of run {run_id}")
+        wait_until(lambda: not worker.flow_run_pids(run_id), timeout=120, waiting_for=f"the process of run {run_id}")
         body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"}
         return [entry["message"] for entry in self.server.request("POST", "/logs/filter", body)]
 

@@ -114,7 +114,7 @@ def plant(server: Server, seed: Seed) -> None:
     seed.lose_deployment(gone)
     seed.lose_flow(homeless)
     server.request("POST", "/work_pools/etl-pool/get_scheduled_flow_runs", {"work_queue_names": ["polled"]})
-    wait_until(lambda: _is_polled(server), timeout=30, waiting_for="the server to note that a queue was polled")
+    wait_until(lambda: _is_polled(server), timeout=120, waiting_for="the server to note that a queue was polled")
 
 
 def _is_polled(server: Server) -> bool:
@@ -181,7 +181,7 @@ class Peer(Process):
     def listens(self) -> bool:
         """Whether it answers; this is not its ``/metrics``, which asks the server for everything."""
         with suppress(httpx.HTTPError):
-            httpx.options(f"http://127.0.0.1:{self.port}/", timeout=5, trust_env=False)
+            httpx.options(f"http://127.0.0.1:{self.port}/", timeout=60, trust_env=False)
             return True
         return False
 
@@ -191,7 +191,7 @@ def running(peer: Peer) -> Iterator[Peer]:
     """Let the peer run for the body of a ``with``."""
     peer.start()
     try:
-        peer.wait(peer.listens, timeout=60, waiting_for="the exporter to listen")
+        peer.wait(peer.listens, timeout=180, waiting_for="the exporter to listen")
         yield peer
     finally:
         peer.stop()

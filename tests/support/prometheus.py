@@ -25,7 +25,7 @@ class Program:
 
     def get(self, path: str, **params: str) -> str:
         """Return a page."""
-        answer = httpx.get(self.url + path, params=params, timeout=10, trust_env=False)
+        answer = httpx.get(self.url + path, params=params, timeout=60, trust_env=False)
         answer.raise_for_status()
         return answer.text
 
@@ -67,7 +67,7 @@ def node_exporter(home: Path, folder: Path) -> Iterator[Program]:
 def promtool(*words: str, given: bytes) -> str:
     """Run promtool, and return what it has to say."""
     command = [_installed("promtool", "prometheus"), *words]
-    done = subprocess.run(command, input=given, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, input=given, capture_output=True, timeout=180, check=False)
     return (done.stdout + done.stderr).decode() + (f"status {done.returncode}" if done.returncode else "")
 
 
@@ -87,7 +87,7 @@ def _running(name: str, home: Path, *options: str, ready: str) -> Iterator[Progr
 
     process.start()
     try:
-        process.wait(answers, timeout=60, waiting_for=f"{name} to answer")
+        process.wait(answers, timeout=180, waiting_for=f"{name} to answer")
         yield program
     finally:
         process.stop()

@@ -55,7 +55,10 @@ class Relay:
 @contextmanager
 def relayed(server_url: str) -> Iterator[Relay]:
     """Put a relay in front of the server whose address, without ``/api``, is given."""
-    with HTTPServer(host="127.0.0.1") as http, httpx.Client(base_url=server_url, timeout=60, trust_env=False) as client:
+    with (
+        HTTPServer(host="127.0.0.1") as http,
+        httpx.Client(base_url=server_url, timeout=180, trust_env=False) as client,
+    ):
         relay = Relay(http.url_for("/api"))
 
         def handle(request: Request) -> Response:

@@ -114,7 +114,7 @@ class Postgres:
         if made.returncode:
             raise StackError(f"initdb failed: {made.stderr or made.stdout}")
         self._process.start()
-        self._process.wait(self._accepts, timeout=30, waiting_for="PostgreSQL to accept connections")
+        self._process.wait(self._accepts, timeout=120, waiting_for="PostgreSQL to accept connections")
         tables = cached(f"prefect-{prefect.__version__}-postgresql-{self._bin.parent.name}.sql", self._dump_tables)
         self._run("createdb", _MIGRATED)
         self._run("psql", "--quiet", "--set=ON_ERROR_STOP=1", f"--file={tables}", _MIGRATED)
@@ -131,7 +131,7 @@ class Postgres:
         self._process.kill()
         # The children of a killed postmaster notice it within moments, and write until then.
         with suppress(StackError):
-            wait_until(self._removed, timeout=10, waiting_for="PostgreSQL to end")
+            wait_until(self._removed, timeout=60, waiting_for="PostgreSQL to end")
 
     def _dump_tables(self, made: Path) -> None:
         """Write the tables that a server makes, as SQL."""

@@ -58,7 +58,7 @@ class SlackEmulator:
     def start(self) -> None:
         """Start the emulator and wait until it answers."""
         self._process.start()
-        self._process.wait(self._answers, timeout=30, waiting_for="the Slack emulator to answer")
+        self._process.wait(self._answers, timeout=120, waiting_for="the Slack emulator to answer")
 
     def stop(self) -> None:
         """Stop the emulator; what was posted is gone."""
@@ -67,7 +67,7 @@ class SlackEmulator:
     def call(self, method: str, **arguments: Any) -> dict[str, Any]:
         """Call a method of Slack's Web API, past slack-sdk."""
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        answer = httpx.post(self.base_url + method, json=arguments, headers=headers, timeout=10, trust_env=False)
+        answer = httpx.post(self.base_url + method, json=arguments, headers=headers, timeout=60, trust_env=False)
         answer.raise_for_status()
         body: dict[str, Any] = answer.json()
         if not body["ok"]:

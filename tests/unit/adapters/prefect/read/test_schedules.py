@@ -171,7 +171,7 @@ def test_schedules_that_seldom_or_never_fire_take_no_time(schedule: Schedule, ne
 
     assert newest_due([schedule], until=NOW, count=1) == newest
     assert len(due_between([schedule], after=NOW - LONG_AGO, until=NOW, limit=1_000)) <= 1_000
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(
