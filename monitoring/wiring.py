@@ -126,7 +126,7 @@ class Session:
         """
         name = action_requests.new_name()
         request = Request(name=name, what=what, at=self.now, by=by, subject=subject, note=note, silence=silence)
-        action_requests.ask(self.api, request)
+        action_requests.submit(self.api, request)
 
     def next_check(self) -> datetime | None:
         """When the next check is planned to begin; None where none is, or the server does not say."""

@@ -14,7 +14,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from monitoring.adapters.prefect.read.past_runs import Told, read_history
+from monitoring.adapters.prefect.read.past_runs import DaysRead, read_history
 from monitoring.cli.session import Address, configuration, open_session
 from monitoring.cli.terminal import reports_errors
 from monitoring.config.policy import Policies
@@ -47,7 +47,7 @@ def backtest(
         with open_session(first, target) as server:
             task = progress.add_task("Reading", total=None)
 
-            def read(so_far: Told) -> None:
+            def read(so_far: DaysRead) -> None:
                 progress.update(
                     task, completed=so_far.days, total=so_far.of, description=f"Reading: {so_far.runs:,} runs"
                 )

@@ -1,6 +1,6 @@
-"""Moves incidents: a finding over time, from pending over firing to resolved, each step with its reason.
+"""The lifecycle of incidents: from pending to firing to resolved, each step with its reason.
 
-Every hold and window is a duration, judged at each check; how many checks there were says nothing.
+Every hold and window is a duration and judged at each check; the number of checks does not matter.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_INCIDENT_IDS = 100
 
 
 class Moved(Value):
-    """What an advance leads to."""
+    """The incidents after a check, and their transitions."""
 
     incidents: Incidents
     transitions: tuple[Transition, ...]
@@ -43,7 +43,7 @@ class Moved(Value):
 
     @property
     def closed(self) -> tuple[Incident, ...]:
-        """The incidents that were resolved by this move; one that was only pending leaves nothing behind."""
+        """The incidents that were resolved; an incident that was only pending leaves nothing behind."""
         return tuple(move.incident for move in self.transitions if move.step.to == "resolved" and move.incident.number)
 
 
@@ -53,17 +53,17 @@ def still_known(
     observation: Observation,
     policies: Policies,
 ) -> tuple[Finding, ...]:
-    """Give findings what their open incidents know of them and this check cannot.
+    """Complete findings with what their open incidents know and this check cannot.
 
-    What could not be judged keeps the severity that it had while it could be: a zombie's last heartbeat is forgotten by
-    the server after a week, and a success by retention. What only shows now, such as a slow server, began when it was
-    first seen. A warning that has fired for longer than its policy allows is critical.
+    A finding that could not be judged keeps the severity that it had while it could: the server deletes a zombie's last
+    heartbeat after a week, and retention deletes successes. A condition without a start of its own, such as a slow
+    server, began when it was first found. A warning that has fired for longer than its policy allows is critical.
 
     Args:
-        findings: What was found, correlated.
+        findings: The correlated findings.
         incidents: The open incidents by fingerprint.
-        observation: What was seen.
-        policies: Say after how long a warning becomes critical.
+        observation: The observation of this check.
+        policies: Tell after how long a warning becomes critical.
     """
     return tuple(_still(finding, incidents.get(finding.fingerprint), observation, policies) for finding in findings)
 
@@ -75,15 +75,17 @@ def _still(finding: Finding, known: Incident | None, observation: Observation, p
         return finding.model_copy(update={"severity": known.finding.severity, "since": known.finding.since})
     if BY_NAME[finding.check].shows_only_now:
         finding = finding.model_copy(update={"since": min(finding.since, known.finding.since)})
-    patience = policy_for(finding, observation, policies).escalate_after
-    too_long = patience is not None and known.fired_at is not None and observation.at - known.fired_at >= patience
+    escalate_after = policy_for(finding, observation, policies).escalate_after
+    too_long = (
+        escalate_after is not None and known.fired_at is not None and observation.at - known.fired_at >= escalate_after
+    )
     return (
         finding.model_copy(update={"severity": "critical"}) if too_long and finding.severity == "warning" else finding
     )
 
 
 def policy_for(finding: Finding, observation: Observation, policies: Policies) -> Policy:
-    """The policy that holds for what a finding is about."""
+    """The policy for the subject of a finding."""
     if finding.subject.kind in ("deployment", "flow"):
         deployment = observation.deployments.get(finding.subject.key)
         if deployment is not None:
@@ -102,20 +104,20 @@ def advance(
     policies: Policies,
     complete: bool,
 ) -> Moved:
-    """Move incidents by what was found.
+    """Advance incidents by the findings of a check.
 
-    Incomplete coverage may open an incident and never resolves one: what was not seen is unknown.
-    Findings of severity info open none. What comes back soon after it was over continues the old incident, which is
-    then over only when it has stayed away for that long: one that comes and goes is told of once and not all day.
+    Incomplete coverage may open an incident and never resolves one: what was not read is unknown. Findings of severity
+    info open no incident. If a finding returns soon after its incident was resolved, the old incident continues, and is
+    then resolved only after it has stayed away for that long: a flapping condition notifies once and not all day.
 
     Args:
-        incidents: What is open.
-        closed: The incidents that were closed recently.
-        findings: What was found, correlated.
-        observation: What was seen; its time is the time of every move.
-        ledger: What is remembered, the observation folded in.
-        policies: Tell a failure that is forgiven from one that is over, and how long to wait for what.
-        complete: Whether everything was seen.
+        incidents: The open incidents.
+        closed: The incidents that were resolved recently.
+        findings: The correlated findings.
+        observation: The observation of this check; its time is the time of every step.
+        ledger: The ledger with the observation folded in.
+        policies: Distinguish an expired failure from a resolved one, and hold the durations.
+        complete: Whether the coverage is complete.
     """
     move = _Move(incidents, closed, observation, ledger, policies, complete)
     found = {finding.fingerprint: _kept(finding) for finding in findings if finding.severity != "info"}
@@ -131,7 +133,7 @@ def advance(
             fingerprint in incidents.closed_by_hand and _the_same(incidents.closed_by_hand[fingerprint], finding)
         ):
             still[fingerprint] = move.found(finding)
-    # What was closed by hand and is over is forgotten: should it come back, it is news.
+    # The mark of an incident closed by hand goes with its finding: if that returns, it is news.
     by_hand = {
         fingerprint: mark
         for fingerprint, mark in incidents.closed_by_hand.items()
@@ -145,11 +147,11 @@ def advance(
             "closed_by_hand": by_hand,
         }
     )
-    return Moved(incidents=_settled(after, observation.at, complete, policies), transitions=tuple(move.transitions))
+    return Moved(incidents=_baselined(after, observation.at, complete, policies), transitions=tuple(move.transitions))
 
 
 class _Move:
-    """One move of all incidents."""
+    """The steps of all incidents in one check."""
 
     def __init__(
         self,
@@ -167,21 +169,23 @@ class _Move:
         self._policies = policies
         self._complete = complete
         self._now = observation.at
-        self._settles = _settles(incidents, observation.at, complete, policies)
+        self._sets_baseline = _sets_baseline(incidents, observation.at, complete, policies)
         self._reopen_within = policies.config.alerts.reopen_within
         self._lately = {
-            one.finding.fingerprint: one
-            for one in closed
-            if one.resolved_at and self._now - one.resolved_at <= self._reopen_within and one.resolution != "closed"
+            incident.finding.fingerprint: incident
+            for incident in closed
+            if incident.resolved_at
+            and self._now - incident.resolved_at <= self._reopen_within
+            and incident.resolution != "closed"
         }
 
     def missed(self, incident: Incident) -> Incident | None:
-        """An incident that was not found; None when it is over."""
+        """An incident whose finding is missing; None if it is resolved."""
         why = (
             why_resolved(incident.finding, self._observation, self._ledger, self._policies) if self._complete else None
         )
         away = min(incident.unseen_since or self._now, self._now)
-        # What came back once has to stay away for as long as it might come back again.
+        # A reopened incident has to stay away for as long as it could be reopened.
         stays = not incident.reopened or self._now - away >= self._reopen_within or why in ("deleted", "disabled")
         if why is None or not stays:
             return incident.model_copy(update={"unseen_since": away})
@@ -189,7 +193,7 @@ class _Move:
         return None
 
     def found(self, finding: Finding) -> Incident:
-        """An incident that was not open."""
+        """A new incident, or a reopened one."""
         if finding.fingerprint in self._lately:
             again = _reopened(self._lately[finding.fingerprint])
             return self._fire(_seen(again, finding, self._observation), "reopened")
@@ -197,11 +201,11 @@ class _Move:
         return self._fire(new, "found") if not self._hold(finding) else self._step(new, "pending", "found")
 
     def found_again(self, before: Incident, finding: Finding) -> Incident:
-        """An open incident that was found."""
+        """An open incident whose finding is there."""
         incident = _seen(before, finding, self._observation)
         if before.fired_at is None:
             if before.opened_at > self._now:
-                # The clock was ahead, and must not hold it up for as long.
+                # The clock was ahead; that must not prolong the hold.
                 incident = incident.model_copy(update={"opened_at": self._now})
             held = self._now - incident.opened_at >= self._hold(finding)
             return self._fire(incident, "held") if held else incident
@@ -225,8 +229,8 @@ class _Move:
         return after
 
     def _hold(self, finding: Finding) -> timedelta:
-        if self._settles:
-            # What is known before has lasted: had it to wait, it would be in no summary, and be no news after it.
+        if self._sets_baseline:
+            # A preexisting incident has no hold: otherwise it would miss the summary, and never be notified.
             return timedelta(0)
         of_config = finding.check in ("server", "watchdog")
         policy = self._policies.config if of_config else policy_for(finding, self._observation, self._policies)
@@ -237,50 +241,50 @@ class _Move:
 def close_by_hand(
     incidents: Incidents, number: int, now: datetime, by: str, note: str
 ) -> tuple[Incidents, Incident | None]:
-    """Close an open incident because somebody asked for it; it stays closed until something new is found of it.
+    """Close an open incident by request; it stays closed until its finding shows something new.
 
     Args:
-        incidents: What is open.
-        number: The incident's; 0 is none, as pending ones have no number yet.
+        incidents: The open incidents.
+        number: The incident's number; 0 matches none, as pending incidents have no number yet.
         now: The time of the check.
-        by: Who asked for it.
-        note: What they said.
+        by: Who requested it.
+        note: The note of the request.
 
     Returns:
-        What is open then, and the incident that was closed; None when there was none with that number.
+        The remaining incidents, and the closed one; None if there is none with that number.
     """
     for fingerprint, incident in incidents.open.items():
         if number and incident.number == number:
             step = Step(to="resolved", at=now, reason="closed", by=by, note=note)
-            over = incident.moved(step, resolved_at=now, resolution="closed")
+            resolved = incident.moved(step, resolved_at=now, resolution="closed")
             finding = incident.finding
             newest = finding.flow_run_ids[0] if finding.flow_run_ids else None
             mark = Closed(at=now, severity=finding.severity, newest_run=newest)
-            left = {key: one for key, one in incidents.open.items() if key != fingerprint}
+            left = {key: other for key, other in incidents.open.items() if key != fingerprint}
             marks = {**incidents.closed_by_hand, fingerprint: mark}
-            return incidents.model_copy(update={"open": left, "closed_by_hand": marks}), over
+            return incidents.model_copy(update={"open": left, "closed_by_hand": marks}), resolved
     return incidents, None
 
 
-def _settled(incidents: Incidents, now: datetime, complete: bool, policies: Policies) -> Incidents:
-    """Take what is found on the first complete check for known before.
+def _baselined(incidents: Incidents, now: datetime, complete: bool, policies: Policies) -> Incidents:
+    """Mark the incidents of the first complete check as preexisting.
 
-    A server that never answers whole must not keep everybody waiting for ever: then what was found so far is known.
+    If the server never answers completely, the incidents found until then are preexisting after a time.
     """
-    if not _settles(incidents, now, complete, policies):
+    if not _sets_baseline(incidents, now, complete, policies):
         return incidents
-    known = {key: one.model_copy(update={"preexisting": True}) for key, one in incidents.open.items()}
-    return incidents.model_copy(update={"open": known, "baselined_at": now})
+    preexisting = {key: incident.model_copy(update={"preexisting": True}) for key, incident in incidents.open.items()}
+    return incidents.model_copy(update={"open": preexisting, "baselined_at": now})
 
 
-def _settles(incidents: Incidents, now: datetime, complete: bool, policies: Policies) -> bool:
-    """Whether what a check finds is taken for known before."""
+def _sets_baseline(incidents: Incidents, now: datetime, complete: bool, policies: Policies) -> bool:
+    """Whether the incidents of a check are preexisting."""
     waited = incidents.began_at is not None and now - incidents.began_at >= policies.config.watchdog.incomplete_for
     return incidents.baselined_at is None and (complete or waited)
 
 
 def _the_same(closed: Closed, finding: Finding | None) -> bool:
-    """Whether nothing new is found of what was closed by hand."""
+    """Whether a finding shows nothing new since its incident was closed by hand."""
     if finding is None:
         return False
     newest = finding.flow_run_ids[0] if finding.flow_run_ids else None
@@ -301,12 +305,12 @@ def _reopened(incident: Incident) -> Incident:
 
 
 def _kept(finding: Finding) -> Finding:
-    """What is saved of a finding: a thousand ids in each of hundreds of incidents would be megabytes."""
+    """The finding as it is saved: a thousand ids in each of hundreds of incidents would be megabytes."""
     return finding.model_copy(update={"flow_run_ids": finding.flow_run_ids[:MAX_INCIDENT_IDS]})
 
 
 def _seen(incident: Incident, finding: Finding, observation: Observation) -> Incident:
-    """The incident as it is found now; the same while nothing but the clock has moved, so that nothing is saved."""
+    """The incident as it is found now; unchanged while only the clock has moved, so that nothing is saved."""
     words = {"summary", "observed", "expected", "evidence"}
     changes: dict[str, object] = {}
     if finding.model_dump(exclude=words) != incident.finding.model_dump(exclude=words):

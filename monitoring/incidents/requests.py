@@ -1,4 +1,4 @@
-"""What people asked for at the command line, done: silences, acknowledgements, closings."""
+"""Applies action requests from the command line: silences, acknowledgements, closings."""
 
 from __future__ import annotations
 
@@ -10,59 +10,59 @@ from monitoring.model.base import Value
 from monitoring.model.incident import Acknowledgement, Incident, Incidents, Step
 from monitoring.model.request import Request, Silences
 
-#: A silence is listed for so long after it has ended.
+#: How long a silence is listed after its end.
 KEEP_ENDED = timedelta(days=7)
 
 
-class Done(Value):
-    """What is remembered once requests are done; ``undone`` says of which nothing came, and why, for people."""
+class Applied(Value):
+    """The state after action requests; ``rejected`` says, for people, which were rejected and why."""
 
     incidents: Incidents
     silences: Silences
     closed: tuple[Incident, ...] = ()
-    undone: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
 
 
-def done(requests: Iterable[Request], incidents: Incidents, silences: Silences, now: datetime) -> Done:
-    """Do what was asked, oldest first. Asked twice, as after a crash, it is done once.
+def apply_requests(requests: Iterable[Request], incidents: Incidents, silences: Silences, now: datetime) -> Applied:
+    """Apply action requests, oldest first. A request that comes twice, as after a crash, is applied once.
 
     Args:
-        requests: What was asked since the last check.
-        incidents: What is open.
-        silences: What is silenced.
+        requests: The requests since the last check.
+        incidents: The open incidents.
+        silences: The silences.
         now: The time of the check.
     """
-    kept = tuple(one for one in silences.known if now - one.ends_at < KEEP_ENDED)
+    kept = tuple(silence for silence in silences.known if now - silence.ends_at < KEEP_ENDED)
     silences = silences.model_copy(update={"known": kept})
     closed: list[Incident] = []
-    undone: list[str] = []
+    rejected: list[str] = []
     for request in sorted(requests, key=lambda request: (request.at, request.name)):
         if request.what == "silence":
             silences = _silenced(request, silences)
         elif request.what == "expire":
             expired = _expired(request, silences, now)
             if expired is None:
-                undone.append(f"{request.subject}: there is no such silence that has not ended")
+                rejected.append(f"{request.subject}: there is no such silence that has not ended")
             silences = expired or silences
         elif request.what == "acknowledge":
             acknowledged = _acknowledged(request, incidents, now)
             if acknowledged is None:
-                undone.append(f"{request.subject}: there is no such open incident")
+                rejected.append(f"{request.subject}: there is no such open incident")
             incidents = acknowledged or incidents
         else:
-            incidents, over = close_by_hand(incidents, _number(request.subject), now, request.by, request.note)
-            if over is None:
-                undone.append(f"{request.subject}: there is no such open incident")
+            incidents, resolved = close_by_hand(incidents, _number(request.subject), now, request.by, request.note)
+            if resolved is None:
+                rejected.append(f"{request.subject}: there is no such open incident")
             else:
-                closed.append(over)
-    return Done(incidents=incidents, silences=silences, closed=tuple(closed), undone=tuple(undone))
+                closed.append(resolved)
+    return Applied(incidents=incidents, silences=silences, closed=tuple(closed), rejected=tuple(rejected))
 
 
 def _silenced(request: Request, silences: Silences) -> Silences:
-    asked = request.silence
-    if asked is None or any(one.request == request.name for one in silences.known):
+    wanted = request.silence
+    if wanted is None or any(silence.request == request.name for silence in silences.known):
         return silences
-    new = asked.model_copy(
+    new = wanted.model_copy(
         update={
             "id": f"S-{silences.next_number}",
             "request": request.name,
@@ -74,11 +74,13 @@ def _silenced(request: Request, silences: Silences) -> Silences:
 
 
 def _expired(request: Request, silences: Silences, now: datetime) -> Silences | None:
-    if not any(one.id == request.subject and one.ends_at > now for one in silences.known):
+    if not any(silence.id == request.subject and silence.ends_at > now for silence in silences.known):
         return None
     known = tuple(
-        one.model_copy(update={"ends_at": max(now, one.starts_at)}) if one.id == request.subject else one
-        for one in silences.known
+        silence.model_copy(update={"ends_at": max(now, silence.starts_at)})
+        if silence.id == request.subject
+        else silence
+        for silence in silences.known
     )
     return silences.model_copy(update={"known": known})
 
@@ -97,6 +99,6 @@ def _acknowledged(request: Request, incidents: Incidents, now: datetime) -> Inci
 
 
 def _number(incident: str) -> int:
-    """The number in ``W-12``; 0, which no incident that fires has, for anything else."""
+    """The number in ``W-12``; 0, which no firing incident has, for anything else."""
     digits = incident.upper().removeprefix("W-")
     return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 10 else 0

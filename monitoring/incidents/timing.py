@@ -1,4 +1,4 @@
-"""How long incidents took: to be noticed, and to be over."""
+"""How long incidents took to be detected and to be resolved."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from monitoring.model.incident import Incident
 
 
 def to_detect(incident: Incident) -> timedelta | None:
-    """From when it began to when it fired, its hold included.
+    """The time from the start of the condition until the incident fired, including its hold.
 
-    None for one that has not fired, and for what was there before the watchdog, which could not have noticed it sooner.
+    None for an incident that has not fired, and for a preexisting one, which could not have been detected sooner.
     """
     if incident.fired_at is None or incident.preexisting:
         return None
@@ -20,9 +20,9 @@ def to_detect(incident: Incident) -> timedelta | None:
 
 
 def to_resolve(incident: Incident) -> timedelta | None:
-    """From when it began to when it was over; None for one that is not.
+    """The time from the start of the condition until it was over; None for an incident that is not resolved.
 
-    One that had come and gone was over when it was last gone, though that was believed only later.
+    A flapping incident was over when it was last found no more, though it was resolved only later.
     """
     if incident.resolved_at is None:
         return None
@@ -30,6 +30,6 @@ def to_resolve(incident: Incident) -> timedelta | None:
 
 
 def usual(spans: Iterable[timedelta | None]) -> timedelta | None:
-    """The median of those that are known; None where none is."""
+    """The median of the known spans; None without any."""
     known = [span.total_seconds() for span in spans if span is not None]
     return timedelta(seconds=median(known)) if known else None

@@ -13,7 +13,7 @@ from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
 from monitoring.errors import DeliveryError, ServerProblem
 from monitoring.incidents.lifecycle import advance
-from monitoring.incidents.requests import done
+from monitoring.incidents.requests import apply_requests
 from monitoring.logs import get_logger
 from monitoring.messages.words import headline
 from monitoring.metrics.measure import Effort, Measurable
@@ -112,18 +112,18 @@ def _completed(report: HealthReport, effort: Effort) -> str:
 def _checked(ports: Ports, policies: Policies, now: datetime, run_id: str) -> HealthReport:
     config, state = policies.config, ports.state
     before, known = state.load()
-    asked = done(before.requests, before.incidents, before.silences, now)
+    applied = apply_requests(before.requests, before.incidents, before.silences, now)
     _log.debug("state loaded", incidents=len(before.incidents.open), requests=len(before.requests))
-    seen = assess(ports.reader, before.ledger, policies, now, known, asked.incidents.open, before.outbox)
+    seen = assess(ports.reader, before.ledger, policies, now, known, applied.incidents.open, before.outbox)
     complete = seen.report.coverage.complete
     observed, ledger = seen.observation, seen.ledger
     if complete:
         ledger = ledger.model_copy(update={"complete_at": now})
-    moved = advance(asked.incidents, before.closed, seen.findings, observed, ledger, policies, complete)
+    moved = advance(applied.incidents, before.closed, seen.findings, observed, ledger, policies, complete)
     _log_seen(seen.report, moved.transitions)
     again = {incident.number for incident in moved.open.values()}
-    closed = tuple(one for one in (*moved.closed, *asked.closed, *before.closed) if one.number not in again)
-    silences = (*asked.silences.known, *observed.maintenance)
+    closed = tuple(one for one in (*moved.closed, *applied.closed, *before.closed) if one.number not in again)
+    silences = (*applied.silences.known, *observed.maintenance)
     outbox = with_events(before.outbox, moved.incidents, closed, observed)
     situation = Situation(
         incidents=moved.incidents,
@@ -137,13 +137,13 @@ def _checked(ports: Ports, policies: Policies, now: datetime, run_id: str) -> He
     after = SavedState(
         ledger=ledger,
         incidents=moved.incidents,
-        silences=asked.silences,
+        silences=applied.silences,
         outbox=plan_notifications(outbox, situation),
         closed=closed,
         artifacts=before.artifacts,
     )
     state.save(before, after)
-    for sentence in asked.undone:
+    for sentence in applied.rejected:
         _log.warning("request not done", says=sentence)
     report = seen.report.with_known(moved.open.values(), silences)
     told = _delivered(after, ports, config, now)

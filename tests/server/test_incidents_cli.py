@@ -14,13 +14,13 @@ import pytest
 
 from demo.stack import Server, prefect_env
 from monitoring.adapters.prefect.client.api import Api, open_api
-from monitoring.adapters.prefect.store.action_requests import ask, new_name
+from monitoring.adapters.prefect.store.action_requests import new_name, submit
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.adapters.prefect.store.state import REQUEST, BlockState
 from monitoring.cli import app
 from monitoring.config.server_settings import State as Settings
 from monitoring.errors import ServerProblem
-from monitoring.incidents.requests import Done, done
+from monitoring.incidents.requests import Applied, apply_requests
 from monitoring.messages.words import NOTHING
 from monitoring.model.incident import Acknowledgement, Incident, Incidents, Step
 from monitoring.model.outbox import Outbox, Suppression, SuppressionReason
@@ -88,10 +88,10 @@ class Commands:
         """What is silenced."""
         return self.saved.silences.known
 
-    def check(self) -> Done:
+    def check(self) -> Applied:
         """Do what was asked, as a check does, and keep what comes of it."""
         before = self.saved
-        after = done(before.requests, before.incidents, before.silences, datetime.now(timezone.utc))
+        after = apply_requests(before.requests, before.incidents, before.silences, datetime.now(timezone.utc))
         self.state.save(before, SavedState(incidents=after.incidents, silences=after.silences, closed=after.closed))
         return after
 
@@ -216,7 +216,7 @@ def test_the_next_check_acknowledges(commands: Commands) -> None:
     assert "ana acknowledges W-12: on it" in commands.said("incidents", "list")
     assert "asked to acknowledge it" in commands.said("incidents", "ack", "W-12", "--by", "ana")
 
-    assert commands.check().undone == ()
+    assert commands.check().rejected == ()
     marks = {one.id: one.acknowledged for one in commands.saved.incidents.open.values()}
     assert {(name, mark.by, mark.note) for name, mark in marks.items() if mark} == {
         ("W-12", "ana", "on it"),
@@ -514,8 +514,8 @@ def test_nothing_but_a_request_is_written(commands: Commands) -> None:
 def test_a_request_that_was_sent_twice_is_done_once(commands: Commands) -> None:
     commands.open(incident(12, "etl/nightly", commands.now))
     request = Request(name=new_name(), what="acknowledge", at=commands.now, by="ana", subject="W-12")
-    ask(commands.api, request)
-    ask(commands.api, request)
+    submit(commands.api, request)
+    submit(commands.api, request)
     assert commands.saved.requests == (request,)
 
 
@@ -565,7 +565,7 @@ def test_requests_on_a_server_that_knows_no_documents_yet(
         for tries in range(1, 8):
             try:
                 with open_api(ServerSettings(), Target(address=server.api_url)) as api:
-                    ask(api, request)
+                    submit(api, request)
             except ServerProblem:
                 # They are told, and ask again. With many writers on SQLite, a server of Prefect can stand still for as
                 # long as it waits for a lock, a minute.

@@ -15,7 +15,7 @@ from threading import Barrier
 import pytest
 
 from monitoring.adapters.prefect.client.api import open_api
-from monitoring.adapters.prefect.store.action_requests import ask, new_name
+from monitoring.adapters.prefect.store.action_requests import new_name, submit
 from monitoring.errors import ServerProblem
 from monitoring.model.policy import ApiSettings as Settings
 from monitoring.model.request import Request
@@ -66,7 +66,7 @@ def ask_at_once(stage: Stage, requests: list[Request]) -> None:
         for _ in range(20):
             # So many writers at once are more than SQLite has patience for; people do not try again in step.
             with suppress(ServerProblem), open_api(Settings(), Target(address=stage.server.api_url)) as api:
-                return ask(api, request)
+                return submit(api, request)
             time.sleep(random.uniform(0, 5))
         raise AssertionError("it could not be asked for")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from monitoring.errors import DeliveryError
 from monitoring.incidents.lifecycle import Moved, advance, still_known
-from monitoring.incidents.requests import done
+from monitoring.incidents.requests import apply_requests
 from monitoring.model.finding import Cause, CheckName, Finding, Severity, Subject, SubjectKind, fingerprint
 from monitoring.model.incident import Incident, Incidents
 from monitoring.model.ledger import Ledger
@@ -183,7 +183,7 @@ class Watchdog:
         rows = list(findings)
         self.deployments |= {one.subject.name: deployment(one.subject.name) for one in rows if one.deployment}
         seen = observation(at=self.now, deployments=self.deployments.values())
-        asked = done(requests, self.incidents, self.silences, self.now)
+        asked = apply_requests(requests, self.incidents, self.silences, self.now)
         known = still_known(rows, asked.incidents.open, seen, self.policies)
         moved = advance(asked.incidents, self.closed, known, seen, Ledger(), self.policies, complete)
         # Nothing is ever taken out of what is filed.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from monitoring.incidents.requests import done
+from monitoring.incidents.requests import apply_requests
 from monitoring.model.incident import Incident, Incidents
 from monitoring.model.request import Request, Silences
 from monitoring.model.silence import Silence
@@ -30,7 +30,7 @@ def silence(name: str, until: timedelta = DAY) -> Request:
 
 def test_silences_get_ids_in_the_order_in_which_they_were_asked_for() -> None:
     second, first = silence("request-b"), silence("request-a")
-    after = done([second, first], OPEN, Silences(next_number=7), NOW).silences
+    after = apply_requests([second, first], OPEN, Silences(next_number=7), NOW).silences
     assert [(one.id, one.request, one.author, one.reason) for one in after.known] == [
         ("S-7", "request-a", "ann", "why"),
         ("S-8", "request-b", "ann", "why"),
@@ -40,21 +40,21 @@ def test_silences_get_ids_in_the_order_in_which_they_were_asked_for() -> None:
 
 def test_what_is_asked_again_after_a_crash_is_done_once() -> None:
     requests = [silence("request-a"), asked("acknowledge", "W-3", "request-b")]
-    once = done(requests, OPEN, Silences(), NOW)
-    twice = done(requests, once.incidents, once.silences, NOW + hours(1))
-    assert (twice.incidents, twice.silences, twice.undone) == (once.incidents, once.silences, ())
+    once = apply_requests(requests, OPEN, Silences(), NOW)
+    twice = apply_requests(requests, once.incidents, once.silences, NOW + hours(1))
+    assert (twice.incidents, twice.silences, twice.rejected) == (once.incidents, once.silences, ())
 
 
 @pytest.mark.parametrize("subject", ["W-3", "w-3", "3"])
 def test_an_acknowledgement_is_a_step_of_the_incident(subject: str) -> None:
-    (incident,) = done([asked("acknowledge", subject)], OPEN, Silences(), NOW).incidents.open.values()
+    (incident,) = apply_requests([asked("acknowledge", subject)], OPEN, Silences(), NOW).incidents.open.values()
     assert incident.acknowledged
     assert (incident.acknowledged.by, incident.acknowledged.note) == ("ann", "why")
     assert [(step.to, step.reason) for step in incident.history] == [("updated", "acknowledged")]
 
 
 def test_a_closed_incident_is_closed_by_whom_it_was_asked() -> None:
-    after = done([asked("close", "W-3")], OPEN, Silences(), NOW)
+    after = apply_requests([asked("close", "W-3")], OPEN, Silences(), NOW)
     assert after.incidents.open == {}
     assert [(one.id, one.resolution, one.resolved_at) for one in after.closed] == [("W-3", "closed", NOW)]
     assert [(step.by, step.note) for one in after.closed for step in one.history] == [("ann", "why")]
@@ -73,8 +73,8 @@ def test_a_closed_incident_is_closed_by_whom_it_was_asked() -> None:
 def test_what_cannot_be_done_is_said_and_changes_nothing(what: str, subject: str, undone: str) -> None:
     pending = A.model_copy(update={"number": 0, "fired_at": None, "finding": problem("etl/b")})
     before = OPEN.model_copy(update={"open": {**OPEN.open, "pending": pending}})
-    after = done([asked(what, subject)], before, Silences(), NOW)
-    assert (after.incidents, after.silences, after.closed, after.undone) == (before, Silences(), (), (undone,))
+    after = apply_requests([asked(what, subject)], before, Silences(), NOW)
+    assert (after.incidents, after.silences, after.closed, after.rejected) == (before, Silences(), (), (undone,))
 
 
 def test_an_expired_silence_ends_now_and_one_that_has_not_begun_never_holds() -> None:
@@ -82,13 +82,13 @@ def test_an_expired_silence_ends_now_and_one_that_has_not_begun_never_holds() ->
     ahead = ahead.model_copy(
         update={"silence": Silence(check="late", starts_at=NOW + DAY, ends_at=NOW + 2 * DAY), "name": "request-b"}
     )
-    known = done([begun, ahead], OPEN, Silences(), NOW).silences
+    known = apply_requests([begun, ahead], OPEN, Silences(), NOW).silences
     later = NOW + hours(1)
-    after = done([asked("expire", "S-1", "x"), asked("expire", "S-2", "y")], OPEN, known, later).silences
+    after = apply_requests([asked("expire", "S-1", "x"), asked("expire", "S-2", "y")], OPEN, known, later).silences
     assert not any(one.active(moment) for one in after.known for moment in (later, NOW + DAY, NOW + 1.5 * DAY))
 
 
 @pytest.mark.parametrize(("ago", "kept"), [(timedelta(days=7) - hours(1), 1), (timedelta(days=7), 0)])
 def test_a_silence_is_remembered_for_a_week_after_its_end(ago: timedelta, kept: int) -> None:
     ended = Silence(id="S-1", check="late", starts_at=NOW - 30 * DAY, ends_at=NOW - ago)
-    assert len(done([], OPEN, Silences(known=(ended,)), NOW).silences.known) == kept
+    assert len(apply_requests([], OPEN, Silences(known=(ended,)), NOW).silences.known) == kept

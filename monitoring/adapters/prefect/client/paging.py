@@ -1,4 +1,4 @@
-"""Whole answers from an API that pages by offset over a set that changes meanwhile."""
+"""Complete answers from an API that pages by offset through rows that change meanwhile."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from monitoring.adapters.prefect.read.rows import Row, rows_of
 from monitoring.errors import BadAnswer, ServerProblem
 
 _UNPROCESSABLE = 422
-#: How often rows may have moved under our hands before the answer counts as partial.
+#: How often rows may move during the reading before the answer counts as partial.
 _MAX_STEPS_BACK = 50
 
 
 class PartialAnswer(ServerProblem):
-    """Some pages came and others did not.
+    """Only some of the pages arrived.
 
     Args:
-        problem: What ended the reading.
+        problem: Why the reading stopped.
     """
 
     def __init__(self, problem: ServerProblem) -> None:
@@ -27,22 +27,22 @@ class PartialAnswer(ServerProblem):
 
 
 def read_pages(api: Api, path: str, body: Mapping[str, Any], *, page_size: int) -> Iterator[list[Row]]:
-    """Read every row that a filter matches, a page at a time, so that no more than a page is held as it came.
+    """Read every row that a filter matches, a page at a time, so that at most a page of raw rows is in memory.
 
-    A row that leaves the set while pages are read moves those behind it up, and one of them would be
-    skipped; a count would not tell, since the row that left was read. So each page begins with the last
-    row of the one before. Where it does not, rows have moved, and reading goes on a page further back.
-    Repeats are dropped by id. This holds for rows in an order without ties.
+    A row that leaves the set while pages are read moves the rows behind it forward, and one of them would be skipped; a
+    count would not show that, since the row that left was read. So each page begins with the last row of the page
+    before. If it does not, rows have moved, and reading continues a page further back. Repeated rows are dropped by id.
+    This is correct for rows in an order without ties.
 
     Args:
         api: The API.
         path: The filter endpoint, such as ``/flow_runs/filter``.
         body: The filters and the sort, without ``limit`` and ``offset``.
-        page_size: Rows a page. A server whose ceiling is lower gives its own page size.
+        page_size: Rows in a page. A server with a lower maximum uses its own page size.
 
     Raises:
-        PartialAnswer: Some pages came, and others did not.
-        ServerProblem: Nothing came.
+        PartialAnswer: Only some of the pages arrived.
+        ServerProblem: No page arrived.
     """
     seen: set[str] = set()
     offset = steps_back = 0
@@ -52,7 +52,7 @@ def read_pages(api: Api, path: str, body: Mapping[str, Any], *, page_size: int) 
             page = _page(api, path, {**body, "offset": offset, "limit": limit})
         except BadAnswer as problem:
             if problem.status == _UNPROCESSABLE and limit == page_size and not seen:
-                # The server's own ceiling is lower than ours; without a limit it gives as many as it may.
+                # The server's maximum is lower than our limit; without one it returns as many as it may.
                 limit = None
                 continue
             raise _partial(seen, problem) from None

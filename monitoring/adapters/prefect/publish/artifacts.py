@@ -1,8 +1,8 @@
-"""Reports as Prefect artifacts, where people look who have the Prefect UI open.
+"""Publishes reports as Prefect artifacts, for people who have the Prefect UI open.
 
-Each report has a key of its own that never changes, so links to it stay good. A new version is made when there is
-something new to say, and the newest one is updated in place while nothing but the time has changed: the history of a
-key is the history of the server's troubles and not of the watchdog's checks.
+Each report has a key that never changes, so links to it stay valid. A new version is created if the report has changed,
+and the newest version is updated in place while only the time has changed: the versions of a key are the history of the
+server's problems and not of the watchdog's checks.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class PrefectArtifacts:
 
         Args:
             api: The server to publish on.
-            flow_run_id: The run that makes the artifacts; making them outside of one is deprecated by Prefect.
+            flow_run_id: The run that creates the artifacts; Prefect deprecates artifacts without a run.
         """
         self._api = api
         self._run = {"flow_run_id": flow_run_id}
@@ -50,14 +50,14 @@ class PrefectArtifacts:
     def publish_health(
         self, report: HealthReport, published: Mapping[str, PublishedArtifact]
     ) -> dict[str, PublishedArtifact]:
-        """Publish the health summary and the table of findings; in place when nothing but the time changed.
+        """Publish the health summary and the table of findings; in place if only the time has changed.
 
         Args:
-            report: What there is to say.
-            published: What the watchdog has published so far, by key.
+            report: The report of the check.
+            published: The published artifacts, by key.
 
         Returns:
-            What it has published now, by key.
+            The artifacts that are published then, by key.
 
         Raises:
             ServerProblem: The server cannot be used.
@@ -77,12 +77,12 @@ class PrefectArtifacts:
     def publish_digest(
         self, report: DigestReport, published: Mapping[str, PublishedArtifact]
     ) -> dict[str, PublishedArtifact]:
-        """Publish the digest, always as a new version. Arguments, answer and errors are those of ``publish_health``."""
+        """Publish the digest, always as a new version. Arguments, result and errors are those of ``publish_health``."""
         identity, page = report.health.identity, markdown_page(digest_message(report))
         return {**published, DIGEST: self._create(DIGEST, "markdown", page, identity, published.get(DIGEST))}
 
     def _update(self, artifact: PublishedArtifact, data: str) -> bool:
-        """Update the newest version; False when there is none, or somebody has deleted it."""
+        """Update the newest version; False if there is none, or somebody has deleted it."""
         if not artifact.versions:
             return False
         path = f"/artifacts/{artifact.versions[-1].id}"

@@ -1,4 +1,4 @@
-"""Automations of the watchdog's own, by their exact names; no other is touched."""
+"""The watchdog's own automations, by their exact names; no others are changed."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _ROWS = TypeAdapter(list[dict[str, Any]])
 
 
 class Deployed(NamedTuple):
-    """An automation on the server, and what became of it."""
+    """An automation on the server, and whether it was created or changed."""
 
     id: str
     became: Literal["made", "changed", "unchanged"]
 
 
 class Automations:
-    """The automations of one server. Every method raises ``ServerProblem`` when the server cannot be used."""
+    """The automations of one server. Every method raises ``ServerProblem`` if the server cannot be used."""
 
     def __init__(self, api: Api) -> None:
-        """Use this server; nothing is asked yet."""
+        """Use this server; nothing is sent yet."""
         self._api = api
 
     def deploy(self, automation: Mapping[str, Any]) -> Deployed:
-        """Make an automation, or change the one with its name; one that is as it should be goes on counting.
+        """Create an automation, or change the automation with its name; if nothing differs, it is not restarted.
 
         Args:
             automation: As the API takes it.
@@ -39,7 +39,7 @@ class Automations:
             return Deployed(str(self._api.post("/automations/", dict(automation))["id"]), "made")
         first, *others = rows
         for other in others:
-            # Somebody did the same at the same time.
+            # Somebody deployed it at the same time.
             self._api.delete(f"/automations/{other['id']}")
         if _holds(first, automation):
             return Deployed(first["id"], "unchanged")
@@ -47,7 +47,7 @@ class Automations:
         return Deployed(first["id"], "changed")
 
     def remove(self, name: str) -> bool:
-        """Delete what has this name; return whether there was any."""
+        """Delete the automations with this name; return whether there were any."""
         rows = self._named(name)
         for row in rows:
             self._api.delete(f"/automations/{row['id']}")
@@ -93,9 +93,9 @@ class Automations:
 
 
 def _holds(row: Any, wanted: Any) -> bool:
-    """Whether what the server has is what is wanted, but for what the server adds."""
+    """Whether the server's automation is the wanted one, apart from fields that the server adds."""
     if isinstance(wanted, Mapping):
-        return isinstance(row, Mapping) and all(key in row and _holds(row[key], one) for key, one in wanted.items())
+        return isinstance(row, Mapping) and all(key in row and _holds(row[key], value) for key, value in wanted.items())
     if isinstance(wanted, list):
         return isinstance(row, list) and len(row) == len(wanted) and all(map(_holds, row, wanted))
     return bool(row == wanted)

@@ -1,7 +1,7 @@
-"""Sends Prefect events through the API, which answers when the server has them, and finds those that it has kept.
+"""Publishes Prefect events through the API, which answers when the server has them, and finds the stored events.
 
-Prefect's own ``emit_event`` sends in the background, where a kill can lose what it was given, and adds resources of the
-run that it is called in.
+Prefect's own ``emit_event`` sends in the background, where a kill can lose events, and adds resources of the run that
+it is called in.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from monitoring.model.outbox import Event
 
 _log = get_logger(__name__)
 
-_REFUSED = 422
+_UNPROCESSABLE = 422
 _MARGIN = timedelta(seconds=1)
 
 
@@ -43,35 +43,35 @@ class PrefectEvents:
         self._api = api
 
     def send(self, events: Sequence[Event]) -> None:
-        """Send events in one request; one with an id that was sent before is stored once.
+        """Send events in one request; an event with an id that was sent before is stored once.
 
-        A server may have been set up to take fewer related resources than ours have. It gets them without any, one by
-        one: an event that it never takes would hold up all that come after it.
+        A server may be configured to accept fewer related resources than ours have. Then events are sent without any,
+        one by one: an event that the server never accepts would hold up all later events.
 
         Raises:
-            ServerProblem: The server did not take them.
+            ServerProblem: The server did not accept them.
         """
         if not events:
             return
         try:
-            self._api.post("/events", [_written(event) for event in events])
+            self._api.post("/events", [_encoded(event) for event in events])
         except BadAnswer as problem:
-            if problem.status != _REFUSED:
+            if problem.status != _UNPROCESSABLE:
                 raise
             _log.warning("events cut", says="the server takes fewer related resources: they are left out")
             for event in events:
-                self._api.post("/events", [_written(event.model_copy(update={"related": ()}))])
+                self._api.post("/events", [_encoded(event.model_copy(update={"related": ()}))])
 
     def kept(self, events: Sequence[Event]) -> Collection[str]:
-        """Return the ids of those of these events, at most 50, that the server has written down.
+        """Return the ids of the events, of at most 50, that the server has stored.
 
-        Where our key may not look, these are all.
+        If the key may not read events, these are all.
 
         Raises:
             ServerProblem: The server cannot be used.
         """
         ids = [event.id for event in events]
-        # Without a range a server looks at a range of its own.
+        # Without a range, the server uses its own.
         times = [event.at for event in events]
         occurred = {"since": (min(times) - _MARGIN).isoformat(), "until": (max(times) + _MARGIN).isoformat()}
         body = {"filter": {"id": {"id": ids}, "occurred": occurred}, "limit": len(ids)}
@@ -81,8 +81,8 @@ class PrefectEvents:
             return set(ids)
 
 
-def _written(event: Event) -> dict[str, Any]:
-    """An event as the server takes it (prefect/server/events/schemas/events.py, ``Event``)."""
+def _encoded(event: Event) -> dict[str, Any]:
+    """An event as the server accepts it (prefect/server/events/schemas/events.py, ``Event``)."""
     return {
         "id": event.id,
         "occurred": event.at.isoformat(),

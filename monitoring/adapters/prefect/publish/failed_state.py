@@ -1,8 +1,8 @@
-"""How a flow's run ends that fails: with one line that says why, and no traceback.
+"""How a flow run fails: with a reason in one line, and without a traceback.
 
-Prefect's engine raises the failure that a flow has returned once more, and logs what it raised, into the run's log and
-the worker's own. Nobody learns anything from that about a token that was refused. Of an exception that nobody has
-foreseen it writes the traceback, and its text into the state, with whatever secrets it holds.
+Prefect's engine raises a failed state that a flow returns again, and logs the exception into the run's log and the
+worker's. That explains nothing about, for instance, a rejected token. For an unforeseen exception it logs the
+traceback, and writes its text into the state, with any secrets in it.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _LOGGERS = ("prefect.flow_runs", "prefect.engine")
 
 
 def reason(error: Exception, redact: Callable[[str], str]) -> str:
-    """Say in one line why a run fails.
+    """Return in one line why a run fails.
 
     Args:
-        error: Why. One that nobody has foreseen is a fault of the watchdog: it is told with where it happened.
+        error: The error. An unforeseen error is a fault of the watchdog: the reason includes its place.
         redact: Takes secrets out of text.
     """
     if isinstance(error, WatchdogError):
         return str(error)
-    told = clean(redact("".join(traceback.format_exception_only(error))))
-    return f"a fault of the watchdog at {_place(error)}, please report it: {told}"
+    text = clean(redact("".join(traceback.format_exception_only(error))))
+    return f"a fault of the watchdog at {_place(error)}, please report it: {text}"
 
 
 def _place(error: Exception) -> str:

@@ -1,8 +1,8 @@
-"""Removal of what the check itself left on the server: its finished runs and old versions of its artifacts.
+"""Deletes the check's own finished runs and old versions of its artifacts.
 
-A check every five minutes makes 288 runs a day that nobody will look at. Nothing is deleted on a guess: a run must be
-of the flow with exactly the check's name, over, and old, which is looked at again here because a filter that a server
-does not understand is ignored and lets everything through; an artifact must be one that we noted when we made it.
+A check every five minutes makes 288 runs a day that nobody will open. Nothing is deleted on a guess: a run must belong
+to the flow with exactly the check's name, must have ended, and must be old; all this is verified here, because a server
+ignores a filter that it does not know and returns everything. An artifact must be recorded as published by the check.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from monitoring.model.base import Value
 from monitoring.model.prefect import CHECK_FLOW, TERMINAL
 from monitoring.model.saved_state import PublishedArtifact
 
-#: Of runs and of artifacts, this many are deleted by one check: after a long pause it should still take seconds.
+#: A check deletes at most this many runs and this many artifacts: after a long pause it should still take seconds.
 MAX_DELETIONS = 200
 
-#: How far behind the limit runs without a deployment are looked for; see ``_candidates``.
+#: How far before the limit runs without a deployment are searched; see ``_candidates``.
 _WINDOW = timedelta(days=1)
 
 
@@ -44,15 +44,15 @@ _ROWS = TypeAdapter(list[_Row])
 
 
 class PrefectHousekeeping:
-    """Tidies up after the check."""
+    """Deletes old runs and artifacts of the check."""
 
     def __init__(self, api: Api, settings: Settings, flow_run_id: str) -> None:
-        """Nothing is asked yet.
+        """Nothing is sent yet.
 
         Args:
             api: The server.
-            settings: For how long runs and artifacts are kept.
-            flow_run_id: The run that this is called from; it stays.
+            settings: How long runs and artifacts are kept.
+            flow_run_id: The run that calls this; it is kept.
         """
         self._api = api
         self._settings = settings
@@ -69,8 +69,8 @@ class PrefectHousekeeping:
             What is still published.
 
         Raises:
-            ServerProblem: The server cannot be used. What was deleted until then may still be in ``published``;
-                deleting it again does no harm.
+            ServerProblem: The server cannot be used. Deleted artifacts may still be in ``published``; to delete them
+                again does no harm.
         """
         for run_id in islice(self._old_runs(now - self._settings.keep_runs), MAX_DELETIONS):
             self._api.delete(f"/flow_runs/{run_id}")
@@ -94,20 +94,20 @@ class PrefectHousekeeping:
                 yield run.id
 
     def _candidates(self, flow_id: str, limit: datetime) -> Iterator[_Run]:
-        """Find runs of the flow that ended before the limit, without reading through everybody else's.
+        """Find runs of the flow that ended before the limit, without reading the runs of other flows.
 
-        On SQLite with 1,000,000 runs a filter by flow alone takes 0.4 to 3.6 s, whatever the order; by deployment,
-        which has an index, 10 ms; by flow in a short window of end times 13 ms. So the first finds what a pause has
-        left, however old, and the second runs that were started by hand or whose deployment is gone.
+        On SQLite with 1,000,000 runs a filter by flow alone takes 0.4 to 3.6 s, in any order; by deployment, which has
+        an index, 10 ms; by flow in a short window of end times 13 ms. So the first query finds the runs that a pause
+        has left, however old, and the second finds runs without a deployment.
         """
         flows = {"id": {"any_": [flow_id]}}
         ended = {"before_": limit.isoformat()}
         deployments = self._api.query("/deployments/filter", {"flows": flows}, _ROWS)
-        questions: list[dict[str, Any]] = [{"end_time": {**ended, "after_": (limit - _WINDOW).isoformat()}}]
+        filters: list[dict[str, Any]] = [{"end_time": {**ended, "after_": (limit - _WINDOW).isoformat()}}]
         if deployments:
-            questions.insert(0, {"end_time": ended, "deployment_id": {"any_": [row.id for row in deployments]}})
-        for question in questions:
-            body = {"flows": flows, "flow_runs": question, "sort": "END_TIME_DESC"}
+            filters.insert(0, {"end_time": ended, "deployment_id": {"any_": [row.id for row in deployments]}})
+        for flow_runs in filters:
+            body = {"flows": flows, "flow_runs": flow_runs, "sort": "END_TIME_DESC"}
             yield from self._api.query("/flow_runs/filter", body, _RUNS)
 
     def _flow_id(self) -> str | None:
@@ -116,6 +116,6 @@ class PrefectHousekeeping:
 
 
 def old_versions(published: Iterable[PublishedArtifact], limit: datetime) -> Iterator[str]:
-    """Yield the ids of the versions that were made before the limit; never the newest of an artifact."""
+    """Yield the ids of versions that were created before the limit; never the newest of an artifact."""
     for artifact in published:
         yield from (version.id for version in artifact.versions[:-1] if version.created <= limit)

@@ -1,10 +1,10 @@
-"""Collects what the metrics of Prefect's own exporter are made of: see ``monitoring.metrics.compatible``.
+"""Collects the facts for the metrics of Prefect's own exporter: see ``monitoring.metrics.compatible``.
 
-What people name and note gets secrets taken out here: behind it, all of it is without.
+Names and texts that people choose are redacted here.
 
-Each answer is read whole or not at all, and no more rows are read than are named here. How each query is asked follows
-the indexes that Prefect's database has (prefect/server/database/orm_models.py): types of state with ``start_time``,
-``end_time`` with its own order, and else the order of ids, which has no ties.
+Each answer is read completely or not at all, and the number of rows is bounded. The queries follow the indexes of
+Prefect's database (prefect/server/database/orm_models.py): state types with ``start_time``, ``end_time`` in its own
+order, and otherwise the order of ids, which has no ties.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from monitoring.model.exporter_facts import (
 from monitoring.model.prefect import FlowRun, StateType
 
 T = TypeVar("T")
-#: So many flow runs are read for one metric. Of more, none: a part of them would be a wrong number.
+#: Flow runs read for a metric. If there are more, none are read: a part of them would give a wrong number.
 MAX_RUNS = 10_000
 _STATE_TYPES: tuple[str, ...] = get_args(StateType)
 
 
 def deployed_flows(collection: Collection, found: Iterable[Row]) -> tuple[DeployedFlow, ...] | None:
-    """Make of the rows of all deployments what ``collect`` needs: no other answer takes a server as long, 10 ms a row.
+    """Convert the rows of all deployments for ``collect``: no other answer takes the server as long, 10 ms a row.
 
     Args:
-        collection: What the rows were read with, by the query ``deployments``.
-        found: The rows, those of the watchdog's own deployments too.
+        collection: The collection that read the rows, by the query ``deployments``.
+        found: The rows, including the watchdog's own deployments.
 
     Returns:
-        None where nobody wants these metrics, and where the deployments are not known whole.
+        None if these metrics are off, or not all deployments are known.
     """
     if not collection.config.metrics.compatibility.enabled or not collection.coverage.has("deployments"):
         return None
@@ -61,28 +61,28 @@ def deployed_flows(collection: Collection, found: Iterable[Row]) -> tuple[Deploy
     try:
         return tuple(parsed("deployments", make, row) for row in found)
     except BadAnswer:
-        # What a label lacks is no reason for a check to be incomplete.
+        # A missing label must not make a check incomplete.
         return None
 
 
 def collect(
     api: Api, config: Config, redact: Callable[[str], str], now: datetime, deployed: tuple[DeployedFlow, ...] | None
 ) -> ExporterFacts:
-    """Collect the facts. The watchdog's own flows and runs count like all others, as they do there.
+    """Collect the facts. The watchdog's own flows and runs count, as they do in Prefect's exporter.
 
-    Nothing is raised for what cannot be read: the coverage of the facts says what is missing, and why.
+    If something cannot be read, nothing is raised: the coverage of the facts says what is missing, and why.
 
     Args:
         api: The server's API.
-        config: How it is asked, and the windows.
+        config: How the server is queried, and the windows.
         redact: Takes secrets out of text.
         now: The end of the windows.
-        deployed: All deployments, as the check has read them; None where it has not read them whole.
+        deployed: All deployments, as the check has read them; None if it has not read all.
     """
     settings = config.metrics.compatibility
-    # Names come again and again.
+    # Names repeat.
     redact = cache(redact)
-    # No message is looked at, so none is kept.
+    # Messages are not used, so none is kept.
     collection = Collection(api, config, lambda message: "", now, Policies(config))
     if deployed is None:
         collection.note(DEPLOYMENTS, "failed", "the check has not read all deployments")
@@ -100,7 +100,7 @@ def collect(
 
 
 def _redacted(runs: Iterable[FlowRun], redact: Callable[[str], str]) -> tuple[FlowRun, ...]:
-    """Runs, with what labels say of them redacted, and without the other names."""
+    """Runs with the texts of labels redacted, and without other names."""
 
     def changed(run: FlowRun) -> dict[str, str | None]:
         named = {"state_name": redact(run.state_name), "work_queue": _if_given(redact, run.work_queue)}
@@ -114,7 +114,7 @@ def _if_given(redact: Callable[[str], str], text: str | None) -> str | None:
 
 
 def _started(collection: Collection, since: datetime) -> tuple[FlowRun, ...]:
-    # Every type of state is named: without one, SQLite reads all runs that there are.
+    # Every state type is named: otherwise SQLite reads all runs.
     return _runs(collection, STARTED, {"state": _type(*_STATE_TYPES), "start_time": _since(since)})
 
 
@@ -126,7 +126,7 @@ def _ongoing(collection: Collection) -> tuple[FlowRun, ...]:
     filters = {
         "state": _type("RUNNING", "PENDING", "SCHEDULED"),
         "end_time": {"is_null_": True},
-        # What is planned and has never begun has no run time, and there is much of it.
+        # Planned runs that never started have no run time, and there are many.
         "start_time": {"is_null_": False},
     }
     return _runs(collection, ONGOING, filters)
@@ -142,7 +142,7 @@ def _failed(collection: Collection, settings: Compatibility) -> tuple[FlowRun, .
 
 
 def _late(collection: Collection) -> dict[tuple[str | None, str], int]:
-    """Late runs of each queue, as ``/work_queues/{id}/status`` counts them, in one request where there are none."""
+    """Late runs of each queue, as ``/work_queues/{id}/status`` counts them; one request if there are none."""
     late = _runs(collection, LATE, {"state": {"name": {"any_": ["Late"]}}})
     return Counter((run.work_pool, run.work_queue) for run in late if run.work_queue is not None)
 
@@ -150,7 +150,7 @@ def _late(collection: Collection) -> dict[tuple[str | None, str], int]:
 def _runs(
     collection: Collection, name: str, filters: Mapping[str, Any], sort: str = "ID_DESC", advice: str = "not read"
 ) -> tuple[FlowRun, ...]:
-    """All flow runs of a filter, counted before they are read; none where there are too many."""
+    """All flow runs of a filter, counted before they are read; none if there are too many."""
     count = collection.count(name, {"flow_runs": filters})
     if count is not None and count > MAX_RUNS:
         collection.note(name, "partial", f"there are {count:,} flow runs, and {MAX_RUNS:,} are read at most: {advice}")
@@ -201,5 +201,5 @@ def _type(*state_types: str) -> dict[str, Any]:
     return {"type": {"any_": list(state_types)}}
 
 
-def _since(moment: datetime) -> dict[str, str]:
-    return {"after_": moment.isoformat()}
+def _since(time: datetime) -> dict[str, str]:
+    return {"after_": time.isoformat()}

@@ -1,7 +1,7 @@
 """Why runs failed or crashed: their logs, the failing task, and the failed runs below them.
 
-Logs and task runs are asked for one run at a time: of several together, one that logs in a loop would crowd out the
-others, and SQLite would read every failed task run that there is (0.4 s of 500,000; of one run, 1 ms).
+Logs and task runs are queried one run at a time: in a common query, a run that logs in a loop would crowd out the
+others, and SQLite would read every failed task run (0.4 s of 500,000; 1 ms for one run).
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from monitoring.model.failure import Failure
 from monitoring.model.ledger import Ledger
 from monitoring.model.prefect import Deployment, FlowRun
 
-#: Failures of which more than the message is read, a check.
+#: Failures of which a check reads more than the message.
 _MAX_READ = 100
 _MAX_LOGS = 10
 _MAX_TASKS = 50
-#: What is kept of a run's error lines that have no traceback.
+#: Error lines kept of a run without a traceback.
 _MAX_LINES = 3
 _MAX_LINE = 300
 _MAX_NAME = 100
-#: Prefect writes each end of a task run as an error, too: what the run's state says as well.
-_ALREADY_SAID = ("Finished in state ", "Crash detected! ", "Flow run exceeded timeout ", "Task run exceeded timeout ")
+#: Prefect also logs each end of a task run as an error, with the message of the run's state.
+_STATE_MESSAGES = ("Finished in state ", "Crash detected! ", "Flow run exceeded timeout ", "Task run exceeded timeout ")
 
 
 def unread(ended_runs: Iterable[FlowRun], deployments: Mapping[str, Deployment], ledger: Ledger) -> list[FlowRun]:
-    """The runs that stand for their deployment now, where those failed or crashed and nobody knows yet why.
+    """The latest ended runs of deployments that failed or crashed and whose reason is not known yet.
 
-    Logs may arrive after the end of their run: while none are known, they are asked for again for as long as the run
-    is in the window.
+    Logs may arrive after the end of their run: as long as none are known, they are queried again while the run is in
+    the window.
 
     Args:
         ended_runs: The window's ended runs, oldest end first.
-        deployments: What is watched, by key.
-        ledger: Knows why runs failed that were read before.
+        deployments: The watched deployments, by key.
+        ledger: Holds the reasons of runs that were read before.
     """
     newest = {run.key: run for run in ended_runs if run.state_type != "CANCELLED" and run.key in deployments}
-    bad = (run for run in newest.values() if run.state_type in ("FAILED", "CRASHED"))
-    return [run for run in bad if not _known(run, ledger)]
+    failed = (run for run in newest.values() if run.state_type in ("FAILED", "CRASHED"))
+    return [run for run in failed if not _known(run, ledger)]
 
 
 def _known(run: FlowRun, ledger: Ledger) -> bool:
@@ -58,7 +58,7 @@ def _known(run: FlowRun, ledger: Ledger) -> bool:
 def failed_children(collection: Collection, parents: Sequence[FlowRun]) -> dict[str, tuple[FlowRun, ...]]:
     """The failed and crashed runs that runs have started, by the parent's id, oldest end first.
 
-    Those of a child that failed its parent are read too, and so on, some levels down.
+    The children of a child that made its parent fail are read, too, up to a number of levels.
     """
     found: dict[str, tuple[FlowRun, ...]] = {}
     level = list(parents)
@@ -86,18 +86,18 @@ def _children(collection: Collection, parents: Sequence[FlowRun]) -> dict[str, t
 
 
 def failures(
-    collection: Collection, bad: Sequence[FlowRun], children: Mapping[str, tuple[FlowRun, ...]]
+    collection: Collection, failed: Sequence[FlowRun], children: Mapping[str, tuple[FlowRun, ...]]
 ) -> dict[str, Failure]:
-    """Why runs failed or crashed, by their ids: what the deepest run below them says, of the newest hundred.
+    """Why runs failed or crashed, by their ids, from the deepest run below each; for the newest hundred.
 
     Args:
-        collection: What asks.
-        bad: The runs.
-        children: Their failed children, and so on down.
+        collection: Queries the server.
+        failed: The runs.
+        children: Their failed children, and the children of these.
     """
     deepest = {
         run.id: (failing_path(run, children) or (run,))[-1]
-        for run in sorted(bad, key=lambda run: run.ended_at)[-_MAX_READ:]
+        for run in sorted(failed, key=lambda run: run.ended_at)[-_MAX_READ:]
     }
     read = {run.id: _failure(collection, run) for run in {run.id: run for run in deepest.values()}.values()}
     return {run_id: read[run.id] for run_id, run in deepest.items()}
@@ -110,10 +110,10 @@ def _failure(collection: Collection, run: FlowRun) -> Failure:
         known = failure_of(task.message)
     logs = _error_logs(collection, run)
     if known.exception:
-        told = next((log for log in logs if tells_of(log, known.exception)), "")
+        log_line = next((log for log in logs if tells_of(log, known.exception)), "")
     else:
-        told = next((log for log in logs if last_traceback(log)), "")
-    traceback = collection.redact(last_traceback(told))
+        log_line = next((log for log in logs if last_traceback(log)), "")
+    traceback = collection.redact(last_traceback(log_line))
     exception = raised(traceback)
     if known.exception and (exception or "").rpartition(".")[2] != known.exception:
         exception = known.exception
@@ -127,14 +127,14 @@ def _failure(collection: Collection, run: FlowRun) -> Failure:
 
 
 def _end_of(collection: Collection, logs: Iterable[str], run: FlowRun) -> str:
-    """The last error lines of a run without a traceback, oldest first, without what its state says already."""
-    lines = [collection.redact(log) for log in logs if not last_traceback(log) and not log.startswith(_ALREADY_SAID)]
-    telling = [line for line in lines if line not in run.message][:_MAX_LINES]
-    return "\n".join(one_line(line, _MAX_LINE) for line in reversed(telling))
+    """The last error lines of a run without a traceback, oldest first, unless they repeat the state's message."""
+    lines = [collection.redact(log) for log in logs if not last_traceback(log) and not log.startswith(_STATE_MESSAGES)]
+    lines = [line for line in lines if line not in run.message][:_MAX_LINES]
+    return "\n".join(one_line(line, _MAX_LINE) for line in reversed(lines))
 
 
 def _error_logs(collection: Collection, run: FlowRun) -> list[str]:
-    """The run's last log lines of level ERROR and above, newest first, as they came."""
+    """The run's last log lines of level ERROR and above, newest first, unredacted."""
     body = {
         "logs": {"flow_run_id": {"any_": [run.id]}, "level": {"ge_": ERROR}},
         "sort": "TIMESTAMP_DESC",
@@ -145,7 +145,7 @@ def _error_logs(collection: Collection, run: FlowRun) -> list[str]:
 
 
 def _failed_tasks(collection: Collection, run: FlowRun) -> list[FailedTask]:
-    """The run's failed and crashed task runs, newest end first, without those that stand for its subflows."""
+    """The run's failed and crashed task runs, newest end first, without those that represent its subflows."""
     body = {
         "task_runs": {
             "flow_run_id": {"any_": [run.id]},
@@ -160,7 +160,7 @@ def _failed_tasks(collection: Collection, run: FlowRun) -> list[FailedTask]:
 
 
 def _failed_task(collection: Collection, row: Row) -> FailedTask:
-    # A task's own name, unless its owner gave the run another: Prefect adds the beginning of its dynamic key.
+    # The task's name, unless its run was given another: Prefect appends the beginning of the dynamic key.
     name = str(row["name"]).removesuffix("-" + str(row["dynamic_key"])[:3])
     message = (row.get("state") or {}).get("message") or ""
     return FailedTask(one_line(collection.redact(name), _MAX_NAME), row["state_name"], collection.redact(message))

@@ -1,4 +1,4 @@
-"""Reads from the server what ``monitoring.doctor`` judges. Nothing is written, and no secret is returned."""
+"""Reads the installation that ``monitoring.doctor`` examines. Nothing is written, and no secret is returned."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from monitoring.model.prefect import OWN_FLOWS, Deployment, WorkPool
 from monitoring.notifications.events import CHECK_COMPLETED
 
 _UNAVAILABLE = 503
-#: How far ahead the next run of a deployment is looked for.
+#: How far ahead the next run of a deployment is computed.
 _AHEAD = timedelta(days=366)
 
 
@@ -57,17 +57,17 @@ class _Variable(Value):
 def read_installation(
     api: Api, policies: Policies, redact: Callable[[str], str], now: datetime, environ: Mapping[str, str]
 ) -> Installation:
-    """Read all that can be read; what cannot is named in the coverage.
+    """Read everything that can be read; the coverage names what cannot.
 
     Args:
         api: The server.
         policies: Hold the configuration.
         redact: Takes secrets out of text from runs.
-        now: The moment.
-        environ: The environment's variables, in which secrets may be.
+        now: The present time.
+        environ: The environment's variables, which may hold secrets.
     """
     config = policies.config
-    # Whoever asks wants to know, whether or not the checks look after themselves.
+    # `doctor` examines the watchdog whether or not its checks watch it.
     awake = config.model_copy(update={"watchdog": config.watchdog.model_copy(update={"enabled": True})})
     collection = Collection(api, awake, redact, now, policies)
     try:
@@ -80,7 +80,7 @@ def read_installation(
         return unusable(api.url, now, BadAnswer(missing.detail or "the server does not answer"), config, environ)
     blocks = {
         reference: collection.query(block_query(reference), None, _capabilities, api, reference)
-        for reference in dict.fromkeys(one.block for one in receivers(config).values() if one.block)
+        for reference in dict.fromkeys(receiver.block for receiver in receivers(config).values() if receiver.block)
     }
     return seen.model_copy(
         update={
@@ -96,14 +96,14 @@ def read_installation(
 def unusable(
     address: str, now: datetime, problem: WatchdogError, config: Config, environ: Mapping[str, str]
 ) -> Installation:
-    """Say all that is known where the server cannot be used.
+    """Return what is known if the server cannot be used.
 
     Args:
-        address: The server's, as it may be shown.
-        now: The moment.
-        problem: Why not.
+        address: The server's address, without credentials.
+        now: The present time.
+        problem: Why the server cannot be used.
         config: Names the secrets.
-        environ: The environment's variables, in which secrets may be.
+        environ: The environment's variables, which may hold secrets.
     """
     state = ServerState(api_url=address, problem=str(problem))
     refused = isinstance(problem, CredentialsRefused)
@@ -118,7 +118,7 @@ def unusable(
 
 
 def _server(api: Api) -> Server:
-    """What the server says of itself; Prefect Cloud has neither address, and a key may not be allowed to ask."""
+    """The server's version and state; Prefect Cloud has neither endpoint, and the key may not read them."""
     try:
         version = api.find("/admin/version")
     except CredentialsRefused:
@@ -139,7 +139,7 @@ def _database(api: Api) -> bool | None:
 
 def _clock_offset(api: Api) -> timedelta | None:
     offsets = [answer.clock_offset for answer in api.traffic.answers if answer.clock_offset is not None]
-    # The median, as some answers wait in a queue; no more is said than can be seen, which are seconds.
+    # The median, as some answers wait in a queue; in seconds, as more cannot be seen.
     return timedelta(seconds=round(median(offsets))) if offsets else None
 
 
@@ -153,11 +153,11 @@ def _seen(collection: Collection, server: Server, now: datetime) -> Installation
     return Installation(
         at=now,
         server=server,
-        deployments=tuple(_with_next(collection, one, schedules[one.id]) for one in own.deployments),
+        deployments=tuple(_with_next(collection, found, schedules[found.id]) for found in own.deployments),
         inactive={deployment.id: _inactive(row) for deployment, row in found},
-        # What is served by a process has none.
+        # A deployment served by a process has none.
         for_pools=frozenset(deployment.id for deployment, row in found if row.get("job_variables")),
-        pools=_pools(collection, {one.work_pool for one in own.deployments if one.work_pool}),
+        pools=_pools(collection, {deployment.work_pool for deployment in own.deployments if deployment.work_pool}),
         ended=own.ended,
         automations=_automations(collection),
         lock=collection.query(LOCK, None, _lock, collection.api, now),
@@ -165,7 +165,7 @@ def _seen(collection: Collection, server: Server, now: datetime) -> Installation
 
 
 def _deployments(collection: Collection) -> list[tuple[Deployment, Row]]:
-    """Our own deployments, each with its row."""
+    """The watchdog's own deployments, each with its row."""
     ours = {"flows": {"name": {"any_": list(OWN_FLOWS)}}}
     flows = collection.rows("flows", "/flows/filter", ours)
     names = dict(collection.values("flows", flows, lambda row: (row["id"], row["name"])))
@@ -247,7 +247,7 @@ def _secrets(config: Config, look: Callable[[str, str], Secret]) -> dict[str, Se
     named = {
         config.slack.token_secret: "WATCHDOG_SLACK_TOKEN",
         config.ping.url_secret: "WATCHDOG_PING_URL",
-        **{one.webhook_secret: "" for one in receivers(config).values() if one.webhook_secret},
+        **{receiver.webhook_secret: "" for receiver in receivers(config).values() if receiver.webhook_secret},
     }
     return {block: look(block, variable) for block, variable in named.items()}
 
@@ -282,7 +282,7 @@ def _looks(secret: str) -> Literal["text", "address"]:
 
 
 def _capabilities(api: Api, reference: str) -> tuple[str, ...] | None:
-    """What a block can do; None where there is no such block."""
+    """The capabilities of a block; None if there is no such block."""
     kind, _, name = reference.partition("/")
     row = api.find(f"/block_types/slug/{quote(kind, safe='')}/block_documents/name/{quote(name, safe='')}")
     if row is None:

@@ -1,4 +1,4 @@
-"""Maintenance windows as silences, by the same arithmetic that Prefect's schedules follow."""
+"""Maintenance windows as silences, by the arithmetic of Prefect's schedules."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from monitoring.adapters.prefect.read.schedules import newest_due, next_due
 from monitoring.config.alert_settings import Maintenance
 from monitoring.model.silence import Silence
 
-#: Who is named as the author of a window.
+#: The author of a window.
 AUTHOR = "maintenance"
-#: A window that begins later is not shown as the next one; a leap day comes sooner.
+#: A later window is not shown as the next; a leap day comes sooner.
 _AHEAD = timedelta(days=3_000)
 
 
 def open_windows(maintenance: Iterable[Maintenance], now: datetime) -> tuple[Silence, ...]:
-    """Return the windows that are open, as silences from their beginning to their end.
+    """Return the open windows, as silences from their start to their end.
 
     Args:
         maintenance: As configured.
-        now: The moment; a window is open while less than its length has passed since its newest beginning.
+        now: The present time; a window is open while less than its length has passed since its newest start.
     """
     begun = ((window, newest_due([_schedule(window)], until=now, count=1)) for window in maintenance)
     found = (_silence(window, starts[-1]) for window, starts in begun if starts)
@@ -29,11 +29,11 @@ def open_windows(maintenance: Iterable[Maintenance], now: datetime) -> tuple[Sil
 
 
 def next_windows(maintenance: Iterable[Maintenance], now: datetime) -> tuple[Silence, ...]:
-    """Return the next window of each, as silences that begin after now, soonest first.
+    """Return the next window of each, as silences that start after now, soonest first.
 
     Args:
         maintenance: As configured.
-        now: The moment.
+        now: The present time.
     """
     return tuple(sorted(_ahead(maintenance, now), key=lambda silence: silence.starts_at))
 

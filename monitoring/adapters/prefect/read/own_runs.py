@@ -1,4 +1,4 @@
-"""The watchdog's own deployments and runs: what it is itself watched by."""
+"""Reads the watchdog's own deployments and runs, by which it watches itself."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from monitoring.adapters.prefect.read.schedules import newest_due
 from monitoring.model.observation import OwnRuns
 from monitoring.model.prefect import Deployment, FlowRun
 
-#: What a check takes at the most, with the worker that starts it.
+#: The longest duration of a check, with its start by a worker.
 _GRACE = timedelta(minutes=2)
-#: Two are usual. Somebody who deploys more has the first of them watched.
+#: Two are usual. Of more, the first are watched.
 _MAX_DEPLOYMENTS = 10
-#: Enough for any row of failures that somebody would wait for.
+#: Enough for any streak of failures that a setting could require.
 _NEWEST_RUNS = 50
 
 
@@ -27,13 +27,13 @@ def own_runs(
 ) -> OwnRuns:
     """Read the newest ended runs of each own deployment, and when they were due.
 
-    The window of ended runs would not do: a digest runs once a day.
+    The window of ended runs is not enough: a digest runs once a day.
 
     Args:
-        collection: Asks.
-        deployments: Our own.
+        collection: Queries the server.
+        deployments: The watchdog's own deployments.
         schedules: Active schedules by deployment id.
-        active: Our own runs that are active or overdue.
+        active: The watchdog's own runs that are active or overdue.
     """
     if not collection.config.watchdog.enabled:
         return OwnRuns()
@@ -56,11 +56,11 @@ def _newest_ended(collection: Collection, deployment: Deployment) -> Sequence[Fl
 
 
 def _planned_at(collection: Collection, deployments: Sequence[Deployment]) -> datetime | None:
-    """When the run that is planned furthest ahead was made: the scheduler makes another for each that has begun."""
+    """When the newest planned run was created: the scheduler creates another for each run that has started."""
     ids = [deployment.id for deployment in deployments if deployment.scheduled]
     if not ids:
         return None
-    # The check's, of which there is always one to make; a digest's may be days old.
+    # Runs of the check, of which there is always another to create; those of the digest may be days old.
     filters = {"deployment_id": {"any_": ids}, "state": {"type": {"any_": ["SCHEDULED"]}}}
     body = {"flow_runs": filters, "sort": "EXPECTED_START_TIME_DESC", "limit": _NEWEST_RUNS}
     made = [run.created for run in collection.first_runs("own-runs", body) or () if run.auto_scheduled]

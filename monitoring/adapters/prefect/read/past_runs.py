@@ -1,4 +1,4 @@
-"""Reads the past for a backtest: how runs were due, began and ended, a day at a time, and never what is not kept."""
+"""Reads the history for a backtest: when runs were due, started and ended, a day at a time."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from monitoring.model.observation import ServerState
 from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.tuning.backtest import WARM_UP, History, PastRun, past_run
 
-#: So many runs fit into the memory of a laptop, at about 1 KB each; further back nothing is read, and that is said.
+#: This many runs, of about 1 KB each, fit into the memory of a laptop; older runs are not read, and a gap is reported.
 MAX_RUNS = 500_000
 _DAY = timedelta(days=1)
-#: A run has its usual time before it is missed; of longer ones, fires from before the replay are not looked at.
+#: A run may take its usual time before it is missed; of longer runs, due times from before the replay are ignored.
 _MAX_RUN_TIME = 7 * _DAY
 _CANDIDATES = 1_000
-_A_MOMENT = timedelta(microseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
-class Told:
-    """How far the reading has come."""
+class DaysRead:
+    """How much has been read."""
 
     days: int
     of: int
@@ -48,22 +48,22 @@ def read_history(
     configurations: Sequence[Policies],
     now: datetime,
     days: int,
-    told: Callable[[Told], None] = lambda told: None,
+    report: Callable[[DaysRead], None] = lambda progress: None,
 ) -> History:
-    """Read what the server still knows of its last days.
+    """Read the runs of the last days that the server still has.
 
     Args:
         api: The server's API.
         config: What is watched, and how.
         redact: Takes secrets out of text from runs.
-        configurations: Those that the history will be judged by: they say what matters before it.
+        configurations: The configurations that will judge the history: they name what matters before it.
         now: The end of history.
-        days: How many days are to be replayed; one more is read, as a first check would.
-        told: Called before and after each day that is read.
+        days: How many days to replay; one more is read, as by a first check.
+        report: Called before and after each day that is read.
 
     Raises:
-        ServerProblem: What every replay rests on could not be read.
-        CredentialsRefused: The server refuses our key.
+        ServerProblem: Something that every replay needs could not be read.
+        CredentialsRefused: The server rejects the key.
     """
     collection = Collection(api, config, redact, now, configurations[0])
     own = places.own_flows(collection)
@@ -73,9 +73,9 @@ def read_history(
     by_key: dict[str, list[PastRun]] = {}
     loose: list[FlowRun] = []
     _keep(active, own, by_key, loose, now)
-    since, gaps = _ended(collection, own, by_key, loose, now, days, told)
+    since, gaps = _ended(collection, own, by_key, loose, now, days, report)
 
-    deployments = {key: one for key, one in deployed.deployments.items() if one.flow_id not in own}
+    deployments = {key: found for key, found in deployed.deployments.items() if found.flow_id not in own}
     if config.target.runs_without_deployment:
         deployments |= places.flows_without_deployment(collection, loose, Ledger(), deployed.names)
     fires, unread = _fires(deployments, deployed.schedules, by_key, configurations, since, now)
@@ -101,7 +101,7 @@ def read_history(
 
 
 def _insist(collection: Collection, *names: str) -> None:
-    """Stop where nothing can be replayed."""
+    """Raise if nothing can be replayed."""
     for query in collection.coverage.missing:
         if query.name in names:
             raise BadAnswer(f"nothing can be replayed without all {query.name.replace('-', ' ')}: {query.detail}")
@@ -114,7 +114,7 @@ def _keep(
     loose: list[FlowRun],
     now: datetime,
 ) -> None:
-    """Keep what can be replayed, and of each flow one run that has no deployment."""
+    """Keep the runs that can be replayed, and for each flow a run without a deployment."""
     for run in found:
         if run.flow_id in own:
             continue
@@ -130,18 +130,18 @@ def _ended(
     loose: list[FlowRun],
     now: datetime,
     days: int,
-    told: Callable[[Told], None],
+    report: Callable[[DaysRead], None],
 ) -> tuple[datetime, tuple[str, ...]]:
-    """Read the runs that ended, a day at a time, newest first, up to the first day that cannot be read whole.
+    """Read the runs that ended, a day at a time, newest first, up to the first day that cannot be read completely.
 
     Returns:
-        The first moment that can be judged, and what is missing, in words.
+        The first time that can be judged, and what is missing, in words.
     """
     wanted = days + WARM_UP // _DAY
     known, end, count = now, now, 0
     gaps: tuple[str, ...] = ()
     for day in range(wanted):
-        told(Told(day, wanted, count))
+        report(DaysRead(day, wanted, count))
         if count > MAX_RUNS:
             gaps = (f"more than {MAX_RUNS:,} runs ended in the last {day} days: nothing before that was read",)
             break
@@ -152,11 +152,11 @@ def _ended(
             gaps = (f"runs that ended before {known:%Y-%m-%d %H:%M} UTC could not be read whole: {detail}",)
             break
         _keep(found, own, by_key, loose, now)
-        known, end, count = start, start - _A_MOMENT, count + len(found)
+        known, end, count = start, start - _MICROSECOND, count + len(found)
     since = known + WARM_UP
     if since >= now:
         raise BadAnswer("; ".join(gaps) + ": there is no whole day to replay")
-    told(Told(wanted, wanted, count))
+    report(DaysRead(wanted, wanted, count))
     return since, gaps
 
 
@@ -168,11 +168,11 @@ def _fires(
     since: datetime,
     until: datetime,
 ) -> tuple[dict[str, tuple[datetime, ...]], tuple[str, ...]]:
-    """When each deployment was due, from as long before ``since`` as its freshness there needs."""
+    """The due times of each deployment, from as long before ``since`` as its freshness at that time needs."""
     found: dict[str, tuple[datetime, ...]] = {}
     unread = []
     for key, rows in schedules.items():
-        stale = [_stale(one, deployments[key]) for one in configurations] if key in deployments else []
+        stale = [_stale(policies, deployments[key]) for policies in configurations] if key in deployments else []
         judged = [policy for policy in stale if policy.enabled and policy.within is None]
         if not judged or not rows:
             continue
@@ -184,7 +184,7 @@ def _fires(
                 newest_due(rows, until=since - usual - policy.grace, count=policy.missed_fires)[:1] or (since,)
                 for policy in judged
             )
-            found[key] = _all_due(rows, min(first for (first,) in before) - _A_MOMENT, until)
+            found[key] = _all_due(rows, min(first for (first,) in before) - _MICROSECOND, until)
         except ValueError as problem:
             unread.append(f"{deployments[key].name}: {problem}; its freshness was not judged")
     return found, tuple(unread)
@@ -208,10 +208,10 @@ def _last_successes(
     configurations: Sequence[Policies],
     since: datetime,
 ) -> tuple[dict[str, FlowRun | None], tuple[str, ...]]:
-    """The newest success before the runs that were read, of deployments whose freshness at ``since`` rests on it."""
+    """The newest success before the runs that were read, for deployments whose freshness at ``since`` depends on it."""
     wanted = []
     for key, deployment in deployments.items():
-        stale = [_stale(one, deployment) for one in configurations]
+        stale = [_stale(policies, deployment) for policies in configurations]
         judged = any(policy.enabled and (policy.within or key in fires) for policy in stale)
         known = any(run.state_type == "COMPLETED" and run.over and run.over <= since for run in by_key.get(key, ()))
         if judged and not known and deployment.kind == "deployment" and not deployment.paused:
@@ -226,5 +226,5 @@ def _last_successes(
     return found, gaps if unknown else ()
 
 
-def _stale(configuration: Policies, deployment: Deployment) -> Stale:
-    return STALE.settings(configuration.of(deployment.name, deployment.tags, deployment.work_pool))
+def _stale(policies: Policies, deployment: Deployment) -> Stale:
+    return STALE.settings(policies.of(deployment.name, deployment.tags, deployment.work_pool))

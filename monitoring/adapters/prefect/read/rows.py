@@ -1,4 +1,4 @@
-"""Rows of the API's answers, made into values. Here text from runs is redacted: behind it, all of it is."""
+"""Converts rows of the API's answers to values. Text from runs is redacted here, so that every value is redacted."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ T = TypeVar("T")
 #: A worker is live while its last heartbeat is younger than this many of its own intervals.
 MISSED_HEARTBEATS = 3
 _DEFAULT_WORKER_INTERVAL = 30.0
-_MOMENT = TypeAdapter(AwareDatetime)
+_TIMESTAMP = TypeAdapter(AwareDatetime)
 
 
 class WorkerRow(Value):
-    """A worker of a pool. Rows of dead workers stay for ever, and can read ONLINE."""
+    """A worker of a pool. Rows of dead workers stay for ever, and their status may be ONLINE."""
 
     last_heartbeat_time: AwareDatetime | None = None
     heartbeat_interval_seconds: float | None = None
 
     def live(self, now: datetime) -> bool:
-        """Whether the worker's last heartbeat is young enough, by its own interval."""
+        """Whether the worker's last heartbeat is recent enough for its own interval."""
         if self.last_heartbeat_time is None:
             return False
         interval = self.heartbeat_interval_seconds or _DEFAULT_WORKER_INTERVAL
@@ -63,7 +63,7 @@ def rows_of(answer: Any, what: str) -> Sequence[Row]:
     """Check that an answer is a list of objects.
 
     Raises:
-        BadAnswer: It is something else.
+        BadAnswer: The answer is something else.
     """
     if not isinstance(answer, list) or not all(isinstance(row, dict) for row in answer):
         raise BadAnswer(f"the server answered {what} with something that is no list of rows: is this a Prefect API?")
@@ -71,10 +71,10 @@ def rows_of(answer: Any, what: str) -> Sequence[Row]:
 
 
 def parsed(what: str, make: Callable[[Row], T], row: Row) -> T:
-    """Make a value of a row.
+    """Convert a row to a value.
 
     Raises:
-        BadAnswer: The row lacks something, or has it in another form: a server of another version.
+        BadAnswer: A field is missing or has another form, as with a server of another version.
     """
     try:
         return make(row)
@@ -84,7 +84,7 @@ def parsed(what: str, make: Callable[[Row], T], row: Row) -> T:
 
 
 def flow_run(row: Row, redact: Callable[[str], str]) -> FlowRun:
-    """Make a FlowRun; its message is redacted."""
+    """Convert a row to a FlowRun; the message is redacted."""
     state = row["state"] or {}
     return FlowRun(
         id=row["id"],
@@ -112,7 +112,7 @@ def flow_run(row: Row, redact: Callable[[str], str]) -> FlowRun:
 
 
 def active_schedules(row: Row) -> list[Row]:
-    """The schedules of a deployment that make runs now."""
+    """The schedules of a deployment that create runs now."""
     return [entry["schedule"] for entry in _active(row)]
 
 
@@ -122,29 +122,29 @@ def _active(row: Row) -> list[Row]:
 
 
 def _schedule_name(row: Row) -> str:
-    """Name a deployment's active schedules by what they say: the same for as long as they say the same."""
+    """A digest of a deployment's active schedules: the same as long as their content is."""
     texts = sorted(json.dumps(schedule, sort_keys=True) for schedule in active_schedules(row))
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16] if texts else ""
 
 
 def _inactive_since(row: Row) -> datetime | None:
-    """Since when, at the least, nothing has run by itself: what was changed later may have been paused before.
+    """Since when, at least, no schedule has been active: a later change may have been to a paused deployment.
 
-    A worker that asks for work leaves ``updated`` alone (prefect/server/models/deployments.py, mark_deployments_ready).
+    A worker that polls does not change ``updated`` (prefect/server/models/deployments.py, mark_deployments_ready).
     """
     schedules = row.get("schedules") or ()
     shown = [_newest_change(row)] if row.get("paused") else []
     if schedules and not any(entry.get("active") for entry in schedules):
         shown.append(_newest_change(*schedules))
-    return min((moment for moment in shown if moment), default=None)
+    return min((changed for changed in shown if changed), default=None)
 
 
 def _newest_change(*found: Row) -> datetime | None:
-    return max((_MOMENT.validate_python(row["updated"]) for row in found if row.get("updated")), default=None)
+    return max((_TIMESTAMP.validate_python(row["updated"]) for row in found if row.get("updated")), default=None)
 
 
 def deployment(row: Row, flow_name: str) -> Deployment:
-    """Make a Deployment. Its own ``concurrency_limit`` is always null: the global limit has the number."""
+    """Convert a row to a Deployment. Its ``concurrency_limit`` is always null: the global limit has the number."""
     limit = row.get("global_concurrency_limit") or {}
     active_limit = limit.get("limit") if limit.get("active", True) else None
     slots_taken = limit.get("active_slots") if active_limit is not None else None
@@ -157,7 +157,7 @@ def deployment(row: Row, flow_name: str) -> Deployment:
         created=row["created"],
         paused=bool(row.get("paused")),
         schedule=_schedule_name(row),
-        scheduled_since=max((_MOMENT.validate_python(entry["created"]) for entry in _active(row)), default=None),
+        scheduled_since=max((_TIMESTAMP.validate_python(entry["created"]) for entry in _active(row)), default=None),
         inactive_since=_inactive_since(row),
         changed=_newest_change(row, *_active(row)),
         work_pool=row.get("work_pool_name"),
@@ -169,7 +169,7 @@ def deployment(row: Row, flow_name: str) -> Deployment:
 
 
 def work_queue(row: Row) -> WorkQueue:
-    """Make a WorkQueue."""
+    """Convert a row to a WorkQueue."""
     return WorkQueue(
         id=row["id"],
         name=row["name"],
@@ -180,7 +180,7 @@ def work_queue(row: Row) -> WorkQueue:
 
 
 def work_pool(row: Row, queues: Sequence[WorkQueue], workers: Sequence[WorkerRow] | None, now: datetime) -> WorkPool:
-    """Make a WorkPool of its row, its queues and its workers, None where those are not known."""
+    """Convert a row to a WorkPool with its queues and workers, None if the workers are not known."""
     beats = [worker.last_heartbeat_time for worker in workers or () if worker.last_heartbeat_time]
     return WorkPool(
         id=row["id"],

@@ -1,4 +1,4 @@
-"""How long deployments' runs took before the watchdog began to look."""
+"""Run times of deployments from before the watchdog's first check."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def samples(
     deployments: Mapping[str, Deployment],
     ledger: Ledger,
 ) -> dict[str, tuple[FlowRun, ...]]:
-    """The newest completed runs of deployments whose run times are in question and not known yet, newest first.
+    """The newest completed runs of deployments whose run times a baseline would judge and that have none yet.
 
-    One request a deployment, once: the ledger remembers that it was made. Where more deployments are in question than
-    one check may ask for, it asks for those with the longest run times, and the next ones for the others. Until then
-    there are too few runs to judge by, as for a new deployment: that leaves nothing unseen.
+    One request for each deployment, once: the ledger records that it was made. If there are more such deployments than
+    a check may query, those with the longest run times come first, and the next checks query the others. Until then
+    there are too few runs to judge by, as for a new deployment: no finding is missed for longer.
     """
     new = (run for run in ended if run.id not in ledger.recent)
     completed = Counter(run.key for run in new if run.state_type == "COMPLETED")
@@ -53,7 +53,7 @@ def samples(
 
 
 def _judged(active: Sequence[FlowRun], ended: Sequence[FlowRun], ledger: Ledger, now: datetime) -> dict[str, timedelta]:
-    """By key, the longest of the run times that a baseline would judge: of the latest ended run, and of all RUNNING."""
+    """By key, the longest run time that a baseline would judge: of the latest ended run and all RUNNING runs."""
     none = timedelta(0)
     last = {key: record.last_ended for key, record in ledger.records.items() if record.last_ended}
     judged = {key: run.run_time if run.state_type == "COMPLETED" else none for key, run in last.items()}
@@ -66,11 +66,11 @@ def _judged(active: Sequence[FlowRun], ended: Sequence[FlowRun], ledger: Ledger,
 
 
 def newest_completed(deployment: Deployment, before: datetime) -> dict[str, Any]:
-    """What to ask for: the newest completed runs that ended before a moment, as many as are remembered."""
-    # Asked for as what they are not: for COMPLETED itself, SQLite reads every success there is.
+    """The body that queries the newest completed runs that ended before a time, as many as the ledger keeps."""
+    # By the states that they are not in: for COMPLETED itself, SQLite reads every success.
     filters = {"state": {"type": {"not_any_": _NOT_COMPLETED}}, "end_time": {"before_": before.isoformat()}}
     body = {"sort": "END_TIME_DESC", "limit": MAX_RECENT}
     if deployment.kind == "deployment":
         return {**body, "flow_runs": {**filters, "deployment_id": {"any_": [deployment.id]}}}
-    nobodys = {"deployment_id": {"is_null_": True}, "parent_task_run_id": {"is_null_": True}}
-    return {**body, "flow_runs": {**filters, **nobodys}, "flows": {"id": {"any_": [deployment.id]}}}
+    without_deployment = {"deployment_id": {"is_null_": True}, "parent_task_run_id": {"is_null_": True}}
+    return {**body, "flow_runs": {**filters, **without_deployment}, "flows": {"id": {"any_": [deployment.id]}}}

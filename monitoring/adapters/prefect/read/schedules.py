@@ -1,7 +1,7 @@
-"""When a deployment was due and will be, by Prefect's own schedule arithmetic.
+"""Due times of schedules, past and future, by Prefect's own schedule arithmetic.
 
-Other cron libraries disagree with it at the change to summer time, so the server's own classes are
-used (prefect/server/schemas/schedules.py, ``get_dates``).
+Other cron libraries disagree with it at the change to summer time, so the server's own classes are used
+(prefect/server/schemas/schedules.py, ``get_dates``).
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from pydantic import ValidationError, model_validator
 
 Rows = Iterable[Mapping[str, Any]]
 
-# `get_dates` gives up after so many candidates.
+# `get_dates` gives up after this many candidates.
 _MAX_CANDIDATES = 1_000
-# Spans to look back over, shortest first: `get_dates` counts forward from a start, so the newest dates before a
-# moment are found by starting just far enough before it. The longest holds two 29ths of February.
+# Spans to look back over, shortest first: `get_dates` counts forward from a start, so the newest dates before a time
+# are found by starting just far enough before it. The longest span holds two 29ths of February.
 _LOOK_BACK = tuple(timedelta(hours=hours) for hours in (2, 8 * 24, 144 * 24, 3_000 * 24))
-_A_MOMENT = timedelta(microseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 _A_DAY = 86_400
 # RRULE frequencies by dateutil's numbers: DAILY, HOURLY, MINUTELY and SECONDLY, and the seconds of their steps.
 _STEPS = {3: _A_DAY, 4: 3_600, 5: 60, 6: 1}
 _MAX_STEPS = 250_000
-# How many days a month has at the most, where that is not 31.
+# The maximum number of days of a month, if that is not 31.
 _SHORT_MONTHS = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
 
 
 class _Cron(CronSchedule):
-    """A cron line, without Prefect's own look through all of the machine's time zones (6 ms) at each."""
+    """A cron line, without Prefect's search through all time zones of the machine (6 ms for each)."""
 
     @model_validator(mode="after")
     def validate_timezone(self) -> _Cron:
-        """Trust the server: an unknown time zone shows when dates are asked for."""
+        """Trust the server: an unknown time zone shows when dates are computed."""
         return self
 
 
 class _Interval(IntervalSchedule):
-    """An interval, likewise."""
+    """An interval, without that search."""
 
     @model_validator(mode="after")
     def validate_timezone(self) -> _Interval:
@@ -52,19 +52,19 @@ class _Interval(IntervalSchedule):
 
 
 class _BoundedRRule(RRuleSchedule):
-    """An RRULE schedule that is read no further than it is asked for.
+    """An RRULE schedule that is expanded only between two times.
 
-    dateutil walks a rule from its very beginning, often years ago, and one that never fires up to the year 9999.
+    dateutil walks a rule from its very beginning, often years ago, and a rule without dates up to the year 9999.
     """
 
     since: datetime
     until: datetime
 
     def to_rrule(self) -> Any:
-        """Prefect's rule, cut at ``until``, and begun later where that changes none of the dates after ``since``.
+        """Prefect's rule, cut at ``until``, and started later if that changes none of the dates after ``since``.
 
         Raises:
-            OverflowError: There would be too many steps to walk, or there never is a date.
+            OverflowError: There would be too many steps to walk, or the rule has no dates.
         """
         rule: Any = super().to_rrule()
         if hasattr(rule, "_dtstart"):
@@ -78,9 +78,9 @@ class _BoundedRRule(RRuleSchedule):
         end = self.until.astimezone(begin.tzinfo)
         step = _STEPS.get(rule._freq, _A_DAY) * rule._interval
         if not _has_dates(rule) or (rule._bysetpos and step < _A_DAY):
-            raise OverflowError("a rule whose first date would be looked for until the year 9999")
+            raise OverflowError("a rule whose first date would be searched up to the year 9999")
         if rule._freq in _STEPS and rule._count is None:
-            # Whole days of whole steps leave the dates as they are. A counted rule has to be counted from its start.
+            # Whole days of whole steps keep the dates. A rule with a count must be counted from its start.
             stride = math.lcm(step, _A_DAY)
             spare = self.since.astimezone(begin.tzinfo) - begin - timedelta(days=1)
             begin += timedelta(seconds=stride * max(0, int(spare.total_seconds() // stride)))
@@ -92,31 +92,31 @@ class _BoundedRRule(RRuleSchedule):
 
 
 def _has_dates(rule: Any) -> bool:
-    """Whether a rule is for days that there are, and not for 30 February."""
+    """Whether a rule names days that exist, and not 30 February."""
     if not rule._bymonth or not rule._bymonthday:
         return True
     return any(day <= _SHORT_MONTHS.get(month, 31) for month in rule._bymonth for day in rule._bymonthday)
 
 
 def newest_due(schedules: Rows, *, until: datetime, count: int) -> tuple[datetime, ...]:
-    """Return the newest due times of schedules taken together, ascending.
+    """Return the newest due times of several schedules together, ascending.
 
-    Many deployments share a few schedules, so what was computed for one is remembered.
+    Many deployments share a few schedules, so results are cached by schedule.
 
     Args:
-        schedules: Schedules as the API's deployments show them (``interval``, ``cron`` or ``rrule`` ...).
+        schedules: Schedules as the API shows them in deployments (``interval``, ``cron`` or ``rrule`` ...).
         until: No due time is later.
-        count: How many are wanted at most.
+        count: The maximum number of due times.
 
     Raises:
-        ValueError: A schedule that this version of Prefect cannot read.
+        ValueError: This version of Prefect cannot read a schedule.
     """
     due = {date for row in schedules for date in _newest(_text(row), until, count)}
     return tuple(sorted(due))[-count:]
 
 
 def due_between(schedules: Rows, *, after: datetime, until: datetime, limit: int) -> tuple[datetime, ...]:
-    """Return the first due times of schedules taken together in a span of time, ascending.
+    """Return the first due times of several schedules together in a span of time, ascending.
 
     Args:
         schedules: As for ``newest_due``.
@@ -125,22 +125,22 @@ def due_between(schedules: Rows, *, after: datetime, until: datetime, limit: int
         limit: The maximum number of due times, up to 1,000.
 
     Raises:
-        ValueError: A schedule that this version of Prefect cannot read.
+        ValueError: This version of Prefect cannot read a schedule.
     """
     due = {date for row in schedules for date in _first(_text(row), after, until, limit)}
     return tuple(sorted(due))[:limit]
 
 
 def next_due(schedules: Rows, now: datetime, within: timedelta) -> datetime | None:
-    """Return the first due time of schedules taken together after now; None where they have none in that time.
+    """Return the first due time of several schedules together after now; None if there is none in that time.
 
     Args:
         schedules: As for ``newest_due``.
-        now: The moment.
-        within: How far ahead is looked.
+        now: The present time.
+        within: How far to look ahead.
 
     Raises:
-        ValueError: A schedule that this version of Prefect cannot read.
+        ValueError: This version of Prefect cannot read a schedule.
     """
     return next(iter(due_between(schedules, after=now, until=now + within, limit=1)), None)
 
@@ -171,7 +171,7 @@ def _newest(text: str, until: datetime, count: int) -> tuple[datetime, ...]:
 
 
 def _look_back(schedule: _Cron | _Interval | RRuleSchedule, count: int) -> Sequence[timedelta]:
-    # From Python 3.13 on, an interval may be of another type, that knows months.
+    # From Python 3.13 on, an interval may be of another type, with months.
     if isinstance(schedule, IntervalSchedule) and isinstance(schedule.interval, timedelta):
         return (min(_LOOK_BACK[-1], min(_LOOK_BACK[-1], schedule.interval) * (count + 1)),)
     return _LOOK_BACK
@@ -193,15 +193,15 @@ def _first(text: str, after: datetime, until: datetime, limit: int) -> tuple[dat
 
 
 def _dates(schedule: _Cron | _Interval | RRuleSchedule, after: datetime, until: datetime, count: int) -> list[datetime]:
-    """Ask Prefect; a schedule that it cannot go on with (30 February) has no more dates for its scheduler either."""
-    # Cron lines and rules fire on whole seconds, and Prefect's rounding of a start between two is odd.
-    start = after + _A_MOMENT if isinstance(schedule, _Interval) else after.replace(microsecond=0)
+    """Compute dates with Prefect; if it gives up on a schedule (30 February), its scheduler has no dates either."""
+    # Cron lines and rules have dates on whole seconds, and Prefect rounds a start between two oddly.
+    start = after + _MICROSECOND if isinstance(schedule, _Interval) else after.replace(microsecond=0)
     if isinstance(schedule, RRuleSchedule):
         schedule = _BoundedRRule.model_construct(
             rrule=schedule.rrule, timezone=schedule.timezone, since=start, until=until
         )
     try:
-        # Where the clocks change, Prefect may begin with a date before the start.
+        # At a change of the clocks, Prefect may begin with a date before the start.
         dates = asyncio.run(schedule.get_dates(n=count + 2, start=start, end=until))
     except (ValueError, OverflowError, TypeError, LookupError):
         return []

@@ -1,4 +1,4 @@
-"""Where runs come from and where they wait: flows, deployments, work pools and their workers."""
+"""Reads flows, deployments, and work pools with their queues and workers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from monitoring.model.exporter_facts import DeployedFlow
 from monitoring.model.ledger import Ledger, Record
 from monitoring.model.prefect import OWN_FLOWS, Deployment, FlowRun, WorkPool, WorkQueue, flow_key
 
-#: Pools of these types have no workers that could be counted; the older agents send no heartbeats.
+#: Pools of these types have no workers to count; the older agents send no heartbeats.
 _WITHOUT_WORKERS = ("prefect-agent",)
 _WITHOUT_WORKERS_SUFFIXES = (":push", ":managed")
-#: Besides the pools that something waits for, the workers of so many are counted: a request each.
+#: Besides pools with waiting runs, the workers of this many pools are counted, with a request each.
 _MAX_POOLS_AHEAD = 200
-#: The server says of a pool that it has a worker, or that it is paused, which nobody needs a worker to see.
+#: The server reports that a pool has a worker, or that it is paused, which is known without counting workers.
 _SETTLED = ("READY", "PAUSED")
 
 
@@ -46,22 +46,22 @@ def flow_names(collection: Collection, flow_ids: Iterable[str]) -> dict[str, str
 
 
 class Deployed(NamedTuple):
-    """What is deployed: deployments by id, flows' names by id, and active schedules by deployment id."""
+    """Deployments by id, names of flows by id, and active schedules by deployment id."""
 
     deployments: dict[str, Deployment]
     names: dict[str, str]
     schedules: dict[str, list[Row]]
-    #: All of them, for the metrics of Prefect's own exporter: see ``deployed_flows``.
+    #: All deployments, for the metrics of Prefect's own exporter: see ``deployed_flows``.
     flows: tuple[DeployedFlow, ...] | None
 
 
 def deployments(collection: Collection, ledger: Ledger) -> Deployed:
-    """All deployments, the watchdog's own too, with the names of their flows and their active schedules."""
-    # Not by name, which many share: in an order with ties, pages overlap and miss rows.
+    """Read all deployments, the watchdog's own too, with the names of their flows and their active schedules."""
+    # Not by name, which several share: in an order with ties, pages miss rows.
     found = collection.rows("deployments", "/deployments/filter", {"sort": "CREATED_DESC"})
     flows = deployed_flows(collection, found)
     names = flow_names(collection, {row["flow_id"] for row in found if "flow_id" in row})
-    # Without its flow's name a deployment cannot be named; the coverage says that names are missing.
+    # Without the flow's name a deployment cannot be named; the coverage shows that names are missing.
     named = [row for row in found if "flow_id" not in row or row["flow_id"] in names]
     made = collection.values("deployments", named, lambda row: _deployment(collection, row, names, ledger))
     by_id = {deployment.id: deployment for deployment in made}
@@ -75,7 +75,7 @@ def _deployment(collection: Collection, row: Row, names: Mapping[str, str], ledg
     if not bare.scheduled or not stale.enabled or stale.within:
         return bare
     schedules = rows.active_schedules(row)
-    # A run has until its usual end, and the grace on top, to succeed.
+    # A run may take its usual time, and the grace on top, to succeed.
     usual = granted(ledger.records.get(bare.id, Record()).run_times)
     until = collection.now - usual - stale.grace
     due = collection.expand(bare, (), newest_due, schedules, until=until, count=stale.missed_fires)
@@ -85,18 +85,17 @@ def _deployment(collection: Collection, row: Row, names: Mapping[str, str], ledg
 def flows_without_deployment(
     collection: Collection, runs: Iterable[FlowRun], ledger: Ledger, names: dict[str, str]
 ) -> dict[str, Deployment]:
-    """The flows of runs that have no deployment, those in the ledger included; new names are added to ``names``."""
+    """The flows of runs without a deployment, and those of the ledger; new names are added to ``names``."""
     prefix = flow_key("")
-    remembered = {key.removeprefix(prefix) for key in ledger.records if key.startswith(prefix)}
-    flow_ids = remembered | {run.flow_id for run in runs if run.deployment_id is None}
+    recorded = {key.removeprefix(prefix) for key in ledger.records if key.startswith(prefix)}
+    flow_ids = recorded | {run.flow_id for run in runs if run.deployment_id is None}
     names |= flow_names(collection, flow_ids - names.keys())
-    return {
-        flow_key(flow): Deployment(
-            id=flow, kind="flow", name=names[flow], flow_id=flow, flow_name=names[flow], created=collection.now
-        )
+    flows = (
+        Deployment(id=flow, kind="flow", name=names[flow], flow_id=flow, flow_name=names[flow], created=collection.now)
         for flow in flow_ids
         if flow in names
-    }
+    )
+    return {flow.key: flow for flow in flows}
 
 
 def work_pools(
@@ -105,26 +104,28 @@ def work_pools(
     overdue: Sequence[FlowRun],
     deployments: Mapping[str, Deployment],
 ) -> dict[str, WorkPool]:
-    """All work pools by name. Workers are counted where something waits, and where deployments may have work ahead.
+    """All work pools by name. Workers are counted if runs wait, and if deployments may have runs ahead.
 
-    Of more pools than are asked about, those are left out first that the server itself calls ready.
+    If there are too many such pools, those that the server reports as ready are left out first.
     """
     pools = collection.rows("work-pools", "/work_pools/filter", {})
     queues = queues_by_pool(collection, {})
     waiting = [*overdue, *(run for run in active if run.state_type == "PENDING")]
-    pools_waited_for = (run.work_pool or deployments[run.key].work_pool for run in waiting if run.key in deployments)
-    waited_for = set(filter(None, pools_waited_for))
+    pools_of_waiting = (run.work_pool or deployments[run.key].work_pool for run in waiting if run.key in deployments)
+    waited_for = set(filter(None, pools_of_waiting))
     ahead = _ahead(collection, (row for row in pools if row.get("name") not in waited_for), deployments)
-    asked = waited_for | ahead.asked
+    counted = waited_for | ahead.counted
     found = {}
     for row in pools:
         name = row.get("name")
-        workers = workers_of(collection, row) if name in asked else None
+        workers = workers_of(collection, row) if name in counted else None
         make = partial(rows.work_pool, queues=queues.get(str(name), ()), workers=workers, now=collection.now)
         for pool in collection.values("work-pools", [row], make):
             found[pool.name] = pool
     if work_ahead(collection, ahead.left, ahead.within):
-        detail = f"counted in {len(ahead.asked)} of {len(ahead.asked) + len(ahead.left)} work pools that are not ready"
+        detail = (
+            f"counted in {len(ahead.counted)} of {len(ahead.counted) + len(ahead.left)} work pools that are not ready"
+        )
         collection.note("workers", "partial", detail)
     return found
 
@@ -140,9 +141,9 @@ def queues_by_pool(collection: Collection, body: Mapping[str, Any]) -> dict[str,
 
 
 class _Ahead(NamedTuple):
-    """Pools that may have work ahead: whose workers are counted, and whose should be and are not."""
+    """Pools that may have runs ahead: those whose workers are counted, and those left out though not ready."""
 
-    asked: set[str]
+    counted: set[str]
     left: Sequence[str]
     within: timedelta
 
@@ -166,7 +167,7 @@ def _has_workers(pool: Row) -> bool:
 
 
 def workers_of(collection: Collection, pool: Row) -> list[rows.WorkerRow] | None:
-    """The workers of a pool; None where it has none by its nature, or where they are not all known."""
+    """The workers of a pool; None if its type has none, or not all are known."""
     if not _has_workers(pool):
         return None
     path = f"/work_pools/{quote(str(pool['name']), safe='')}/workers/filter"

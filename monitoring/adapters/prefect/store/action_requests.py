@@ -1,6 +1,6 @@
-"""What people ask for at the command line, kept on the server until the next check does it.
+"""Action requests from the command line, kept on the server until the next check applies them.
 
-A document each, under a name that nobody else makes: two who ask at once are both heard, and neither needs the lock.
+Each is a document with a unique name: two requests at the same time are both kept, and neither needs the lock.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ _PLANNED = TypeAdapter(list[_Planned])
 
 
 def new_name() -> str:
-    """Make the name of a request's document."""
+    """Return a new name for a request's document."""
     return f"{REQUEST}{uuid4().hex}"
 
 
-def ask(api: Api, request: Request) -> None:
-    """Leave a request for the next check. Sent twice, as after an answer that was lost, it is there once.
+def submit(api: Api, request: Request) -> None:
+    """Keep a request for the next check. Sent twice, as after a lost answer, it is kept once.
 
     Args:
-        api: The server that the check looks at.
-        request: Under a name from ``new_name``.
+        api: The server that the check reads.
+        request: Has a name from ``new_name``.
 
     Raises:
-        ServerProblem: The server did not take it.
-        CredentialsRefused: Its key may not write.
+        ServerProblem: The server did not accept it.
+        CredentialsRefused: The key may not write.
     """
     Documents(api).write(request.name, encode([request]))
 
 
 def next_check(api: Api, now: datetime) -> datetime | None:
-    """Return when the next check is planned to begin; None where none is, or the server does not say.
+    """Return when the next check is planned to start; None if none is, or the server does not tell.
 
     Raises:
         ServerProblem: The server cannot be used.
@@ -72,10 +72,10 @@ def next_check(api: Api, now: datetime) -> datetime | None:
 
 
 def known(api: Api) -> tuple[Incidents, Silences]:
-    """Read what is open and what is silenced, and nothing else of the saved state.
+    """Read open incidents and silences, and nothing else of the saved state.
 
     Raises:
-        StateError: It cannot be understood.
+        StateError: The state cannot be read.
         ServerProblem: The server that keeps it cannot be used.
     """
     bodies = Documents(api).read_all(["incidents", "silences"])

@@ -1,9 +1,9 @@
 """Text kept on the Prefect server: Block documents of one type, each with a name and a body.
 
-Everything goes through ``Api``, registration included: a Block class registers and saves itself with a client that
-it opens from whatever settings are in force, which need not be the server, the time-outs and the retries of ours.
-The schema is what Prefect makes of a Block class with the one field ``body: str``; it holds no version of ours, so
-that a newer watchdog and an older one read each other's documents.
+Everything goes through ``Api``, including the registration: a Block class registers and saves itself with a client of
+its own, which may use another server, other timeouts and other retries than ours. The schema is what Prefect derives
+from a Block class with a single field ``body: str``; it contains no version of ours, so that a newer watchdog and an
+older one read each other's documents.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from monitoring.model.base import Value
 
 #: The block type's name in addresses, as in ``watchdog-document/ledger``.
 SLUG = "watchdog-document"
-#: What stands in the name of a document that was set aside, before a digest of its body.
+#: Part of the name of a document that was set aside, before a digest of its body.
 BROKEN = "-broken-"
 
 _TRIES = 5
@@ -48,7 +48,7 @@ class _Row(Value):
 
     @property
     def body(self) -> str:
-        """Empty when somebody has taken the body out: no document of ours is."""
+        """The body; empty if somebody has removed it, as no document of ours is empty."""
         body = self.data.get("body")
         return body if isinstance(body, str) else ""
 
@@ -59,25 +59,24 @@ _ROWS = TypeAdapter(list[_Row])
 class Documents:
     """The documents of one server. Names are lower case letters, digits and dashes.
 
-    Reading sends no request that changes anything. Every method raises ``ServerProblem`` when the server cannot be
-    used.
+    Reading changes nothing on the server. Every method raises ``ServerProblem`` if the server cannot be used.
     """
 
     def __init__(self, api: Api) -> None:
-        """Use this server; nothing is asked yet."""
+        """Use this server; nothing is sent yet."""
         self._api = api
         self._ids: dict[str, str] = {}
 
     def read(self, name: str) -> str | None:
-        """Return a document's body, None when there is no such document."""
+        """Return a document's body, None if there is no such document."""
         return self.read_all([name]).get(name)
 
     def read_all(self, names: Iterable[str], prefix: str | None = None) -> dict[str, str]:
-        """Return the bodies of those of the named documents that exist, in one request.
+        """Return the bodies of the named documents that exist, in one request.
 
         Args:
-            names: At most as many as the server gives in one answer; 200, unless it was set up otherwise.
-            prefix: Of documents whose names begin so, too, the first page in a second request.
+            names: At most as many as the server returns in one answer, 200 by default.
+            prefix: Also read a page of documents whose names start with this, in a second request.
         """
         rows = self._rows(names)
         if prefix is not None:
@@ -91,36 +90,36 @@ class Documents:
         return {row.name: row.body for row in rows}
 
     def names(self) -> list[str]:
-        """Return the names of all documents, sorted. The server sends their bodies along: not for every check."""
+        """Return the names of all documents, sorted. The server sends the bodies, too: not for every check."""
         names: set[str] = set()
         offset = 0
-        # A page is as long as the server likes, so only an empty one is surely the last.
+        # The server chooses the length of a page, so only an empty page is certainly the last.
         while page := self._filter({"offset": offset}):
             names.update(row.name for row in page)
             offset += len(page)
         return sorted(names)
 
     def write(self, name: str, body: str) -> None:
-        """Give a document a new body; make it when there is none."""
+        """Write a document's body; create the document if there is none."""
         for _ in range(_TRIES):
-            # Somebody may make or delete it in between. And while the first documents of all are made, PostgreSQL
-            # answers 409 to some that nobody else has made.
+            # Somebody may create or delete it in between. And while the very first documents are created, PostgreSQL
+            # answers 409 for some that nobody else has created.
             if self._update(name, {"body": body}) or self._create(name, {"body": body}):
                 return
         raise self._refused(name)
 
     def delete(self, name: str) -> None:
-        """Delete a document; one that does not exist is fine."""
+        """Delete a document; if it does not exist, that is fine."""
         document_id = self._id(name)
         if document_id is not None:
             self._ids.pop(name)
             self._api.delete(f"/block_documents/{document_id}")
 
     def set_aside(self, name: str) -> str | None:
-        """Move a document to another name, and return that name; None when there is no such document.
+        """Move a document to another name, and return that name; None if there is no such document.
 
-        A Block document cannot be renamed, so it is copied first and deleted then. The new name depends on nothing but
-        name and body (see ``aside``): when we are stopped in between, the next time makes no second copy.
+        A Block document cannot be renamed, so it is copied and then deleted. The new name depends only on the name and
+        the body (see ``aside``): if the process dies in between, the next attempt makes no second copy.
         """
         for row in self._rows([name]):
             new = aside(name, row.body)
@@ -134,7 +133,7 @@ class Documents:
         document_id = self._id(name)
         if document_id is None:
             return False
-        # No schema is named: the document keeps the one that it was made with.
+        # Without a schema in the body, the document keeps the schema that it was created with.
         if self._api.accepts("PATCH", f"/block_documents/{document_id}", unless=404, json={"data": data}):
             return True
         self._ids.pop(name)
@@ -164,7 +163,7 @@ class Documents:
         wanted = list(names)
         for name in wanted:
             self._ids.pop(name, None)
-        # A server that gives fewer rows at a time must refuse: a document left out would pass for one that is none.
+        # A server that returns fewer rows must reject this: a missing row would look like a missing document.
         rows = self._filter({"block_documents": {"name": {"any_": wanted}}, "limit": len(wanted)})
         self._ids |= {row.name: row.id for row in rows}
         return rows
@@ -174,5 +173,5 @@ class Documents:
 
 
 def aside(name: str, body: str) -> str:
-    """Return the name under which a document with this body is set aside."""
+    """Return the name to which a document with this body is moved when it is set aside."""
     return f"{name}{BROKEN}{hashlib.sha256(body.encode()).hexdigest()[:10]}"
