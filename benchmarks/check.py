@@ -35,7 +35,8 @@ from monitoring.model.coverage import Coverage
 from monitoring.model.ledger import Ledger
 from monitoring.text.redaction import Redactor
 from monitoring.usecases.assess import assess
-from tests.support.seeding import Run, Seed
+from tests.support.seed_values import Run
+from tests.support.seeding import Seed
 from tests.support.servers import connected, start_server
 
 DAYS = 30

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.stack import Server, Worker, wait_until
-from tests.support.installation import CHECK, POOL, Deployed, copy_of_the_project, pause_schedules, prefect
+from tests.support.deployed_watchdog import CHECK, POOL, Deployed, copy_of_the_project, pause_schedules, prefect
 from tests.support.servers import start_server
 from tests.support.slack import TOKEN, SlackEmulator
 

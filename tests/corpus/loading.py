@@ -13,7 +13,7 @@ from prefect.server.schemas.states import StateType
 
 from tests.corpus import scenario
 from tests.corpus.scenario import When, World, moment
-from tests.support import seeding
+from tests.support import seed_values
 from tests.support.seeding import Seed
 
 _LIMIT = "prefect.concurrency-limit"
@@ -36,9 +36,9 @@ class _Loader:
     def __init__(self, seed: Seed, now: datetime) -> None:
         self._seed = seed
         self._now = now
-        self._pools: dict[tuple[str, str], seeding.Pool] = {}
-        self._deployments: dict[str, seeding.Deployment] = {}
-        self._runs: dict[str, seeding.Run] = {}
+        self._pools: dict[tuple[str, str], seed_values.Pool] = {}
+        self._deployments: dict[str, seed_values.Deployment] = {}
+        self._runs: dict[str, seed_values.Run] = {}
         #: By tag: the task runs that hold its slots.
         self._holders: dict[str, list[UUID]] = {}
 
@@ -101,8 +101,8 @@ class _Loader:
             active = [schedule.schedule for schedule in schedules if schedule.active]
             self._seed.many(_scheduled(made, active, self._now, created, deployment.ahead))
 
-    def _schedule(self, schedule: scenario.Schedule, created: datetime, touched: datetime) -> seeding.Schedule:
-        return seeding.Schedule(
+    def _schedule(self, schedule: scenario.Schedule, created: datetime, touched: datetime) -> seed_values.Schedule:
+        return seed_values.Schedule(
             _arithmetic(schedule, self._now),
             active=schedule.active,
             max_scheduled_runs=schedule.max_runs,
@@ -112,8 +112,8 @@ class _Loader:
 
     def _load_runs(self, runs: Iterable[scenario.Run]) -> None:
         """Write the runs, and what they said; a child needs its parent to be there."""
-        waiting: list[seeding.Run] = []
-        speaking: list[tuple[scenario.Run, seeding.Run]] = []
+        waiting: list[seed_values.Run] = []
+        speaking: list[tuple[scenario.Run, seed_values.Run]] = []
         for run in runs:
             if run.child_of:
                 self._seed.many(waiting)
@@ -127,13 +127,13 @@ class _Loader:
         for run, first in speaking:
             self._said(run, first)
 
-    def _made(self, run: scenario.Run) -> Iterator[seeding.Run]:
+    def _made(self, run: scenario.Run) -> Iterator[seed_values.Run]:
         for number in range(run.repeat):
             base = self._now - number * run.every
             ended, started = self._at(run.ended, base), self._at(run.started, base)
             if started is None and ended is not None and run.took is not None:
                 started = ended - run.took
-            yield seeding.Run(
+            yield seed_values.Run(
                 deployment=self._deployments[run.of] if run.of else None,
                 flow=run.flow,
                 state=run.state,
@@ -155,10 +155,10 @@ class _Loader:
                 id=uuid4(),
             )
 
-    def _state(self, state: scenario.State, now: datetime) -> seeding.State:
-        return seeding.State(state.state, moment(state.at, now))
+    def _state(self, state: scenario.State, now: datetime) -> seed_values.State:
+        return seed_values.State(state.state, moment(state.at, now))
 
-    def _said(self, run: scenario.Run, made: seeding.Run) -> None:
+    def _said(self, run: scenario.Run, made: seed_values.Run) -> None:
         if beats := run.heartbeats:
             last = moment(beats.last, self._now)
             self._seed.heartbeats(made, [last - number * beats.every for number in range(beats.count)])
@@ -188,7 +188,7 @@ class _Loader:
             self._seed.events(f"{_LIMIT}.acquired", taken, since, related=[_related(self._runs[holder])])
 
 
-def _related(run: seeding.Run) -> Mapping[str, str]:
+def _related(run: seed_values.Run) -> Mapping[str, str]:
     return {
         "prefect.resource.id": f"prefect.flow-run.{run.id}",
         "prefect.resource.role": "flow-run",
@@ -209,8 +209,12 @@ def _arithmetic(schedule: scenario.Schedule, now: datetime) -> SCHEDULE_TYPES:
 
 
 def _scheduled(
-    deployment: seeding.Deployment, schedules: Iterable[SCHEDULE_TYPES], now: datetime, created: datetime, count: int
-) -> Iterator[seeding.Run]:
+    deployment: seed_values.Deployment,
+    schedules: Iterable[SCHEDULE_TYPES],
+    now: datetime,
+    created: datetime,
+    count: int,
+) -> Iterator[seed_values.Run]:
     """The runs that the server's scheduler would have made ahead: one for each that was due, so many fires later."""
     for schedule in schedules:
         dates = asyncio.run(schedule.get_dates(n=count + 1, start=now)) if count else []
@@ -219,4 +223,4 @@ def _scheduled(
         step = ahead[1] - ahead[0] if len(ahead) > 1 else timedelta(hours=1)
         for due in ahead:
             made = max(created, min(now, due - count * step))
-            yield seeding.Run(deployment=deployment, state="SCHEDULED", due=due, created=made)
+            yield seed_values.Run(deployment=deployment, state="SCHEDULED", due=due, created=made)

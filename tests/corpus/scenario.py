@@ -161,7 +161,7 @@ class Task(Part):
 
 
 class Run(Part):
-    """A flow run; what is left out follows from the rest (see ``tests.support.seeding.Run``).
+    """A flow run; what is left out follows from the rest (see ``tests.support.seed_values.Run``).
 
     ``repeat`` makes so many of them, each ``every`` earlier than the one before.
     """

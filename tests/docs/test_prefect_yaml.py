@@ -11,7 +11,7 @@ import yaml
 from prefect.events import DeploymentEventTrigger
 
 from monitoring.model.prefect import CHECK_FLOW, DIGEST_FLOW, OWN_FLOWS
-from tests.support.installation import POOL
+from tests.support.deployed_watchdog import POOL
 from tests.support.paths import PROJECT
 
 TEXT = (PROJECT / "prefect.yaml").read_text()

@@ -18,7 +18,8 @@ from demo.stack import Server, free_port, prefect_env
 from tests.support.command_line import CommandResult, watchdog
 from tests.support.paths import PROJECT
 from tests.support.relay import relayed
-from tests.support.seeding import HOUR, Run, Seed
+from tests.support.seed_values import HOUR, Run
+from tests.support.seeding import Seed
 
 SCHEMA = json.loads((PROJECT / "monitoring" / "messages" / "check.schema.json").read_text())
 #: What may be asked by POST: the API's own way to filter and to count.

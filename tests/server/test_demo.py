@@ -25,7 +25,7 @@ from demo.workloads import RATES_URL
 from monitoring.adapters.slack.bot import EVENT_TYPE
 from monitoring.adapters.slack.digest import EVENT_TYPE as DIGEST
 from tests.server.test_measured import lines
-from tests.support.installation import copy_of_the_project
+from tests.support.deployed_watchdog import copy_of_the_project
 from tests.support.paths import PROJECT
 from tests.support.relay import Answerer, Asked, relayed
 from tests.support.servers import start_server

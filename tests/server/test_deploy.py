@@ -20,7 +20,7 @@ import yaml
 
 from demo.stack import Process, Server, wait_until
 from monitoring.config.settings import Policy
-from tests.support.installation import (
+from tests.support.deployed_watchdog import (
     CHECK,
     DIGEST,
     POOL,

@@ -26,9 +26,10 @@ from monitoring.model.ledger import Ledger
 from monitoring.model.outbox import Delivery, Outbox, Trouble
 from monitoring.model.saved_state import SavedState
 from tests.support.command_line import CommandResult, watchdog
-from tests.support.installation import CHECK, DIGEST, POOL, Deployed, copy_of_the_project, prefect
+from tests.support.deployed_watchdog import CHECK, DIGEST, POOL, Deployed, copy_of_the_project, prefect
 from tests.support.relay import Asked, relayed
-from tests.support.seeding import MINUTE, SECOND, Deployment, Pool, Seed
+from tests.support.seed_values import MINUTE, SECOND, Deployment, Pool
+from tests.support.seeding import Seed
 from tests.support.servers import Emptier, connected, start_server
 from tests.support.slack import SlackEmulator
 

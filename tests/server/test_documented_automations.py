@@ -17,7 +17,7 @@ from monitoring.model.incident import Incident, Step
 from monitoring.model.policy import ApiSettings as Settings
 from monitoring.notifications.events import incident_event
 from tests.support.builders import observation
-from tests.support.installation import prefect
+from tests.support.deployed_watchdog import prefect
 from tests.support.paths import PROJECT
 
 BLOCKS: list[str] = re.findall(r"^```yaml\n(.*?)^```", (PROJECT / "docs/automations.md").read_text(), re.M | re.S)

@@ -33,7 +33,8 @@ from monitoring.model.incident import Incidents
 from tests.support.assessment import assess_server
 from tests.support.command_line import CommandResult, watchdog
 from tests.support.relay import Asked, relayed
-from tests.support.seeding import HOUR, Run, Seed
+from tests.support.seed_values import HOUR, Run
+from tests.support.seeding import Seed
 
 RUNS = "/flow_runs/filter"
 Answer = Callable[[Request], Response]

@@ -19,7 +19,7 @@ from pytest_httpserver import HTTPServer
 
 from demo.stack import free_port
 from monitoring.adapters.slack.digest import EVENT_TYPE
-from tests.support.installation import (
+from tests.support.deployed_watchdog import (
     CHECK,
     DIGEST,
     POOL,

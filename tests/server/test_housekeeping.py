@@ -17,7 +17,8 @@ from monitoring.model.policy import ApiSettings as ServerSettings
 from monitoring.model.prefect import CHECK_FLOW, DIGEST_FLOW
 from monitoring.model.saved_state import Published, PublishedArtifact
 from tests.support.noise import noise
-from tests.support.seeding import HOUR, Run, Seed
+from tests.support.seed_values import HOUR, Run
+from tests.support.seeding import Seed
 
 NOW = datetime.now(timezone.utc)
 OLD = NOW - timedelta(days=8)

@@ -30,7 +30,8 @@ from monitoring.model.saved_state import SavedState
 from monitoring.model.silence import Silence
 from monitoring.model.target import Target
 from tests.support.command_line import watchdog
-from tests.support.seeding import Run, Seed
+from tests.support.seed_values import Run
+from tests.support.seeding import Seed
 from tests.support.simulation import problem
 
 T = TypeVar("T")

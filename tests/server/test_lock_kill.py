@@ -16,10 +16,11 @@ import pytest
 
 from demo.stack import Process, Server
 from monitoring.adapters.prefect.store.lock import NAME
-from tests.support.installation import Deployed
+from tests.support.deployed_watchdog import Deployed
 from tests.support.noise import noise
 from tests.support.paths import PROJECT
-from tests.support.seeding import MINUTE, Seed
+from tests.support.seed_values import MINUTE
+from tests.support.seeding import Seed
 
 # Long enough for a killed server to be back and for one check to find the lock taken.
 EXPIRY = timedelta(seconds=40)

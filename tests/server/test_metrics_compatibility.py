@@ -53,7 +53,8 @@ from tests.support.peer import (
     settings,
 )
 from tests.support.relay import Asked, relayed
-from tests.support.seeding import HOUR, MINUTE, Run, Seed
+from tests.support.seed_values import HOUR, MINUTE, Run
+from tests.support.seeding import Seed
 from tests.support.servers import connected, start_server
 
 RUNS, COUNT = "/flow_runs/filter", "/flow_runs/count"

@@ -7,7 +7,7 @@ from typing import Any
 
 from demo.stack import Worker, wait_until
 from tests.conftest import ServerFactory
-from tests.support.installation import (
+from tests.support.deployed_watchdog import (
     CHECK,
     POOL,
     QUICK,

@@ -18,7 +18,8 @@ from monitoring.errors import CredentialsRefused
 from tests.support.assessment import assess_server
 from tests.support.noise import noise
 from tests.support.relay import Asked, relayed
-from tests.support.seeding import HOUR, MINUTE, Run, Seed
+from tests.support.seed_values import HOUR, MINUTE, Run
+from tests.support.seeding import Seed
 from tests.support.servers import Postgres, connected, start_server
 
 SECOND = timedelta(seconds=1)

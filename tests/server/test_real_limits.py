@@ -13,9 +13,10 @@ import pytest
 
 from demo.stack import Server, Worker
 from tests.support.assessment import Found, assess_server
-from tests.support.installation import QUICK
+from tests.support.deployed_watchdog import QUICK
 from tests.support.noise import noise
-from tests.support.seeding import MINUTE, SECOND, Pool, Seed
+from tests.support.seed_values import MINUTE, SECOND, Pool
+from tests.support.seeding import Seed
 from tests.support.servers import connected, start_server
 
 POOL = "limits"

@@ -12,9 +12,10 @@ import pytest
 from demo.stack import Server, Worker, wait_until
 from monitoring.model.finding import Finding
 from tests.support.assessment import Found, assess_server
-from tests.support.installation import QUICK
+from tests.support.deployed_watchdog import QUICK
 from tests.support.noise import noise
-from tests.support.seeding import MINUTE, SECOND, Seed
+from tests.support.seed_values import MINUTE, SECOND
+from tests.support.seeding import Seed
 from tests.support.servers import Emptier, connected, start_server
 
 POOL = "real"

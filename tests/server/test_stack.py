@@ -14,7 +14,8 @@ from slack_sdk import WebClient
 
 from demo.stack import Server, StackError, Worker, prefect_env, stop_leftovers, wait_until
 from tests.support.noise import noise
-from tests.support.seeding import HOUR, MINUTE, Run, Seed, State
+from tests.support.seed_values import HOUR, MINUTE, Run, State
+from tests.support.seeding import Seed
 from tests.support.servers import Emptier, connected
 from tests.support.slack import SlackEmulator
 

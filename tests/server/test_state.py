@@ -22,7 +22,7 @@ from monitoring.model.request import Request
 from monitoring.model.saved_state import SavedState
 from monitoring.model.target import Target
 from tests.support.request_log import logged_requests
-from tests.support.saved_state import DAY, NOW, a_state, documents_before, incident
+from tests.support.state_samples import DAY, NOW, a_state, documents_before, incident
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from demo.stack import Server, Worker, wait_until
 from tests.conftest import ServerFactory
-from tests.support.installation import (
+from tests.support.deployed_watchdog import (
     CHECK,
     DIGEST,
     POOL,

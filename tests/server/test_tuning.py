@@ -10,7 +10,8 @@ import pytest
 
 from demo.stack import Server, prefect_env
 from tests.support.command_line import CommandResult, watchdog
-from tests.support.seeding import DAY, HOUR, MINUTE, Run, Seed
+from tests.support.seed_values import DAY, HOUR, MINUTE, Run
+from tests.support.seeding import Seed
 
 
 def run(server: Server, folder: Path, *words: str) -> CommandResult:

@@ -13,7 +13,8 @@ import monitoring
 from demo.stack import Server
 from tests.support.noise import noise
 from tests.support.paths import PROJECT
-from tests.support.seeding import MINUTE, Seed
+from tests.support.seed_values import MINUTE
+from tests.support.seeding import Seed
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,8 @@ from monitoring.notifications.event_publisher import WRITTEN_AFTER
 from tests.killed.program import Order, Outcome
 from tests.support.paths import PROJECT
 from tests.support.relay import Asked, Relay, relayed
-from tests.support.seeding import Deployment, Seed
+from tests.support.seed_values import Deployment
+from tests.support.seeding import Seed
 from tests.support.slack import SlackEmulator
 
 #: What is told, ``began`` and ``over`` and ``details``, and of which deployment.

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from prefect.server.schemas.schedules import IntervalSchedule
 
-from tests.support.seeding import HOUR, MINUTE, Run, Seed
+from tests.support.seed_values import HOUR, MINUTE, Run
+from tests.support.seeding import Seed
 
 HEARTBEAT = timedelta(minutes=3)
 

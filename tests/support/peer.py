@@ -43,7 +43,8 @@ from monitoring.model.ledger import Ledger
 from monitoring.text.redaction import Redactor
 from tests.support.noise import noise
 from tests.support.paths import PROJECT
-from tests.support.seeding import DAY, HOUR, MINUTE, Run, Seed
+from tests.support.seed_values import DAY, HOUR, MINUTE, Run
+from tests.support.seeding import Seed
 from tests.support.servers import connected, start_server
 
 GOLDEN = PROJECT / "tests" / "golden" / "metrics-peer.json"

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any, TypeVar, cast
@@ -23,129 +22,13 @@ from prefect.server.schemas.states import StateDetails, StateType
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from tests.support.run_rows import TERMINAL, Row, parent_task, run_name, run_rows
+from tests.support.seed_values import HOUR, Deployment, Pool, Run, Schedule, State
+
 T = TypeVar("T")
-Row = dict[str, Any]
 
-SECOND = timedelta(seconds=1)
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
-
-# Names of states that differ from their type; any other name needs its type said.
-_TYPES = {
-    **{kind.value.capitalize(): kind for kind in StateType},
-    "Late": StateType.SCHEDULED,
-    "AwaitingRetry": StateType.SCHEDULED,
-    "AwaitingConcurrencySlot": StateType.SCHEDULED,
-    "Resuming": StateType.SCHEDULED,
-    "Submitting": StateType.PENDING,
-    "InfrastructurePending": StateType.PENDING,
-    "NotReady": StateType.PENDING,
-    "Retrying": StateType.RUNNING,
-    "Suspended": StateType.PAUSED,
-    "TimedOut": StateType.FAILED,
-    "Cached": StateType.COMPLETED,
-    "RolledBack": StateType.COMPLETED,
-}
-_TERMINAL = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
 # Enough rows for the insert to be quick, few enough for the server never to wait long for the lock.
 _BATCH = 5_000
-
-
-@dataclass(frozen=True)
-class Pool:
-    """A work pool with its default queue."""
-
-    name: str
-    id: UUID
-    queue_id: UUID
-    queue_name: str = "default"
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """One of a deployment's schedules; it was made with the deployment, and never changed, unless that is said."""
-
-    schedule: SCHEDULE_TYPES
-    active: bool = True
-    max_scheduled_runs: int | None = None
-    created: datetime | None = None
-    updated: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """A deployment, called ``flow/name`` as Prefect's command line calls it."""
-
-    full_name: str
-    id: UUID
-    flow_id: UUID
-    pool: Pool | None
-    scheduled: bool
-
-    @property
-    def flow(self) -> str:
-        """The name of its flow."""
-        return self.full_name.partition("/")[0]
-
-    @property
-    def name(self) -> str:
-        """Its name within its flow."""
-        return self.full_name.partition("/")[2]
-
-
-@dataclass(frozen=True)
-class State:
-    """One state of a run's history. ``name`` says the type too (``Late``); else it is the type's name (``PENDING``)."""
-
-    name: str
-    at: datetime
-    message: str | None = None
-    type: StateType | None = None
-
-    @property
-    def kind(self) -> StateType:
-        """The state's type."""
-        return self.type or _TYPES.get(self.name) or StateType[self.name]
-
-    @property
-    def title(self) -> str:
-        """The state's name as Prefect shows it."""
-        return self.name.capitalize() if self.name in StateType.__members__ else self.name
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """A flow run. What is left out follows from the rest, as it would in Prefect.
-
-    ``state`` is a state's name or type. An ended run took the minute before ``ended`` unless ``started`` is given; with
-    ``started`` equal to ``ended`` it never began. ``since`` is when the current state was entered. ``history`` replaces
-    the derived states before the current one; ``()`` leaves the current one alone, which is quickest in bulk.
-    """
-
-    deployment: Deployment | None = None
-    flow: str = "laptop"
-    state: str = "COMPLETED"
-    state_type: StateType | None = None
-    since: datetime | None = None
-    due: datetime | None = None
-    next_due: datetime | None = None
-    started: datetime | None = None
-    ended: datetime | None = None
-    message: str | None = None
-    name: str = ""
-    parent: Run | None = None
-    tags: Sequence[str] = ()
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    run_count: int | None = None
-    run_time: timedelta | None = None
-    created: datetime | None = None
-    #: When a paused run gives up by itself.
-    pause_timeout: datetime | None = None
-    history: Sequence[State] | None = None
-    #: Columns as they are to stand in the database, whatever follows from the rest.
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    id: UUID = field(default_factory=uuid4)
 
 
 class Seed:
@@ -358,7 +241,7 @@ class Seed:
         """Write a task run of a flow run, in a state since ``at``, that waited for others; return its id."""
         task = uuid4()
         current = State(state, at, message)
-        over = current.kind in _TERMINAL
+        over = current.kind in TERMINAL
         row = {
             "id": task,
             "flow_run_id": run.id,
@@ -409,7 +292,7 @@ class Seed:
 
     def heartbeats(self, run: Run, times: Iterable[datetime]) -> None:
         """Write the events by which a running flow says that it lives."""
-        resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.name": _name(run)}
+        resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.name": run_name(run)}
         flow_id = run.deployment.flow_id if run.deployment else self._flow_ids([run.flow])[run.flow]
         related = [
             {
@@ -475,11 +358,11 @@ class Seed:
     async def _write_runs(self, db: AsyncConnection, runs: Sequence[Run], flows: Mapping[str, UUID]) -> None:
         rows, states, tasks = [], [], []
         for run in runs:
-            row, run_states = _rows(run, flows, self.now)
+            row, run_states = run_rows(run, flows, self.now)
             rows.append(row)
             states += run_states
             if run.parent:
-                tasks.append(_parent_task(run.parent, row))
+                tasks.append(parent_task(run.parent, row))
         if tasks:
             await db.execute(sa.insert(orm.TaskRun), tasks)
         # A run names its state and a state its run, so neither can be complete before the other is there.
@@ -543,99 +426,3 @@ async def _transaction(url: str) -> AsyncIterator[AsyncConnection]:
 
 
 _RESOURCE_KEYS = {"prefect.resource.id", "prefect.resource.role"}
-
-
-def _name(run: Run) -> str:
-    return run.name or f"run-{run.id.hex[:8]}"
-
-
-def _rows(run: Run, flows: Mapping[str, UUID], now: datetime) -> tuple[Row, list[Row]]:
-    """Return the rows of a run and of its states, the current one last."""
-    kind = State(run.state, now, type=run.state_type).kind
-    started, ended, since = run.started, run.ended, run.since
-    if kind in _TERMINAL:
-        ended = since = ended or since or now
-        started = started or ended - MINUTE
-    elif kind is StateType.RUNNING:
-        started = started or since or now - MINUTE
-        since = since or started
-    elif kind in (StateType.PAUSED, StateType.CANCELLING):
-        since = since or now
-        started = started or since - MINUTE
-    elif kind is StateType.PENDING:
-        since = since or now
-    due = run.due or started or since or now + HOUR
-    created = run.created or min(due - MINUTE, since or now)
-    # The service that marks runs as late does it some seconds after they were due.
-    since = since or (due + timedelta(seconds=15) if run.state == "Late" else created)
-    next_due = (run.next_due or due) if kind is StateType.SCHEDULED else None
-    began = started is not None and started != ended
-    current = State(run.state, since, run.message, run.state_type)
-
-    history = run.history
-    if history is None:
-        history = [State("SCHEDULED", created)] if created < since else []
-        if started is not None and began and created < started < since:
-            history = [*history, State("RUNNING", started)]
-    deployment = run.deployment
-    by_scheduler = bool(run.columns.get("auto_scheduled", deployment and deployment.scheduled))
-    row = {
-        "id": run.id,
-        "created": created,
-        "updated": since,
-        "name": _name(run),
-        "flow_id": deployment.flow_id if deployment else flows[run.flow],
-        "deployment_id": deployment and deployment.id,
-        "work_queue_id": deployment and deployment.pool and deployment.pool.queue_id,
-        "work_queue_name": deployment and deployment.pool and deployment.pool.queue_name,
-        "auto_scheduled": by_scheduler,
-        "tags": ["auto-scheduled"] * by_scheduler + list(run.tags),
-        "parameters": dict(run.parameters),
-        "parent_task_run_id": _parent_task_id(run.id) if run.parent else None,
-        "state_type": kind,
-        "state_name": current.title,
-        "state_timestamp": since,
-        "expected_start_time": due,
-        "next_scheduled_start_time": next_due,
-        "start_time": started,
-        "end_time": ended,
-        "run_count": run.run_count if run.run_count is not None else int(began),
-        "total_run_time": run.run_time or (ended - started if ended and started else timedelta(0)),
-        **run.columns,
-    }
-    states = [
-        {
-            "id": uuid4(),
-            "created": state.at,
-            "updated": state.at,
-            "flow_run_id": run.id,
-            "type": state.kind,
-            "name": state.title,
-            "timestamp": state.at,
-            "message": state.message,
-            "state_details": StateDetails(
-                flow_run_id=run.id,
-                scheduled_time=next_due or due if state.kind is StateType.SCHEDULED else None,
-                pause_timeout=run.pause_timeout if state.kind is StateType.PAUSED else None,
-            ),
-        }
-        for state in (*history, current)
-    ]
-    return row, states
-
-
-def _parent_task_id(run_id: UUID) -> UUID:
-    """Return the id of the task by which a parent knows its subflow run."""
-    return UUID(int=run_id.int ^ 1)
-
-
-def _parent_task(parent: Run, row: Row) -> Row:
-    copied = ("name", "state_type", "state_name", "state_timestamp", "start_time", "end_time")
-    return {
-        "id": row["parent_task_run_id"],
-        "flow_run_id": parent.id,
-        "task_key": "subflow",
-        "dynamic_key": row["id"].hex,
-        "expected_start_time": row["expected_start_time"],
-        **{column: row[column] for column in copied},
-    }

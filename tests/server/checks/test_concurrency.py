@@ -14,7 +14,8 @@ from demo.stack import Server
 from monitoring.model.finding import Finding
 from tests.support.assessment import Assessed, assess_server
 from tests.support.relay import Asked, relayed
-from tests.support.seeding import HOUR, MINUTE, SECOND, Deployment, Run, Seed
+from tests.support.seed_values import HOUR, MINUTE, SECOND, Deployment, Run
+from tests.support.seeding import Seed
 
 LONG, LONGER = 15 * MINUTE, 15 * MINUTE + SECOND
 REFUSED = "Deployment concurrency limit reached."

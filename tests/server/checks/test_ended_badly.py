@@ -15,7 +15,8 @@ from monitoring.model.finding import Finding
 from monitoring.model.incident import Incidents
 from monitoring.usecases.assess import Assessment
 from tests.support.assessment import assess_server, by_name
-from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Run, Seed
+from tests.support.seed_values import DAY, HOUR, MINUTE, SECOND, Run
+from tests.support.seeding import Seed
 
 
 def test_the_latest_ended_run_decides_and_three_in_a_row_are_critical(prefect_server: Server, world: Seed) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from demo.stack import Server
 from tests.support.assessment import assess_server, by_name
 from tests.support.relay import Asked, relayed
-from tests.support.seeding import HOUR, MINUTE, SECOND, Run, Seed
+from tests.support.seed_values import HOUR, MINUTE, SECOND, Run
+from tests.support.seeding import Seed
 
 BEAT = timedelta(seconds=180)
 

@@ -14,7 +14,8 @@ from demo.stack import Server
 from monitoring.model.finding import Cause
 from tests.conftest import ServerFactory
 from tests.support.assessment import assess_server, by_name
-from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Schedule, Seed
+from tests.support.seed_values import DAY, HOUR, MINUTE, SECOND, Deployment, Schedule
+from tests.support.seeding import Seed
 from tests.support.servers import connected
 
 NO_SCHEDULER = {

@@ -17,7 +17,8 @@ from tests.conftest import ServerFactory
 from tests.support.assessment import Assessed, Found, assess_server
 from tests.support.builders import WRITTEN_HISTORY
 from tests.support.relay import relayed
-from tests.support.seeding import HOUR, MINUTE, SECOND, Seed
+from tests.support.seed_values import HOUR, MINUTE, SECOND
+from tests.support.seeding import Seed
 from tests.support.servers import connected
 
 #: As a user has it who has configured nothing.

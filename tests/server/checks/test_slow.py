@@ -12,7 +12,8 @@ from demo.stack import Server
 from monitoring.adapters.prefect.read import run_times
 from tests.support.assessment import assess_server, by_name
 from tests.support.relay import Asked, relayed
-from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Run, Seed
+from tests.support.seed_values import DAY, HOUR, MINUTE, SECOND, Deployment, Run
+from tests.support.seeding import Seed
 
 BEAT = timedelta(seconds=180)
 TEN = [10 * MINUTE] * 10

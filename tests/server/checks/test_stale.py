@@ -12,7 +12,8 @@ from demo.stack import Server
 from monitoring.model.finding import Cause
 from tests.support.assessment import assess_server, by_name
 from tests.support.noise import NOISE_MAY_BE_STALE
-from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Run, Schedule, Seed
+from tests.support.seed_values import DAY, HOUR, MINUTE, SECOND, Deployment, Run, Schedule
+from tests.support.seeding import Seed
 
 BEAT = timedelta(seconds=180)
 

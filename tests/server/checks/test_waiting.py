@@ -8,7 +8,8 @@ from typing import Any
 from demo.stack import Server
 from monitoring.model.finding import Cause, CauseKind
 from tests.support.assessment import assess_server, by_name
-from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Run, Seed, State
+from tests.support.seed_values import DAY, HOUR, MINUTE, SECOND, Deployment, Run, State
+from tests.support.seeding import Seed
 
 
 def a_live_pool(seed: Seed, name: str = "alive", **fields: Any) -> Any:

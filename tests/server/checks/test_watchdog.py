@@ -11,7 +11,8 @@ from demo.stack import Server
 from monitoring.model.ledger import Ledger
 from tests.support.assessment import Assessed, assess_server
 from tests.support.relay import relayed
-from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Deployment, Seed
+from tests.support.seed_values import DAY, HOUR, MINUTE, SECOND, Deployment
+from tests.support.seeding import Seed
 
 CHECK, DIGEST = "watchdog-check/check", "watchdog-digest/digest"
 

@@ -15,7 +15,8 @@ from monitoring.model.ledger import Ledger
 from tests.support.assessment import assess_server
 from tests.support.noise import NOISE_MAY_BE_STALE
 from tests.support.relay import Asked, relayed
-from tests.support.seeding import DAY, HOUR, MINUTE, Run, Seed
+from tests.support.seed_values import DAY, HOUR, MINUTE, Run
+from tests.support.seeding import Seed
 
 
 def test_a_server_with_nothing_but_noise_is_ok(prefect_server: Server, world: Seed) -> None:

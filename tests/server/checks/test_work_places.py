@@ -8,7 +8,8 @@ from typing import Any
 from demo.stack import Server
 from monitoring.model.finding import Cause
 from tests.support.assessment import assess_server
-from tests.support.seeding import DAY, HOUR, MINUTE, SECOND, Run, Seed
+from tests.support.seed_values import DAY, HOUR, MINUTE, SECOND, Run
+from tests.support.seeding import Seed
 
 
 def dead_pool(seed: Seed, name: str, since: timedelta) -> Any:

@@ -21,7 +21,7 @@ from monitoring.model.incident import Incident
 from monitoring.model.outbox import Outbox
 from monitoring.model.request import Request, Silences
 from monitoring.model.saved_state import PublishedArtifact
-from tests.support.saved_state import documents_before
+from tests.support.state_samples import documents_before
 
 BEFORE = documents_before()
 REQUESTS = [name for name in BEFORE if name.startswith("request-")]

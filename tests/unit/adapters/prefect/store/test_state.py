@@ -29,7 +29,7 @@ from monitoring.adapters.prefect.store.state import (
 )
 from monitoring.errors import StateError
 from monitoring.model.outbox import Outbox
-from tests.support.saved_state import DAY, NOW, a_state, incident
+from tests.support.state_samples import DAY, NOW, a_state, incident
 
 ANY = TypeAdapter(Any)
 
