@@ -33,7 +33,7 @@ _FOR_EVER = datetime.max.replace(tzinfo=timezone.utc)
 class Ahead(CheckSettings):
     """When work that is due soon will not be able to start."""
 
-    within: Span = Field(timedelta(hours=12), description="How far ahead.")
+    within: Span = Field(timedelta(hours=12), description="How far ahead to look.")
 
 
 class _Due(NamedTuple):

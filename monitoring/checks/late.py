@@ -24,7 +24,9 @@ class Late(WaitSettings):
     """When a run is due and has not started."""
 
     after: Span = Field(timedelta(minutes=15), description="How long past its due time a run may wait.")
-    critical_after: Span = Field(timedelta(hours=2), description="Longest lateness of a run before it is critical.")
+    critical_after: Span = Field(
+        timedelta(hours=2), description="Lateness of the latest run beyond which the finding is critical."
+    )
 
 
 def judge(situation: Situation, deployment: Deployment, settings: Late) -> Verdict:

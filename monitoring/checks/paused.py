@@ -20,7 +20,7 @@ from monitoring.text.durations import spoken
 class Paused(CheckSettings):
     """When a deployment has been paused, or all its schedules inactive, for long."""
 
-    after: Span = Field(timedelta(days=14), description="How long it may be so before it is mentioned.")
+    after: Span = Field(timedelta(days=14), description="How long a deployment may be paused before it is reported.")
 
 
 def judge(situation: Situation, deployment: Deployment, settings: Paused) -> Verdict:

@@ -27,15 +27,17 @@ class Slow(BaselineSettings, CheckSettings):
     """When a run takes longer than it may."""
 
     limit: Span | None = Field(
-        None, description="Longest run time, all attempts together, waits and pauses left out. None: no limit."
+        None, description="Longest run time of all attempts together, without waits and pauses. Null: no limit."
     )
     baseline: bool = Field(
-        True, description="Whether run times are judged by the deployment's own completed runs where no limit is given."
+        True, description="Whether the deployment's own completed runs judge the run time if there is no limit."
     )
     severity: Severity = Field("info", description="Severity of a run beyond its baseline.")
     expire_after: Span = Field(
         timedelta(hours=24),
-        description="A deployment without an active schedule is forgiven this long after its slow run ended.",
+        description=(
+            "For a deployment without an active schedule, the finding ends this long after its slow run ended."
+        ),
     )
 
 

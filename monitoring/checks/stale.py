@@ -36,16 +36,16 @@ class Stale(CheckSettings):
     """When a deployment has not succeeded for too long."""
 
     within: Span | None = Field(
-        None, description="A success is expected within this time. None: from the deployment's own schedules."
+        None, description="A success is expected within this time. Null: derived from the deployment's own schedules."
     )
     missed_fires: Count = Field(
-        2, ge=1, description="Fires of its own schedules that may pass without a success, when `within` is not given."
+        2, ge=1, description="Scheduled times that may pass without a success if `within` is not set."
     )
     grace: Span = Field(
-        timedelta(minutes=30), description="Time added after the last of those fires, and the usual run time."
+        timedelta(minutes=30), description="Time added after the last of those scheduled times and the usual run time."
     )
     rhythm: bool = Field(
-        True, description="Whether a deployment without schedules that ran regularly is expected to go on so (info)."
+        True, description="Whether a deployment without schedules that ran regularly is expected to continue (info)."
     )
 
 

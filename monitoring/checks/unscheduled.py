@@ -23,7 +23,7 @@ class Unscheduled(CheckSettings):
     """When an active deployment has nothing scheduled ahead."""
 
     after: Span = Field(
-        timedelta(minutes=15), description="Time that the scheduler has after a deployment was made or changed."
+        timedelta(minutes=15), description="Time that the scheduler has after a deployment was created or changed."
     )
 
 

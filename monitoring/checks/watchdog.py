@@ -26,11 +26,11 @@ class Watchdog(CheckSettings):
     """When the watchdog itself does not do its work."""
 
     missed_fires: Count = Field(
-        3, ge=2, description="Fires of its own schedule that may pass without a completed run of it."
+        3, ge=2, description="Scheduled times of its own that may pass without a completed run."
     )
-    failures: Count = Field(2, ge=1, description="Own runs in a row that must fail or crash.")
+    failures: Count = Field(2, ge=1, description="Consecutive runs of its own that must fail or crash.")
     incomplete_for: Span = Field(
-        timedelta(minutes=30), description="How long ended runs may go unread, because answers were not whole."
+        timedelta(minutes=30), description="How long ended runs may go unread because responses were incomplete."
     )
 
 

@@ -28,9 +28,9 @@ class WorkPoolSettings(WaitSettings):
     """When work is due at a work pool and cannot start, or piles up."""
 
     growing_for: Span = Field(
-        timedelta(minutes=30), description="A backlog that has grown all this time, workers alive, is a finding."
+        timedelta(minutes=30), description="A backlog that has grown this long, with live workers, is a finding."
     )
-    growing_min: Count = Field(10, ge=1, description="Waiting runs below which no backlog is a finding.")
+    growing_min: Count = Field(10, ge=1, description="Waiting runs below which a backlog is no finding.")
 
 
 def cases(situation: Situation) -> Iterator[Case[WorkPool]]:

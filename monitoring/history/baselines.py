@@ -53,8 +53,8 @@ class BaselineSettings(Section):
         le=20,
         description="How many robust standard deviations (of the logarithm) above the median a run may take.",
     )
-    min_ratio: float = Field(2.0, ge=1, le=100, description="Run time over the median below which nothing is slow.")
-    floor: Span = Field(timedelta(minutes=5), description="Run time over the median below which nothing is slow.")
+    min_ratio: float = Field(2.0, ge=1, le=100, description="Ratio of run time to median below which nothing is slow.")
+    floor: Span = Field(timedelta(minutes=5), description="Run time above the median below which nothing is slow.")
 
 
 class Baseline(Value):

@@ -145,5 +145,5 @@ class CheckSettings(Section):
 
     enabled: bool = Field(True, description="Whether the check runs.")
     hold: Hold = Field(
-        timedelta(0), description="How long a finding must last before it is an incident that anybody is told of."
+        timedelta(0), description="How long a finding must last before it is an incident that sends notifications."
     )

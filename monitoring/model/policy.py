@@ -27,18 +27,18 @@ SectionT = TypeVar("SectionT", bound=Section)
 class BasePolicy(Section):
     """What holds for a deployment, whatever the check. The sections of the checks stand beside these settings."""
 
-    watch: bool = Field(True, description="Whether the deployment is watched at all.")
+    watch: bool = Field(True, description="Whether the deployment is watched.")
     owner: str | None = Field(
         None, description="Who should look: a team or a person, shown with every finding.", min_length=1, max_length=80
     )
     severity: Severity | None = Field(
-        None, description="Severity of all the deployment's problems. None: as each check has it."
+        None, description="Severity of all problems of the deployment. Null: each check sets its own."
     )
     escalate_after: Span | None = Field(
-        None, description="A warning that has lasted this long as an incident becomes critical. None: never."
+        None, description="A warning becomes critical after lasting this long as an incident. Null: never."
     )
     expect: Literal["success", "failure"] = Field(
-        "success", description="How runs should end. `failure`: a failed run is no finding, and counts as fresh."
+        "success", description="How runs should end. `failure`: a failed run is no finding and counts as fresh."
     )
 
     def section(self, name: str, kind: type[SectionT]) -> SectionT:

@@ -139,6 +139,12 @@ def test_every_query_is_documented() -> None:
     assert [name for name in asked if f"`{name}`" not in PAGES["docs/how-it-works.md"]] == []
 
 
+def links(page: str) -> list[str]:
+    """The links of a page into the project, code left out."""
+    prose = re.sub(r"^ *```.*?^ *```$", "", page, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"\]\((?!https?:)([^)]+)\)", prose)
+
+
 def anchors(page: str) -> set[str]:
     """The headings of a page as GitHub makes anchors of them."""
     headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
@@ -147,7 +153,7 @@ def anchors(page: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_leads_somewhere(page: str) -> None:
-    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", PAGES[page]):
+    for link in links(PAGES[page]):
         path, _, anchor = link.partition("#")
         target = ((PROJECT / page).parent / path).resolve() if path else PROJECT / page
         assert target.exists(), link
@@ -159,7 +165,9 @@ def test_every_page_can_be_reached_from_the_readme(page: str) -> None:
     reached, waiting = set[str](), ["README.md"]
     while waiting:
         reached.add(current := waiting.pop())
-        for path in re.findall(r"\]\((?!https?:)([^)#]+\.md)", PAGES[current]):
+        for path in (link.partition("#")[0] for link in links(PAGES[current])):
+            if not path.endswith(".md"):
+                continue
             linked = ((PROJECT / current).parent / path).resolve().relative_to(PROJECT).as_posix()
             waiting += [linked] if linked not in reached else []
     assert page in reached

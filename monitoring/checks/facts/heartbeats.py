@@ -14,10 +14,10 @@ from monitoring.model.prefect import FlowRun
 class HeartbeatSettings(CheckSettings):
     """When a run is RUNNING and its heartbeats have stopped."""
 
-    missed_heartbeats: Count = Field(3, ge=2, description="Heartbeat intervals without a beat.")
+    missed_heartbeats: Count = Field(3, ge=2, description="Missed heartbeat intervals.")
     default_interval: Span = Field(
         timedelta(seconds=180),
-        description="Interval assumed for a run that has sent one heartbeat only; Prefect's own default.",
+        description="Interval assumed for a run that has sent only one heartbeat; Prefect's own default.",
     )
 
 

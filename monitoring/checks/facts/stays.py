@@ -16,11 +16,11 @@ from monitoring.text.durations import spoken
 class StaySettings(CheckSettings):
     """When a run stays in a state that should be short."""
 
-    pending_after: Span = Field(timedelta(minutes=30), description="Longest time in Pending, without a break.")
+    pending_after: Span = Field(timedelta(minutes=30), description="Longest uninterrupted time in Pending.")
     cancelling_after: Span = Field(timedelta(minutes=15), description="Longest time in Cancelling.")
     paused_after: Span = Field(timedelta(hours=24), description="Longest time in Paused or Suspended.")
     timeout_grace: Span = Field(
-        timedelta(minutes=15), description="How long past its own time-out a run may still be Paused or Suspended."
+        timedelta(minutes=15), description="How long past its own timeout a run may still be Paused or Suspended."
     )
 
 

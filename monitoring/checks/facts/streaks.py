@@ -30,11 +30,15 @@ Kind = Literal["failed", "crashed"]
 class StreakSettings(CheckSettings):
     """When the latest ended run of a deployment failed or crashed."""
 
-    tolerate: Count = Field(0, ge=0, description="Runs in a row that may end so before it is a finding.")
-    critical_after: Count = Field(3, ge=1, description="Runs in a row that must end so for severity critical.")
+    tolerate: Count = Field(0, ge=0, description="Consecutive runs that may fail or crash before there is a finding.")
+    critical_after: Count = Field(
+        3, ge=1, description="Consecutive failed or crashed runs that make the finding critical."
+    )
     expire_after: Span = Field(
         timedelta(hours=24),
-        description="A deployment without an active schedule is forgiven this long after its last such run.",
+        description=(
+            "For a deployment without an active schedule, the finding ends this long after its last such run."
+        ),
     )
 
 
