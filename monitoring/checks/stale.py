@@ -130,7 +130,7 @@ def _judge_cadence(
     return found(finding, *compared)
 
 
-def _cadence(deployment: Deployment, record: Record) -> cadence.Rhythm | None:
+def _cadence(deployment: Deployment, record: Record) -> cadence.Cadence | None:
     """The cadence in which a deployment without schedules ran; None where it has none, or schedules."""
     if deployment.kind != "deployment" or deployment.inactive_since:
         return None

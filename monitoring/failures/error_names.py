@@ -1,7 +1,7 @@
-"""Names errors: two failures have the same name when they are the same error with other numbers, ids, addresses, paths.
+"""Names of errors: the same error with other numbers, ids, addresses or paths has the same name.
 
-Text from runs is hostile and long. Every pattern below begins where a word begins and repeats over sets of characters
-that its next part does not share, so that the time is linear in the length of the text.
+Text from runs is hostile and long. Every pattern below begins at the beginning of a word and repeats over sets of
+characters that its next part does not share, so that the time is linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import re
 
 from monitoring.model.failure import Failure
 
-#: Stands in a readable error for what varies.
+#: Replaces what varies in a readable error.
 VARIES = "…"
-#: So many characters of an error's one line are kept.
+#: Characters kept of an error's line.
 MAX_REASON = 200
-#: So many characters of a normalised error make its name: lists in messages have no end.
+#: Characters of a normalised error that make its name: lists in messages have any length.
 _MAX_NAMED = 300
 #: Characters of a message that are read.
 _MAX_READ = 20_000
 
-#: What Prefect puts before an exception in a state's message (prefect/states.py, flow_engine.py, task_engine.py).
+#: Prefixes of an exception in a state's message (prefect/states.py, flow_engine.py, task_engine.py).
 _WRAPPING = re.compile(
     r"(?:Flow run encountered an exception: |Task run encountered an exception:? "
     r"|Execution was interrupted by an unexpected exception: |Validation of flow parameters failed with error: "
@@ -43,7 +43,7 @@ _VARIABLE = re.compile(
   | (?<![\w./-])[\w.-]+(?:/[\w.-]+)+\.[A-Za-z0-9]{1,5}(?![\w/-])                        # data/in.csv
   | (?<![A-Za-z0-9])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![A-Za-z0-9]) # UUIDs
   | (?<![A-Za-z0-9])0[xX][0-9a-fA-F]+(?![A-Za-z0-9])                                    # addresses in memory
-  | (?<!\d)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?                    # moments
+  | (?<!\d)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?                    # timestamps
     (?:Z\b|[ ]UTC\b|[+-]\d\d:?\d\d(?!\d))?)?(?!\d)
   | (?<![\w:.])(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?!\w|:\w)                    # IPv6, times of day
   | (?<![\w.-])(?:localhost|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+):\d{2,5}(?!\w)          # host:port
@@ -61,17 +61,17 @@ _LIST = re.compile(r"[+-]?…%?(?:[ ,.:;_/+-]{0,2}…%?)*")
 
 
 def failure_of(message: str) -> Failure:
-    """Read from a state's message alone why its run failed or crashed.
+    """Derive why a run failed or crashed from its state's message alone.
 
     Args:
         message: The message, redacted.
     """
-    said = bare(message)
-    return Failure(exception=exception_of(message), reason=one_line(said, MAX_REASON), error=error_name(said))
+    error = bare(message)
+    return Failure(exception=exception_of(message), reason=one_line(error, MAX_REASON), error=error_name(error))
 
 
 def bare(message: str) -> str:
-    """Take off what Prefect puts before an exception; empty where a message only counts failed states."""
+    """Remove Prefect's prefix of an exception; empty if a message only counts failed states."""
     text = message[:_MAX_READ].strip()
     while wrapping := _WRAPPING.match(text):
         text = text[wrapping.end() :]
@@ -79,12 +79,12 @@ def bare(message: str) -> str:
 
 
 def returned_states(message: str) -> bool:
-    """Whether a run ended so because of the states that it returned: its message only counts them."""
+    """Whether a run failed because of the states that it returned: its message only counts them."""
     return _RETURNED_STATES.fullmatch(message) is not None
 
 
 def exception_of(message: str) -> str | None:
-    """The type of the exception that a state's message tells of, as Prefect writes it; None where it tells of none."""
+    """The type of the exception in a state's message, as Prefect writes it; None without an exception."""
     if not _WRAPPING.match(message):
         return None
     named = _EXCEPTION.match(bare(message))
@@ -92,25 +92,25 @@ def exception_of(message: str) -> str | None:
 
 
 def error_name(text: str) -> str:
-    """A short name of an error, the same whatever numbers, ids, addresses and paths are in it; empty for no text.
+    """A short name of an error, which does not depend on its numbers, ids, addresses and paths; empty without text.
 
     Args:
-        text: The error, without what Prefect puts before it.
+        text: The error, without Prefect's prefix.
     """
     normal = normalised(text)
     return hashlib.sha256(normal.encode(errors="replace")).hexdigest()[:12] if normal else ""
 
 
 def normalised(text: str) -> str:
-    """An error with a mark for all that varies from one time to the next, in one line of at most 300 characters."""
+    """An error with a mark for everything that varies, in one line of at most 300 characters."""
     marked = _VARIABLE.sub(_mark, text[:_MAX_READ].replace(VARIES, "..."))
     return _LIST.sub(VARIES, " ".join(marked.split()))[:_MAX_NAMED].strip()
 
 
-def one_line(text: str, most: int) -> str:
-    """A text in one line of at most so many characters."""
+def one_line(text: str, max_length: int) -> str:
+    """A text in one line of at most ``max_length`` characters."""
     line = " ".join(text[:_MAX_READ].split())
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+    return line if len(line) <= max_length else line[: max_length - 1].rstrip() + "…"
 
 
 def _mark(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Which child or task made a run fail, where the run's own message shows it."""
+"""Which child or task made a run fail, if the run's own message shows it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import NamedTuple
 from monitoring.failures.error_names import bare, error_name, returned_states
 from monitoring.model.prefect import FlowRun
 
-#: So many levels of children are followed.
+#: Levels of children that are followed.
 MAX_LEVELS = 5
-#: What a run says that was ended by the time-out of a subflow: it has none itself (prefect/flow_engine.py,
+#: The message of a run that ended by the timeout of a subflow, as it has no timeout itself (prefect/flow_engine.py,
 #: `handle_timeout`).
 _TIMED_OUT_BELOW = "Flow run exceeded timeout of None second(s)"
 _TASK_TIMED_OUT = "TaskRunTimeoutError"
@@ -25,19 +25,19 @@ class FailedTask(NamedTuple):
 
 
 def failing_child(parent: FlowRun, children: Sequence[FlowRun]) -> FlowRun | None:
-    """Name the child that made its parent fail, where the parent's own message shows it.
+    """Find the child that made its parent fail, if the parent's own message shows it.
 
-    A subflow's exception goes through its parent, which then ends with the same message; that of a run of
-    another deployment is told in a ``FailedRun: ...``; a parent that returns its children's states ends with
-    ``1/2 states failed.``; one that a subflow's time-out ended says that it has no time-out. A parent that caught the
-    child's exception and failed of something else has another message, and no child is named.
+    A subflow's exception passes through its parent, which then ends with the same message; the exception of another
+    deployment's run becomes ``FailedRun: ...``; a parent that returns its children's states ends with
+    ``1/2 states failed.``; a parent that ended by a subflow's timeout says that it has no timeout. A parent that caught
+    the child's exception and failed for another reason has another message, and no child is returned.
 
     Args:
         parent: A run that failed or crashed.
         children: Its failed or crashed children, oldest end first.
     """
     before = [child for child in children if parent.end_time is None or child.ended_at <= parent.end_time]
-    same = [child for child in before if child.message and _tells_of(parent.message, child.message)]
+    same = [child for child in before if child.message and _ends_with(parent.message, child.message)]
     if same:
         return same[-1]
     if parent.message == _TIMED_OUT_BELOW:
@@ -48,7 +48,7 @@ def failing_child(parent: FlowRun, children: Sequence[FlowRun]) -> FlowRun | Non
 
 
 def failing_path(run: FlowRun, children: Mapping[str, Sequence[FlowRun]]) -> tuple[FlowRun, ...]:
-    """The runs through which a failure came up: from the run's child down to the deepest; empty where it is its own.
+    """The path of a failure: from the run's child down to the deepest; empty if the failure is the run's own.
 
     Args:
         run: A run that failed or crashed.
@@ -65,22 +65,23 @@ def failing_path(run: FlowRun, children: Mapping[str, Sequence[FlowRun]]) -> tup
 
 
 def failing_task(run: FlowRun, tasks: Sequence[FailedTask]) -> FailedTask | None:
-    """Name the task that made its run fail, where the run's own message shows it.
+    """Find the task that made its run fail, if the run's own message shows it.
 
-    Of many tasks that failed alike, as mapped ones do, the one with the very message is named, else any of them.
+    Of several tasks with the same error, such as mapped tasks, the task with exactly this message is returned, or else
+    any of them.
 
     Args:
-        run: A run that failed or crashed, and not for a child.
+        run: A run that failed or crashed, and not because of a child.
         tasks: Its failed and crashed task runs, newest end first.
     """
-    told = bare(run.message)
+    error = bare(run.message)
     if returned_states(run.message):
         return tasks[0] if tasks else None
     if _TASK_TIMED_OUT in run.message:
         return next((task for task in tasks if task.state_name == "TimedOut"), None)
-    same = [task for task in tasks if told and error_name(bare(task.message)) == error_name(told)]
-    return next((task for task in same if bare(task.message) == told), same[0] if same else None)
+    same = [task for task in tasks if error and error_name(bare(task.message)) == error_name(error)]
+    return next((task for task in same if bare(task.message) == error), same[0] if same else None)
 
 
-def _tells_of(message: str, of: str) -> bool:
-    return message == of or message.endswith(f": {of}")
+def _ends_with(message: str, error: str) -> bool:
+    return message == error or message.endswith(f": {error}")

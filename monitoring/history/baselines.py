@@ -1,7 +1,7 @@
-"""How long a deployment's runs usually take, learned from those that completed.
+"""Baselines: how long a deployment's runs usually take, learned from completed runs.
 
-Run times spread by factors, not by minutes, so all is measured on their logarithms; median and MAD (the median
-distance from the median), because a few wild runs move neither.
+Run times spread by factors, not by minutes, so everything is measured on their logarithms; with median and MAD (the
+median distance from the median), because a few outliers move neither.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from monitoring.model.ledger import EndedRun, RunTimes
 from monitoring.model.prefect import FlowRun
 from monitoring.text.durations import LONGEST, spoken
 
-#: A run is judged by so many that came before it. ``BaselineSettings.min_samples`` cannot ask for more.
+#: A run is judged by this many earlier runs. ``BaselineSettings.min_samples`` cannot require more.
 SAMPLE = 30
-#: How many of the newest runs are remembered: the one that is judged may be among them.
+#: How many of the newest runs are kept: the judged run may be among them.
 MAX_RECENT = SAMPLE + 1
-#: How many months are remembered, and how many runs of each: enough for a median that drift can be read from.
+#: How many months are kept, and how many runs of each: enough for medians that show drift.
 MAX_MONTHS = 4
 MAX_PER_MONTH = 7
-#: Of fewer runs, a median says nothing about drift.
+#: The median of fewer runs says nothing about drift.
 _MIN_FOR_DRIFT = 5
-#: A median that has moved by less has not drifted.
+#: A smaller change of the median is not drift.
 _DRIFT = 1.5
-#: Makes of a MAD what the standard deviation would be, were the logarithms normally distributed.
+#: Converts a MAD to the standard deviation of normally distributed logarithms.
 _DEVIATION = 1.4826
-#: What two of the runs took is nothing unusual, nor is a fifth more. That spares what happens every week, or to one
-#: run in ten, of which median and MAD see nothing (docs/baselines.md).
+#: A run time that two of the runs reached is not unusual, nor is a fifth more. That tolerates what happens every week,
+#: or to one run in ten, which median and MAD do not show (docs/baselines.md).
 _SEEN_BEFORE = 2
 _LEEWAY = 1.2
-#: Up to so many minutes, time is granted in steps of so many; the last for all that is longer.
+#: Up to this many minutes, time is granted in steps of this many minutes; the last step is for all longer times.
 _STEPS = ((10, 1), (60, 5), (4 * 60, 15), (24 * 60, 60), (math.inf, 6 * 60))
-#: Seconds; run times are kept to a tenth, and have a logarithm.
+#: In seconds: run times are rounded to a tenth, and must have a logarithm.
 _SHORTEST = 0.1
 
 
@@ -58,18 +58,18 @@ class BaselineSettings(Section):
 
 
 class Baseline(Value):
-    """What is usual for a deployment, and beyond which run time a run of it is slow."""
+    """The usual run time of a deployment, and the run time beyond which a run is slow."""
 
-    #: How many completed runs it was learned from.
+    #: The number of completed runs that it was learned from.
     samples: int
     median: timedelta
     limit: timedelta
 
 
 def with_run(known: RunTimes, run: FlowRun) -> RunTimes:
-    """Add a completed run to the sample; neither the order in which runs are added nor a repetition matters.
+    """Add a completed run to the sample; the order of runs does not matter, and repeated runs count once.
 
-    A run that never began (it was marked, or ended before it started) took no time, and is left out.
+    A run that never started (it was marked, or ended before its start) took no time, and is left out.
 
     Args:
         known: The sample so far.
@@ -90,7 +90,7 @@ def with_run(known: RunTimes, run: FlowRun) -> RunTimes:
 
 
 def without_run(known: RunTimes, run: EndedRun) -> RunTimes:
-    """Take a run out of the newest ones: nothing is judged by itself.
+    """Remove a run from the newest runs: no run is judged by itself.
 
     Args:
         known: The sample.
@@ -101,29 +101,29 @@ def without_run(known: RunTimes, run: EndedRun) -> RunTimes:
 
 
 def typical(known: RunTimes) -> timedelta | None:
-    """How long a run usually takes: the median of the newest completed runs, however few; None without any."""
+    """The typical run time: the median of the newest completed runs, however few; None without any."""
     return timedelta(seconds=median(seconds for _, seconds in known.recent)) if known.recent else None
 
 
 def granted(known: RunTimes) -> timedelta:
-    """How long a run may take before its success is missed: what is typical, in coarse steps; 0 where nothing is known.
+    """The time that a run may take before its success is missed: the typical one, in coarse steps; 0 if unknown.
 
-    The steps let deployments that share a schedule share its due times, whatever their own run times are.
+    With the steps, deployments that share a schedule also share its due times, whatever their run times are.
     """
     return coarse(typical(known) or timedelta(0))
 
 
 def coarse(span: timedelta) -> timedelta:
-    """Round a span up: to whole minutes, and beyond ten minutes, an hour, four, and a day in ever longer steps."""
+    """Round a span up: to minutes, and beyond ten minutes, an hour, four hours and a day to longer steps."""
     minutes = math.ceil(span / timedelta(minutes=1))
-    step = next(step for most, step in _STEPS if minutes <= most)
+    step = next(step for limit, step in _STEPS if minutes <= limit)
     return timedelta(minutes=math.ceil(minutes / step) * step)
 
 
 def baseline(known: RunTimes, settings: BaselineSettings) -> Baseline | None:
-    """Learn what is usual; None where fewer than ``min_samples`` runs are known.
+    """Learn the baseline; None if fewer than ``min_samples`` runs are known.
 
-    A run is slow when it takes longer than all of these: the median and so many robust standard deviations of the
+    A run is slow if it takes longer than all of these: the median and ``deviations`` robust standard deviations of the
     logarithm, the median times ``min_ratio``, the median and ``floor``, and a fifth more than the second longest run.
 
     Args:
@@ -136,7 +136,7 @@ def baseline(known: RunTimes, settings: BaselineSettings) -> Baseline | None:
 
 
 def learned(run_times: Sequence[float], settings: BaselineSettings) -> Baseline:
-    """Learn what is usual from run times in seconds, each more than 0; at least two.
+    """Learn a baseline from at least two run times in seconds, each more than 0.
 
     Args:
         run_times: Run times, in any order.
@@ -150,13 +150,13 @@ def learned(run_times: Sequence[float], settings: BaselineSettings) -> Baseline:
         usual + settings.floor.total_seconds(),
         sorted(run_times)[-_SEEN_BEFORE] * _LEEWAY,
     )
-    # What is far beyond all reason would not fit a calendar.
+    # A limit beyond all reason would not fit a timestamp.
     limit = min(limit, LONGEST.total_seconds())
     return Baseline(samples=len(run_times), median=timedelta(seconds=usual), limit=timedelta(seconds=limit))
 
 
 def monthly(known: RunTimes) -> dict[str, timedelta]:
-    """The median run time of each month (``2026-06``, UTC) of which enough runs are known, oldest first."""
+    """The median run time of each month (``2026-06``, UTC) with enough known runs, oldest first."""
     return {
         month: timedelta(seconds=median(seconds for _, seconds in runs))
         for month, runs in sorted(known.months.items())
@@ -165,9 +165,9 @@ def monthly(known: RunTimes) -> dict[str, timedelta]:
 
 
 def drift(known: RunTimes) -> str | None:
-    """Say how run times have moved: ``median 4 min in June 2026, 9 min now``; None where they have not.
+    """Describe the drift of run times: ``median 4 min in June 2026, 9 min now``; None without any.
 
-    Now is the newest completed runs; it is set against the oldest month whose median is another by half or more.
+    The newest completed runs are compared with the oldest month whose median differs by half or more.
     """
     now = typical(known)
     if now is None or len(known.recent) < _MIN_FOR_DRIFT:
@@ -183,5 +183,5 @@ def _seconds(run_time: timedelta) -> float:
 
 
 def _rank(run_id: str) -> int:
-    """A number by which runs are drawn at random, and the same ones whoever draws."""
+    """A random rank of a run, the same on every draw."""
     return int.from_bytes(blake2b(run_id.encode(), digest_size=3).digest(), "big")

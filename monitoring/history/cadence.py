@@ -1,7 +1,7 @@
-"""The rhythm in which a deployment without schedules ran, where it had one: by hand, an event, or a cron outside.
+"""The cadence of a deployment without schedules that runs by hand, by events, or by an external cron.
 
-Gaps between runs are compared by factors, hence by their logarithms; median and MAD, because a holiday or a run by
-hand moves neither.
+Gaps between runs are compared by factors, hence by their logarithms; with median and MAD, because a holiday or an extra
+run moves neither.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
-#: Of fewer gaps, regularity is a coincidence.
+#: The regularity of fewer gaps is a coincidence.
 MIN_GAPS = 8
-#: The most that a typical gap may differ from the median one: by a quarter.
+#: A typical gap may differ from the median gap by up to a quarter.
 _MAX_SPREAD = math.log(1.25)
-#: What counts as silence: so many times the median gap, the longest one known with half of it on top, and an hour.
+#: The longest normal gap: three times the median gap, one and a half times the longest known gap, or an hour.
 _TIMES_MEDIAN = 3
 _TIMES_LONGEST = 1.5
 _SHORTEST = timedelta(hours=1)
 
 
-class Rhythm(NamedTuple):
-    """A rhythm that was kept.
+class Cadence(NamedTuple):
+    """A regular cadence of runs.
 
     Args:
         gap: The usual time from one run to the next.
-        longest: How long nothing may come before it is out of rhythm.
-        lasted: How long it was kept, as far as is known. After as long a silence, it is over.
-        runs: How many runs it was learned from.
+        longest: The longest normal gap.
+        lasted: How long it was kept, as far as known. After a gap of that length, it has ended.
+        runs: The number of runs that it was learned from.
     """
 
     gap: timedelta
@@ -39,15 +39,15 @@ class Rhythm(NamedTuple):
     runs: int
 
 
-def learned(ends: Iterable[int]) -> Rhythm | None:
-    """Learn a rhythm; None where the runs came too seldom or too irregularly to expect any.
+def learned(ends: Iterable[int]) -> Cadence | None:
+    """Learn a cadence; None if the runs are too few or too irregular.
 
     Args:
         ends: When runs ended, in seconds since the epoch, in any order.
     """
-    moments = sorted(ends)
-    # Runs that end together are one beat.
-    gaps = [later - earlier for earlier, later in pairwise(moments) if later > earlier]
+    times = sorted(ends)
+    # Runs that end together count once.
+    gaps = [later - earlier for earlier, later in pairwise(times) if later > earlier]
     if len(gaps) < MIN_GAPS:
         return None
     usual = median(gaps)
@@ -55,9 +55,9 @@ def learned(ends: Iterable[int]) -> Rhythm | None:
     if spread > _MAX_SPREAD:
         return None
     longest = timedelta(seconds=max(_TIMES_MEDIAN * usual, _TIMES_LONGEST * max(gaps)))
-    return Rhythm(
+    return Cadence(
         gap=timedelta(seconds=usual),
         longest=max(longest, _SHORTEST),
-        lasted=timedelta(seconds=moments[-1] - moments[0]),
-        runs=len(moments),
+        lasted=timedelta(seconds=times[-1] - times[0]),
+        runs=len(times),
     )

@@ -1,4 +1,4 @@
-"""Counts runs that have ended, for counters that only rise."""
+"""Counts ended runs, for counters that only rise."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ RUN_TIME_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_20
 
 
 def counted(record: Record, run: FlowRun) -> Record:
-    """Count a run that has ended and was not counted before.
+    """Count an ended run that was not counted before.
 
     Args:
-        record: What is remembered of its deployment.
-        run: The run. One that completed without ever beginning took no time, and tells nothing of how long runs take.
+        record: The record of its deployment.
+        run: The run. If it completed without a start, it took no time, and is not counted among run times.
     """
     counts = record.counts
     ends = {**counts.ends, run.state_type: counts.ends.get(run.state_type, 0) + 1}

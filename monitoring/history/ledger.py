@@ -1,4 +1,4 @@
-"""Folds what was seen into what is remembered: runs that have ended are read once."""
+"""Folds observations into the ledger, so that ended runs are read once."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from monitoring.model.ledger import MAX_MESSAGE, MAX_STREAK_IDS, EndedRun, Ledge
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import Deployment, FlowRun
 
-#: The server stamps ends by its own clock, from which ours may differ, and a long transaction shows one late: each
-#: check reads this much again of what the one before it read.
+#: The server stamps ends by its own clock, which may differ from ours, and a long transaction shows an end late: each
+#: check reads this much of the window of the check before again.
 OVERLAP = timedelta(minutes=10)
-#: So much is kept of the names on a failure's path.
+#: Characters kept of the names on a failure's path.
 _MAX_NAME = 100
 
 
 def fold(ledger: Ledger, observation: Observation, overlap: timedelta = OVERLAP) -> Ledger:
     """Return the ledger with an observation folded in.
 
-    The cursor moves only when all that ended was read: what is missing is read again by the next check.
+    The cursor moves only if all ended runs were read: otherwise the next check reads the window again.
 
     Args:
-        ledger: What was remembered before.
-        observation: What was seen now; its ended runs may come in any order.
+        ledger: The ledger of the check before.
+        observation: The observation of this check; its ended runs may be in any order.
         overlap: How much of the window the next check will read again.
     """
     if observation.server.state.problem:
         return ledger
-    whole = observation.coverage.has("ended-runs")
-    # What is missing of a part is read again with the part, and what ended before the first check is history.
-    counting = whole and ledger.cursor is not None
+    complete = observation.coverage.has("ended-runs")
+    # A partial window is read again, and would count runs twice; runs from before the first check are history.
+    counting = complete and ledger.cursor is not None
     records = dict(ledger.records)
     for key, record in ledger.records.items():
         if record.streak and record.last_ended and record.last_ended.id in observation.history.read_again:
@@ -57,9 +57,9 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta = OVERLAP)
         records = {key: record for key, record in records.items() if key in observation.deployments}
     return ledger.model_copy(
         update={
-            "cursor": observation.at if whole else ledger.cursor,
-            "cursor_before": ledger.cursor if whole else ledger.cursor_before,
-            "recent": _recent(ledger.recent, observation, overlap) if whole else ledger.recent,
+            "cursor": observation.at if complete else ledger.cursor,
+            "cursor_before": ledger.cursor if complete else ledger.cursor_before,
+            "recent": _recent(ledger.recent, observation, overlap) if complete else ledger.recent,
             "records": records,
         }
     )
@@ -79,7 +79,7 @@ def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
         record = record.model_copy(update={"run_times": with_run_time(record.run_times, run)})
     last = record.last_ended
     if last and (ended.ended, ended.id) < (last.ended, last.id):
-        # It arrived late, behind a newer one that is already counted: it may still be the newest success, or failure.
+        # It arrived after a newer run that is already counted: it may still be the newest success, or failure.
         if run.state_type == "COMPLETED" and _newer(ended, record.last_success):
             return record.model_copy(update={"last_success": ended})
         return _with_failed(record, ended)
@@ -87,27 +87,27 @@ def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
         record = _with_failed(record, last)
     if run.state_type == "COMPLETED":
         return record.model_copy(update={"last_ended": ended, "last_success": ended, "streak": None})
-    return record.model_copy(update={"last_ended": ended, "streak": _with_bad_end(record.streak, last, ended)})
+    return record.model_copy(update={"last_ended": ended, "streak": _longer(record.streak, last, ended)})
 
 
-def _with_bad_end(before: Streak | None, last: EndedRun | None, ended: EndedRun) -> Streak:
-    """A streak that goes on, or begins, with a run that failed or crashed."""
+def _longer(before: Streak | None, last: EndedRun | None, ended: EndedRun) -> Streak:
+    """The streak with another run that failed or crashed."""
     streak = before or Streak(since=ended.ended)
-    # When somebody started it again, and it ended badly again, it is still one run.
+    # A run that was restarted and failed or crashed again counts once.
     again = ended.id in streak.run_ids
     alike = before is not None and last is not None and last.state_type == ended.state_type
     return Streak(
         since=streak.since,
         failed=streak.failed + (ended.state_type == "FAILED" and not again),
         crashed=streak.crashed + (ended.state_type == "CRASHED" and not again),
-        run_ids=(ended.id, *(one for one in streak.run_ids if one != ended.id))[:MAX_STREAK_IDS],
+        run_ids=(ended.id, *(run_id for run_id in streak.run_ids if run_id != ended.id))[:MAX_STREAK_IDS],
         alike=streak.alike + (ended.id not in streak.run_ids[: streak.alike]) if alike else 1,
         alike_since=streak.alike_since if alike else ended.ended,
     )
 
 
 def _with_failed(record: Record, ended: EndedRun) -> Record:
-    """Remember the newest run that failed; why it did, only the last ended run is asked."""
+    """Keep the newest failed run, without its reason: only the last ended run needs one."""
     if ended.state_type != "FAILED" or not _newer(ended, record.last_failed):
         return record
     return record.model_copy(update={"last_failed": ended.model_copy(update={"message": "", "failure": None})})
@@ -118,14 +118,14 @@ def _newer(ended: EndedRun, known: EndedRun | None) -> bool:
 
 
 def _with_reason(record: Record, run: FlowRun, observation: Observation) -> Record:
-    """Note why a run failed that was counted before: its logs may arrive after its end."""
+    """Add the reason to a failed run that was counted before: its logs may arrive after its end."""
     if record.last_ended is None or record.last_ended.id != run.id:
         return record
     return record.model_copy(update={"last_ended": _ended(run, observation)})
 
 
 def _with_samples(record: Record, sampled: tuple[FlowRun, ...]) -> Record:
-    """Learn run times from runs that ended before the ledger began; what is known of them already counts once."""
+    """Learn run times from runs that ended before the ledger began; known runs count once."""
     run_times = reduce(with_run_time, sampled, record.run_times)
     return record.model_copy(update={"run_times": run_times, "run_times_searched": True})
 
@@ -133,7 +133,7 @@ def _with_samples(record: Record, sampled: tuple[FlowRun, ...]) -> Record:
 def _with_search(record: Record, success: FlowRun | None) -> Record:
     found = _plain(success) if success else None
     if found and found.state_type != "COMPLETED":
-        # Where failures are expected, one is searched for as well.
+        # If failures are expected, a failed run is a success.
         last = record.last_ended or found
         searched = record.model_copy(update={"last_ended": last, "success_searched": True})
         return searched if last.id == found.id else _with_failed(searched, found)
@@ -141,7 +141,7 @@ def _with_search(record: Record, success: FlowRun | None) -> Record:
 
 
 def _corrected(record: Record, run: FlowRun | None) -> Record:
-    """The record, when somebody has marked, started again or deleted the run that it holds for the latest failure."""
+    """The record after somebody has marked, rerun or deleted the run of its latest failure."""
     if run and run.state_type == "COMPLETED":
         success = _plain(run)
         return record.model_copy(update={"last_ended": success, "last_success": success, "streak": None})
@@ -151,8 +151,8 @@ def _corrected(record: Record, run: FlowRun | None) -> Record:
 
 
 def _with_schedule(record: Record, deployment: Deployment, observation: Observation) -> Record:
-    """Note since when a deployment has had its present schedules."""
-    inactive = [moment for moment in (record.inactive_since, deployment.inactive_since) if moment]
+    """Keep since when a deployment has had its present schedules."""
+    inactive = [since for since in (record.inactive_since, deployment.inactive_since) if since]
     record = record.model_copy(
         update={"inactive_since": min(inactive) if deployment.inactive_since is not None else None}
     )
@@ -163,16 +163,16 @@ def _with_schedule(record: Record, deployment: Deployment, observation: Observat
 
 
 def _first_seen_schedule(deployment: Deployment, observation: Observation) -> datetime | None:
-    """Since when a deployment that was never seen before has had its schedules; None for always.
+    """Since when a new deployment has had its schedules; None for always.
 
-    Every ``prefect deploy`` makes schedules anew, so that they look young. Runs that were due before then, or a
-    success that a schedule made, show that there were some.
+    Every ``prefect deploy`` creates schedules anew, so that they look young. Runs that were due before, or a success
+    that a schedule created, show that there were schedules before.
     """
     since = deployment.scheduled_since
     if since is None:
         return None
     success = observation.history.last_success.get(deployment.id)
-    # A success that is older than the deployment shows that times of creation do not tell (a restored database).
+    # A success that is older than the deployment shows that creation times prove nothing (a restored database).
     shown = success and (success.auto_scheduled or success.created < deployment.created)
     older = any(
         run.deployment_id == deployment.id and (run.expected_start_time or run.created) < since
@@ -182,12 +182,12 @@ def _first_seen_schedule(deployment: Deployment, observation: Observation) -> da
 
 
 def _ended(run: FlowRun, observation: Observation) -> EndedRun:
-    """What is kept of a run, and why it ended badly if it did."""
+    """The run as it is kept, with the reason if it failed or crashed."""
     ended = _plain(run)
     if run.state_type not in ("FAILED", "CRASHED"):
         return ended
     path = failing_path(run, observation.failures.children)
-    # Where nobody asked for more, its own message, or that of the run that failed it, has to do.
+    # If no logs were read, the message of the run, or of the run that made it fail, is the reason.
     failure = observation.failures.reasons.get(run.id) or failure_of((path[-1] if path else run).message)
     below = tuple(
         FailedChild(

@@ -1,4 +1,4 @@
-"""How far the answers of the server go."""
+"""How complete the answers of the server are."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from monitoring.model.base import Value
 
 
 class Query(Value):
-    """One thing that was asked of the server, and how far the answer goes."""
+    """A query to the server, and how complete its answer is."""
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
     outcome: Literal["complete", "partial", "failed"]
     detail: str = ""
 
 
-#: What every observation asks of a server that answers; more is asked where it matters.
+#: The queries of every observation; others are made where they matter.
 ALWAYS_QUERIED = ("flows", "deployments", "active-runs", "due-runs", "ended-runs", "work-pools", "work-queues")
 
 
 class Coverage(Value):
-    """Every query of an observation, by name. What is not complete is unknown: neither healthy nor broken."""
+    """Every query of an observation, by name. Anything incomplete is unknown: neither healthy nor broken."""
 
     queries: tuple[Query, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """Whether everything that was asked was answered whole."""
+        """Whether every query was answered completely."""
         return not self.missing
 
     @property
     def missing(self) -> tuple[Query, ...]:
-        """The queries whose answers are partial or absent."""
+        """The queries whose answers are partial or missing."""
         return tuple(query for query in self.queries if query.outcome != "complete")
 
     def has(self, *names: str) -> bool:
-        """Whether all the named queries were asked and answered whole."""
+        """Whether all these queries were made and answered completely."""
         whole = {query.name for query in self.queries if query.outcome == "complete"}
         return whole.issuperset(names)

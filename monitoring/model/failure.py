@@ -17,15 +17,15 @@ class FailedChild(Value):
 class Failure(Value):
     """Why a run failed or crashed, from its message, logs and task runs; its texts are redacted."""
 
-    #: The failing task, where there is one.
+    #: The failing task, if there is one.
     task: str | None = None
     #: The exception's type: ``ValueError``, ``httpx.ConnectError``.
     exception: str | None = None
-    #: The error in one line: ``ValueError: no rows``; the deepest failed run's.
+    #: The error of the deepest failed run in one line: ``ValueError: no rows``.
     reason: str = ""
-    #: The end of the traceback, or of the error's log lines; empty where there are none, or nobody asked.
+    #: The end of the traceback, or of the error's log lines; empty if there are none, or they were not read.
     traceback: str = ""
-    #: Names the error whatever numbers, ids, addresses and paths are in it; empty where nothing is known.
+    #: Identifies the error without its numbers, ids, addresses and paths; empty if nothing is known.
     error: str = ""
     #: From the run's child down to the deepest failed run.
     path: tuple[FailedChild, ...] = ()

@@ -1,4 +1,4 @@
-"""How one subject stands now, as a check found it."""
+"""Findings: a problem of one subject, as a check found it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ CauseReason = Literal[
 
 
 class Subject(Value):
-    """What a finding is about."""
+    """The object that a finding is about."""
 
     kind: SubjectKind
     id: str
@@ -62,33 +62,33 @@ class Subject(Value):
 
     @property
     def key(self) -> str:
-        """The key under which the runs of a deployment or a flow are watched."""
+        """The key of a deployment or flow: ``Deployment.key``."""
         return flow_key(self.id) if self.kind == "flow" else self.id
 
 
 class Cause(Value):
-    """Why, by name and from evidence."""
+    """The cause of a finding, by name and from evidence."""
 
     kind: CauseKind
     name: str
     reason: CauseReason
-    #: The runs that show it: who holds the slots, which run is still going. At most ten.
+    #: The runs that show it, such as those that hold the slots; at most ten.
     flow_run_ids: tuple[str, ...] = ()
-    #: How the failure came up: parent, child, task.
+    #: The path of a failure: parent, child, task.
     path: tuple[str, ...] = ()
 
     @property
     def what(self) -> tuple[CauseKind, str, CauseReason]:
-        """What is the same for all that have this cause."""
+        """The fields that are the same for all findings with this cause."""
         return (self.kind, self.name, self.reason)
 
 
 class Finding(Value):
-    """How one subject stands now.
+    """A problem of one subject.
 
-    Findings of severity info open no incident: they inform, or, where ``unknown``, say that there is too little to
-    judge by. ``flow_run_ids`` holds at most 1,000 ids, ``flow_run_count`` how many runs there are. ``since`` is
-    when the condition began, not when it was noticed.
+    Findings of severity info open no incident: they inform, or, if ``unknown``, say that there is too little to judge
+    by. ``flow_run_ids`` holds at most 1,000 ids, ``flow_run_count`` the number of runs. ``since`` is when the condition
+    began, not when it was detected.
     """
 
     fingerprint: str
@@ -104,22 +104,22 @@ class Finding(Value):
     expected: str
     since: AwareDatetime
     url: str | None = None
-    #: Who should look, where the policy says so.
+    #: Who should look, if the policy says so.
     owner: str | None = None
     #: Whether the subject could not be judged.
     unknown: bool = False
-    #: What the finding rests on, in lines: the end of a traceback, the holders of slots.
+    #: Evidence in lines: the end of a traceback, the holders of slots.
     evidence: tuple[str, ...] = ()
     cause: Cause | None = None
     symptom_of: str | None = None
 
 
-#: How many run ids a finding carries.
+#: The maximum number of run ids in a finding.
 MAX_RUN_IDS = 1000
 
 
 def fingerprint(target: str, check: CheckName, kind: SubjectKind, subject_id: str) -> str:
-    """Name a finding over time: no time and no address in it.
+    """The identity of a finding over time, without times and addresses.
 
     Args:
         target: The target's configured name.

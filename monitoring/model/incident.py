@@ -15,15 +15,15 @@ ResolutionReason = Literal["cleared", "succeeded", "paused", "deleted", "expired
 
 StepTo = Literal["pending", "firing", "updated", "resolved"]
 
-#: Why an incident moved: it was found, lasted for its hold, came back; got worse or better; somebody acknowledged it;
-#: it became the symptom of another, or stopped being one; and why it was over.
+#: Why an incident changed: it was found, lasted for its hold, came back; became worse or better; was acknowledged; was
+#: inhibited as the symptom of another incident (explained), or uninhibited (freed); and why it was resolved.
 StepReason = (
     Literal["found", "held", "reopened", "worse", "better", "acknowledged", "explained", "freed"] | ResolutionReason
 )
 
 
 class Acknowledgement(Value):
-    """Somebody looks after an incident."""
+    """Who takes care of an incident."""
 
     by: str
     at: AwareDatetime
@@ -31,12 +31,12 @@ class Acknowledgement(Value):
 
 
 class Step(Value):
-    """A move of one incident, with its reason."""
+    """A change of one incident, with its reason."""
 
     to: StepTo
     at: AwareDatetime
     reason: StepReason
-    #: Who asked for it, and what they said; empty where nobody did.
+    #: Who requested it, with their note; empty if nobody did.
     by: str = ""
     note: str = ""
 
@@ -48,39 +48,39 @@ MAX_STEPS = 50
 class Incident(Value):
     """A finding over time: pending, then firing, then resolved."""
 
-    #: As it was found last.
+    #: The newest finding.
     finding: Finding
-    #: Names it for people, as in ``W-12``; 0 while it is pending.
+    #: The number in its id ``W-12``; 0 while it is pending.
     number: int = 0
     #: When it was found first.
     opened_at: AwareDatetime
     #: When it had lasted as long as its hold; None while it is pending.
     fired_at: AwareDatetime | None = None
-    #: Since when it has not been found, though nothing shows that it is over; None where the last check found it.
+    #: Since when it has not been found, though nothing shows that it is over; None if the last check found it.
     unseen_since: AwareDatetime | None = None
     resolved_at: AwareDatetime | None = None
     resolution: ResolutionReason | None = None
     #: It was there when the watchdog began, and is not news.
     preexisting: bool = False
     acknowledged: Acknowledgement | None = None
-    #: How often it came back soon after it was over.
+    #: How often it came back soon after it was resolved.
     reopened: int = 0
     #: When it stopped being the symptom of another incident.
     uninhibited_at: AwareDatetime | None = None
-    #: Of the deployment or the pool that it is about, as they were seen last.
+    #: Tags and work pool of its subject, as they were read last.
     tags: tuple[str, ...] = ()
     pool: str | None = None
-    #: How it moved, oldest first, at most ``MAX_STEPS``.
+    #: Its steps, oldest first, at most ``MAX_STEPS``.
     history: tuple[Step, ...] = ()
 
     @property
     def id(self) -> str:
-        """What people call it: ``W-12``; empty while it is pending."""
+        """Its id for people: ``W-12``; empty while it is pending."""
         return f"W-{self.number}" if self.number else ""
 
     @property
     def firing(self) -> bool:
-        """Whether it has lasted as long as its hold, and is not over."""
+        """Whether it has lasted for its hold, and is not resolved."""
         return self.fired_at is not None and self.resolved_at is None
 
     @property
@@ -112,22 +112,22 @@ class Transition(Value):
 
 
 class Closed(Value):
-    """What was closed by hand while it was still found: it stays closed while nothing new is found of it."""
+    """The mark of an incident that was closed by hand: it stays closed until its finding shows something new."""
 
     at: AwareDatetime
     severity: Severity
-    #: The newest run that it was about.
+    #: The newest run of its finding.
     newest_run: str | None = None
 
 
 class Incidents(Value):
-    """All that is remembered of what is open, and of the watchdog's beginning on this server."""
+    """The open incidents, and when the watchdog began to watch this server."""
 
-    #: By fingerprint, pending ones among them.
+    #: By fingerprint, including pending incidents.
     open: Mapping[str, Incident] = Field(default_factory=dict)
     #: The number of the next incident that fires.
     next_number: int = 1
-    #: When the watchdog first looked at this server, and when it took what it found there for known.
+    #: When the watchdog first checked this server, and when it marked the incidents there as preexisting.
     began_at: AwareDatetime | None = None
     baselined_at: AwareDatetime | None = None
     #: By fingerprint.

@@ -1,4 +1,4 @@
-"""What is kept of runs that have ended."""
+"""The history of ended runs that is kept between checks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from monitoring.model.base import Value
 from monitoring.model.failure import Failure
 from monitoring.model.prefect import StateType
 
-#: So much is kept of a message, and shown of it: the rest is behind the link.
+#: Characters of a message that are kept and shown: the rest is behind the link.
 MAX_MESSAGE = 500
 
 
 class EndedRun(Value):
-    """What is kept of a run that has ended."""
+    """An ended run, as the ledger keeps it."""
 
     id: str
     name: str
@@ -25,89 +25,87 @@ class EndedRun(Value):
     message: str = ""
     ended: AwareDatetime
     run_time: timedelta = timedelta(0)
-    #: Why it failed or crashed, if it did.
+    #: Why it failed or crashed.
     failure: Failure | None = None
 
 
 class Streak(Value):
-    """Runs of one deployment that failed or crashed, one after the other."""
+    """Consecutive runs of one deployment that failed or crashed."""
 
     since: AwareDatetime
     failed: int = 0
     crashed: int = 0
-    #: The newest of them, newest first, at most ``MAX_STREAK_IDS``.
+    #: The ids of the newest runs, newest first, at most ``MAX_STREAK_IDS``.
     run_ids: tuple[str, ...] = ()
-    #: How many of the newest ended as the newest one did, all failed or all crashed; since when, if that is known.
+    #: How many of the newest runs ended in the state of the newest, all failed or all crashed; since when, if known.
     alike: int = 1
     alike_since: AwareDatetime | None = None
 
     @property
     def length(self) -> int:
-        """How many runs."""
+        """The number of runs."""
         return self.failed + self.crashed
 
 
-#: A streak's ids are kept for links; a hundred are more than anybody follows.
+#: A streak's ids are kept for links; nobody follows more than a hundred.
 MAX_STREAK_IDS = 100
 
 
 class RunTimes(Value):
-    """How long a deployment's completed runs took: a bounded sample, the same however history was cut into windows."""
+    """How long a deployment's completed runs took: a bounded sample, whatever windows the history was read in."""
 
     #: The newest completed runs, newest first: end (seconds since the epoch), run time in seconds.
     recent: tuple[tuple[int, float], ...] = ()
-    #: By month (``2026-06``): a random few of its runs, as (rank, run time in seconds); those of lowest rank are kept.
+    #: By month (``2026-06``): a random few of its runs, as (rank, run time in seconds); the lowest ranks are kept.
     months: Mapping[str, tuple[tuple[int, float], ...]] = Field(default_factory=dict)
 
 
 class Counts(Value):
     """How many runs of one deployment have ended since the watchdog's first check. These numbers only rise."""
 
-    #: By how they ended.
+    #: By final state.
     ends: Mapping[StateType, int] = Field(default_factory=dict)
-    #: Completed runs by run time: how many in each of the buckets of the metric, and in the last, without a bound.
+    #: Completed runs in each of the metric's buckets of run times, and in the last, without a bound.
     run_times: tuple[int, ...] = ()
-    #: Seconds, of all of them.
+    #: The sum of their run times, in seconds.
     run_time: float = 0
 
 
 class Record(Value):
-    """What later checks need of one deployment's runs that will not be read again.
+    """What later checks need of a deployment's runs that will not be read again.
 
-    Cancelled runs are counted and otherwise left out: somebody wanted them gone, which proves neither health nor
-    failure.
+    Cancelled runs are counted and otherwise left out: they prove neither health nor failure.
     """
 
     last_ended: EndedRun | None = None
     last_success: EndedRun | None = None
-    #: The newest that failed before the last ended run, without its reason: fresh where failures are expected.
+    #: The newest failed run before the last ended run, without its reason: a success if failures are expected.
     last_failed: EndedRun | None = None
-    #: None when the last ended run succeeded, or when there has been none.
+    #: None if the last ended run succeeded, or there has been none.
     streak: Streak | None = None
-    #: The whole history on the server was searched for a success older than the ledger.
+    #: Whether the server's history was searched for a success older than the ledger.
     success_searched: bool = False
     run_times: RunTimes = RunTimes()
-    #: The history on the server was searched for run times older than the ledger.
+    #: Whether the server's history was searched for run times older than the ledger.
     run_times_searched: bool = False
-    #: Since when it has been paused, or all its schedules inactive, as far as is known.
+    #: Since when it has been paused, or all its schedules inactive, as far as known.
     inactive_since: AwareDatetime | None = None
-    #: The deployment's schedules when it was last seen (``Deployment.schedule``); None before it was.
+    #: The deployment's schedules when it was last read (``Deployment.schedule``); None before that.
     schedule: str | None = None
-    #: Since when it has had them, as far as is known: fires before that are nobody's fault.
+    #: Since when it has had them, as far as known: no runs were due before.
     scheduled_since: AwareDatetime | None = None
     counts: Counts = Counts()
 
 
 class Ledger(Value):
-    """The watchdog's memory of ended runs, by deployment id."""
+    """The history of ended runs, by deployment key."""
 
-    #: Everything that ended up to here has been read.
+    #: All runs that ended before this time have been read.
     cursor: AwareDatetime | None = None
-    #: The cursor before that one: how far apart checks are.
+    #: The cursor of the check before: it shows how far apart checks are.
     cursor_before: AwareDatetime | None = None
-    #: When a check last saw all that it asked for, the saved state included.
+    #: When the coverage of a check was last complete, including the saved state.
     complete_at: AwareDatetime | None = None
-    #: The runs that ended shortly before the cursor, so that a window that overlaps counts none twice:
-    #: run id -> end time.
+    #: End times of the runs that ended shortly before the cursor, by run id: overlapping windows count no run twice.
     recent: Mapping[str, AwareDatetime] = Field(default_factory=dict)
     records: Mapping[str, Record] = Field(default_factory=dict)

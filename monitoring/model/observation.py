@@ -19,21 +19,21 @@ MIN_HEARTBEAT = timedelta(seconds=30)
 
 
 class Backlog(Value):
-    """How many runs of a work pool were due and waiting, at moments ascending to now."""
+    """How many runs of a work pool were due and waiting, at several times up to now, ascending."""
 
     samples: tuple[tuple[AwareDatetime, int], ...]
 
 
 class Holder(Value):
-    """A run that holds a slot of a limit: a flow run, or the flow run of a task run that does."""
+    """A flow run that holds a slot of a limit, itself or by a task run."""
 
     flow_run_id: str
     name: str
     #: The name of its state: ``Running``.
     state_name: str
-    #: When it began; of one that has ended, when it did.
+    #: When it started; for a run that has ended, when it ended.
     since: AwareDatetime
-    #: A slot of a run that has ended is lost until somebody frees it.
+    #: The slot of a run that has ended stays taken until somebody releases it.
     ended: bool = False
     slots: int = 1
 
@@ -48,14 +48,14 @@ class ConcurrencyLimit(Value):
     taken: int
     #: Who holds its slots, as far as the server shows it.
     holders: tuple[Holder, ...] = ()
-    #: Whether others than these may hold slots.
+    #: Whether other runs may hold slots, too.
     more_holders: bool = False
     #: RUNNING flow runs that wait for a slot, by run id: since when. Waiters of a global limit show nowhere.
     waiting: Mapping[str, AwareDatetime] = Field(default_factory=dict)
 
 
 class LimitSlots(Value):
-    """How many slots a tag's or a global concurrency limit has, and how many are taken; full or not."""
+    """The slots of a tag's or a global concurrency limit, and how many are taken."""
 
     kind: Literal["tag", "global-concurrency-limit"]
     name: str
@@ -64,23 +64,23 @@ class LimitSlots(Value):
 
 
 class Heartbeats(Value):
-    """What is known of a run's heartbeats: how many, the first and the last."""
+    """A run's heartbeats: how many, the first and the last."""
 
     count: int
     first: AwareDatetime
     last: AwareDatetime
 
     def interval(self, default: timedelta) -> timedelta:
-        """The time between two beats; ``default`` when there has been only one.
+        """The time between two heartbeats; ``default`` if there has been only one.
 
-        Heartbeat events carry no interval, so it is taken from their spacing, and never for less than Prefect's
-        own minimum (prefect/settings/models/flows.py, ``heartbeat_frequency``).
+        Heartbeat events carry no interval, so it is derived from their spacing, with Prefect's own minimum
+        (prefect/settings/models/flows.py, ``heartbeat_frequency``).
         """
         return max(MIN_HEARTBEAT, (self.last - self.first) / (self.count - 1)) if self.count > 1 else default
 
 
 class ServerState(Value):
-    """The server as a whole. ``problem`` says, for a person, why it cannot be used; None when it can."""
+    """The server's addresses and version. ``problem`` says, for people, why it cannot be used; None if it can."""
 
     api_url: str
     ui_url: str | None = None
@@ -89,24 +89,24 @@ class ServerState(Value):
 
 
 class Vitals(Value):
-    """How well the server itself does; None where that was not asked or cannot be told."""
+    """The server's own health; None for what was not measured."""
 
     #: The median time of its answers, and how many there were.
     answer_time: timedelta | None = None
     answers: int = 0
-    #: The server's clock less ours.
+    #: The server's clock minus ours.
     clock_offset: timedelta | None = None
-    #: The newest event of the last day or so; None where there is none, or nobody asked.
+    #: The newest event of about the last day; None if there is none, or it was not queried.
     newest_event: AwareDatetime | None = None
-    #: A run that ended after it, and so long ago that its own events should be there.
+    #: A run that ended after that event, and long enough ago that its own events should be there.
     unheard: FlowRun | None = None
 
 
-#: How much later than what it tells of an event may lie, by the server's times, when all is well.
+#: The longest normal delay of an event after its cause, by the server's timestamps.
 EVENTS_DELAY = timedelta(minutes=1)
 
 
-#: MissedRuns scheduled runs are counted up to here.
+#: Missed scheduled runs are counted up to here.
 MAX_MISSED = 1_000
 
 
@@ -119,15 +119,15 @@ class MissedRuns(Value):
 
 
 class OwnRuns(Value):
-    """The watchdog's own deployments and their runs, by which it is itself watched."""
+    """The watchdog's own deployments and runs, by which it watches itself."""
 
-    #: Their due times are those by which the watchdog's own lateness is judged, and not by the policy's grace.
+    #: Their due times judge whether the watchdog itself is late, without the policy's grace.
     deployments: tuple[Deployment, ...] = ()
     #: The newest ended runs of each deployment, oldest end first.
     ended: tuple[FlowRun, ...] = ()
     #: Runs that are active or overdue now.
     active: tuple[FlowRun, ...] = ()
-    #: When the newest of their runs that are planned was made by the server's scheduler; None where none is.
+    #: When the newest of their runs that are planned was made by the server's scheduler; None if none is planned.
     planned_at: AwareDatetime | None = None
 
 

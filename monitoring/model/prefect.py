@@ -13,19 +13,19 @@ StateType = Literal[
     "SCHEDULED", "PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "CRASHED", "PAUSED", "CANCELLING"
 ]
 
-#: The watchdog's own flows, by name. They are kept out of every finding and figure.
+#: The watchdog's own flows, by name. They are left out of every finding and figure.
 CHECK_FLOW = "watchdog-check"
 
 DIGEST_FLOW = "watchdog-digest"
 
 OWN_FLOWS = (CHECK_FLOW, DIGEST_FLOW)
 
-#: The states in which a run is over (prefect.client.schemas.objects.TERMINAL_STATES).
+#: The states of ended runs (prefect.client.schemas.objects.TERMINAL_STATES).
 TERMINAL: frozenset[StateType] = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 
 
 class FlowRun(Value):
-    """A flow run as the API shows it, slim; its message is redacted."""
+    """The fields of a flow run that matter here; the message is redacted."""
 
     id: str
     name: str
@@ -42,20 +42,20 @@ class FlowRun(Value):
     start_time: AwareDatetime | None = None
     end_time: AwareDatetime | None = None
     auto_scheduled: bool = False
-    #: How often the run was started; more than 1 after a retry.
+    #: How often the run was started: more than once after a retry.
     run_count: int = 0
-    #: When a PAUSED or SUSPENDED run gives up by itself.
+    #: When a PAUSED or SUSPENDED run times out.
     pause_timeout: AwareDatetime | None = None
-    #: Time in RUNNING over all attempts, without waits; moves only on leaving RUNNING.
+    #: Time in RUNNING over all attempts, without waits; updated only when the run leaves RUNNING.
     total_run_time: timedelta = timedelta(0)
     work_pool: str | None = None
     work_queue: str | None = None
-    #: It awaits its retry in its own process: no worker will take it (prefect/server/database/sql/).
+    #: It awaits its retry in its own process: no worker will submit it (prefect/server/database/sql/).
     retries_in_process: bool = False
 
     @property
     def key(self) -> str:
-        """The key of what the run belongs to: its deployment, or its flow where it has none."""
+        """The key of the run's deployment, or of its flow if it has none."""
         return self.deployment_id or flow_key(self.flow_id)
 
     @property
@@ -65,44 +65,44 @@ class FlowRun(Value):
 
 
 def flow_key(flow_id: str) -> str:
-    """The key under which the runs of a flow are watched that have no deployment."""
+    """The key of a flow, for its runs without a deployment."""
     return f"flow:{flow_id}"
 
 
 class Deployment(Value):
-    """A deployment and what its schedules imply; or a flow, for its runs without a deployment."""
+    """A deployment and its due times; or a flow, for its runs without a deployment."""
 
     id: str
     kind: Literal["deployment", "flow"] = "deployment"
-    #: ``flow/deployment``: a deployment's own name is unique only within its flow. A flow's own name.
+    #: ``flow/deployment``, as a deployment's name is unique only within its flow; or the name of a flow.
     name: str
     flow_id: str
     flow_name: str
     tags: tuple[str, ...] = ()
     created: AwareDatetime
     paused: bool = False
-    #: Names its active schedules; another name means other schedules, and an empty one none: paused, or none active.
+    #: A digest of its active schedules, which changes with them; empty if it is paused or none is active.
     schedule: str = ""
-    #: When the newest of them was made. Every ``prefect deploy`` makes them anew.
+    #: When the newest of them was created. Every ``prefect deploy`` creates them anew.
     scheduled_since: AwareDatetime | None = None
-    #: Since when, at the least, it has been paused or all its schedules inactive: nobody has touched either since.
-    #: None where it is active, or has no schedules and is not paused.
+    #: Since when, at least, it has been paused or all its schedules inactive: neither has changed since.
+    #: None if it is active, or has no schedules and is not paused.
     inactive_since: AwareDatetime | None = None
     work_pool: str | None = None
     work_queue: str | None = None
     concurrency_limit: int | None = None
-    #: Slots of the deployment's own limit that are taken, as the server counts them; None without a limit.
+    #: Taken slots of the deployment's own limit, as the server counts them; None without a limit.
     slots_taken: int | None = None
-    #: What comes while that limit is full is cancelled and does not wait (the collision strategy CANCEL_NEW).
+    #: Runs that start while that limit is full are cancelled and do not wait (the collision strategy CANCEL_NEW).
     skips_overlaps: bool = False
-    #: When it or one of its schedules was last changed, however little; None where that is not known.
+    #: When it or one of its schedules was last changed; None if unknown.
     changed: AwareDatetime | None = None
-    #: When its active schedules fire next, where that was asked; None where they never do.
+    #: The next due time of its active schedules, where computed; None if there is none.
     next_due: AwareDatetime | None = None
-    #: By when a scheduler that lives has planned that fire, where it was asked whether it has.
+    #: The time by which a live scheduler has planned that run, where computed.
     planned_by: AwareDatetime | None = None
-    #: The newest due times of its active schedules that are past the policy's grace, ascending; as many
-    #: as the policy lets pass, or fewer where the deployment is younger than that.
+    #: The newest due times of its active schedules that are older than the policy's grace, ascending; as many as the
+    #: policy tolerates, or fewer for a younger deployment.
     due: tuple[AwareDatetime, ...] = ()
 
     @property
@@ -112,7 +112,7 @@ class Deployment(Value):
 
     @property
     def scheduled(self) -> bool:
-        """Not paused, and at least one schedule is active."""
+        """Whether it is not paused and has an active schedule."""
         return bool(self.schedule)
 
 
@@ -123,12 +123,12 @@ class WorkQueue(Value):
     name: str
     paused: bool = False
     concurrency_limit: int | None = None
-    #: PENDING and RUNNING runs in it, as the server counts them; None without a limit, or from an older server.
+    #: Its PENDING and RUNNING runs, as the server counts them; None without a limit, or from an older server.
     slots_taken: int | None = None
 
 
 class WorkPool(Value):
-    """A work pool; ``workers`` is None where nobody asked, or where the pool's type has none."""
+    """A work pool; ``live_workers`` is None if they were not counted, or the pool's type has none."""
 
     id: str
     name: str
@@ -138,7 +138,7 @@ class WorkPool(Value):
     #: As for a queue.
     slots_taken: int | None = None
     queues: tuple[WorkQueue, ...] = ()
-    #: How many workers sent a heartbeat within three of their own intervals.
+    #: Workers with a heartbeat within three of their own intervals.
     live_workers: int | None = None
-    #: When any of its workers was last heard of; None where none ever was, or nobody asked.
+    #: The newest heartbeat of its workers; None without any, or if they were not read.
     last_heartbeat: AwareDatetime | None = None

@@ -1,4 +1,4 @@
-"""What a check and a digest report, as values. Every formatter shows one of these and nothing else."""
+"""The reports of a check and of a digest. Every formatter shows one of these and nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from monitoring.model.silence import Silence
 
 
 class HealthReport(Value):
-    """How the server stands now. Findings come most severe first, each followed by its symptoms."""
+    """The health of the server now. Findings are ordered by severity, each followed by its symptoms."""
 
     target: str
     at: AwareDatetime
@@ -30,31 +30,31 @@ class HealthReport(Value):
     active_runs: int
     ended_runs: int
     findings: tuple[Finding, ...] = ()
-    #: By fingerprint of what fires: the incident's id. Empty where the saved state was not read.
+    #: Ids of firing incidents, by fingerprint. Empty if the saved state was not read.
     incidents: Mapping[str, str] = Field(default_factory=dict)
-    #: What nobody is told of now: silences and open maintenance windows.
+    #: Active silences and open maintenance windows.
     silences: tuple[Silence, ...] = ()
 
     def with_queries(self, *queries: Query) -> HealthReport:
-        """The report with more coverage; what was not seen may change its status."""
+        """The report with more coverage, which may change its status."""
         coverage = Coverage(queries=(*self.coverage.queries, *queries))
         return self.model_copy(update={"coverage": coverage, "status": status_of(self.findings, coverage)})
 
     def with_known(self, incidents: Iterable[Incident], silences: Iterable[Silence]) -> HealthReport:
-        """The report with the ids of the incidents that fire, and the silences and windows that hold."""
+        """The report with the ids of firing incidents, and with active silences and maintenance windows."""
         return self.model_copy(
             update={
-                "incidents": {one.finding.fingerprint: one.id for one in incidents if one.firing},
-                "silences": tuple(one for one in silences if one.active(self.at)),
+                "incidents": {incident.finding.fingerprint: incident.id for incident in incidents if incident.firing},
+                "silences": tuple(silence for silence in silences if silence.active(self.at)),
             }
         )
 
     @property
     def identity(self) -> str:
-        """A digest of all that matters in the report: it stays the same while nothing but the time changes.
+        """A digest of the report's content: it stays the same while only the time changes.
 
-        What was observed and expected is told in words that move with the clock, and left out; so are the
-        queries that were answered, as some are asked only while something runs or waits.
+        The texts of what was observed and expected change with the clock, and are left out; so are complete queries, as
+        some are made only while something runs or waits.
         """
         parts = [self.target, self.status, str(self.deployments)]
         parts += [f"{query.name}={query.outcome}" for query in self.coverage.missing]
@@ -75,7 +75,7 @@ class HealthReport(Value):
 
 
 class Totals(Value):
-    """How the runs ended that ended in ``[start, end)``; the watchdog's own are left out."""
+    """Runs that ended in ``[start, end)`` by their final state, without the watchdog's own."""
 
     start: AwareDatetime
     end: AwareDatetime
@@ -86,27 +86,27 @@ class Totals(Value):
 
     @property
     def ended(self) -> int:
-        """All that ended."""
+        """All runs that ended."""
         return self.completed + self.failed + self.crashed + self.cancelled
 
     @property
     def success_rate(self) -> float | None:
-        """Completed among those that were left to end by themselves; None when there are none.
+        """The share of completed runs among those that were not cancelled; None if there are none.
 
-        A cancelled run says nothing about success: somebody wanted it gone.
+        A cancelled run proves nothing about success: somebody stopped it.
         """
         judged = self.completed + self.failed + self.crashed
         return self.completed / judged if judged else None
 
 
 class DigestReport(Value):
-    """How the server stands this morning, and how yesterday went."""
+    """The health of the server in the morning, and the runs of yesterday."""
 
     health: HealthReport
     time_zone: str
     #: The digest's own day, in its time zone.
     day: date
-    #: None where the server did not answer: unknown, and not zero.
+    #: None if the server did not answer: unknown, and not zero.
     today: Totals | None = None
     yesterday: Totals | None = None
     day_before: Totals | None = None
@@ -115,9 +115,9 @@ class DigestReport(Value):
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Put findings in the order in which they are shown: causes by severity and age, each before its symptoms.
+    """Order findings as they are shown: causes by severity and age, each before its symptoms.
 
-    A symptom of a symptom stands with the cause of both; one whose cause is not among them stands for itself.
+    A symptom of a symptom is listed with the cause of both; a symptom without its cause, by itself.
     """
     everything = {finding.fingerprint: finding for finding in findings}
 
@@ -141,7 +141,7 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def status_of(findings: Iterable[Finding], coverage: Coverage) -> Status:
-    """Judge the whole: critical if any finding is; else unknown if something was not seen; else warning; else ok."""
+    """The overall status: critical if any finding is; else unknown if coverage is incomplete; else warning or ok."""
     severities = {finding.severity for finding in findings}
     if "critical" in severities:
         return "critical"

@@ -28,7 +28,7 @@ class Request(Value):
 
 
 class Silences(Value):
-    """The silences that people asked for."""
+    """The silences that people have requested."""
 
     known: tuple[Silence, ...] = ()
     next_number: int = 1

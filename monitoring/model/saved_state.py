@@ -1,4 +1,4 @@
-"""All that is saved between checks."""
+"""The state that is saved between checks."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from monitoring.model.request import Request, Silences
 
 
 class Published(Value):
-    """One version of an artifact that the watchdog made."""
+    """One version of an artifact of the watchdog."""
 
     id: str
     created: AwareDatetime
 
 
 class PublishedArtifact(Value):
-    """What the watchdog published under one key: the identity of what it says, and its versions, newest last."""
+    """An artifact of the watchdog: the identity of its content, and its versions, newest last."""
 
     identity: str
     versions: tuple[Published, ...]
 
 
 class SavedState(Value):
-    """All that the watchdog remembers between checks."""
+    """The state that is saved between checks."""
 
     ledger: Ledger = Ledger()
     incidents: Incidents = Incidents()
@@ -36,7 +36,7 @@ class SavedState(Value):
     outbox: Outbox = Outbox()
     #: Closed incidents, newest first.
     closed: tuple[Incident, ...] = ()
-    #: What people have asked for at the command line. What is not there any more when it is saved was done.
+    #: Action requests from the command line. A request that is missing when the state is saved was applied or rejected.
     requests: tuple[Request, ...] = ()
     #: Published artifacts by key.
     artifacts: Mapping[str, PublishedArtifact] = Field(default_factory=dict)

@@ -10,9 +10,9 @@ from monitoring.model.matcher import Matcher
 class Silence(Matcher):
     """The incidents that match are suppressed for a time."""
 
-    #: What people call it: ``S-3``; empty for a maintenance window.
+    #: Its id for people: ``S-3``; empty for a maintenance window.
     id: str = ""
-    #: The name of the request that it was made for: asked twice, it is made once.
+    #: The name of its action request: a request that comes twice makes one silence.
     request: str = ""
     starts_at: AwareDatetime
     ends_at: AwareDatetime
@@ -20,5 +20,5 @@ class Silence(Matcher):
     reason: str = ""
 
     def active(self, now: AwareDatetime) -> bool:
-        """Whether it is in force at that time."""
+        """Whether it is active at that time."""
         return self.starts_at <= now < self.ends_at

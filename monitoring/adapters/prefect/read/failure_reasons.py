@@ -14,7 +14,7 @@ from monitoring.adapters.prefect.read.families import flow_runs_of
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.failures.error_names import failure_of, one_line
 from monitoring.failures.paths import MAX_LEVELS, FailedTask, failing_child, failing_path, failing_task
-from monitoring.failures.tracebacks import last_traceback, raised, tells_of, traceback_end
+from monitoring.failures.tracebacks import ends_in, last_traceback, raised, traceback_end
 from monitoring.model.failure import Failure
 from monitoring.model.ledger import Ledger
 from monitoring.model.prefect import Deployment, FlowRun
@@ -110,7 +110,7 @@ def _failure(collection: Collection, run: FlowRun) -> Failure:
         known = failure_of(task.message)
     logs = _error_logs(collection, run)
     if known.exception:
-        log_line = next((log for log in logs if tells_of(log, known.exception)), "")
+        log_line = next((log for log in logs if ends_in(log, known.exception)), "")
     else:
         log_line = next((log for log in logs if last_traceback(log)), "")
     traceback = collection.redact(last_traceback(log_line))
