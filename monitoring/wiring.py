@@ -46,9 +46,10 @@ from monitoring.model.incident import Incidents
 from monitoring.model.request import Action, Request, Silences
 from monitoring.model.silence import Silence
 from monitoring.model.target import Target
-from monitoring.notifications.ports import Messenger
+from monitoring.notifications.ports import Notifier
 from monitoring.text.redaction import Redactor
 from monitoring.usecases.check import Ports
+from monitoring.usecases.digest import DigestPorts
 from monitoring.usecases.measure import Measuring
 from monitoring.usecases.ports import Exporter
 
@@ -144,8 +145,8 @@ class Session:
         """The numbers of the last check."""
         return Measured(self.documents)
 
-    def receiver(self, route: str) -> Messenger:
-        """The receiver of a route.
+    def notifier(self, route: str) -> Notifier:
+        """The notifier of a route.
 
         Raises:
             DeliveryError: The route has none, or its secret is missing.
@@ -194,7 +195,7 @@ class Session:
             reader=self.reader(for_exporter=metrics.enabled and metrics.compatibility.enabled),
             state=self.state(lock.confirm),
             lock=lock,
-            receiver=self.receiver,
+            notifier=self.notifier,
             events=PrefectEvents(self.api),
             artifacts=self.artifacts(run_id),
             housekeeping=PrefectHousekeeping(self.api, self.config.state, run_id),
@@ -203,6 +204,18 @@ class Session:
                 requests=self.api.traffic.requests, took=timedelta(seconds=time.monotonic() - started)
             ),
             measuring=self._measuring() if metrics.enabled else None,
+        )
+
+    def digest_ports(self, run_id: str) -> DigestPorts:
+        """Everything that a digest needs of the outside; ``run_id`` is its own flow run."""
+        lock = self.lock(run_id)
+        self.api.before_request = lock.keep
+        return DigestPorts(
+            reader=self.reader(),
+            state=self.state(lock.confirm),
+            lock=lock,
+            notifier=self.notifier,
+            artifacts=self.artifacts(run_id),
         )
 
     def _ping(self) -> HttpPing | None:

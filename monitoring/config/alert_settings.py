@@ -11,7 +11,7 @@ from monitoring.config.match import AlertMatch
 from monitoring.model.fields import BlockName, BlockReference, Cron, Mention, Section, Span, TimeOfDay, TimeZoneName
 
 #: The routes that everybody has.
-DEFAULT_ROUTE, FALLBACK_ROUTE = RESERVED_ROUTES = ("default", "fallback")
+DEFAULT_ROUTE, FALLBACK_ROUTE, DIGEST_ROUTE = RESERVED_ROUTES = ("default", "fallback", "watchdog-digest")
 
 
 class Slack(Section):
@@ -30,7 +30,7 @@ class Slack(Section):
 
 
 class Receiver(Section):
-    """Where alerts go: a Slack channel, a Slack webhook or a notification block; one of them."""
+    """Where messages go: a Slack channel, a Slack webhook or a notification block; one of them."""
 
     channel: str | None = Field(None, description="Slack channel id or name, for the bot.", min_length=1)
     webhook_secret: BlockName | None = Field(
@@ -72,7 +72,7 @@ class Route(Receiver):
         if self.kind is None:
             raise ValueError("expected one of channel, webhook_secret, block")
         if self.name in RESERVED_ROUTES:
-            raise ValueError(f"expected another name than {' and '.join(RESERVED_ROUTES)}")
+            raise ValueError(f"expected another name than {', '.join(RESERVED_ROUTES)}")
         return self
 
 
@@ -139,6 +139,9 @@ class Digest(Section):
     """The daily report."""
 
     time_zone: TimeZoneName = Field("UTC", description="IANA time zone in which the days of the digest begin and end.")
+    receiver: Receiver = Field(
+        Receiver(), description="Where the digest goes. Nothing given: `slack.channel`, else `alerts.default`."
+    )
 
 
 class Ping(Section):

@@ -16,6 +16,7 @@ from monitoring.checks.server import Server
 from monitoring.checks.watchdog import Watchdog
 from monitoring.config.alert_settings import (
     DEFAULT_ROUTE,
+    DIGEST_ROUTE,
     FALLBACK_ROUTE,
     Alerts,
     Digest,
@@ -92,4 +93,14 @@ class Config(Policy):
             return default if default.kind else default.model_copy(update={"channel": self.slack.channel})
         if route == FALLBACK_ROUTE:
             return self.alerts.fallback
+        if route == DIGEST_ROUTE:
+            return self._digest_receiver()
         return next((one for one in self.routes if one.name == route), None)
+
+    def _digest_receiver(self) -> Receiver:
+        if self.digest.receiver.kind:
+            return self.digest.receiver
+        if self.slack.channel:
+            return Receiver(channel=self.slack.channel)
+        # Whom alerts mention is not to be mentioned every day.
+        return self.alerts.default.model_copy(update={"mentions": ()})

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import Field
 
-from monitoring.config.alert_settings import DEFAULT_ROUTE, FALLBACK_ROUTE, Receiver, Route
+from monitoring.config.alert_settings import DEFAULT_ROUTE, DIGEST_ROUTE, FALLBACK_ROUTE, Receiver, Route
 from monitoring.config.settings import Config
 from monitoring.doctor.examination import Examined, not_examined
 from monitoring.doctor.installation import Installation, Secret
@@ -57,7 +57,9 @@ class Workspace(Value):
 
 def receivers(config: Config) -> dict[str, Receiver]:
     """Where alerts go, by the name of the route; those that go nowhere are left out."""
-    names = [DEFAULT_ROUTE, *(route.name for route in config.routes), FALLBACK_ROUTE]
+    # Without a receiver of its own, the digest goes where something else goes.
+    digest = [DIGEST_ROUTE] if config.digest.receiver.kind else []
+    names = [DEFAULT_ROUTE, *(route.name for route in config.routes), FALLBACK_ROUTE, *digest]
     found = {name: config.receiver(name) for name in names}
     return {name: receiver for name, receiver in found.items() if receiver is not None and receiver.kind}
 

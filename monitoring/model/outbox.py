@@ -6,6 +6,7 @@ Texts are plain here, as they came from runs: every formatter escapes for itself
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from enum import Enum
 from typing import Literal
 
@@ -14,6 +15,7 @@ from pydantic import AwareDatetime, Field
 from monitoring.model.base import Value
 from monitoring.model.finding import Severity
 from monitoring.model.incident import Incident
+from monitoring.model.message import Message
 
 #: What a notification is about: incidents that fire, joined an earlier notification, became critical, came back, still
 #: fire or are resolved; the details in the thread of a new message; or the preexisting incidents.
@@ -101,6 +103,15 @@ class Content(Value):
     traceback: bool = False
 
 
+class DigestContent(Value):
+    """The digest of one day."""
+
+    target: str
+    #: In the digest's time zone.
+    day: date
+    message: Message
+
+
 class Event(Value):
     """A Prefect event (prefect/events/schemas/events.py): the same id is stored once however often it is sent."""
 
@@ -124,7 +135,9 @@ class Delivery(Value):
     route: str = ""
     #: The number of the notification that it belongs to; 0 for none.
     notification: int = 0
+    #: One of these: a notification's content, a digest, an event.
     content: Content | None = None
+    digest: DigestContent | None = None
     event: Event | None = None
     #: Whether a reply is shown in the channel, too.
     broadcast: bool = False
@@ -138,6 +151,8 @@ class Delivery(Value):
     sent_at: AwareDatetime | None = None
     #: Not to be tried before.
     not_before: AwareDatetime | None = None
+    #: Not to be sent from then on; None: however late.
+    expires_at: AwareDatetime | None = None
 
 
 class Member(Value):
@@ -212,3 +227,5 @@ class Outbox(Value):
     outlets: Mapping[str, Trouble] = Field(default_factory=dict)
     #: Whether the summary of preexisting incidents has been queued.
     summarised: bool = False
+    #: The day of the digest that was queued last.
+    digest_day: date | None = None

@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
-from monitoring.config.alert_settings import FALLBACK_ROUTE
+from monitoring.config.alert_settings import DIGEST_ROUTE, FALLBACK_ROUTE
 from monitoring.config.settings import Config
-from monitoring.model.outbox import Content, Delivery, MessageRef, Notification, Outbox, Tally, Trouble
+from monitoring.model.outbox import Content, Delivery, DigestContent, MessageRef, Notification, Outbox, Tally, Trouble
 
 #: The first wait before another attempt; each further one is twice as long, up to the maximum.
 FIRST_WAIT = timedelta(minutes=1)
 MAX_WAIT = timedelta(hours=1)
+#: A digest that could not be sent for so long is not sent: the next one is due.
+MAX_DIGEST_AGE = timedelta(hours=24)
 #: A receiver may ask for a longer wait, up to this.
 _MAX_RETRY_AFTER = timedelta(days=1)
 
@@ -56,6 +58,33 @@ def queue_delivery(
     )
     queue = (*outbox.queue, delivery)
     return outbox.model_copy(update={"queue": queue, "next_delivery": outbox.next_delivery + 1})
+
+
+def queue_digest(outbox: Outbox, digest: DigestContent, now: datetime) -> Outbox:
+    """Queue the digest of a day once, in the place of an older one that still waits.
+
+    Args:
+        outbox: Knows which day's digest was queued last.
+        digest: The digest.
+        now: The time of the digest.
+    """
+    if outbox.digest_day == digest.day:
+        return outbox
+    delivery = Delivery(
+        id=digest_id(digest),
+        kind="post",
+        route=DIGEST_ROUTE,
+        digest=digest,
+        queued_at=now,
+        expires_at=now + MAX_DIGEST_AGE,
+    )
+    queue = (*(one for one in outbox.queue if one.digest is None), delivery)
+    return outbox.model_copy(update={"queue": queue, "digest_day": digest.day})
+
+
+def digest_id(digest: DigestContent) -> str:
+    """The id of a digest's delivery: the same for every run of a day."""
+    return f"{digest.target}-digest-{digest.day}"
 
 
 def queue_update(outbox: Outbox, content: Content, notification: Notification) -> Outbox:

@@ -8,25 +8,25 @@ from typing import Protocol
 from monitoring.model.outbox import Delivery, Event, MessageRef
 
 
-class Messenger(Protocol):
-    """One receiver of alerts. Every method raises ``DeliveryError``."""
+class Notifier(Protocol):
+    """Sends messages to one receiver. Every method raises ``DeliveryError``."""
 
     def post(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
         """Post a message, or reply in a thread.
 
         Args:
-            delivery: What to say.
-            thread: The message that is replied to; None for a message of its own.
+            delivery: The message.
+            thread: The message to reply to; None for a message of its own.
 
         Returns:
-            Where it stands; None where messages cannot be edited.
+            Where it is; None where messages cannot be edited.
         """
 
     def update(self, message: MessageRef, delivery: Delivery) -> None:
-        """Change what a message says. Done twice, it is done once."""
+        """Change what a message says; a second time changes nothing."""
 
     def find(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
-        """Look whether something was said that we do not know of; None where it was not, or that cannot be seen."""
+        """Look for a message whose outcome is unknown; None if it was not sent, or that cannot be seen."""
 
 
 class Events(Protocol):
@@ -40,9 +40,9 @@ class Events(Protocol):
         """
 
     def kept(self, events: Sequence[Event]) -> Collection[str]:
-        """Return the ids of those of these events, at most 50, that the server has written down.
+        """Return the ids of those of these events, at most 50, that the server has stored.
 
-        Where it does not let us look, these are all: what was sent counts as kept.
+        Where the key may not read events, these are all: what was sent counts as stored.
 
         Raises:
             ServerProblem: The server cannot be used.

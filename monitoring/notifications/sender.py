@@ -1,4 +1,4 @@
-"""Says the messages in the outbox: noted before it is sent and after, in its order, no route in another's way."""
+"""Sends the messages in the outbox: each is noted before and after, in order, and no route delays another."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from monitoring.errors import DeliveryError
 from monitoring.logs import get_logger
 from monitoring.model.outbox import Delivery, MessageRef, Outbox
 from monitoring.notifications import outbox as noted
-from monitoring.notifications.ports import Messenger
+from monitoring.notifications.ports import Notifier
 
 _log = get_logger(__name__)
 
 
-class Delivering:
-    """One check's turn at the outbox."""
+class Sender:
+    """Sends what is due, once per check or digest."""
 
     def __init__(
         self,
-        messenger: Callable[[str], Messenger],
+        notifier: Callable[[str], Notifier],
         save: Callable[[Outbox], None],
         config: Config,
         now: datetime,
@@ -32,65 +32,86 @@ class Delivering:
         """Nothing is sent yet.
 
         Args:
-            messenger: Gives the messenger of a route by its name; raises ``DeliveryError`` where it cannot be used.
-            save: Saves the outbox; what it raises ends the turn, and nothing is lost.
-            config: Routes, and how long the turn may take.
+            notifier: Gives the notifier of a route by its name; raises ``DeliveryError`` where it cannot be used.
+            save: Saves the outbox; what it raises ends the sending, and nothing is lost.
+            config: Routes, and how long the sending may take.
             now: The time of the check.
             timer: Seconds on a clock that only runs forward; another one in tests.
         """
         # One for each route: a token is read once.
-        self._messenger = cache(messenger)
+        self._notifier = cache(notifier)
         self._save = save
         self._config = config
         self._now = now
         self._timer = timer
         self._until = timer() + config.alerts.budget.total_seconds()
 
-    def deliver(self, outbox: Outbox) -> Outbox:
-        """Say what is due, and return what is left; it is saved.
+    def send(self, outbox: Outbox) -> Outbox:
+        """Send what is due, and return what is left; it is saved.
 
         Raises:
             LockLost: Another check took over; nothing more was sent.
             ServerProblem: The outbox cannot be saved.
         """
+        outbox = self._without_expired(outbox)
         blocked: set[str] = set()
-        waiting: set[int] = set()
-        while delivery := _first(outbox, blocked, waiting):
-            if delivery.rejected and not noted.due(delivery, self._now):
-                # One message that is never taken must not hold up all others; only what belongs to it waits as well.
-                waiting.add(delivery.notification)
+        waiting: set[int | str] = set()
+        while delivery := self._first(outbox, blocked, waiting):
+            due = noted.due(delivery, self._now)
+            if delivery.rejected and not due:
+                # A message that is always rejected must not delay the others; only what belongs to it waits as well.
+                waiting.add(_thread(delivery))
                 continue
-            if not noted.due(delivery, self._now) or self._timer() >= self._until:
-                # What comes after it on the same route would overtake it.
+            if not due or self._timer() >= self._until:
+                # What follows on the same route would overtake it.
                 blocked.add(delivery.route)
                 continue
-            outbox = self._say(outbox, delivery)
+            outbox = self._sent(outbox, delivery)
             left = next((one for one in outbox.queue if (one.id, one.route) == (delivery.id, delivery.route)), None)
             if left is not None and delivery.rejected and left.rejected:
-                waiting.add(delivery.notification)
+                waiting.add(_thread(delivery))
             elif left is not None:
                 blocked.add(delivery.route)
         return outbox
 
-    def _say(self, outbox: Outbox, delivery: Delivery) -> Outbox:
+    def _without_expired(self, outbox: Outbox) -> Outbox:
+        expired = [one for one in outbox.queue if one.expires_at is not None and one.expires_at <= self._now]
+        if expired:
+            for delivery in expired:
+                _log.warning("alert not delivered", **_named(delivery), permanent=True, problem="it is too old")
+            outbox = noted.without(outbox, expired)
+            self._save(outbox)
+        return outbox
+
+    def _first(self, outbox: Outbox, blocked: Container[str], waiting: Container[int | str]) -> Delivery | None:
+        """The first message that may be sent, apart from those on these routes and in these threads."""
+        for delivery in outbox.queue:
+            enabled = delivery.digest is not None or self._config.alerts.enabled
+            free = delivery.route not in blocked and _thread(delivery) not in waiting
+            if delivery.kind != "event" and enabled and free:
+                return delivery
+        return None
+
+    def _sent(self, outbox: Outbox, delivery: Delivery) -> Outbox:
+        """Send a message, and save what became of it."""
         found = next((one for one in outbox.notifications if one.number == delivery.notification), None)
         message = found.message if found else None
         if message is None and delivery.content is not None and delivery.content.about == "details":
-            # Details belong into a thread: there is none at a receiver such as a fallback that cannot have any.
+            # Details belong into a thread: a receiver such as a fallback may have none.
             outbox = noted.without(outbox, [delivery])
             self._save(outbox)
             return outbox
         if delivery.kind != "post" and message is None:
-            # What it would have changed or replied to was never posted, or its receiver has no such thing.
+            # The message to edit or reply to was never posted, or its receiver has no such thing.
             delivery = delivery.model_copy(update={"kind": "post"})
         try:
-            messenger = self._messenger(delivery.route)
+            notifier = self._notifier(delivery.route)
             if delivery.kind == "update" and message is not None:
-                messenger.update(message, delivery)
+                notifier.update(message, delivery)
                 outbox = noted.sent(outbox, delivery, None)
             else:
-                outbox, delivery, stands = self._posted(outbox, delivery, message, messenger)
-                outbox = noted.sent(outbox, delivery, stands)
+                outbox, posted = self._posted(outbox, delivery, message, notifier)
+                outbox = noted.sent(outbox, delivery, posted)
             _log.info("alert delivered", **_named(delivery))
         except DeliveryError as error:
             _log.warning("alert not delivered", **_named(delivery), permanent=error.permanent, problem=str(error))
@@ -108,36 +129,29 @@ class Delivering:
         return outbox
 
     def _posted(
-        self, outbox: Outbox, delivery: Delivery, message: MessageRef | None, messenger: Messenger
-    ) -> tuple[Outbox, Delivery, MessageRef | None]:
-        """Post, or reply in a thread; what may have been said before is looked for first."""
+        self, outbox: Outbox, delivery: Delivery, message: MessageRef | None, notifier: Notifier
+    ) -> tuple[Outbox, MessageRef | None]:
+        """Post, or reply in a thread; a message that may have been sent before is looked for first."""
         thread = message if delivery.kind == "reply" else None
-        if delivery.outcome_unknown and (found := messenger.find(delivery, thread)):
-            return outbox, delivery, found
+        if delivery.outcome_unknown and (found := notifier.find(delivery, thread)):
+            return outbox, found
         outbox = noted.sending(outbox, delivery)
         self._save(outbox)
-        return outbox, delivery, messenger.post(delivery, thread)
+        return outbox, notifier.post(delivery, thread)
+
+
+def _thread(delivery: Delivery) -> int | str:
+    """Names what must be sent in order."""
+    return delivery.notification or delivery.id
 
 
 def _named(delivery: Delivery) -> dict[str, Any]:
-    """What ties the line of a message to incidents, and to the message where it stands."""
+    """The fields that tie a log line to incidents, and to the message where it is."""
     content = delivery.content
     return {
         "delivery": delivery.id,
         "route": delivery.route,
         "kind": delivery.kind,
-        "about": content.about if content else "",
+        "about": content.about if content else "digest",
         "incidents": [incident.id for incident in content.incidents] if content else [],
     }
-
-
-def _first(outbox: Outbox, blocked: Container[str], waiting: Container[int]) -> Delivery | None:
-    """The first message of those that may be said, but for these routes and these notices."""
-    return next(
-        (
-            one
-            for one in outbox.queue
-            if one.kind != "event" and one.route not in blocked and one.notification not in waiting
-        ),
-        None,
-    )

@@ -20,19 +20,19 @@ from monitoring.metrics.measure import Effort, Measurable
 from monitoring.model.coverage import Coverage
 from monitoring.model.incident import Transition
 from monitoring.model.observation import Observation
-from monitoring.model.outbox import Outbox
 from monitoring.model.report import HealthReport
 from monitoring.model.saved_state import SavedState
 from monitoring.notifications.event_publisher import emit
 from monitoring.notifications.events import check_completed, with_events
 from monitoring.notifications.planning import plan_notifications
-from monitoring.notifications.ports import Events, Messenger
-from monitoring.notifications.sender import Delivering
+from monitoring.notifications.ports import Events, Notifier
+from monitoring.notifications.sender import Sender
 from monitoring.notifications.situation import Situation
 from monitoring.usecases.assess import assess
 from monitoring.usecases.measure import Measuring, publish, take
 from monitoring.usecases.ports import Artifacts, Housekeeping, Lock, Ping, Reader, State
 from monitoring.usecases.reporting import unreachable_report
+from monitoring.usecases.saving import OutboxSaver
 
 _log = get_logger(__name__)
 
@@ -47,8 +47,8 @@ class Ports:
     reader: Reader
     state: State
     lock: Lock
-    #: Gives the receiver of a route by the route's name; raises ``DeliveryError`` where it cannot be used.
-    receiver: Callable[[str], Messenger]
+    #: Gives the notifier of a route by the route's name; raises ``DeliveryError`` where it cannot be used.
+    notifier: Callable[[str], Notifier]
     events: Events
     artifacts: Artifacts
     housekeeping: Housekeeping
@@ -146,10 +146,10 @@ def _checked(ports: Ports, policies: Policies, now: datetime, run_id: str) -> He
     for sentence in applied.rejected:
         _log.warning("request not done", says=sentence)
     report = seen.report.with_known(moved.open.values(), silences)
-    told = _delivered(after, ports, config, now)
+    sent = _sent(after, ports, config, now)
     # Registered before anything else can fail: an artifact that is not in the register is never deleted.
-    published = told.model_copy(update={"artifacts": ports.artifacts.publish_health(report, told.artifacts)})
-    state.save(told, published)
+    published = sent.model_copy(update={"artifacts": ports.artifacts.publish_health(report, sent.artifacts)})
+    state.save(sent, published)
     tidied = published.model_copy(update={"artifacts": ports.housekeeping.tidy(now, published.artifacts)})
     state.save(published, tidied)
     _log.debug("report published", artifacts=len(tidied.artifacts))
@@ -186,21 +186,13 @@ def _log_seen(report: HealthReport, transitions: Iterable[Transition]) -> None:
         )
 
 
-def _delivered(after: SavedState, ports: Ports, config: Config, now: datetime) -> SavedState:
-    saved = after
-
-    def save(outbox: Outbox) -> None:
-        nonlocal saved
-        changed = saved.model_copy(update={"outbox": outbox})
-        ports.state.save(saved, changed)
-        saved = changed
-
-    outbox = after.outbox
-    if config.alerts.enabled:
-        outbox = Delivering(ports.receiver, save, config, now).deliver(outbox)
-    # People come first: a server that is slow to take events must not make them wait.
-    emit(outbox, ports.events, save, now)
-    return saved
+def _sent(saved: SavedState, ports: Ports, config: Config, now: datetime) -> SavedState:
+    """Send the messages and events that are due; return the state after that, which is saved."""
+    saver = OutboxSaver(ports.state, saved)
+    outbox = Sender(ports.notifier, saver.save, config, now).send(saved.outbox)
+    # People come first: a server that is slow to accept events must not delay messages.
+    emit(outbox, ports.events, saver.save, now)
+    return saver.saved
 
 
 def _measured(

@@ -2,40 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
+from monitoring.config.alert_settings import DIGEST_ROUTE
 from monitoring.config.policy import Policies
-from monitoring.errors import DeliveryError
+from monitoring.config.settings import Config
+from monitoring.errors import DeliveryError, StateError, WatchdogError
 from monitoring.logs import get_logger
+from monitoring.messages.delivery_message import bounded
+from monitoring.messages.report_messages import digest_message
+from monitoring.messages.words import headline
 from monitoring.model.coverage import Coverage, Query
+from monitoring.model.outbox import DigestContent, Outbox
 from monitoring.model.report import DigestReport
 from monitoring.model.saved_state import SavedState
+from monitoring.notifications.outbox import digest_id, queue_digest
+from monitoring.notifications.ports import Notifier
+from monitoring.notifications.routing import has_receiver
+from monitoring.notifications.sender import Sender
 from monitoring.usecases.assess import assess
-from monitoring.usecases.ports import Artifacts, Channel, Lock, Reader, State
+from monitoring.usecases.ports import Artifacts, Lock, Reader, State
+from monitoring.usecases.saving import OutboxSaver
 
 _log = get_logger(__name__)
 
 
-def digest(
+@dataclass(frozen=True)
+class DigestPorts:
+    """What a digest needs of the outside."""
+
+    reader: Reader
+    state: State
+    lock: Lock
+    #: Gives the notifier of a route by the route's name; raises ``DeliveryError`` where it cannot be used.
+    notifier: Callable[[str], Notifier]
+    artifacts: Artifacts
+
+
+def digest(ports: DigestPorts, policies: Policies, now: datetime) -> str:
+    """Report how the server stands and how yesterday went: save what is to be sent, publish, send.
+
+    What is saved and could not be sent is sent by the next checks, for as long as it is not too old.
+
+    Args:
+        ports: What it needs of the outside.
+        policies: The effective policy of each deployment.
+        now: The time of the digest.
+
+    Returns:
+        How it ended, in one line.
+
+    Raises:
+        DeliveryError: The receiver rejects the digest.
+        StateError: A check held the lock all the time, or took it over.
+        ServerProblem: The server cannot be used.
+    """
+    config = policies.config
+    saved, known = ports.state.load()
+    report = digest_report(ports.reader, saved, known, policies, now)
+    # Only who is named for the digest's own receiver is mentioned in it.
+    message = bounded(digest_message(report)).model_copy(update={"mentions": True})
+    content = DigestContent(target=config.target.name, day=report.day, message=message)
+    # A check that takes longer than its lock lasts has lost it.
+    with ports.lock.hold(2 * config.state.lock_expiry) as held:
+        if not held:
+            raise StateError("a check held the lock all the time: run the digest again")
+        before, _ = ports.state.load()
+        queued = before.model_copy(update={"outbox": _queued(before.outbox, content, ports, config, now)})
+        ports.state.save(before, queued)
+        unpublished: WatchdogError | None = None
+        published = queued
+        try:
+            published = _published(report, queued, ports)
+        except WatchdogError as error:
+            # The message is sent all the same.
+            _log.error("digest not published", problem=str(error))
+            unpublished = error
+        saver = OutboxSaver(ports.state, published)
+        outbox = Sender(ports.notifier, saver.save, config, now).send(published.outbox)
+    _raise_if_rejected(outbox, content)
+    if unpublished:
+        raise unpublished
+    says = headline(report.health)
+    _log.info("digest completed", says=says)
+    return says
+
+
+def _queued(outbox: Outbox, content: DigestContent, ports: DigestPorts, config: Config, now: datetime) -> Outbox:
+    """Queue the digest, unless there is nobody to send it to."""
+    problem = _unusable(ports, config)
+    if problem:
+        _log.warning("digest not posted", problem=f"{problem}; the digest is in the artifact watchdog-digest only")
+        return outbox
+    return queue_digest(outbox, content, now)
+
+
+def _unusable(ports: DigestPorts, config: Config) -> str:
+    """Why the digest has no receiver; empty where it has one."""
+    if not has_receiver(DIGEST_ROUTE, config):
+        return "no receiver is configured: set slack.channel or digest.receiver"
+    try:
+        ports.notifier(DIGEST_ROUTE)
+    except DeliveryError as error:
+        if error.permanent and config.alerts.fallback.kind is None:
+            return str(error)
+    return ""
+
+
+def _published(report: DigestReport, saved: SavedState, ports: DigestPorts) -> SavedState:
+    """Publish the artifact; the register of artifacts has one writer at a time, who holds the lock."""
+    published = saved.model_copy(update={"artifacts": ports.artifacts.publish_digest(report, saved.artifacts)})
+    ports.state.save(saved, published)
+    return published
+
+
+def _raise_if_rejected(outbox: Outbox, content: DigestContent) -> None:
+    for delivery in outbox.queue:
+        if delivery.id == digest_id(content) and delivery.rejected:
+            raise DeliveryError(outbox.troubles[delivery.route].problem, permanent=True)
+
+
+def digest_report(
     reader: Reader,
     saved: SavedState,
     known: Coverage,
     policies: Policies,
     now: datetime,
-    zone: ZoneInfo,
 ) -> DigestReport:
-    """Put the digest together: how the server stands now, and how yesterday went. Saves and changes nothing.
+    """Put the digest together: how the server stands now, and how yesterday went. Nothing is saved or changed.
 
     Args:
         reader: Reads the server.
         saved: What is remembered.
         known: How far that could be read.
         policies: The effective policy of each deployment.
-        now: The moment of the digest.
-        zone: The time zone in which days begin and end.
+        now: The time of the digest.
     """
+    zone = ZoneInfo(policies.config.digest.time_zone)
     seen = assess(reader, saved.ledger, policies, now, known, saved.incidents.open, saved.outbox)
     silences = (*saved.silences.known, *seen.observation.maintenance)
     report = seen.report.with_known(saved.incidents.open.values(), silences)
@@ -61,47 +167,3 @@ def digest(
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, time(0), tzinfo=zone).astimezone(timezone.utc)
-
-
-def publish_digest(report: DigestReport, state: State, lock: Lock, artifacts: Artifacts, patience: timedelta) -> bool:
-    """Publish the digest as an artifact, under the lock: the register of artifacts has one writer at a time.
-
-    Args:
-        report: The digest.
-        state: Holds the register.
-        lock: The lock that checks take as well.
-        artifacts: Publishes.
-        patience: How long to wait for a check that holds the lock.
-
-    Returns:
-        Whether it was published; False when the lock could not be had.
-    """
-    with lock.hold(patience) as held:
-        if held:
-            before, _ = state.load()
-            published = artifacts.publish_digest(report, before.artifacts)
-            state.save(before, before.model_copy(update={"artifacts": published}))
-        return held
-
-
-def deliver(channel: Channel, report: DigestReport, waits: Iterable[float], sleep: Callable[[float], None]) -> None:
-    """Post the digest; what is sure to be unsaid and may work later is tried again.
-
-    Args:
-        channel: Tells people.
-        report: The digest.
-        waits: Seconds before each further try.
-        sleep: Waits that long.
-
-    Raises:
-        DeliveryError: It could not be said, or may have been said: once too often would be wrong as well.
-    """
-    for wait in (*waits, None):
-        try:
-            channel.post_digest(report)
-            return
-        except DeliveryError as error:
-            if error.permanent or error.doubtful or wait is None:
-                raise
-            _log.warning("digest post failed", problem=str(error), retry_seconds=wait)
-            sleep(wait)

@@ -78,17 +78,6 @@ class Housekeeping(Protocol):
         """Delete old runs of the check and old versions of its artifacts; return what is still published."""
 
 
-class Channel(Protocol):
-    """Tells people."""
-
-    def post_digest(self, report: DigestReport) -> None:
-        """Post the digest.
-
-        Raises:
-            DeliveryError: It could not be said.
-        """
-
-
 class MetricsStore(Protocol):
     """Keeps the numbers of the last check."""
 

@@ -1,1 +1,1 @@
-"""Checks that die: how many alerts are lost or repeated when a check is killed, wherever that happens."""
+"""How many alerts and digests are lost or repeated when a run is killed, wherever that happens."""

@@ -1,4 +1,4 @@
-"""Kills many checks and prints what became of their alerts: ``python -m tests.killed --kills 200``."""
+"""Kills many checks and digests, and prints what became of their messages: ``python -m tests.killed --kills 200``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.support.slack import SlackEmulator
 def main() -> None:
     """Kill, and print a table."""
     parser = argparse.ArgumentParser(prog="python -m tests.killed", description=__doc__)
-    parser.add_argument("--kills", type=int, default=200, help="how many checks are killed")
+    parser.add_argument("--kills", type=int, default=200, help="how many checks and digests are killed")
     parser.add_argument("--blind", action="store_true", help="the token may not read the channel's history")
-    parser.add_argument("--with-server", action="store_true", help="the server is killed together with the check")
+    parser.add_argument("--with-server", action="store_true", help="the server is killed together with the run")
     options = parser.parse_args()
     # The relay before Slack would tell of each request.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
@@ -42,8 +42,10 @@ def main() -> None:
             server.kill()
     table = {
         "kills": len(deaths),
-        "different points": len({(death.at, death.point) for death in deaths}),
-        "alerts lost": sum(len(death.after.lost) for death in deaths),
+        "different points": len({(death.kind, death.at, death.point) for death in deaths}),
+        "alerts lost": sum(len(death.after.lost) for death in deaths if "digest" not in death.kind),
+        "digests lost": sum(len(death.after.lost) for death in deaths if "digest" in death.kind),
+        "digests run again": sum(death.rerun for death in deaths),
         "repeats": sum(death.after.repeats for death in deaths),
         "most repeats of one kill": max((death.after.repeats for death in deaths), default=0),
         "states unreadable": sum(bool(death.after.unreadable) for death in deaths),

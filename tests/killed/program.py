@@ -1,4 +1,4 @@
-"""Runs checks, one process each, that can be told to die at a point of their conversation with the world.
+"""Runs checks and digests, one process each, that can be told to die at a point of their conversation with the world.
 
 A request has two points: it is sent and nothing of the answer has come, and its answer is there. Right before a request
 is, for everybody else, the same as right after the answer to the one before.
@@ -25,12 +25,14 @@ from typing import Any
 import httpx
 
 from flows.check import check
+from flows.digest import digest
 
 
 @dataclass(frozen=True)
 class Order:
-    """A check that is to run."""
+    """A check or a digest that is to run."""
 
+    flow: str = "check"
     #: The point at which it dies, counted from 0; None lets it live.
     kill_at: int | None = None
     #: It dies at the first point whose name ends so, wherever that is; None: at none for that.
@@ -41,7 +43,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a check."""
+    """What became of a check or a digest."""
 
     #: The points that it reached; it died at the last one if it died.
     points: list[str]
@@ -66,7 +68,7 @@ def _forked(order: Order) -> Outcome:
     if pid == 0:
         os.close(source)
         try:
-            _check(_Points(sink, order))
+            _run(_Points(sink, order), order.flow)
         except BaseException:  # noqa: BLE001
             traceback.print_exc()
         # Nothing is tidied up: what is not done when the flow has ended is not missed by it either.
@@ -79,10 +81,10 @@ def _forked(order: Order) -> Outcome:
     return Outcome([line for line in lines if not line.startswith("ended ")], ended[0] if ended else None)
 
 
-def _check(points: _Points) -> None:
+def _run(points: _Points, flow: str) -> None:
     _watch_httpx(points.reached)
     _watch_urllib(points.reached)
-    state: Any = check(return_state=True)
+    state: Any = digest(return_state=True) if flow == "digest" else check(return_state=True)
     points.say(f"ended {state.type.value} {state.message}")
 
 

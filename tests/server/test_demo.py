@@ -22,8 +22,7 @@ from werkzeug import Response
 from demo.stack import Server, stop_leftovers
 from demo.stage import WATCHDOG_POOL, Stage
 from demo.workloads import RATES_URL
-from monitoring.adapters.slack.bot import EVENT_TYPE
-from monitoring.adapters.slack.digest import EVENT_TYPE as DIGEST
+from monitoring.adapters.slack.bot import ALERT_EVENT_TYPE, DIGEST_EVENT_TYPE
 from tests.server.test_measured import lines
 from tests.support.deployed_watchdog import copy_of_the_project
 from tests.support.paths import PROJECT
@@ -44,7 +43,7 @@ def busy() -> Answerer:
 
     def answer(asked: Asked) -> Response | None:
         nonlocal left
-        if not left or (asked.body or {}).get("metadata", {}).get("event_type") != DIGEST:
+        if not left or (asked.body or {}).get("metadata", {}).get("event_type") != DIGEST_EVENT_TYPE:
             return None
         left -= 1
         refusal = {"ok": False, "error": f"busy:{asked.headers['Authorization'].removeprefix('Bearer ')}"}
@@ -197,7 +196,7 @@ def test_the_lines_of_a_check_a_finding_an_incident_and_a_message_are_tied_by_th
     ended = {line["run"] for line in demo.named("check completed")}
     assert {line["run"] for line in [*opened.values(), *told]} <= ended
     metadata = [message["metadata"] for message in demo.posted]
-    posted = {one["event_payload"]["delivery"] for one in metadata if one["event_type"] == EVENT_TYPE}
+    posted = {one["event_payload"]["delivery"] for one in metadata if one["event_type"] == ALERT_EVENT_TYPE}
     assert {line["delivery"] for line in told} >= posted > set()
 
 
@@ -210,9 +209,9 @@ def test_the_ui_shows_the_same_lines(demo: Demo) -> None:
 
 
 def test_a_secret_in_what_is_logged_is_taken_out(demo: Demo) -> None:
-    [line] = demo.named("digest post failed")
+    [line] = [line for line in demo.named("alert not delivered") if line["about"] == "digest"]
     assert line["problem"].startswith("Slack is busy (busy:REDACTED): ")
-    [message] = [one for one in demo.in_the_ui()[line["run"]] if one.startswith("digest post failed ")]
+    [message] = [one for one in demo.in_the_ui()[line["run"]] if one.startswith("alert not delivered ")]
     assert message.endswith(f": {line['problem']}")
 
 

@@ -18,7 +18,7 @@ from prefect.blocks.system import Secret
 from pytest_httpserver import HTTPServer
 
 from demo.stack import free_port
-from monitoring.adapters.slack.digest import EVENT_TYPE
+from monitoring.adapters.slack.bot import DIGEST_EVENT_TYPE
 from tests.support.deployed_watchdog import (
     CHECK,
     DIGEST,
@@ -127,7 +127,7 @@ def test_a_failure_is_found_kept_published_resolved_and_told(
     assert state == "COMPLETED", message
     [posted] = slack_emulator.messages("digest")
     assert "OK" in posted["text"]
-    assert posted["metadata"]["event_type"] == EVENT_TYPE
+    assert posted["metadata"]["event_type"] == DIGEST_EVENT_TYPE
     assert "etl/nightly" in blocks(posted)
     assert "succeeded" in blocks(posted)
     assert "etl/nightly" in installation.artifact("watchdog-digest")["data"]
@@ -153,7 +153,7 @@ def test_without_a_token_the_digest_is_an_artifact_and_says_so_once(
 ) -> None:
     run = installation.start(DIGEST, env=slack_at(httpserver.url_for("/api/"), token=None) | JSON_LOGS)
     assert installation.wait(run) == ("COMPLETED", "Nothing is wrong.")
-    [line] = [line for line in installation.log(run) if line.startswith("digest not posted: no Slack token")]
+    [line] = [line for line in installation.log(run) if line.startswith("digest not posted: there is no Slack token")]
     assert "WATCHDOG_SLACK_TOKEN" in line
     assert "watchdog-slack-token" in line
     assert events(installation, run) == ["digest not posted", "digest completed"]
@@ -173,8 +173,9 @@ def test_a_refused_token_fails_the_run_in_one_line_and_shows_nowhere(
     assert "WATCHDOG_SLACK_TOKEN" in message
     log = installation.log(run)
     said = [line for line in log if "invalid_auth" in line and not line.startswith("Finished in state")]
-    assert said == [f"digest failed: {message}"]
-    assert events(installation, run) == ["digest failed"]
+    assert said[1:] == [f"digest failed: {message}"]
+    assert said[0].endswith(f": {message}")
+    assert events(installation, run) == ["alert not delivered", "digest failed"]
     assert "Traceback" not in "\n".join(log) + installation.worker.log.read_text()[said_before:]
     assert "Nothing is wrong." in installation.artifact("watchdog-digest")["data"]
     assert len(httpserver.log) == 1, "a refused token is refused again"
@@ -186,15 +187,22 @@ def test_a_refused_token_fails_the_run_in_one_line_and_shows_nowhere(
     assert held.count(TOKEN) == shown.count(TOKEN)
 
 
-def test_a_busy_slack_is_tried_again_and_told_once(installation: Deployed, httpserver: HTTPServer) -> None:
+def test_a_digest_that_slack_cannot_take_now_is_sent_once_by_a_check(
+    installation: Deployed, httpserver: HTTPServer
+) -> None:
     httpserver.expect_ordered_request("/api/chat.postMessage").respond_with_data("upstream is down", status=503)
     httpserver.expect_ordered_request("/api/chat.postMessage").respond_with_json({"ok": True, "ts": "1.2"})
-    run = installation.start(DIGEST, env=slack_at(httpserver.url_for("/api/")) | JSON_LOGS)
+    env = slack_at(httpserver.url_for("/api/")) | JSON_LOGS
+    run = installation.start(DIGEST, env=env)
     assert installation.wait(run) == ("COMPLETED", "Nothing is wrong.")
-    assert [response.status_code for _, response in httpserver.log] == [503, 200]
-    assert [line for line in installation.log(run) if line.startswith("digest post failed retry_seconds=5: Slack")]
-    assert events(installation, run) == ["digest post failed", "digest completed"]
+    assert events(installation, run) == ["alert not delivered", "digest completed"]
     assert installation.versions("watchdog-digest") == 1
+    installation.no_longer_wait()
+    check = installation.start(CHECK, env=env)
+    assert installation.wait(check)[0] == "COMPLETED"
+    assert installation.run(DIGEST, env=env)[0] == "COMPLETED"
+    assert [response.status_code for _, response in httpserver.log] == [503, 200]
+    assert "alert delivered" in events(installation, check)
 
 
 def test_parameters_change_the_outcome(installation: Deployed, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A check dies anywhere, and no alert is lost: the next one says what was not said, and hardly anything twice."""
+"""A check or a digest dies anywhere, and no message is lost: the next check sends it, and hardly anything twice."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ def assert_each_event_is_stored_once(stage: Stage) -> None:
     assert set(stored.values()) == {1}
 
 
-def test_a_check_that_is_killed_loses_no_alert_and_repeats_none_when_it_can_look(
+def test_a_run_that_is_killed_loses_no_message_and_repeats_none_when_it_can_look(
     prefect_server: Server, slack_emulator: SlackEmulator, tmp_path: Path
 ) -> None:
     with staged(prefect_server, slack_emulator, tmp_path) as stage:
-        deaths = list(killed(stage, 14))
+        deaths = list(killed(stage, 20))
         assert [death for death in deaths if death.after != FINE] == []
-        assert len({death.at for death in deaths}) >= 12
+        assert len({(death.kind, death.at) for death in deaths}) >= 18
+        assert any("digest" in death.kind and not death.rerun for death in deaths)
         assert stage.unseen() == set()
         assert_each_event_is_stored_once(stage)
 
 
-def test_a_check_that_is_killed_repeats_at_most_one_alert_when_it_cannot_look(
+def test_a_run_that_is_killed_repeats_at_most_one_message_when_it_cannot_look(
     prefect_server: Server, slack_emulator: SlackEmulator, tmp_path: Path
 ) -> None:
     with staged(prefect_server, slack_emulator, tmp_path, blind=True) as stage:
@@ -41,11 +42,11 @@ def test_a_check_that_is_killed_repeats_at_most_one_alert_when_it_cannot_look(
         assert stage.unseen() == set()
 
 
-def test_a_check_that_is_killed_together_with_the_server_loses_no_alert(
+def test_a_run_that_is_killed_together_with_the_server_loses_no_message(
     fresh_server: ServerFactory, slack_emulator: SlackEmulator, tmp_path: Path
 ) -> None:
     with staged(fresh_server(), slack_emulator, tmp_path) as stage:
-        deaths = list(killed(stage, 5, with_server=True))
+        deaths = list(killed(stage, 8, with_server=True))
         assert [death for death in deaths if death.after != FINE] == []
         assert stage.unseen() == set()
         stage.settle()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import pytest
 
-from monitoring.adapters.slack.digest import SlackChannel
+from monitoring.adapters.slack.bot import SlackBot
 from monitoring.adapters.slack.examine import examine
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from tests.support import samples
+from tests.support.digests import digest_delivery
 from tests.support.slack import SlackEmulator
 
-REPORT = samples.digest(samples.bad())
+DIGEST = digest_delivery(samples.digest(samples.bad()))
 
 
 def test_a_workspace_as_it_is(slack_emulator: SlackEmulator) -> None:
@@ -28,19 +31,28 @@ def test_a_workspace_as_it_is(slack_emulator: SlackEmulator) -> None:
     assert slack_emulator.messages("alerts") == []
 
 
-def test_slack_takes_the_message_and_keeps_what_recognises_it(slack_emulator: SlackEmulator) -> None:
-    digest = config.Slack(channel="digest", api_url=slack_emulator.base_url)
-    SlackChannel(slack_emulator.token, digest).post_digest(REPORT)
+def bot(slack: SlackEmulator, channel: str) -> SlackBot:
+    settings = config.Slack(api_url=slack.base_url)
+    return SlackBot(slack.token, settings, config.Receiver(channel=channel))
+
+
+def test_slack_takes_the_digest_and_keeps_what_recognises_it(slack_emulator: SlackEmulator) -> None:
+    digest = bot(slack_emulator, "digest")
+    assert digest.find(DIGEST, None) is None
+    posted = digest.post(DIGEST, None)
     (message,) = slack_emulator.messages("digest")
     assert message["text"].startswith("🔴 prod on 2026-03-10: Critical.")
     assert message["blocks"][0]["text"]["text"] == "🔴 prod on 2026-03-10: Critical"
-    assert message["metadata"]["event_payload"] == {"target": "prod", "day": "2026-03-10"}
+    assert message["metadata"]["event_type"] == "watchdog_digest"
+    payload = {"delivery": "prod-digest-2026-03-10", "target": "prod", "day": "2026-03-10"}
+    assert message["metadata"]["event_payload"] == payload
     assert "<!channel>" not in str(message)
+    now = DIGEST.model_copy(update={"queued_at": datetime.now(timezone.utc)})
+    assert digest.find(now, None) == posted
 
 
 def test_slack_knows_no_such_channel(slack_emulator: SlackEmulator) -> None:
-    nowhere = config.Slack(channel="nowhere", api_url=slack_emulator.base_url)
     with pytest.raises(DeliveryError, match="channel_not_found") as caught:
-        SlackChannel(slack_emulator.token, nowhere).post_digest(REPORT)
+        bot(slack_emulator, "nowhere").post(DIGEST, None)
     assert caught.value.permanent
     assert slack_emulator.token not in str(caught.value)

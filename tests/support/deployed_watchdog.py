@@ -196,6 +196,15 @@ class Deployed:
         body = {"data": {"body": "{"}, "merge_existing_data": False}
         self.server.request("PATCH", f"/block_documents/{row['id']}", body)
 
+    def no_longer_wait(self) -> None:
+        """Let what waits for its next attempt be sent by the next check."""
+        [row] = [row for row in self._documents() if row["name"] == "outbox"]
+        document = json.loads(row["data"]["body"])
+        for delivery in document["data"]["queue"]:
+            delivery.pop("not_before", None)
+        body = {"data": {"body": json.dumps(document)}, "merge_existing_data": False}
+        self.server.request("PATCH", f"/block_documents/{row['id']}", body)
+
     def _documents(self) -> list[dict[str, Any]]:
         body = {"block_types": {"slug": {"any_": ["watchdog-document"]}}, "include_secrets": True}
         return list(self.server.request("POST", "/block_documents/filter", body))

@@ -1,7 +1,8 @@
-"""Checks that are killed, checks that come after them, and what people were told by both.
+"""Checks and digests that are killed, checks that come after them, and what people were notified of by both.
 
-Every round has news: a run of a new deployment has failed. In every other round what was broken before is mended, too,
-so that alerts begin a message, join one, and say that something is over, by turns.
+Rounds have news: a run of a new deployment has failed. In some of them what was broken before is mended, too, so that
+alerts begin a message, join one, and say that something is resolved, by turns. In other rounds the digest is killed, or
+it was killed right after it was saved, and then the check that sends it is killed as well.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import httpx
 from werkzeug import Response
@@ -27,6 +28,7 @@ from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.adapters.prefect.store.lock import NAME as LOCK
 from monitoring.adapters.prefect.store.state import BlockState
+from monitoring.adapters.slack.bot import DIGEST_EVENT_TYPE
 from monitoring.config.settings import Config
 from monitoring.messages.words import SIGN
 from monitoring.model.coverage import Coverage
@@ -40,15 +42,17 @@ from tests.support.seed_values import Deployment
 from tests.support.seeding import Seed
 from tests.support.slack import SlackEmulator
 
-#: What is told, ``began`` and ``over`` and ``details``, and of which deployment.
+#: What is sent, ``began`` and ``over`` and ``details``, and of which deployment; or that the digest was sent.
 Telling = tuple[str, str]
-CHANNEL = "alerts"
+CHANNEL, DIGEST_CHANNEL = "alerts", "digest"
 ANOTHER = "COMPLETED Another check is running"
 _NO_SERVER = ("FAILED no answer from", "FAILED cannot speak to")
 #: What seeded history would otherwise be found to lack.
 _UNSEEDED = {"WATCHDOG_SERVER__LATE_MARKING": "36500d", "WATCHDOG_SERVER__EVENTS_MISSING": "36500d"}
-LIVE = Order()
+LIVE, DIGEST = Order(), Order(flow="digest")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
+#: How the points begin at which a document is written.
+_WRITE = ("PATCH /api/block_documents/", "POST /api/block_documents/ ")
 _NAME = re.compile(r"etl-\d+/nightly")
 #: What was sent by a check that died is done by then.
 _UNDER_WAY = 0.3
@@ -123,15 +127,23 @@ class After:
 FINE = After(lost=(), repeats=0, unreadable=(), lock_left=False)
 
 
+#: What is killed: a check, one that has ends to notify of as well, a digest, or a check that has a digest to send.
+Kind = Literal["check", "mending check", "digest", "check with digest"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
 @dataclass(frozen=True)
 class Death:
-    """A check that was killed."""
+    """A check or a digest that was killed."""
 
+    kind: Kind
     #: The point, as an index of ``Stage.points``, and what it had just done.
     at: int
     point: str
     #: When the next check had been.
     after: After
+    #: Whether the digest had to be run again, as it was killed before anything was saved.
+    rerun: bool = False
 
 
 class Stage:
@@ -148,48 +160,87 @@ class Stage:
         #: What each message that nobody has looked at yet said when it was posted, and the time stamps of all.
         self._unheard: list[frozenset[Telling]] = []
         self._stamps: set[str] = set()
+        #: How often the digest was posted since it was last forgotten.
+        self.digests = 0
+        #: The index of the first of ``points`` among all; of a digest's points, the first after it was saved.
+        self._starts: dict[Kind, int] = {}
+        self._saved = 0
         #: What people were told, by now.
         self.told: set[Telling] = set()
         relay.after = self._overhear
         ended = checks[0].run().ended
         assert ended == "COMPLETED Nothing is wrong.", ended
-        #: What a whole check does from taking the lock to giving it back, when nothing is mended and when something is.
-        self.points: dict[bool, list[str]] = {}
+        #: What a whole run does from taking the lock to giving it back.
+        self.points: dict[Kind, list[str]] = {}
         # The first time, the documents are made in which later rounds are written.
-        for mend in (False, True, False, True):
-            expected = self.news(mend)
-            self._learn(mend, checks[0].run())
+        for kind in (*KINDS, *KINDS):
+            expected = self._prepared(kind)
+            self._learn(kind, checks[0].run(DIGEST if kind == "digest" else LIVE))
             assert self.after(expected) == FINE
 
-    def kill(self, at: int, *, mend: bool, with_server: bool = False) -> Death:
-        """Kill a check, and look at what is so after the next one.
+    def kill(self, kind: Kind, at: int, *, with_server: bool = False) -> Death:
+        """Kill a check or a digest, and look at what is so after the next check.
 
         Args:
+            kind: What is killed.
             at: The point, as an index of ``points``.
-            mend: Whether what was broken before is mended in this round.
             with_server: Whether the server is killed as well; it is started again.
         """
-        expected = self.news(mend)
-        died = self.checks[0].run(Order(kill_at=self._start + at, server=self.server.pid if with_server else None))
+        expected = self._prepared(kind)
+        server = self.server.pid if with_server else None
+        flow = "digest" if kind == "digest" else "check"
+        died = self.checks[0].run(Order(flow=flow, kill_at=self._starts[kind] + at, server=server))
         if died.ended is not None:
             # It had less to do than the one before, and is a whole one itself.
-            self._learn(mend, died)
+            self._learn(kind, died)
             assert self.after(expected).lost == ()
-            return self.kill(min(at, len(self.points[mend]) - 1), mend=mend, with_server=with_server)
+            return self.kill(kind, min(at, len(self.points[kind]) - 1), with_server=with_server)
         if with_server:
             self.server.kill()
             self.server.start()
             self.server.wait_ready()
         self._next_check()
-        return Death(at, _UUID.sub("...", died.points[-1]), self.after(expected))
+        rerun = kind == "digest" and not self.digests and at < self._saved
+        if rerun:
+            assert (self.checks[0].run(DIGEST).ended or "").startswith("COMPLETED")
+        return Death(kind, at, _UUID.sub("...", died.points[-1]), self.after(expected), rerun)
 
     def kill_on(self, point: str) -> Death:
         """Kill a check when it first reaches a point whose name ends so, and look at what is so after the next one."""
-        expected = self.news()
+        expected = self._prepared("check")
         died = self.checks[0].run(Order(kill_on=point))
         assert died.ended is None, died
         self._next_check()
-        return Death(len(died.points), _UUID.sub("...", died.points[-1]), self.after(expected))
+        return Death("check", len(died.points), _UUID.sub("...", died.points[-1]), self.after(expected))
+
+    def _prepared(self, kind: Kind) -> set[Telling]:
+        """Give a run something to notify of, and return that."""
+        if kind in ("check", "mending check"):
+            return self.news(mend=kind == "mending check")
+        self._forget_digest()
+        if kind == "check with digest":
+            died = self.checks[0].run(Order(flow="digest", kill_at=self._starts["digest"] + self._saved))
+            assert died.ended is None, died
+            assert not self.digests
+            self._break_lock()
+        return {("sent", "the digest")}
+
+    def _forget_digest(self) -> None:
+        """Let the digest of today be sent once more, as if it were tomorrow's."""
+        self.digests = 0
+        with open_api(Config().server, Target(address=self.server.api_url)) as api:
+            documents = Documents(api)
+            body = json.loads(documents.read("outbox") or "{}")
+            if body:
+                body["data"].pop("digest_day", None)
+                documents.write("outbox", json.dumps(body))
+        for message in self._slack.messages(DIGEST_CHANNEL):
+            self._slack.call("chat.delete", channel=self._slack.channel_id(DIGEST_CHANNEL), ts=message["ts"])
+
+    def _break_lock(self) -> None:
+        lock = self._lock()
+        if lock:
+            self.server.request("DELETE", f"/variables/{lock['id']}")
 
     def news(self, mend: bool = False) -> set[Telling]:
         """Let a run of a new deployment fail, and maybe runs of the others succeed; return what is to be told of it."""
@@ -205,6 +256,8 @@ class Stage:
 
     def after(self, expected: set[Telling]) -> After:
         """Compare what was to be told with what has been told since the last time, and look at what is remembered."""
+        digest = ("sent", "the digest")
+        self.told.discard(digest)
         repeats = 0
         while self._unheard:
             tellings = self._unheard.pop(0)
@@ -248,13 +301,17 @@ class Stage:
             found += page["events"]
         return Counter((event["event"], event["payload"]["subject"]) for event in found)
 
-    def _learn(self, mend: bool, whole: Outcome) -> None:
+    def _learn(self, kind: Kind, whole: Outcome) -> None:
         assert whole.ended is not None
         assert whole.ended.startswith("COMPLETED"), whole.ended
         asked = [point.split()[:2] for point in whole.points]
-        self._start = asked.index(["POST", "/api/variables/"])
+        start = self._starts[kind] = asked.index(["POST", "/api/variables/"])
         end = max(index for index, (method, _) in enumerate(asked) if method == "DELETE")
-        self.points[mend] = whole.points[self._start : end + 1]
+        self.points[kind] = whole.points[start : end + 1]
+        if kind == "digest":
+            # The outbox is what it saves first.
+            saved = (point.startswith(_WRITE) and point.endswith("answered") for point in self.points[kind])
+            self._saved = list(saved).index(True)
 
     def _next_check(self) -> None:
         """Run the next check that gets the lock: a later one, by when the lock of the one that died has expired."""
@@ -274,6 +331,10 @@ class Stage:
 
     def _overhear(self, asked: Asked, answer: httpx.Response) -> None:
         if asked.path == "/chat.postMessage" and answer.json()["ok"]:
+            if asked.body["metadata"]["event_type"] == DIGEST_EVENT_TYPE:
+                self.digests += 1
+                self._unheard.append(frozenset({("sent", "the digest")}))
+                return
             title = asked.body["text"]
             about = (
                 "details" if title.startswith("Details") else "over" if title.startswith(SIGN["resolved"]) else "began"
@@ -307,6 +368,7 @@ def staged(
         env = {
             "WATCHDOG_SLACK__API_URL": relay.url,
             "WATCHDOG_SLACK__CHANNEL": CHANNEL,
+            "WATCHDOG_DIGEST__RECEIVER__CHANNEL": DIGEST_CHANNEL,
             "WATCHDOG_SLACK_TOKEN": slack.token,
             "WATCHDOG_ALERTS__GROUP_INTERVAL": "1s",
         }
@@ -316,11 +378,11 @@ def staged(
 
 
 def killed(stage: Stage, number: int, *, with_server: bool = False) -> Iterator[Death]:
-    """Kill so many checks, one after another, at points spread over all that there are; see ``Stage.kill``."""
+    """Kill so many runs, one after another, each kind in turn, at points spread over all that there are."""
     for kill in range(number):
-        mend = kill % 2 == 1
-        last = len(stage.points[mend]) - 1
-        yield stage.kill(round(last * kill / max(1, number - 1)), mend=mend, with_server=with_server)
+        kind = KINDS[kill % len(KINDS)]
+        last = len(stage.points[kind]) - 1
+        yield stage.kill(kind, round(last * kill / max(1, number - 1)), with_server=with_server)
 
 
 def _ambiguous(state: SavedState) -> Iterator[str]:

@@ -20,7 +20,7 @@ from monitoring.model.silence import Silence
 from monitoring.notifications.event_publisher import emit
 from monitoring.notifications.events import with_events
 from monitoring.notifications.planning import plan_notifications
-from monitoring.notifications.sender import Delivering
+from monitoring.notifications.sender import Sender
 from monitoring.notifications.situation import Situation
 from tests.support.builders import NOW, UI, deployment, observation, policies
 
@@ -86,9 +86,13 @@ class Channel:
     tries: int = 0
     #: What was taken, in its order.
     log: list[Delivery] = field(default_factory=list)
+    digests: list[Delivery] = field(default_factory=list)
 
     def post(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
         self._try(delivery)
+        if delivery.digest is not None:
+            self.digests.append(delivery)
+            return None
         assert delivery.content is not None
         self.log.append(delivery)
         if thread is not None:
@@ -106,6 +110,9 @@ class Channel:
     def find(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
         if not self.readable:
             return None
+        if delivery.digest is not None:
+            found = any(one.id == delivery.id for one in self.digests)
+            return MessageRef(channel="C1", ts="digest") if found else None
         if thread is not None:
             return thread if any(one.id == delivery.id for one in self._at(thread).replies) else None
         at = next((index for index, one in enumerate(self.messages) if one.id == delivery.id), None)
@@ -207,8 +214,7 @@ class Watchdog:
     def deliver(self) -> None:
         """Say what is in the outbox."""
         config = self.policies.config
-        if config.alerts.enabled:
-            Delivering(lambda route: self.channels[route], self.save, config, self.now).deliver(self.outbox)
+        Sender(lambda route: self.channels[route], self.save, config, self.now).send(self.outbox)
         emit(self.outbox, self, self.save, self.now)
 
     def save(self, outbox: Outbox) -> None:

@@ -1,4 +1,4 @@
-"""Tells a Prefect notification block: Teams, PagerDuty, e-mail, a webhook and whatever else comes with Prefect.
+"""Sends messages by a Prefect notification block: Teams, PagerDuty, e-mail, a webhook and what else comes with Prefect.
 
 Blocks are made not to disturb a flow, and swallow what goes wrong: those that stand on apprise, most of them, get False
 from it and drop that unless they are in ``raise_on_failure()``, and a Slack block with an address that is not Slack's
@@ -23,7 +23,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.utilities.asyncutils import run_coro_as_sync
 
 from monitoring.errors import DeliveryError
-from monitoring.messages.alert_message import alert_message
+from monitoring.messages.delivery_message import delivery_message
 from monitoring.messages.plain import plain
 from monitoring.model.outbox import Delivery, MessageRef
 
@@ -43,7 +43,7 @@ _LOGGERS = ("apprise", "httpx", "httpcore", "urllib3")
 
 
 class NotificationBlock:
-    """A notification block by its name, as ``ports.Messenger``. What it has said cannot be edited or found again."""
+    """A notification block by its name, as ``ports.Notifier``. What it has said cannot be edited or found again."""
 
     def __init__(self, reference: str) -> None:
         """Nothing is loaded yet.
@@ -59,10 +59,7 @@ class NotificationBlock:
         Raises:
             DeliveryError: It could not be said; doubtful where the receiver may have it all the same.
         """
-        content = delivery.content
-        if content is None:
-            return
-        subject, body = plain(alert_message(content, whole=True))
+        subject, body = plain(delivery_message(delivery, whole=True))
         with _overheard() as heard:
             block = self._loaded()
             status = self._refusal(block, heard, subject, body)

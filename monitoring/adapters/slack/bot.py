@@ -1,4 +1,4 @@
-"""Tells of incidents in a Slack channel as a bot: messages that are edited in place, with their details in a thread."""
+"""Sends messages to a Slack channel as a bot: they are edited in place, with their details in a thread."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from monitoring.adapters.slack.client import asking, code, web_client
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from monitoring.logs import get_logger
-from monitoring.messages.alert_message import alert_message
+from monitoring.messages.delivery_message import delivery_message
 from monitoring.messages.slack_blocks import slack_message
 from monitoring.model.outbox import Delivery, MessageRef
 
-#: Marks our messages in a channel's history, so that one that may have been posted can be found.
-EVENT_TYPE = "watchdog_alert"
+#: Mark our messages in a channel's history, so that one that may have been posted can be found.
+ALERT_EVENT_TYPE, DIGEST_EVENT_TYPE = "watchdog_alert", "watchdog_digest"
 
 _log = get_logger(__name__)
 
@@ -38,7 +38,7 @@ _NO_THREAD = {"thread_not_found", "cannot_reply_to_message", "message_not_found"
 
 
 class SlackBot:
-    """A channel of Slack's, as ``ports.Messenger``."""
+    """A channel of Slack's, as ``ports.Notifier``."""
 
     def __init__(self, token: str, settings: config.Slack, receiver: config.Receiver) -> None:
         """Prepare to post; nothing is sent yet.
@@ -70,8 +70,7 @@ class SlackBot:
     def update(self, message: MessageRef, delivery: Delivery) -> None:
         """Change what a message says. One that cannot be changed any more stays as it is."""
         client = self._client()
-        assert delivery.content is not None
-        said = slack_message(alert_message(delivery.content))
+        said = slack_message(delivery_message(delivery))
         with self._asking():
             try:
                 client.chat_update(
@@ -103,12 +102,11 @@ class SlackBot:
         return web_client(self._token, self._settings)
 
     def _asking(self) -> Any:
-        return asking(f"an alert for {self._channel}", f"Slack at {self._settings.api_url}", self._settings.timeout)
+        return asking(f"a message for {self._channel}", f"Slack at {self._settings.api_url}", self._settings.timeout)
 
     def _post(self, client: WebClient, delivery: Delivery, thread: MessageRef | None) -> SlackResponse:
-        assert delivery.content is not None
         seen_by_all = thread is None or delivery.broadcast
-        said = slack_message(alert_message(delivery.content), self._mentions if seen_by_all else ())
+        said = slack_message(delivery_message(delivery), self._mentions if seen_by_all else ())
         return client.chat_postMessage(
             channel=thread.channel if thread else self._channel,
             thread_ts=thread.ts if thread else None,
@@ -117,10 +115,7 @@ class SlackBot:
             blocks=said.blocks,
             unfurl_links=False,
             unfurl_media=False,
-            metadata={
-                "event_type": EVENT_TYPE,
-                "event_payload": {"delivery": delivery.id, "target": delivery.content.target},
-            },
+            metadata=_metadata(delivery),
         )
 
     def _channel_id(self, client: WebClient) -> str | None:
@@ -160,15 +155,19 @@ def _pages(client: WebClient, method: str, rows: str, **arguments: Any) -> Itera
             return
 
 
+def _metadata(delivery: Delivery) -> dict[str, Any]:
+    if digest := delivery.digest:
+        payload = {"delivery": delivery.id, "target": digest.target, "day": digest.day.isoformat()}
+        return {"event_type": DIGEST_EVENT_TYPE, "event_payload": payload}
+    target = delivery.content.target if delivery.content else ""
+    return {"event_type": ALERT_EVENT_TYPE, "event_payload": {"delivery": delivery.id, "target": target}}
+
+
 def _is(message: dict[str, Any], delivery: Delivery) -> bool:
-    metadata = message.get("metadata") or {}
+    metadata, own = message.get("metadata") or {}, _metadata(delivery)
     payload = metadata.get("event_payload") or {}
-    target = delivery.content.target if delivery.content else None
-    return (
-        metadata.get("event_type") == EVENT_TYPE
-        and payload.get("delivery") == delivery.id
-        and payload.get("target") == target
-    )
+    same = all(payload.get(name) == value for name, value in own["event_payload"].items())
+    return same and bool(metadata.get("event_type") == own["event_type"])
 
 
 def _stands(answer: SlackResponse) -> MessageRef | None:

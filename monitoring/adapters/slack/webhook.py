@@ -1,4 +1,4 @@
-"""Tells of incidents by a Slack incoming webhook, which posts and nothing else: no edits, no threads, no history."""
+"""Sends messages by a Slack incoming webhook, which posts and nothing else: no edits, no threads, no history."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slack_sdk.webhook import WebhookResponse
 from monitoring.adapters.slack.client import asking, no_answer, retry_after, webhook_client
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
-from monitoring.messages.alert_message import alert_message
+from monitoring.messages.delivery_message import delivery_message
 from monitoring.messages.slack_blocks import slack_message
 from monitoring.model.outbox import Delivery, MessageRef
 
@@ -33,7 +33,7 @@ _PERMANENT = {
 
 
 class SlackWebhook:
-    """An incoming webhook of Slack's, as ``ports.Messenger``."""
+    """An incoming webhook of Slack's, as ``ports.Notifier``."""
 
     def __init__(self, url: str, settings: config.Slack, receiver: config.Receiver) -> None:
         """Prepare to post; nothing is sent yet.
@@ -60,10 +60,9 @@ class SlackWebhook:
         """A webhook cannot look."""
 
     def _say(self, delivery: Delivery, mentions: Sequence[str]) -> None:
-        assert delivery.content is not None
         client = webhook_client(self._url, self._settings)
-        said = slack_message(alert_message(delivery.content, whole=True), mentions)
-        with asking("an alert", self._where, self._settings.timeout):
+        said = slack_message(delivery_message(delivery, whole=True), mentions)
+        with asking("a message", self._where, self._settings.timeout):
             self._took(client.send(text=said.text, blocks=said.blocks, unfurl_links=False, unfurl_media=False))
 
     def _took(self, answer: WebhookResponse) -> None:
@@ -76,5 +75,5 @@ class SlackWebhook:
         if answer.status_code == 200 and body == "ok":
             return
         if body in _PERMANENT:
-            raise DeliveryError(f"{self._where} refuses an alert ({body}): {_PERMANENT[body]}", permanent=True)
+            raise DeliveryError(f"{self._where} refuses a message ({body}): {_PERMANENT[body]}", permanent=True)
         raise no_answer(self._where, answer.status_code, retry_after(answer.headers))

@@ -125,7 +125,7 @@ def test_aliases_stand_for_what_they_name() -> None:
             "rules: [{match: {tag: a}, slack: {}}]",
             "w.yaml:1: rules[1].slack: not for a rule: it holds for the watchdog as a whole",
         ),
-        ("digest: {zzz: 1}", "w.yaml:1: digest.zzz: unknown key; expected one of time_zone"),
+        ("digest: {zzz: 1}", "w.yaml:1: digest.zzz: unknown key; expected one of receiver, time_zone"),
         (
             "late: {<<: {after: 3m}}",
             "w.yaml:1: late.<<: unknown key; expected one of after, critical_after, enabled, hold",

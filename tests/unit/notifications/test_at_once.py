@@ -265,7 +265,7 @@ def test_what_explains_each_other_in_a_circle_is_told_and_what_it_explains_is_no
 @pytest.mark.parametrize("route", ["fallback", "taken-out"])
 def test_what_waits_for_a_route_that_was_taken_out_goes_to_the_default(route: str) -> None:
     configured = policies(alerts={"default": {"block": "slack-webhook/ops"}})
-    assert isinstance(Session(cast(Api, None), configured, NOW).receiver(route), NotificationBlock)
+    assert isinstance(Session(cast(Api, None), configured, NOW).notifier(route), NotificationBlock)
 
 
 def test_what_waits_when_alerts_are_turned_off_waits_until_they_are_turned_on() -> None:

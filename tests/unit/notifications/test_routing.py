@@ -146,7 +146,7 @@ def test_quiet_hours_that_are_none_are_refused(settings: dict[str, Any], problem
         ),
         (
             {"routes": [{"name": "default", "match": {"tag": "x"}, "channel": "c"}]},
-            "expected another name than default and fallback",
+            "expected another name than default, fallback, watchdog-digest",
         ),
         ({"routes": [{"name": "a", "match": {"tag": "x"}, "channel": "c"}] * 2}, "'a' stands more often"),
         ({"routes": [{"name": "a", "match": {"tag": "x"}, "block": "x"}]}, "expected type and name of a notification"),

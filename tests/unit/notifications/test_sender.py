@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from monitoring.errors import DeliveryError
-from monitoring.notifications.sender import Delivering
+from monitoring.notifications.sender import Sender
 from tests.support.builders import hours, minutes
 from tests.support.simulation import Channel, Watchdog, problem
 
@@ -92,12 +92,12 @@ def test_the_budget_ends_a_turn_and_the_next_goes_on() -> None:
     waiting = len(watchdog.outbox.queue)
     clock = iter([0.0, 0.0, 2.0, 2.0, 2.0, 2.0, 2.0])
 
-    left = Delivering(
+    left = Sender(
         lambda _: watchdog.channel,
         lambda _: None,
         watchdog.policies.config,
         watchdog.now,
         lambda: next(clock),
-    ).deliver(watchdog.outbox)
+    ).send(watchdog.outbox)
     assert 0 < len(left.queue) < waiting
     assert len([one for one in left.queue if one.kind == "event"]) == 2

@@ -1,49 +1,268 @@
-"""Posting the digest: what may work later is tried again, and nothing is said twice."""
+"""The digest on its way through the outbox: saved before it is sent, sent once a day, and never lost."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
 import pytest
 
-from monitoring.errors import DeliveryError
-from monitoring.model.report import DigestReport
-from monitoring.usecases.digest import deliver
-from tests.support import samples
+from monitoring.config.policy import Policies
+from monitoring.errors import DeliveryError, LockLost, StateError, Unreachable, WatchdogError
+from monitoring.model.coverage import Coverage, Query
+from monitoring.model.ledger import Ledger
+from monitoring.model.observation import Observation
+from monitoring.model.report import DigestReport, Totals
+from monitoring.model.saved_state import PublishedArtifact, SavedState
+from monitoring.notifications.ports import Notifier
+from monitoring.notifications.sender import Sender
+from monitoring.usecases.digest import DigestPorts, digest
+from tests.support.builders import NOW, hours, minutes, observation, policies
+from tests.support.simulation import Channel
 
-REPORT = samples.digest(samples.healthy())
-BUSY = DeliveryError("busy", permanent=False)
-REFUSED = DeliveryError("refused", permanent=True)
-DOUBTFUL = DeliveryError("no answer in time", permanent=False, doubtful=True)
-
-
-class Channel:
-    """Answers as it was told to; after that it posts."""
-
-    def __init__(self, *answers: DeliveryError) -> None:
-        self.answers = list(answers)
-        self.asked = 0
-
-    def post_digest(self, report: DigestReport) -> None:
-        self.asked += 1
-        if self.answers:
-            raise self.answers.pop(0)
+DAY = hours(24)
 
 
-def test_a_busy_channel_is_asked_again_after_each_wait() -> None:
-    channel, slept = Channel(BUSY, BUSY), list[float]()
-    deliver(channel, REPORT, (5, 60), slept.append)
-    assert (channel.asked, slept) == (3, [5, 60])
+class Installation:
+    """A server that is well, with a saved state, a lock and receivers."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.channels = {"watchdog-digest": Channel(), "fallback": Channel()}
+        self.policies = policies(**{"slack": {"channel": "ops"}, **settings})
+        self.saved = SavedState()
+        self.saves = 0
+        self.published = 0
+        self.free = True
+        #: What fails: publishing, or the nth time that the state is saved.
+        self.artifact_fault: WatchdogError | None = None
+        self.save_fault: tuple[int, WatchdogError] | None = None
+        #: Why a route cannot be used.
+        self.unusable: DeliveryError | None = None
+
+    @property
+    def channel(self) -> Channel:
+        return self.channels["watchdog-digest"]
+
+    @property
+    def queued(self) -> list[str]:
+        return [delivery.id for delivery in self.saved.outbox.queue]
+
+    def digest(self, now: datetime = NOW) -> str:
+        ports = DigestPorts(reader=self, state=self, lock=self, notifier=self.notifier, artifacts=self)
+        return digest(ports, self.policies, now)
+
+    def check(self, now: datetime) -> None:
+        """The part of a check that sends."""
+
+        def save(outbox: Any) -> None:
+            self.saved = self.saved.model_copy(update={"outbox": outbox})
+
+        Sender(self.notifier, save, self.policies.config, now).send(self.saved.outbox)
+
+    def notifier(self, route: str) -> Notifier:
+        if self.unusable:
+            raise self.unusable
+        return self.channels[route]
+
+    # --- ports --------------------------------------------------------------------------------------
+
+    def observe(self, now: datetime, ledger: Ledger, policies: Policies) -> Observation:
+        return observation(at=now)
+
+    def totals(
+        self, periods: Sequence[tuple[datetime, datetime]], now: datetime, policies: Policies
+    ) -> tuple[tuple[Totals | None, ...], Query]:
+        return tuple(None for _ in periods), Query(name="totals", outcome="complete")
+
+    def load(self) -> tuple[SavedState, Coverage]:
+        return self.saved, Coverage()
+
+    def save(self, before: SavedState, after: SavedState) -> None:
+        self.saves += 1
+        if self.save_fault and self.saves == self.save_fault[0]:
+            raise self.save_fault[1]
+        self.saved = after
+
+    @contextmanager
+    def hold(self, patience: timedelta = DAY) -> Iterator[bool]:
+        yield self.free
+
+    def keep(self) -> None:
+        """Nobody else wants it."""
+
+    def publish_health(self, *_: Any) -> Mapping[str, PublishedArtifact]:
+        raise AssertionError("a digest publishes no health")
+
+    def publish_digest(
+        self, report: DigestReport, published: Mapping[str, PublishedArtifact]
+    ) -> Mapping[str, PublishedArtifact]:
+        if self.artifact_fault:
+            raise self.artifact_fault
+        self.published += 1
+        return published
 
 
-def test_a_channel_that_stays_busy_is_given_up() -> None:
-    channel, slept = Channel(*[BUSY] * 9), list[float]()
-    with pytest.raises(DeliveryError, match="busy"):
-        deliver(channel, REPORT, (5, 60), slept.append)
-    assert (channel.asked, slept) == (3, [5, 60])
+def busy(**fields: Any) -> DeliveryError:
+    return DeliveryError("Slack is busy", permanent=False, **fields)
 
 
-@pytest.mark.parametrize("error", [REFUSED, DOUBTFUL])
-def test_what_cannot_work_or_may_have_worked_is_not_tried_again(error: DeliveryError) -> None:
-    channel, slept = Channel(error), list[float]()
-    with pytest.raises(DeliveryError, match=str(error)):
-        deliver(channel, REPORT, (5, 60), slept.append)
-    assert (channel.asked, slept) == (1, [])
+def rejected() -> DeliveryError:
+    return DeliveryError("invalid_auth", permanent=True)
+
+
+def test_it_is_saved_before_it_is_sent_and_gone_after() -> None:
+    installation = Installation()
+    seen: list[tuple[list[str], list[bool]]] = []
+
+    def look(_: Any) -> None:
+        seen.append((installation.queued, [delivery.outcome_unknown for delivery in installation.saved.outbox.queue]))
+
+    installation.channel.fault = look
+    assert installation.digest() == "Nothing is wrong."
+    assert seen == [(["prefect-digest-2026-11-23"], [True])]
+    assert (len(installation.channel.digests), installation.queued, installation.published) == (1, [], 1)
+    assert installation.saved.outbox.tallies["watchdog-digest"].sent == 1
+
+
+def test_a_second_run_on_the_same_day_sends_nothing_and_one_on_the_next_day_does() -> None:
+    installation = Installation()
+    installation.digest()
+    installation.digest(NOW + hours(1))
+    assert (len(installation.channel.digests), installation.published) == (1, 2)
+    installation.digest(NOW + DAY)
+    assert len(installation.channel.digests) == 2
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_what_could_not_be_sent_is_sent_by_the_next_check(readable: bool) -> None:
+    installation = Installation()
+    installation.channel.readable = readable
+    installation.channel.fault = lambda _: busy()
+    assert installation.digest() == "Nothing is wrong."
+    assert installation.queued == ["prefect-digest-2026-11-23"]
+    assert installation.saved.outbox.troubles["watchdog-digest"].problem == "Slack is busy"
+    installation.channel.fault = lambda _: None
+    installation.check(NOW + minutes(5))
+    installation.check(NOW + minutes(10))
+    assert (len(installation.channel.digests), installation.queued, installation.saved.outbox.troubles) == (1, [], {})
+
+
+def test_it_is_sent_where_notifications_of_incidents_are_turned_off_by_the_digest_and_by_checks() -> None:
+    installation = Installation(alerts={"enabled": False})
+    installation.channel.fault = lambda _: busy()
+    installation.digest()
+    installation.channel.fault = lambda _: None
+    installation.check(NOW + minutes(5))
+    assert len(installation.channel.digests) == 1
+
+
+@pytest.mark.parametrize(("later", "sent"), [(DAY - minutes(1), 1), (DAY, 0)])
+def test_it_is_not_sent_when_it_is_a_day_old(later: timedelta, sent: int) -> None:
+    installation = Installation()
+    installation.channel.fault = lambda _: busy()
+    installation.digest()
+    installation.channel.fault = lambda _: None
+    installation.check(NOW + later)
+    assert (len(installation.channel.digests), installation.queued) == (sent, [])
+
+
+def test_the_digest_of_the_next_day_takes_the_place_of_one_that_waits() -> None:
+    installation = Installation()
+    installation.channel.fault = lambda _: busy()
+    installation.digest()
+    installation.digest(NOW + hours(23))
+    installation.channel.fault = lambda _: None
+    installation.check(NOW + DAY)
+    assert [delivery.id for delivery in installation.channel.digests] == ["prefect-digest-2026-11-24"]
+
+
+def test_what_is_rejected_goes_to_the_fallback() -> None:
+    installation = Installation(alerts={"fallback": {"block": "slack-webhook/ops"}})
+    installation.channel.fault = lambda _: rejected()
+    assert installation.digest() == "Nothing is wrong."
+    assert (len(installation.channels["fallback"].digests), installation.queued) == (1, [])
+    assert installation.saved.outbox.troubles["watchdog-digest"].permanent
+
+
+def test_without_a_fallback_a_rejection_fails_the_run_and_checks_try_again() -> None:
+    installation = Installation()
+    installation.channel.fault = lambda _: rejected()
+    with pytest.raises(DeliveryError, match="invalid_auth"):
+        installation.digest()
+    assert (installation.published, installation.channel.tries) == (1, 1)
+    installation.channel.fault = lambda _: None
+    installation.check(NOW + hours(1))
+    assert len(installation.channel.digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "unusable"),
+    [
+        ({"slack": {"channel": None}}, None),
+        ({}, DeliveryError("there is no Slack token", permanent=True)),
+    ],
+)
+def test_without_a_usable_receiver_it_is_an_artifact_only(settings: Any, unusable: DeliveryError | None) -> None:
+    installation = Installation(**settings)
+    installation.unusable = unusable
+    assert installation.digest() == "Nothing is wrong."
+    assert (installation.published, installation.queued, installation.saved.outbox.digest_day) == (1, [], None)
+
+
+def test_a_secret_that_cannot_be_read_now_is_read_by_the_next_check() -> None:
+    installation = Installation()
+    installation.unusable = busy()
+    installation.digest()
+    installation.unusable = None
+    installation.check(NOW + minutes(5))
+    assert len(installation.channel.digests) == 1
+
+
+def test_it_is_sent_though_it_could_not_be_published_and_the_run_fails() -> None:
+    installation = Installation()
+    installation.artifact_fault = Unreachable("no answer")
+    with pytest.raises(Unreachable):
+        installation.digest()
+    assert len(installation.channel.digests) == 1
+
+
+def test_without_the_lock_nothing_is_sent_and_the_run_fails() -> None:
+    installation = Installation()
+    installation.free = False
+    with pytest.raises(StateError, match="run the digest again"):
+        installation.digest()
+    assert (installation.channel.digests, installation.saves) == ([], 0)
+
+
+def test_what_a_lost_lock_leaves_is_sent_by_the_check_that_took_it() -> None:
+    installation = Installation()
+    # The first time it is queued, the second time its artifact is registered.
+    installation.save_fault = (3, LockLost("taken over"))
+    with pytest.raises(LockLost):
+        installation.digest()
+    assert (installation.channel.digests, installation.queued) == ([], ["prefect-digest-2026-11-23"])
+    installation.check(NOW + minutes(5))
+    assert len(installation.channel.digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "receiver"),
+    [
+        ({"slack": {"channel": "ops"}}, ("ops", None, ())),
+        ({"slack": {"channel": "ops"}, "alerts": {"default": {"channel": "alerts"}}}, ("ops", None, ())),
+        # Whom alerts mention is not mentioned every day.
+        ({"alerts": {"default": {"channel": "alerts", "mentions": ["here"]}}}, ("alerts", None, ())),
+        ({"alerts": {"default": {"block": "slack-webhook/ops"}}}, (None, "slack-webhook/ops", ())),
+        (
+            {"slack": {"channel": "ops"}, "digest": {"receiver": {"channel": "daily", "mentions": ["here"]}}},
+            ("daily", None, ("here",)),
+        ),
+        ({}, (None, None, ())),
+    ],
+)
+def test_its_receiver(settings: dict[str, Any], receiver: tuple[Any, ...]) -> None:
+    found = policies(**settings).config.receiver("watchdog-digest")
+    assert found
+    assert (found.channel, found.block, found.mentions) == receiver

@@ -1,4 +1,4 @@
-"""Posting to Slack: once, and with one clear line when it fails."""
+"""Posting the digest to Slack: once, and with one clear line when it fails."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from monitoring.adapters.slack.digest import SlackChannel
+from monitoring.adapters.slack.bot import SlackBot
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from tests.support import samples
+from tests.support.digests import digest_delivery
 from tests.support.raw_server import raw_server
 
 TOKEN = "xoxb-secret-token"
-REPORT = samples.digest(samples.bad())
+DIGEST = digest_delivery(samples.digest(samples.bad()))
 OK = {"ok": True, "ts": "1.2", "channel": "C1"}
 
 
-def channel(server: HTTPServer, token: str = TOKEN, timeout: float = 5) -> SlackChannel:
-    return SlackChannel(token, settings(server.url_for("/api/"), timeout))
+def channel(server: HTTPServer, token: str = TOKEN, timeout: float = 5) -> SlackBot:
+    return bot(server.url_for("/api/"), token, timeout)
 
 
-def settings(address: str, timeout: float = 5) -> config.Slack:
-    return config.Slack(channel="#ops", api_url=address, timeout=timedelta(seconds=timeout))
+def bot(address: str, token: str = TOKEN, timeout: float = 5) -> SlackBot:
+    settings = config.Slack(api_url=address, timeout=timedelta(seconds=timeout))
+    return SlackBot(token, settings, config.Receiver(channel="#ops"))
 
 
-def refused(slack: SlackChannel) -> DeliveryError:
+def refused(slack: SlackBot) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
-        slack.post_digest(REPORT)
+        slack.post(DIGEST, None)
     message = str(caught.value)
     assert "\n" not in message
     assert TOKEN not in message
@@ -44,7 +46,7 @@ def refused(slack: SlackChannel) -> DeliveryError:
 
 def test_the_digest_is_posted_once_with_what_recognises_it(httpserver: HTTPServer) -> None:
     httpserver.expect_request("/api/chat.postMessage").respond_with_json(OK)
-    channel(httpserver, token=f" {TOKEN}\n").post_digest(REPORT)
+    channel(httpserver, token=f" {TOKEN}\n").post(DIGEST, None)
     ((request, _),) = httpserver.log
     assert request.headers["Authorization"] == f"Bearer {TOKEN}"
     body = request.get_json()
@@ -54,7 +56,7 @@ def test_the_digest_is_posted_once_with_what_recognises_it(httpserver: HTTPServe
     assert (body["unfurl_links"], body["unfurl_media"]) == (False, False)
     assert body["metadata"] == {
         "event_type": "watchdog_digest",
-        "event_payload": {"target": "prod", "day": "2026-03-10"},
+        "event_payload": {"delivery": "prod-digest-2026-03-10", "target": "prod", "day": "2026-03-10"},
     }
 
 
@@ -87,7 +89,7 @@ def test_a_429_is_waited_for_and_then_posted(httpserver: HTTPServer) -> None:
     )
     httpserver.expect_ordered_request("/api/chat.postMessage").respond_with_json(OK)
     started = time.monotonic()
-    channel(httpserver).post_digest(REPORT)
+    channel(httpserver).post(DIGEST, None)
     assert time.monotonic() - started >= 1
     assert len(httpserver.log) == 2
 
@@ -142,7 +144,7 @@ def test_no_answer_in_time_is_temporary_and_says_that_it_may_have_been_posted(ht
 
 def test_a_cut_connection_is_temporary_and_posts_once() -> None:
     with raw_server(b"") as (address, received):
-        error = refused(SlackChannel(TOKEN, settings(f"{address}/api/")))
+        error = refused(bot(f"{address}/api/"))
     assert not error.permanent
     assert len(received) == 1
 
@@ -150,7 +152,7 @@ def test_a_cut_connection_is_temporary_and_posts_once() -> None:
 def test_nobody_at_the_address_is_temporary() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    error = refused(SlackChannel(TOKEN, settings(f"http://127.0.0.1:{port}/api/")))
+    error = refused(bot(f"http://127.0.0.1:{port}/api/"))
     assert not error.permanent
     assert f"127.0.0.1:{port}" in str(error)
 
@@ -177,4 +179,4 @@ def test_a_failure_is_told_once_and_not_logged_besides(
 
 
 def test_without_a_channel_nothing_is_sent() -> None:
-    assert refused(SlackChannel(TOKEN, config.Slack())).permanent
+    assert refused(SlackBot(TOKEN, config.Slack(), config.Receiver())).permanent

@@ -18,7 +18,7 @@ from monitoring.adapters.slack.bot import SlackBot
 from monitoring.adapters.slack.webhook import SlackWebhook
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
-from monitoring.notifications.ports import Messenger
+from monitoring.notifications.ports import Notifier
 from tests.support.alert_samples import ALERTS, delivery
 from tests.support.raw_server import raw_server
 
@@ -27,14 +27,14 @@ DELIVERY = delivery(ALERTS["one failed"])
 RECEIVER = config.Receiver(channel="#ops")
 POSTED = {"ok": True, "ts": "1.2", "channel": "C0123456789"}
 
-Maker = Callable[..., Messenger]
+Maker = Callable[..., Notifier]
 
 
-def bot(address: str, timeout: float = 5) -> Messenger:
+def bot(address: str, timeout: float = 5) -> Notifier:
     return SlackBot(SECRET, settings(f"{address}/api/", timeout), RECEIVER)
 
 
-def webhook(address: str, timeout: float = 5) -> Messenger:
+def webhook(address: str, timeout: float = 5) -> Notifier:
     receiver = config.Receiver(webhook_secret="ops-webhook")
     return SlackWebhook(f"{address}/services/{SECRET}", settings("https://unused.example/", timeout), receiver)
 
@@ -50,11 +50,11 @@ def make(request: pytest.FixtureRequest) -> Maker:
 
 
 @pytest.fixture
-def reached(httpserver: HTTPServer, make: Maker) -> Messenger:
+def reached(httpserver: HTTPServer, make: Maker) -> Notifier:
     return make(httpserver.url_for("").rstrip("/"))
 
 
-def refused(messenger: Messenger) -> DeliveryError:
+def refused(messenger: Notifier) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
         messenger.post(DELIVERY, None)
     shown = "".join(traceback.format_exception(caught.value))
@@ -80,7 +80,7 @@ def kind(error: DeliveryError) -> tuple[str, bool, timedelta | None]:
     ],
 )
 def test_what_may_pass_is_temporary_and_tells_whether_it_may_have_been_posted(
-    httpserver: HTTPServer, reached: Messenger, status: int, body: str, doubtful: bool
+    httpserver: HTTPServer, reached: Notifier, status: int, body: str, doubtful: bool
 ) -> None:
     httpserver.expect_request("/api/chat.postMessage").respond_with_data(body, status=status)
     httpserver.expect_request(f"/services/{SECRET}").respond_with_data(body, status=status)

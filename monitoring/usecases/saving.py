@@ -1,0 +1,26 @@
+"""Saves the outbox before and after everything that is sent."""
+
+from __future__ import annotations
+
+from monitoring.model.outbox import Outbox
+from monitoring.model.saved_state import SavedState
+from monitoring.usecases.ports import State
+
+
+class OutboxSaver:
+    """The saved state, in which only the outbox changes.
+
+    Args:
+        state: Writes it.
+        saved: As it is saved now.
+    """
+
+    def __init__(self, state: State, saved: SavedState) -> None:
+        self._state = state
+        self.saved = saved
+
+    def save(self, outbox: Outbox) -> None:
+        """Save the outbox. Errors are those of ``State.save``."""
+        changed = self.saved.model_copy(update={"outbox": outbox})
+        self._state.save(self.saved, changed)
+        self.saved = changed
