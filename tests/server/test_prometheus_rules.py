@@ -158,7 +158,7 @@ def test_a_healthy_server_fills_the_dashboards_and_fires_nothing(watched: Promet
 
     wait_until(all_recorded, timeout=180, waiting_for="everything to be recorded")
     empty = {(str(panel), query) for panel in panels() for query in panel.queries if not watched.query(filled(query))}
-    may_be_empty = {str(panel) for panel in panels() if "Empty where" in panel.description}
+    may_be_empty = {str(panel) for panel in panels() if "Empty if" in panel.description}
     assert [query for panel, query in empty if panel not in may_be_empty] == []
     assert {rule.name for rule in rules() if watched.query(rule.query)} == {rule.name for rule in RECORDED}
     loaded = [rule for group in watched.ask("rules")["groups"] for rule in group["rules"]]
