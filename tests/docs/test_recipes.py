@@ -130,3 +130,21 @@ def test_a_check_judges_and_is_configured(tmp_path: Path) -> None:
 
     assert python(copy, JUDGE) == "example warning etl/nightly has no tags\n"
     assert "example.enabled" in python(copy, WATCHDOG, "config", "show")
+
+
+SEND = """
+from monitoring.wiring import Session
+from tests.support.alert_samples import FAILED, content, delivery
+from tests.support.builders import NOW, policies
+routes = [{"name": "archive", "match": {"check": "failed"}, "example_path": "sent.txt"}]
+session = Session(None, policies(routes=routes), NOW)
+session.notifier("archive").post(delivery(content("opened", FAILED)), None)
+"""
+
+
+def test_a_receiver_gets_notifications(tmp_path: Path) -> None:
+    copy = follow("add-a-receiver.md", tmp_path)
+
+    python(copy, SEND)
+
+    assert "etl/nightly: failed 3 times in a row (prod)" in (copy / "sent.txt").read_text()
