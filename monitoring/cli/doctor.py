@@ -63,14 +63,14 @@ def _configuration(path: str | None, target: str | None) -> tuple[Policies | Non
     try:
         policies = load_policies(path, read_pushed=lambda: _pushed(target))
     except ConfigError as error:
-        mend = "correct it, then: watchdog config check"
-        return None, [Examined(name=name, outcome="fault", said=line, mend=mend) for line in str(error).splitlines()]
+        fix = "correct it, then: watchdog config check"
+        return None, [Examined(name=name, outcome="fault", detail=line, fix=fix) for line in str(error).splitlines()]
     except (ServerProblem, CredentialsRefused):
         # No file is there, so what else is known comes from the environment.
         policies = load_policies(path, read_pushed=lambda: None)
         return policies, [not_examined(name, "the server cannot be used, on which one may have been pushed")]
     nothing_else = f"; there is no {FILE_NAME} here, and none was pushed" if policies.origin == DEFAULTS_ORIGIN else ""
-    valid = Examined(name=name, outcome="ok", said=f"{policies.origin}: valid{nothing_else}")
+    valid = Examined(name=name, outcome="ok", detail=f"{policies.origin}: valid{nothing_else}")
     return policies, [valid, *covered(policies.config.routes, policies.origin)]
 
 

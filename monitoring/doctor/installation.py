@@ -1,4 +1,4 @@
-"""What was read of an installation of the watchdog: values, which ``doctor`` and ``doctor_alerts`` judge."""
+"""An installation of the watchdog as it was read, which ``doctor`` judges."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from monitoring.model.observation import ServerState
 from monitoring.model.outbox import Outbox
 from monitoring.model.prefect import Deployment, FlowRun, WorkPool
 
-#: The queries that only this examination makes; the others are those of a check.
+#: The queries that only this examination makes; the other queries are those of a check.
 AUTOMATIONS, LOCK, STATE = "automations", "lock", "state"
 
 
 class Server(Value):
-    """What was read of the Prefect server. None: it does not say."""
+    """The Prefect server; None for what it does not tell."""
 
     state: ServerState
-    #: The version of the Prefect that asks.
+    #: Prefect's version here.
     client: str
-    #: The reason why it cannot be used is that it refuses our key.
+    #: It cannot be used because it rejects our credentials.
     refused: bool = False
-    #: Its clock less ours.
+    #: Its clock minus ours.
     clock_offset: timedelta | None = None
     #: Whether it reaches its database.
     database: bool | None = None
 
 
 class Automation(Value):
-    """An automation that has to do with the watchdog."""
+    """An automation that concerns the watchdog."""
 
     id: str
     name: str
@@ -46,9 +46,9 @@ class Automation(Value):
 
 
 class Lock(Value):
-    """The lock, as it is held."""
+    """The lock, while a check holds it."""
 
-    #: The flow run that took it; None where somebody has edited it.
+    #: The flow run that took it; None if somebody has edited it.
     holder: str | None
     since: AwareDatetime
     renewed: AwareDatetime
@@ -56,16 +56,16 @@ class Lock(Value):
 
 
 class Kept(Value):
-    """What was read of the watchdog's memory."""
+    """The saved state."""
 
-    #: How far it could be understood; a document that could not is empty in the rest.
+    #: Which documents could be read; the others are empty here.
     coverage: Coverage = Coverage()
     #: Why none of it can be used: a newer watchdog wrote it.
     problem: str = ""
     #: Names of documents that were set aside.
     aside: tuple[str, ...] = ()
     outbox: Outbox = Outbox()
-    #: Until when ended runs were read whole; None where none ever were.
+    #: Until when all ended runs were read; None before the first time.
     cursor: AwareDatetime | None = None
 
 
@@ -115,7 +115,9 @@ class Installation(Value):
 
     def missing(self, query: str) -> str:
         """Why a query that need not be made was not answered whole; empty where it was, or was not made."""
-        return next((one.detail or one.outcome for one in self.coverage.missing if one.name == query), "")
+        return next(
+            (missing.detail or missing.outcome for missing in self.coverage.missing if missing.name == query), ""
+        )
 
     def completed(self, deployment: Deployment) -> datetime | None:
         """When the last completed run of a deployment ended."""

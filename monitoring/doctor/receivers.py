@@ -81,9 +81,9 @@ def covered(routes: Sequence[Route], origin: str) -> Iterator[Examined]:
         for earlier in routes[:index]:
             asked = earlier.match.model_dump(exclude_none=True).items()
             if asked <= later.match.model_dump(exclude_none=True).items():
-                said = f"it can never match: {earlier.name}, which stands before it, matches all that it would"
-                mend = f"in {origin}, put {later.name} before {earlier.name}, or remove it"
-                yield Examined(name=f"route {later.name}", outcome="warning", said=said, mend=mend)
+                detail = f"it can never match: {earlier.name}, which stands before it, matches all that it would"
+                fix = f"in {origin}, put {later.name} before {earlier.name}, or remove it"
+                yield Examined(name=f"route {later.name}", outcome="warning", detail=detail, fix=fix)
                 break
 
 
@@ -109,15 +109,15 @@ def examine_alerts(found: Installation, workspace: Workspace | None, config: Con
 def _told(config: Config) -> Examined:
     name = "alerts"
     if not config.alerts.enabled:
-        return Examined(name=name, outcome="ok", said="nobody is told: alerts.enabled is false")
+        return Examined(name=name, outcome="ok", detail="nobody is told: alerts.enabled is false")
     routes = receivers(config)
     if DEFAULT_ROUTE not in routes:
-        said = "what no route matches is told to nobody"
-        return Examined(name=name, outcome="ok", said=said, mend="set slack.channel, or alerts.default")
+        detail = "what no route matches is told to nobody"
+        return Examined(name=name, outcome="ok", detail=detail, fix="set slack.channel, or alerts.default")
     if FALLBACK_ROUTE not in routes:
-        said = "what a route refuses for good waits until the route is mended"
-        return Examined(name=name, outcome="ok", said=said, mend="set alerts.fallback")
-    return Examined(name=name, outcome="ok", said="everything is told to somebody")
+        detail = "what a route refuses for good waits until the route is mended"
+        return Examined(name=name, outcome="ok", detail=detail, fix="set alerts.fallback")
+    return Examined(name=name, outcome="ok", detail="everything is told to somebody")
 
 
 def slack(found: Installation, workspace: Workspace | None, config: Config) -> Iterator[Examined]:
@@ -138,39 +138,39 @@ def _token(found: Installation, workspace: Workspace | None, config: Config) -> 
     secret = _secret(found, block)
     if secret.place == "nowhere" and secret.problem:
         return not_examined(name, secret.problem)
-    mend = _SECRET.format(name=block)
+    fix = _SECRET.format(name=block)
     if secret.place == "nowhere":
-        said = f"none: neither WATCHDOG_SLACK_TOKEN here nor a Secret block {block}"
-        return Examined(name=name, outcome="fault", said=said, mend=mend)
+        detail = f"none: neither WATCHDOG_SLACK_TOKEN here nor a Secret block {block}"
+        return Examined(name=name, outcome="fault", detail=detail, fix=fix)
     if secret.looks == "nothing":
-        said = f"the Secret block {block} holds no text"
-        return Examined(name=name, outcome="fault", said=said, mend=mend)
+        detail = f"the Secret block {block} holds no text"
+        return Examined(name=name, outcome="fault", detail=detail, fix=fix)
     place = "WATCHDOG_SLACK_TOKEN" if secret.place == "environment" else f"the Secret block {block}"
     if workspace is None:
         return not_examined(name, "Slack was not asked")
     if workspace.refused:
-        said = f"the one from {place} is refused: {workspace.problem}"
-        mend = "export WATCHDOG_SLACK_TOKEN=..., where the worker runs, too" if secret.place == "environment" else mend
-        return Examined(name=name, outcome="fault", said=said, mend=mend)
+        detail = f"the one from {place} is refused: {workspace.problem}"
+        fix = "export WATCHDOG_SLACK_TOKEN=..., where the worker runs, too" if secret.place == "environment" else fix
+        return Examined(name=name, outcome="fault", detail=detail, fix=fix)
     if workspace.problem:
-        mend = f"curl -I {config.slack.api_url}, which shows whether it can be reached from here"
-        return Examined(name=name, outcome="warning", said=workspace.problem, mend=mend)
-    return Examined(name=name, outcome="ok", said=f"from {place}: {workspace.bot} in {workspace.team}")
+        fix = f"curl -I {config.slack.api_url}, which shows whether it can be reached from here"
+        return Examined(name=name, outcome="warning", detail=workspace.problem, fix=fix)
+    return Examined(name=name, outcome="ok", detail=f"from {place}: {workspace.bot} in {workspace.team}")
 
 
 def _scopes(scopes: frozenset[str] | None) -> Examined:
     name = "Slack scopes"
     if scopes is None:
-        return Examined(name=name, outcome="unknown", said="Slack does not say what the token may do")
+        return Examined(name=name, outcome="unknown", detail="Slack does not say what the token may do")
     if NEEDED_SCOPE not in scopes:
-        mend = f"add the bot scope {NEEDED_SCOPE} at {_APPS}, and install the app again"
-        return Examined(name=name, outcome="fault", said=f"{NEEDED_SCOPE} is missing: nothing can be posted", mend=mend)
+        fix = f"add the bot scope {NEEDED_SCOPE} at {_APPS}, and install the app again"
+        return Examined(name=name, outcome="fault", detail=f"{NEEDED_SCOPE} is missing: nothing can be posted", fix=fix)
     missing = [scope for scope in HISTORY_SCOPES if scope not in scopes]
     if missing:
-        said = f"{NEEDED_SCOPE}; without {' and '.join(missing)} a message may be repeated after a crash"
-        mend = f"add {' and '.join(missing)} at {_APPS}, and install the app again"
-        return Examined(name=name, outcome="ok", said=said, mend=mend)
-    return Examined(name=name, outcome="ok", said=", ".join((NEEDED_SCOPE, *HISTORY_SCOPES)))
+        detail = f"{NEEDED_SCOPE}; without {' and '.join(missing)} a message may be repeated after a crash"
+        fix = f"add {' and '.join(missing)} at {_APPS}, and install the app again"
+        return Examined(name=name, outcome="ok", detail=detail, fix=fix)
+    return Examined(name=name, outcome="ok", detail=", ".join((NEEDED_SCOPE, *HISTORY_SCOPES)))
 
 
 def _channel_name(channel: str) -> str:
@@ -182,16 +182,16 @@ def _channel(name: str, channel: SlackChannel, workspace: Workspace) -> Examined
     if channel.found is None:
         return not_examined(_channel_name(name), channel.unseen)
     if not channel.found:
-        said = "there is none, or it is a private one that the bot is not in"
-        mend = f"{invite}, or correct what the configuration calls it"
-        return Examined(name=_channel_name(name), outcome="fault", said=said, mend=mend)
+        detail = "there is none, or it is a private one that the bot is not in"
+        fix = f"{invite}, or correct what the configuration calls it"
+        return Examined(name=_channel_name(name), outcome="fault", detail=detail, fix=fix)
     if channel.archived:
-        mend = "take it out of the archive, or name another in the configuration"
-        return Examined(name=_channel_name(name), outcome="fault", said="it is archived", mend=mend)
+        fix = "take it out of the archive, or name another in the configuration"
+        return Examined(name=_channel_name(name), outcome="fault", detail="it is archived", fix=fix)
     if not channel.member and (channel.private or ANYWHERE_SCOPE not in (workspace.scopes or ())):
-        return Examined(name=_channel_name(name), outcome="fault", said="the bot is no member of it", mend=invite)
-    said = "the bot is a member of it" if channel.member else f"the bot may post there ({ANYWHERE_SCOPE})"
-    return Examined(name=_channel_name(name), outcome="ok", said=said)
+        return Examined(name=_channel_name(name), outcome="fault", detail="the bot is no member of it", fix=invite)
+    detail = "the bot is a member of it" if channel.member else f"the bot may post there ({ANYWHERE_SCOPE})"
+    return Examined(name=_channel_name(name), outcome="ok", detail=detail)
 
 
 def _secret(found: Installation, block: str) -> Secret:
@@ -202,13 +202,13 @@ def _webhook(name: str, block: str, found: Installation) -> Examined:
     secret = _secret(found, block)
     if secret.place == "nowhere" and secret.problem:
         return not_examined(name, secret.problem)
-    mend = _SECRET.format(name=block)
+    fix = _SECRET.format(name=block)
     if secret.place == "nowhere":
-        return Examined(name=name, outcome="fault", said=f"there is no Secret block {block}", mend=mend)
+        return Examined(name=name, outcome="fault", detail=f"there is no Secret block {block}", fix=fix)
     if secret.looks != "address":
-        said = f"the Secret block {block} holds no address that begins with https://"
-        return Examined(name=name, outcome="fault", said=said, mend=mend)
-    return Examined(name=name, outcome="ok", said=f"the Secret block {block} holds an address, which was not called")
+        detail = f"the Secret block {block} holds no address that begins with https://"
+        return Examined(name=name, outcome="fault", detail=detail, fix=fix)
+    return Examined(name=name, outcome="ok", detail=f"the Secret block {block} holds an address, which was not called")
 
 
 def _block(name: str, reference: str, found: Installation) -> Examined:
@@ -217,13 +217,13 @@ def _block(name: str, reference: str, found: Installation) -> Examined:
     kind, _, own_name = reference.partition("/")
     capabilities = found.blocks.get(reference)
     if capabilities is None:
-        mend = f"prefect block create {kind}, and call it {own_name}"
-        return Examined(name=name, outcome="fault", said=f"there is no block {reference}", mend=mend)
+        fix = f"prefect block create {kind}, and call it {own_name}"
+        return Examined(name=name, outcome="fault", detail=f"there is no block {reference}", fix=fix)
     if NOTIFY not in capabilities:
-        said = f"the block {reference} is no notification block"
-        mend = "name another one in the configuration: prefect block ls"
-        return Examined(name=name, outcome="fault", said=said, mend=mend)
-    return Examined(name=name, outcome="ok", said=f"the notification block {reference} exists; it was not called")
+        detail = f"the block {reference} is no notification block"
+        fix = "name another one in the configuration: prefect block ls"
+        return Examined(name=name, outcome="fault", detail=detail, fix=fix)
+    return Examined(name=name, outcome="ok", detail=f"the notification block {reference} exists; it was not called")
 
 
 def block_query(reference: str) -> str:
@@ -236,11 +236,11 @@ def _ping(found: Installation, config: Config) -> Examined:
     secret = _secret(found, block)
     if secret.place == "nowhere" and secret.problem:
         return not_examined(name, secret.problem)
-    mend = _SECRET.format(name=block)
+    fix = _SECRET.format(name=block)
     if secret.place == "nowhere":
-        said = "none: when this server dies, nobody is told"
-        return Examined(name=name, outcome="ok", said=said, mend=mend)
+        detail = "none: when this server dies, nobody is told"
+        return Examined(name=name, outcome="ok", detail=detail, fix=fix)
     place = "WATCHDOG_PING_URL" if secret.place == "environment" else f"the Secret block {block}"
     if secret.looks != "address":
-        return Examined(name=name, outcome="fault", said=f"{place} holds no address", mend=mend)
-    return Examined(name=name, outcome="ok", said=f"{place} holds an address, which was not called")
+        return Examined(name=name, outcome="fault", detail=f"{place} holds no address", fix=fix)
+    return Examined(name=name, outcome="ok", detail=f"{place} holds an address, which was not called")

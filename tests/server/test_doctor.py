@@ -64,7 +64,7 @@ class Installation:
         assert (said.status, said.stderr) == (status, ""), said.text
         return [one for one in said.report["examined"] if one["outcome"] != "ok" and one["name"] not in UNKNOWN]
 
-    def mend(self, command: str) -> None:
+    def fix(self, command: str) -> None:
         """Do as the doctor says."""
         done = subprocess.run(
             command,
@@ -222,7 +222,7 @@ def test_what_is_broken_is_found_alone_and_mended_by_the_command_that_is_given(
     assert said in one["said"]
     given = re.match(command, one["mend"])
     assert given, one["mend"]
-    installed.mend(given[0])
+    installed.fix(given[0])
     assert installed.wrong(status=0) == []
 
 
@@ -295,7 +295,7 @@ def test_what_waits_and_routes_that_refuse(installed: Installation) -> None:
         "outbox": "warning",
         "deliveries by default": "fault",
     }
-    assert "1 to be said, the oldest for 1 h" in found["outbox"]["said"]
+    assert "1 to be sent, the oldest for 1 h" in found["outbox"]["said"]
     assert "is_archived" in found["deliveries by default"]["said"]
 
 
@@ -419,7 +419,7 @@ def test_a_work_pool_that_was_deleted_is_made_again_by_the_command_that_is_given
     }
     assert {one["outcome"] for one in found} == {"fault", "unknown"}
     [command] = {one["mend"] for one in found if one["outcome"] == "fault"}
-    installed.mend(command)
+    installed.fix(command)
     [worker] = [one for one in installed.wrong(status=2) if one["outcome"] == "fault"]
     assert worker["name"] == f"worker of {POOL}"
 

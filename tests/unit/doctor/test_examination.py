@@ -66,8 +66,8 @@ def completed(of: str, ago: timedelta) -> FlowRun:
 def wrong(found: Installation, **settings: Any) -> dict[str, Examined]:
     """What is not well."""
     examined = list(examine(found, Config.model_validate(settings)))
-    assert len({(one.name, one.said) for one in examined}) == len(examined)
-    return {one.name: one for one in examined if one.outcome != "ok" or one.mend}
+    assert len({(one.name, one.detail) for one in examined}) == len(examined)
+    return {one.name: one for one in examined if one.outcome != "ok" or one.fix}
 
 
 def outcomes(examined: dict[str, Examined]) -> dict[str, str]:
@@ -90,7 +90,7 @@ def test_all_is_well() -> None:
 def test_the_worst_counts_and_neither_recommendations_nor_what_was_not_examined(
     found: Iterable[Any], expected: str
 ) -> None:
-    assert worst(Examined(name="a", outcome=outcome, said="b", mend="c") for outcome in found) == expected
+    assert worst(Examined(name="a", outcome=outcome, detail="b", fix="c") for outcome in found) == expected
 
 
 # --- the server -----------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def test_a_server_of_the_same_major_version_that_is_no_older_will_do(
 
 
 def test_a_version_that_nobody_has_tried_is_said() -> None:
-    assert version("3.10.0", "3.8.8").said == "Prefect 3.10.0, 3.8.8 here; the watchdog is tried with 3.8"
+    assert version("3.10.0", "3.8.8").detail == "Prefect 3.10.0, 3.8.8 here; the watchdog is tried with 3.8"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_version_that_nobody_has_tried_is_said() -> None:
 )
 def test_clocks_that_are_apart(offset: timedelta | None, outcome: str, said: str) -> None:
     examined = clock(offset, minutes(1))
-    assert (examined.outcome, said in examined.said) == (outcome, True)
+    assert (examined.outcome, said in examined.detail) == (outcome, True)
 
 
 def test_a_server_that_does_not_say_whether_it_reaches_its_database() -> None:
@@ -146,10 +146,10 @@ def test_of_a_server_that_cannot_be_used_everything_else_is_not_examined(refused
         examine(Installation(at=NOW, server=Server(state=state, client="3.8.8", refused=refused)), Config())
     )
     [fault] = [one for one in examined if one.outcome == "fault"]
-    assert (fault.name, fault.said) == ("credentials" if refused else "server", "it refuses")
+    assert (fault.name, fault.detail) == ("credentials" if refused else "server", "it refuses")
     others = [one for one in examined if one.outcome != "ok" and one != fault]
     assert {one.outcome for one in others} == {"unknown"}
-    assert all(one.said.startswith("not examined: ") for one in others)
+    assert all(one.detail.startswith("not examined: ") for one in others)
     assert {"database", "lock", "state", "work pool", f"deployment {CHECK}", f"deployment {DIGEST}"} <= {
         one.name for one in others
     }
@@ -173,21 +173,21 @@ def test_a_check_that_does_not_run_by_itself(
     check = ours(CHECK, **fields)
     examined = wrong(well(check, inactive={CHECK: inactive}))
     one = examined.pop(f"deployment {CHECK}")
-    assert (one.outcome, said in one.said, mend in one.mend) == ("fault", True, True), one
+    assert (one.outcome, said in one.detail, mend in one.fix) == ("fault", True, True), one
     assert set(outcomes(examined).values()) <= {"unknown"}
 
 
 def test_what_is_not_deployed() -> None:
     examined = wrong(well(deployments=(ours(CHECK),)))
     assert outcomes(examined) == {f"deployment {DIGEST}": "fault"}
-    assert examined[f"deployment {DIGEST}"].mend == "prefect deploy --all"
+    assert examined[f"deployment {DIGEST}"].fix == "prefect deploy --all"
 
 
 def test_deployments_of_other_names_are_known_by_their_flow() -> None:
     check = ours(f"{CHECK_FLOW}/every minute", id=CHECK)
     assert wrong(well(check)) == {}
     paused = wrong(well(check.model_copy(update={"schedule": ""}), inactive={CHECK: ("s",)}))
-    mend = paused[f"deployment {CHECK_FLOW}/every minute"].mend
+    mend = paused[f"deployment {CHECK_FLOW}/every minute"].fix
     assert shlex.split(mend)[-2:] == [f"{CHECK_FLOW}/every minute", "s"]
 
 
@@ -213,8 +213,8 @@ def test_a_place_where_nothing_starts_explains_why_no_run_completes(place: WorkP
         f"last run of {DIGEST}": "unknown",
         "ended runs": "unknown",
     }
-    assert examined[name].mend == mend
-    assert name in examined[f"last run of {CHECK}"].said
+    assert examined[name].fix == mend
+    assert name in examined[f"last run of {CHECK}"].detail
 
 
 @pytest.mark.parametrize(
@@ -236,14 +236,14 @@ def test_workers_that_a_key_may_not_read_are_not_called_dead() -> None:
     coverage = Coverage(queries=(*complete("own-runs", AUTOMATIONS, LOCK, STATE).queries, refused))
     examined = wrong(well(pools={"watchdog": pool(live_workers=None)}, coverage=coverage))
     assert outcomes(examined) == {"worker of watchdog": "unknown"}
-    assert "403" in examined["worker of watchdog"].said
+    assert "403" in examined["worker of watchdog"].detail
 
 
 def test_a_pool_by_a_name_that_a_shell_would_read_is_quoted() -> None:
     name = "pool; rm -rf $HOME"
     check = ours(CHECK, work_pool=name)
     examined = wrong(well(check, pools={"watchdog": pool(), name: pool(name=name, paused=True)}))
-    assert shlex.split(examined[f"work pool {name}"].mend) == ["prefect", "work-pool", "resume", name]
+    assert shlex.split(examined[f"work pool {name}"].fix) == ["prefect", "work-pool", "resume", name]
 
 
 def test_a_pool_that_was_deleted() -> None:
@@ -251,7 +251,7 @@ def test_a_pool_that_was_deleted() -> None:
     examined = wrong(well(deployments=lost, pools={}, for_pools={CHECK, DIGEST}))
     faults = [name for name, one in examined.items() if one.outcome == "fault"]
     assert faults == [f"work pool of {CHECK}", f"work pool of {DIGEST}"]
-    assert examined[faults[0]].mend.startswith("prefect work-pool create watchdog --type process && prefect deploy")
+    assert examined[faults[0]].fix.startswith("prefect work-pool create watchdog --type process && prefect deploy")
     assert "runner" not in examined
 
 
@@ -261,9 +261,9 @@ def test_only_completed_runs_show_that_a_process_serves_them() -> None:
     old = (completed(CHECK, hours(3)), completed(DIGEST, hours(3)))
     examined = wrong(well(None, *old, deployments=served, pools={}))
     assert examined["runner"].outcome == "unknown"
-    assert examined["runner"].mend == examined[f"last run of {CHECK}"].mend == "python flows/serve.py"
+    assert examined["runner"].fix == examined[f"last run of {CHECK}"].fix == "python flows/serve.py"
     untriggered = wrong(well(deployments=served, pools={}, automations=(WATCH,)))
-    assert untriggered["trigger of the check"].mend == "python flows/serve.py"
+    assert untriggered["trigger of the check"].fix == "python flows/serve.py"
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_automations_that_are_missing_or_not_enabled(
     automations: tuple[Automation, ...], expected: dict[str, str]
 ) -> None:
     examined = wrong(well(automations=automations))
-    assert {name: one.mend for name, one in examined.items()} == expected
+    assert {name: one.fix for name, one in examined.items()} == expected
     recommended = examined.get("watch over the watchdog")
     assert recommended is None or recommended.recommended
 
@@ -308,7 +308,7 @@ def test_automations_that_are_missing_or_not_enabled(
         (
             [run(state, state, of=CHECK, since=NOW - minutes(2)) for state in ("CRASHED", "FAILED")],
             "fault",
-            "the last 2 runs ended badly",
+            "the last 2 runs failed or crashed",
         ),
         (
             [run("FAILED", of=CHECK, since=NOW - minutes(2)), completed(CHECK, minutes(1))],
@@ -325,14 +325,14 @@ def test_automations_that_are_missing_or_not_enabled(
 def test_the_last_runs_of_the_check(runs: list[FlowRun], outcome: str, said: str) -> None:
     every = {one.name: one for one in examine(well(None, *runs, completed(DIGEST, minutes(1))), Config())}
     one = every[f"last run of {CHECK}"]
-    assert (one.outcome, said in one.said) == (outcome, True), one
+    assert (one.outcome, said in one.detail) == (outcome, True), one
 
 
 def test_a_check_that_was_deployed_a_moment_ago_has_time_to_complete() -> None:
     fresh = ours(CHECK, changed=NOW - minutes(12))
     every = {one.name: one for one in examine(well(fresh, completed(DIGEST, minutes(1))), Config())}
     one = every[f"last run of {CHECK}"]
-    assert (one.outcome, one.said) == ("ok", "none has completed yet")
+    assert (one.outcome, one.detail) == ("ok", "none has completed yet")
 
 
 def test_a_check_whose_runs_are_deleted_before_the_next_is_not_called_late() -> None:
@@ -403,7 +403,7 @@ def test_routes_in_trouble(since: datetime, permanent: bool, outcome: str | None
 )
 def test_the_lock(lock: Lock | None, outcome: str, said: str) -> None:
     every = {one.name: one for one in examine(well(lock=lock), Config())}
-    assert (every["lock"].outcome, said in every["lock"].said) == (outcome, True)
+    assert (every["lock"].outcome, said in every["lock"].detail) == (outcome, True)
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,15 @@ from monitoring.messages import terminal
 from tests.support.paths import PROJECT
 
 DOCUMENT = (PROJECT / "docs" / "doctor.md").read_text()
-WELL = Examined(name="server", outcome="ok", said="http://prefect.example.com:4200/api answers")
+WELL = Examined(name="server", outcome="ok", detail="http://prefect.example.com:4200/api answers")
 FAULT = Examined(
     name="worker of watchdog",
     outcome="fault",
-    said="none is alive: the last heartbeat was 2 h 5 min ago",
-    mend="prefect worker start --pool watchdog --limit 2",
+    detail="none is alive: the last heartbeat was 2 h 5 min ago",
+    fix="prefect worker start --pool watchdog --limit 2",
 )
-ADVICE = Examined(name="alerts", outcome="ok", said="some are told", mend="set alerts.fallback")
-UNKNOWN = Examined(name="lock", outcome="unknown", said="not examined: 403")
+ADVICE = Examined(name="alerts", outcome="ok", detail="some are told", fix="set alerts.fallback")
+UNKNOWN = Examined(name="lock", outcome="unknown", detail="not examined: 403")
 
 
 def shown(*examined: Examined) -> list[str]:
@@ -34,7 +34,7 @@ def test_a_line_for_each_part_and_below_it_what_mends_it() -> None:
     assert shown(WELL, FAULT, ADVICE, UNKNOWN) == [
         "ok       server              http://prefect.example.com:4200/api answers",
         "FAULT    worker of watchdog  none is alive: the last heartbeat was 2 h 5 min ago",
-        "         mend: prefect worker start --pool watchdog --limit 2",
+        "         fix: prefect worker start --pool watchdog --limit 2",
         "ok       alerts              some are told",
         "         recommended: set alerts.fallback",
         "unknown  lock                not examined: 403",
@@ -52,13 +52,13 @@ def test_the_sum() -> None:
 
 def test_what_others_wrote_does_nothing_in_a_terminal() -> None:
     hostile = "\x1b[2J[bold]a\nb\u202e"
-    lines = shown(Examined(name=f"work pool {hostile}", outcome="fault", said=hostile, mend=f"resume {hostile}"))
-    assert lines[:2] == ["FAULT    work pool [bold]a b  [bold]a b", "         mend: resume [bold]a b"]
+    lines = shown(Examined(name=f"work pool {hostile}", outcome="fault", detail=hostile, fix=f"resume {hostile}"))
+    assert lines[:2] == ["FAULT    work pool [bold]a b  [bold]a b", "         fix: resume [bold]a b"]
 
 
 def test_a_command_is_never_cut_or_wrapped() -> None:
     command = "prefect work-pool resume " + "x" * 400
-    assert shown(FAULT.model_copy(update={"mend": command}))[1] == f"         mend: {command}"
+    assert shown(FAULT.model_copy(update={"fix": command}))[1] == f"         fix: {command}"
 
 
 def test_the_documented_json_is_what_is_printed() -> None:

@@ -35,7 +35,7 @@ def workspace(channel: SlackChannel = MEMBER, **fields: Any) -> Workspace:
 def judged(found: Installation | None = None, space: Workspace | None = None, **settings: Any) -> dict[str, Examined]:
     config = Config.model_validate(settings or EVERYWHERE)
     examined = examine_alerts(found or installation(), space, config)
-    return {one.name: one for one in examined if one.outcome != "ok" or one.mend}
+    return {one.name: one for one in examined if one.outcome != "ok" or one.fix}
 
 
 def outcomes(examined: dict[str, Examined]) -> dict[str, str]:
@@ -51,7 +51,7 @@ def test_what_is_lacking_is_recommended_and_no_fault() -> None:
     examined = judged(bare, target={"name": "bare"})
     assert {name: one.recommended for name, one in examined.items()} == {"alerts": True, "dead-man's switch": True}
     assert worst(examined.values()) == "ok"
-    assert "watchdog-ping-url" in examined["dead-man's switch"].mend
+    assert "watchdog-ping-url" in examined["dead-man's switch"].fix
 
 
 def test_a_channel_that_several_things_use_is_asked_for_once() -> None:
@@ -84,7 +84,7 @@ def test_a_channel_that_several_things_use_is_asked_for_once() -> None:
 def test_the_token(secret: Secret, slack: Workspace | None, outcome: str, said: str, mend: str) -> None:
     examined = judged(installation({"watchdog-slack-token": secret}), slack)
     one = examined["Slack token"]
-    assert (one.outcome, said in one.said, mend in one.mend) == (outcome, True, True), one
+    assert (one.outcome, said in one.detail, mend in one.fix) == (outcome, True, True), one
     assert outcomes(examined) == {"Slack token": outcome, "Slack scopes": "unknown", "Slack channel ops": "unknown"}
 
 
@@ -101,7 +101,7 @@ def test_the_token(secret: Secret, slack: Workspace | None, outcome: str, said: 
 def test_scopes(scopes: frozenset[str] | None, outcome: str | None, said: str) -> None:
     one = judged(space=workspace(scopes=scopes)).get("Slack scopes")
     assert (one and one.outcome) == outcome
-    assert one is None or said in one.said
+    assert one is None or said in one.detail
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_scopes(scopes: frozenset[str] | None, outcome: str | None, said: str) -
 def test_channels(channel: SlackChannel, scopes: frozenset[str] | None, outcome: str | None, mend: str) -> None:
     one = judged(space=workspace(channel, scopes=scopes)).get("Slack channel ops")
     assert (one and one.outcome) == outcome
-    assert one is None or mend in one.mend
+    assert one is None or mend in one.fix
 
 
 def routed(**receiver: Any) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def test_notification_blocks(capabilities: tuple[str, ...] | None, read: Any, ou
 )
 def test_the_ping(secret: Secret, outcome: str, said: str) -> None:
     [one] = judged(installation({"watchdog-ping-url": secret}), workspace()).values()
-    assert (one.name, one.outcome, said in one.said) == ("dead-man's switch", outcome, True)
+    assert (one.name, one.outcome, said in one.detail) == ("dead-man's switch", outcome, True)
 
 
 @pytest.mark.parametrize(
@@ -187,4 +187,4 @@ def test_a_route_that_can_never_match(earlier: dict[str, str], later: dict[str, 
     routes = [{"name": name, "match": match, "channel": "ops"} for name, match in matches.items()]
     found = list(covered(Config.model_validate({"routes": routes}).routes, "watchdog.yaml"))
     assert [(one.name, one.outcome) for one in found] == ([("route later", "warning")] if expected else [])
-    assert all("in watchdog.yaml, put later before earlier" in one.mend for one in found)
+    assert all("in watchdog.yaml, put later before earlier" in one.fix for one in found)
