@@ -251,7 +251,7 @@ def test_checks_that_fail_without_their_secrets(installed: Installation) -> None
         failed = installed.seed.run(installed.seeded(CHECK), "FAILED", ended=ended, message=message)
     [one] = installed.wrong(status=2)
     assert (one["name"], one["outcome"]) == (f"last run of {CHECK}", "fault")
-    assert "the last 2 runs ended badly" in one["said"]
+    assert "the last 2 runs failed or crashed" in one["said"]
     assert "password=REDACTED" in one["said"]
     assert one["mend"] == f"prefect flow-run logs {failed.id}"
 
