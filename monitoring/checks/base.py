@@ -77,11 +77,13 @@ class Case(Generic[T]):
         subject: What a finding would be about.
         thing: What the judging function gets: the deployment, the work pool, the limit.
         policy: Which policy holds; None for what is configured for the watchdog as a whole.
+        deciding: The fields of the check's section that decide this case; None where those of the check do.
     """
 
     subject: Subject
     thing: T
     policy: PolicyKey | None = None
+    deciding: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -171,9 +173,11 @@ class Check(Generic[S, T]):
         settings = self.settings(policy)
         return not isinstance(settings, CheckSettings) or settings.enabled
 
-    def deciding_settings(self, policy: BasePolicy) -> tuple[str, ...]:
-        """The settings of a policy that decide, by dotted name, most decisive first."""
-        return tuple(f"{self.field}.{name}" for name in self.deciding(self.settings(policy)))
+    def deciding_settings(self, policy: BasePolicy, case: Case[T] | None = None) -> tuple[str, ...]:
+        """The settings of a policy that decide, by dotted name, most decisive first; where given, of one case."""
+        of_case = case.deciding if case else None
+        fields = self.deciding(self.settings(policy)) if of_case is None else of_case
+        return tuple(f"{self.field}.{name}" for name in fields)
 
     def verdicts(self, situation: Situation) -> Iterator[Judged]:
         """Judge every case."""

@@ -52,11 +52,11 @@ def cases(situation: Situation) -> Iterator[Case[Part]]:
     if situation.observation.server.state.problem is not None:
         yield Case(Subject(kind="server", id=target, name=target), _judge_use)
         return
-    yield Case(_subject(target, "slow-answers"), _judge_answers)
-    yield Case(_subject(target, "clock"), _judge_clock)
-    yield Case(_subject(target, "late-marking"), _judge_late_marking)
-    yield Case(Subject(kind="scheduler", id=target, name=target), _judge_scheduler)
-    yield Case(_subject(target, "events"), _judge_events)
+    yield Case(_subject(target, "slow-answers"), _judge_answers, deciding=("slow_answer",))
+    yield Case(_subject(target, "clock"), _judge_clock, deciding=("clock_apart",))
+    yield Case(_subject(target, "late-marking"), _judge_late_marking, deciding=("late_marking",))
+    yield Case(Subject(kind="scheduler", id=target, name=target), _judge_scheduler, deciding=())
+    yield Case(_subject(target, "events"), _judge_events, deciding=("events_missing",))
 
 
 def judge(situation: Situation, part: Part, settings: Server) -> Verdict:

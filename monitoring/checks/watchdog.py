@@ -43,8 +43,10 @@ def cases(situation: Situation) -> Iterator[Case[Part]]:
     observation = situation.observation
     for deployment in observation.own.deployments:
         subject = Subject(kind="deployment", id=deployment.id, name=deployment.name)
-        yield Case(subject, partial(_judge_own, deployment=deployment))
-    yield Case(Subject(kind="server", id=observation.target, name=observation.target), _judge_coverage)
+        part = partial(_judge_own, deployment=deployment)
+        yield Case(subject, part, deciding=("missed_fires", "failures"))
+    server = Subject(kind="server", id=observation.target, name=observation.target)
+    yield Case(server, _judge_coverage, deciding=("incomplete_for",))
     for deployment in observation.deployments.values():
         if deployment.tags:
             case = deployment_case(deployment)

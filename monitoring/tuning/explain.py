@@ -125,7 +125,7 @@ def _explained(judged: Judged, policies: Policies, findings: dict[str, Finding])
     of_deployments = case.policy is not None and not check.whole
     settings = policies.explain(*case.policy) if of_deployments and case.policy else policies.settings()
     policy = policies.of(*case.policy) if of_deployments and case.policy else policies.config
-    names = (f"{check.field}.enabled", *check.deciding_settings(policy))
+    names = (f"{check.field}.enabled", *check.deciding_settings(policy, case))
     return Explained(
         check=check.name,
         subject=case.subject,

@@ -89,9 +89,9 @@ def _heading(explained: Explanation, ui_url: str | None) -> list[Text]:
 def _verdict(explained: Explained, deployment: Deployment) -> RenderableType:
     verdict, finding = explained.verdict, explained.finding
     subject = explained.subject
-    about = "" if subject.id == deployment.id else f"{subject.kind.replace('-', ' ')} {subject.name}: "
+    about = "" if subject.id == deployment.id else f"{clean(f'{subject.kind} {subject.name}')}: "
     head = Text()
-    head.append(f"{explained.check}: ", style="bold").append(clean(about))
+    head.append(f"{explained.check}: ", style="bold").append(about)
     if finding:
         head.append("found", style=_COLOURS[finding.severity])
     elif verdict.finding:
@@ -124,14 +124,14 @@ def _limits(limits: Iterable[Limit]) -> str:
 
 
 def _finding(finding: Finding) -> RenderableType:
-    owner = f" Owner: {finding.owner}." if finding.owner else ""
+    owner = f" Owner: {clean(finding.owner)}." if finding.owner else ""
     unknown = " It could not be judged." if finding.unknown else ""
     symptom = " It is a symptom of another finding." if finding.symptom_of else ""
     lines = [
         Text(f"  {finding.severity}: {clean(finding.summary, _LONGEST)}", style=_COLOURS[finding.severity]),
         Text(f"    observed: {clean(finding.observed, _LONGEST)}"),
         Text(f"    expected: {clean(finding.expected, _LONGEST)}"),
-        Text(f"    since {words.moment(finding.since)}.{clean(owner)}{unknown}{symptom}"),
+        Text(f"    since {words.moment(finding.since)}.{owner}{unknown}{symptom}"),
     ]
     if finding.cause:
         lines.append(Text(f"    cause: {clean(words.cause(finding.cause), _LONGEST)}"))

@@ -70,7 +70,8 @@ def test_every_verdict_names_the_settings_that_decided_and_their_sources() -> No
     explanation = explained(observation(waiting, deployments=[deployment(work_pool="etl")], work_pools={"etl": pool}))
 
     for one in explanation.verdicts:
-        assert [limit for limit in one.limits if not limit.name.endswith(".enabled")], one.check
+        deciding = [limit for limit in one.limits if not limit.name.endswith(".enabled")]
+        assert bool(deciding) is (one.subject.kind != "scheduler"), one.check
         assert all(limit.name.startswith(one.check.replace("-", "_")) and limit.source for limit in one.limits)
     assert {one.subject.kind for one in explanation.verdicts} == {"deployment", "work-pool", "server", "scheduler"}
 
