@@ -72,5 +72,9 @@ def run_checks(
     observation: Observation, ledger: Ledger, policies: Policies, checks: Iterable[Check[Any, Any]] = CHECKS
 ) -> tuple[Finding, ...]:
     """Run the checks and keep the findings. Arguments as for ``verdicts``."""
-    judged = verdicts(observation, ledger, policies, checks)
+    return findings_of(verdicts(observation, ledger, policies, checks))
+
+
+def findings_of(judged: Iterable[Judged]) -> tuple[Finding, ...]:
+    """The findings among verdicts."""
     return tuple(one.verdict.finding for one in judged if one.verdict.finding)

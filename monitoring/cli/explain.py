@@ -6,7 +6,7 @@ import sys
 
 from monitoring.adapters.prefect.read import run_details
 from monitoring.adapters.prefect.read.collection import Collection
-from monitoring.checks.registry import run_checks
+from monitoring.checks.registry import findings_of, verdicts
 from monitoring.cli.session import Address, ConfigPath, configuration, open_session
 from monitoring.cli.terminal import reports_errors
 from monitoring.errors import BadAnswer, WatchdogError
@@ -42,10 +42,11 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Address = None) 
         is_bad = bad is not None and bad.run.state_type in ("FAILED", "CRASHED")
         good = run_details.last_good(closely, deployment, bad.run) if bad and is_bad else None
     ledger = fold(Ledger(), observation)
-    findings = correlate(run_checks(observation, ledger, policies), observation, ledger)
+    judged = tuple(verdicts(observation, ledger, policies))
+    findings = correlate(findings_of(judged), observation, ledger)
     console = terminal.console(sys.stdout)
     missing = (*observation.coverage.missing, *closely.coverage.missing)
-    explanation = explained(observation, ledger, policies, findings, found.key)
+    explanation = explained(observation, ledger, policies, judged, findings, found.key)
     console.print(
         render.explanation(explanation, observation.server.state.ui_url, missing, plain=not _draws(console.encoding))
     )

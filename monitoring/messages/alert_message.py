@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from monitoring.checks.registry import BY_NAME
 from monitoring.messages import words
 from monitoring.messages.tables import joined
 from monitoring.messages.words import counted
-from monitoring.model.finding import Cause, CauseReason, CheckName, SubjectKind
+from monitoring.model.finding import Cause, CauseReason, SubjectKind
 from monitoring.model.incident import Incident, ResolutionReason
 from monitoring.model.message import (
     Code,
@@ -86,30 +87,6 @@ _KINDS: dict[SubjectKind, str] = {
     "server": "server",
     "route": "route",
     "metrics-outlet": "metrics exporter",
-}
-#: What stands behind ``12 deployments``.
-_PREDICATES: dict[CheckName, str] = {
-    "failed": "failed",
-    "crashed": "crashed",
-    "late": "are late",
-    "stuck": "are stuck",
-    "zombie": "run without heartbeats",
-    "slow": "are slow",
-    "stale": "had no recent success",
-    "unscheduled": "have nothing scheduled ahead",
-    "paused": "have been paused for long",
-    "ahead": "cannot start what is due soon",
-    "work-pool": "do not work",
-    "work-queue": "do not work",
-    "concurrency": "hold runs up at a full limit",
-    "server": "do not work",
-    "watchdog": "of the watchdog itself do not work",
-}
-#: What quiets a check of one deployment, and when that is right; ``watchdog:off`` does always.
-_QUIETED_BY: dict[CheckName, tuple[str, str]] = {
-    "failed": ("watchdog:expect=failure", "if its runs are expected to fail"),
-    "slow": ("watchdog:max-run-time=12h", "with as long as it may take"),
-    "stale": ("watchdog:fresh-within={}", "if a success so often is enough"),
 }
 
 
@@ -214,8 +191,8 @@ def _what(content: Content) -> str:
     less = f"; {over:,} of them {'is' if over == 1 else 'are'} over" if over else ""
     if cause:
         return f"{_because(cause)}: {_counted(content)}{_waiting(content)}{less}"
-    if check and _kind(content):
-        return f"{_counted(content)} {_PREDICATES[check]}{less}"
+    if check in BY_NAME and _kind(content):
+        return f"{_counted(content)} {BY_NAME[check].predicate}{less}"
     return f"{_counted(content)} ({_in_common(content)}){less}"
 
 
@@ -235,9 +212,10 @@ def _cause(content: Content) -> Cause | None:
     return first if first and all(one and one.what == first.what for one in causes) else None
 
 
-def _check(content: Content) -> CheckName | None:
+def _check(content: Content) -> str:
+    """The check that found all of them; empty where there are several."""
     checks = {one.finding.check for one in content.incidents}
-    return checks.pop() if len(checks) == 1 else None
+    return checks.pop() if len(checks) == 1 else ""
 
 
 def _in_common(content: Content) -> str:
@@ -252,7 +230,7 @@ def _because(cause: Cause) -> str:
 
 def _waiting(content: Content) -> str:
     """How many runs it is about, where all incidents are shown. One run may be in the findings of several checks."""
-    runs: Counter[CheckName] = Counter()
+    runs: Counter[str] = Counter()
     for one in content.incidents:
         runs[one.finding.check] += one.finding.flow_run_count
     most = max(runs.values())
@@ -451,8 +429,9 @@ def quieters(content: Content) -> tuple[Quieter, ...]:
 def _quieter(incident: Incident, now: datetime) -> Quieter:
     finding = incident.finding
     tags: list[tuple[str, str]] = []
-    if finding.check in _QUIETED_BY:
-        tag, when = _QUIETED_BY[finding.check]
+    check = BY_NAME.get(finding.check)
+    if check and check.quieted_by:
+        tag, when = check.quieted_by
         # A week or more longer than it has been by now: less would soon be told again.
         weeks = (now - _began(incident)) // _WEEK + 2
         tags.append((tag.format(format_duration(weeks * _WEEK)), when))

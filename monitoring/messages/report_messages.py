@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import get_args
 
 import monitoring
+from monitoring.checks.base import DigestHeading
+from monitoring.checks.registry import BY_NAME
 from monitoring.incidents.timing import to_detect, to_resolve
 from monitoring.messages import finding_rows, incident_words, words
 from monitoring.messages.tables import cut
@@ -88,12 +91,13 @@ def _by_check(report: HealthReport) -> list[tuple[str, list[Finding]]]:
     heads = words.heads(report)
     # The problems come most severe first, and so do the groups.
     checks = dict.fromkeys(finding.check for finding in heads)
-    return [(words.CHECKS[check], [finding for finding in heads if finding.check == check]) for check in checks]
+    return [(BY_NAME[check].heading, [finding for finding in heads if finding.check == check]) for check in checks]
 
 
 def _by_kind(report: HealthReport) -> list[tuple[str, list[Finding]]]:
     heads = words.heads(report)
-    return [(title, [f for f in heads if f.check in checks]) for title, checks in words.DIGEST_GROUPS]
+    titles = get_args(DigestHeading)
+    return [(title, [f for f in heads if BY_NAME[f.check].digest_heading == title]) for title in titles]
 
 
 def _problems(report: HealthReport, groups: Sequence[tuple[str, list[Finding]]]) -> Iterator[Element]:

@@ -4,28 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from monitoring.model.finding import Cause, CheckName, Finding, Status
+from monitoring.model.finding import Cause, Finding, Status
 from monitoring.model.message import Level
 from monitoring.model.report import HealthReport, Totals
-
-#: The checks in the order in which they are shown, with what a heading calls them.
-CHECKS: dict[CheckName, str] = {
-    "server": "Server",
-    "work-pool": "Work pools that do not work",
-    "work-queue": "Work queues that do not work",
-    "concurrency": "Concurrency limits that hold runs up",
-    "failed": "Failed",
-    "crashed": "Crashed",
-    "zombie": "Zombies: running, and no heartbeats",
-    "late": "Late",
-    "stuck": "Stuck",
-    "slow": "Slow",
-    "stale": "Stale: no recent success",
-    "unscheduled": "Unscheduled: active, and nothing scheduled ahead",
-    "ahead": "Ahead: due soon, and cannot start",
-    "watchdog": "The watchdog itself",
-    "paused": "Paused for long",
-}
 
 STATUS: dict[Status, str] = {"ok": "OK", "warning": "Warning", "critical": "Critical", "unknown": "Unknown"}
 
@@ -214,11 +195,3 @@ def ended(totals: Totals) -> tuple[tuple[str, int], ...]:
         ("crashed", totals.crashed),
         ("cancelled", totals.cancelled),
     )
-
-
-#: What the digest groups together, in its order.
-DIGEST_GROUPS: tuple[tuple[str, frozenset[CheckName]], ...] = (
-    ("What fails", frozenset({"failed", "crashed"})),
-    ("What is stale", frozenset({"stale"})),
-    ("What else is wrong", frozenset(CHECKS) - {"failed", "crashed", "stale"}),
-)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 from monitoring.checks.base import Judged, Verdict, nothing, policy_key
 from monitoring.checks.findings import policy_of
-from monitoring.checks.registry import CHECKS, verdicts
+from monitoring.checks.registry import CHECKS
 from monitoring.checks.slow import CHECK as SLOW
 from monitoring.checks.slow import bound
 from monitoring.config.policy import Layer, Policies, written
@@ -79,7 +79,12 @@ class Explanation:
 
 
 def explain(
-    observation: Observation, ledger: Ledger, policies: Policies, findings: Sequence[Finding], key: str
+    observation: Observation,
+    ledger: Ledger,
+    policies: Policies,
+    judged: Iterable[Judged],
+    findings: Iterable[Finding],
+    key: str,
 ) -> Explanation:
     """Explain one deployment.
 
@@ -87,15 +92,16 @@ def explain(
         observation: What was observed.
         ledger: The ledger, with the observation folded in.
         policies: Every layer of the configuration.
-        findings: What the checks found, correlated.
+        judged: The verdicts of all checks.
+        findings: Their findings, correlated.
         key: The deployment's key in the observation.
     """
     deployment = observation.deployments[key]
     by_fingerprint = {finding.fingerprint: finding for finding in findings}
     general = policies.explain(*policy_key(deployment))
-    judged = [one for one in verdicts(observation, ledger, policies) if _concerns(one.case.subject, deployment)]
-    explained = [_explained(one, policies, by_fingerprint) for one in judged]
-    explained += _without_subject(deployment, policies, judged)
+    concerning = [one for one in judged if _concerns(one.case.subject, deployment)]
+    explained = [_explained(one, policies, by_fingerprint) for one in concerning]
+    explained += _without_subject(deployment, policies, concerning)
     order = [check.name for check in CHECKS]
     shown = {one.finding.fingerprint for one in explained if one.finding}
     heads = dict.fromkeys(one.finding.symptom_of for one in explained if one.finding)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitoring.checks.base import Compared
-from monitoring.checks.registry import CHECKS, run_checks
+from monitoring.checks.registry import CHECKS, findings_of, run_checks, verdicts
 from monitoring.checks.slow import Slow
 from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate
@@ -37,8 +37,8 @@ CONFIGURATIONS: tuple[dict[str, Any], ...] = (
 def explained(seen: Observation, key: str = "etl/nightly", **config: Any) -> Explanation:
     ledger = fold(Ledger(), seen)
     rules = policies(**config)
-    found = correlate(run_checks(seen, ledger, rules), seen, ledger)
-    return explain(seen, ledger, rules, found, key)
+    judged = tuple(verdicts(seen, ledger, rules))
+    return explain(seen, ledger, rules, judged, correlate(findings_of(judged), seen, ledger), key)
 
 
 def of(explanation: Explanation, check: str) -> Explained:
@@ -53,10 +53,10 @@ def of(explanation: Explanation, check: str) -> Explained:
 def test_a_check_fires_exactly_where_it_is_said_to(seen: Observation, config: dict[str, Any]) -> None:
     ledger = fold(Ledger(), seen)
     rules = policies(**config)
-    found = run_checks(seen, ledger, rules)
+    judged, found = tuple(verdicts(seen, ledger, rules)), run_checks(seen, ledger, rules)
     fired = {(finding.check, finding.subject.kind, finding.subject.id): finding for finding in found}
     for key in seen.deployments:
-        explanation = explain(seen, ledger, rules, found, key)
+        explanation = explain(seen, ledger, rules, judged, found, key)
 
         for one in explanation.verdicts:
             assert one.finding == fired.get((one.check, one.subject.kind, one.subject.id))
