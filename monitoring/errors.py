@@ -8,7 +8,7 @@ WatchdogError
 │   └── BadAnswer        an answer that is no answer: a status of 500, rubbish, a broken page
 ├── StateError           the watchdog's saved state cannot be used
 │   └── LockLost         another check took over while this one ran
-└── DeliveryError        something could not be said; ``permanent`` tells whether to try again
+└── DeliveryError        something could not be sent; ``permanent`` tells whether to try again
 """
 
 from __future__ import annotations
@@ -58,19 +58,19 @@ class LockLost(StateError):
 
 
 class DeliveryError(WatchdogError):
-    """Something could not be said.
+    """Something could not be sent.
 
     Args:
         message: Where to, what was answered, and what to do.
         permanent: True when trying again cannot help (a refused token, a channel that is gone).
-        doubtful: True when it may have been said all the same, so that trying again may say it twice.
+        outcome_unknown: True when it may have been sent all the same, so that another attempt may send it twice.
         retry_after: When the receiver wants to be asked again, where it says so.
     """
 
     def __init__(
-        self, message: str, *, permanent: bool, doubtful: bool = False, retry_after: timedelta | None = None
+        self, message: str, *, permanent: bool, outcome_unknown: bool = False, retry_after: timedelta | None = None
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.permanent = permanent
-        self.doubtful = doubtful
+        self.outcome_unknown = outcome_unknown

@@ -1,1 +1,1 @@
-"""Who is notified of which incident, and when; how messages leave the outbox."""
+"""Who is notified of which incident, and when; how the outbox is sent."""

@@ -1,7 +1,7 @@
-"""Sends the events in the outbox to the Prefect server, and looks with a later check whether it has kept them.
+"""Sends the events in the outbox to the Prefect server; a later check looks whether the server has stored them.
 
-A server answers as soon as it has events in its memory, and writes them down seconds later
-(prefect/server/events/services/event_persister.py): one that is killed in between has lost them.
+A server answers as soon as it has events in its memory, and stores them seconds later
+(prefect/server/events/services/event_persister.py): if it is killed in between, they are lost.
 """
 
 from __future__ import annotations
@@ -20,52 +20,53 @@ _log = get_logger(__name__)
 
 #: The events that one request carries or asks for. No more are found by one (prefect/server/events/storage/__init__.py,
 #: ``INTERACTIVE_PAGE_SIZE``), and a server has a limit on the size of a request.
-AT_ONCE = 50
+MAX_AT_ONCE = 50
 #: The events that one check sends at most; the next one sends more.
-MOST = 1_000
-#: By when a server has written down what it has taken: after 5 s, unless it was set up otherwise.
-WRITTEN_AFTER = timedelta(seconds=30)
-#: An event that a server has lost so often is one that it does not keep.
-MOST_TIMES = 3
+MAX_EVENTS = 1_000
+#: By when a server has stored the events that it has accepted: after 5 s, unless it was set up otherwise.
+STORED_AFTER = timedelta(seconds=30)
+#: An event that a server has lost so often is not sent again.
+MAX_ATTEMPTS = 3
 
 
 def emit(outbox: Outbox, events: Events, save: Callable[[Outbox], None], now: datetime) -> Outbox:
-    """Send what waits, and once more what the server has lost; return what is left, which is saved.
+    """Send the events that wait, and once more those that the server has lost; return what is left, which is saved.
 
     Args:
         outbox: Holds the events, those among them that earlier checks have sent.
-        events: Sends events, and knows which were kept.
-        save: Saves the outbox; what it raises ends the turn, and nothing is lost.
+        events: Sends events, and knows which were stored.
+        save: Saves the outbox; what it raises ends the sending, and nothing is lost.
         now: The time of the check.
     """
     after = outbox
-    known = [one for one in outbox.queue if one.kind == "event"]
+    queued = [delivery for delivery in outbox.queue if delivery.kind == "event"]
     try:
-        for part in _parts(one for one in known if one.sent_at is None):
+        for part in _parts(event for event in queued if event.sent_at is None):
             events.send(_events(part))
             after = noted.handed_over(after, part, now)
-        # Nobody waits for these, and a server that cannot be asked must not hold up what is new.
-        for part in _parts(one for one in known if one.sent_at is not None and _written(one.sent_at, now)):
+        # Nobody waits for these, and a server that cannot be queried must not delay new events.
+        for part in _parts(event for event in queued if event.sent_at is not None and _stored(event.sent_at, now)):
             kept = events.kept(_events(part))
-            lost = [one for one in part if one.id not in kept and one.attempts < MOST_TIMES]
+            lost = [event for event in part if event.id not in kept and event.attempts < MAX_ATTEMPTS]
             events.send(_events(lost))
-            after = noted.handed_over(noted.without(after, (one for one in part if one not in lost)), lost, now)
+            after = noted.handed_over(noted.without(after, (event for event in part if event not in lost)), lost, now)
     except ServerProblem as problem:
         _log.warning("events not sent", problem=str(problem))
     if after != outbox:
         save(after)
-        _log.debug("events sent", waiting=sum(one.kind == "event" and one.sent_at is None for one in after.queue))
+        unsent = sum(delivery.kind == "event" and delivery.sent_at is None for delivery in after.queue)
+        _log.debug("events sent", waiting=unsent)
     return after
 
 
-def _written(sent_at: datetime, now: datetime) -> bool:
-    # What was sent after now was sent by a clock that was ahead.
-    return not timedelta(0) <= now - sent_at < WRITTEN_AFTER
+def _stored(sent_at: datetime, now: datetime) -> bool:
+    # An event that was sent later than now was sent by a clock that was ahead.
+    return not timedelta(0) <= now - sent_at < STORED_AFTER
 
 
 def _parts(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
-    waiting = islice(deliveries, MOST)
-    while part := list(islice(waiting, AT_ONCE)):
+    waiting = islice(deliveries, MAX_EVENTS)
+    while part := list(islice(waiting, MAX_AT_ONCE)):
         yield part
 
 

@@ -1,7 +1,7 @@
-"""What becomes of incidents, as Prefect events: so that people's own automations can act on it.
+"""Steps of incidents as Prefect events, on which people's own automations can act.
 
-A trigger sees the labels of an event's resources and not its payload, so whatever somebody may want to choose by is a
-label. Names stand in them as they are: a trigger's own words are the patterns, and labels never are.
+A trigger sees the labels of an event's resources and not its payload, so whatever somebody may want to match is a
+label. Names are in labels as they are: patterns are in triggers, never in labels.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from monitoring.model.outbox import Delivery, Event, Outbox
 from monitoring.model.report import HealthReport
 
 #: Related resources that a server takes (prefect/settings/models/server/events.py, ``maximum_related_resources``).
-MOST_RELATED = 100
+MAX_RELATED = 100
 #: Characters of a label or of a text in the payload: a server drops an event of more than 1.5 MB without an error
 #: (prefect/server/events/messaging.py), and a hundred resources have a name each.
-MOST_TEXT = 1_000
+MAX_TEXT = 1_000
 #: Longer tags are left out: they are part of a resource's id, and PostgreSQL has an index on those that refuses 2.7 kB
 #: and with it the events of everybody that the server was about to store.
-MOST_TAG = 200
+MAX_TAG = 200
 #: Runs related to all events of one check, and to each however many there are: a queue of thousands is written often.
-MOST_RUNS = 5_000
-FEWEST_RUNS = 5
+MAX_RUNS = 5_000
+MIN_RUNS = 5
 #: So many tags come before the runs.
-MOST_TAGS = 20
+MAX_TAGS = 20
 
 CHECK_COMPLETED = "watchdog.check.completed"
 OPENED = "watchdog.incident.opened"
@@ -36,13 +36,13 @@ _NAMESPACE = uuid5(NAMESPACE_URL, "prefect-watchdog")
 
 
 def with_events(outbox: Outbox, incidents: Incidents, closed: Sequence[Incident], observation: Observation) -> Outbox:
-    """Put an event into the queue for each step that incidents have taken since the last time.
+    """Queue an event for each step that incidents have taken since the last check.
 
     Args:
         outbox: Knows the time up to which steps have become events.
-        incidents: What is open.
-        closed: What was closed recently.
-        observation: What this check saw; its time is that of the newest steps.
+        incidents: The open incidents.
+        closed: The incidents that were closed recently.
+        observation: Its time is that of the newest steps.
     """
     now, until = observation.at, outbox.events_until
     # Where the clock was set back, some are queued again, which changes nothing as their ids are the same.
@@ -57,29 +57,29 @@ def with_events(outbox: Outbox, incidents: Incidents, closed: Sequence[Incident]
         return outbox
     steps.sort(key=lambda row: (row[0], row[1]))
     known = {delivery.id for delivery in outbox.queue}
-    most_runs = max(FEWEST_RUNS, MOST_RUNS // len(steps))
+    max_runs = max(MIN_RUNS, MAX_RUNS // len(steps))
     fresh: dict[str, Delivery] = {}
     for _, _, incident, step in steps:
-        event = incident_event(incident, step, observation, most_runs)
+        event = incident_event(incident, step, observation, max_runs)
         if event.id not in known:
             fresh.setdefault(event.id, Delivery(id=event.id, kind="event", event=event, queued_at=now))
     return outbox.model_copy(update={"queue": (*outbox.queue, *fresh.values()), "events_until": now})
 
 
-def incident_event(incident: Incident, step: Step, observation: Observation, most_runs: int = MOST_RELATED) -> Event:
+def incident_event(incident: Incident, step: Step, observation: Observation, max_runs: int = MAX_RELATED) -> Event:
     """The event of one step; the same step always gives the same id.
 
     Args:
         incident: As it is now.
         step: One of its steps.
         observation: Knows the ids of flow and work pool.
-        most_runs: How many runs are related to it; the rest is counted.
+        max_runs: How many runs are related to it; the rest is counted.
     """
     finding, target = incident.finding, observation.target
-    places, runs = list(_places(incident, observation)), list(finding.flow_run_ids[:most_runs])
-    tags = [tag for tag in incident.tags if len(tag) <= MOST_TAG]
-    first = [*places, *(_resource("tag", _text(tag)) for tag in tags[:MOST_TAGS])]
-    related = [*first, *(_resource("flow-run", run) for run in runs)][:MOST_RELATED]
+    places, runs = list(_places(incident, observation)), list(finding.flow_run_ids[:max_runs])
+    tags = [tag for tag in incident.tags if len(tag) <= MAX_TAG]
+    first = [*places, *(_resource("tag", _text(tag)) for tag in tags[:MAX_TAGS])]
+    related = [*first, *(_resource("flow-run", run) for run in runs)][:MAX_RELATED]
     shown = len(related) - len(first)
     return Event(
         id=str(uuid5(_NAMESPACE, f"{target}/{incident.id}/{step.at.isoformat()}/{step.to}/{step.reason}")),
@@ -157,15 +157,15 @@ def _truth(value: bool) -> str:
 
 
 def _text(text: str) -> str:
-    """Text of a bearable length that PostgreSQL can store."""
-    return text[:MOST_TEXT].replace("\0", "")
+    """Text of a bounded length that PostgreSQL can store."""
+    return text[:MAX_TEXT].replace("\0", "")
 
 
 def check_completed(report: HealthReport, run_id: str) -> Event:
-    """The event by which others see that the watchdog lives.
+    """The event by which others see that the watchdog works.
 
     Args:
-        report: What the check had to say.
+        report: The report of the check.
         run_id: The check's own flow run.
     """
     return Event(

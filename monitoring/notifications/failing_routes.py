@@ -1,4 +1,4 @@
-"""Routes that do not work, as findings of the watchdog about itself."""
+"""Failing routes, as findings of the watchdog about itself."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from monitoring.model.observation import Observation
 from monitoring.model.outbox import Trouble
 from monitoring.text.durations import spoken
 
-#: What may pass by itself has so long to do so.
+#: A temporary error is a finding only after this.
 GRACE = timedelta(minutes=30)
 
 
 def route_findings(troubles: Mapping[str, Trouble], observation: Observation, policies: Policies) -> Iterator[Finding]:
-    """Find the routes by which alerts cannot be delivered.
+    """Find the routes on which messages cannot be delivered.
 
     Args:
-        troubles: What went wrong, by route.
-        observation: What was seen.
+        troubles: The errors, by route.
+        observation: What the check saw.
         policies: Say whether the watchdog watches itself, and which routes there are.
     """
     config, now = policies.config, observation.at

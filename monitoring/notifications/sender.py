@@ -122,7 +122,7 @@ class Sender:
                 self._now,
                 self._config,
                 permanent=error.permanent,
-                outcome_unknown=error.doubtful,
+                outcome_unknown=error.outcome_unknown,
                 retry_after=error.retry_after,
             )
         self._save(outbox)

@@ -17,7 +17,7 @@ from monitoring.model.finding import Finding, Subject
 from monitoring.model.incident import Incident, Step
 from monitoring.model.outbox import Event
 from monitoring.model.policy import ApiSettings as Settings
-from monitoring.notifications.event_publisher import AT_ONCE
+from monitoring.notifications.event_publisher import MAX_AT_ONCE
 from monitoring.notifications.events import incident_event
 from tests.conftest import ServerFactory
 from tests.support.builders import observation
@@ -135,9 +135,9 @@ def test_a_server_that_dies_before_it_has_written_an_event_down_is_seen_not_to_h
         wait_for(api, 2)
         assert events.kept([kept, lost]) == {kept.id, lost.id}
         # As many as are asked for at once.
-        many = [event(number=number) for number in range(10, 10 + AT_ONCE)]
+        many = [event(number=number) for number in range(10, 10 + MAX_AT_ONCE)]
         events.send(many)
-        wait_until(lambda: len(events.kept(many)) == AT_ONCE, timeout=240, waiting_for="the events to be stored")
+        wait_until(lambda: len(events.kept(many)) == MAX_AT_ONCE, timeout=240, waiting_for="the events to be stored")
 
 
 def test_a_server_that_is_gone_is_told_of(fresh_server: ServerFactory) -> None:

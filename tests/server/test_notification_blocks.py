@@ -30,6 +30,7 @@ from monitoring.model.incident import Incident
 from monitoring.model.outbox import Content, Delivery, MessageRef
 from tests.conftest import ServerFactory
 from tests.support import samples
+from tests.support.digests import digest_delivery
 from tests.support.servers import connected
 
 pytestmark = [
@@ -110,6 +111,16 @@ def test_a_custom_webhook_gets_subject_and_body(httpserver: HTTPServer) -> None:
     assert "W-1" in message["body"]
 
 
+def test_the_digest_reaches_a_notification_block(httpserver: HTTPServer) -> None:
+    httpserver.expect_request(f"/{TOKEN}", method="POST").respond_with_data("ok")
+    digest = digest_delivery(samples.digest(samples.bad()))
+    NotificationBlock(webhook(hook(httpserver))).post(digest, None)
+    [(request, _)] = httpserver.log
+    message: dict[str, str] = request.get_json()
+    assert "prod on 2026-03-10: Critical" in message["subject"]
+    assert "etl/nightly" in message["body"]
+
+
 def test_anything_that_apprise_speaks_to_gets_it(httpserver: HTTPServer) -> None:
     httpserver.expect_request(f"/{TOKEN}").respond_with_data("ok")
     NotificationBlock(by_apprise(json_address(httpserver))).post(delivery(), None)
@@ -178,7 +189,7 @@ def test_a_receiver_that_refuses_is_told_of(httpserver: HTTPServer, kind: str, s
     reference = webhook(hook(httpserver)) if kind == "custom" else by_apprise(json_address(httpserver))
     error = refused(reference)
     assert f"status {status}" in str(error)
-    assert (error.permanent, error.doubtful) == (permanent, False)
+    assert (error.permanent, error.outcome_unknown) == (permanent, False)
     assert len(said(httpserver)) == 1, "it is tried once"
 
 
@@ -196,7 +207,7 @@ def test_a_receiver_that_is_down_is_told_of(kind: str) -> None:
     assert not error.permanent
     assert "check its address" in str(error)
     # Apprise does not say how far it came.
-    assert error.doubtful == (kind == "apprise")
+    assert error.outcome_unknown == (kind == "apprise")
 
 
 def test_a_receiver_that_takes_only_little_gets_the_beginning(httpserver: HTTPServer) -> None:

@@ -34,7 +34,7 @@ from monitoring.messages.words import SIGN
 from monitoring.model.coverage import Coverage
 from monitoring.model.saved_state import SavedState
 from monitoring.model.target import Target
-from monitoring.notifications.event_publisher import WRITTEN_AFTER
+from monitoring.notifications.event_publisher import STORED_AFTER
 from tests.killed.program import Order, Outcome
 from tests.support.paths import PROJECT
 from tests.support.relay import Asked, Relay, relayed
@@ -285,7 +285,7 @@ class Stage:
 
     def settle(self) -> None:
         """Let the server write down what it has taken, and a check send once more what it has lost."""
-        time.sleep(WRITTEN_AFTER.total_seconds())
+        time.sleep(STORED_AFTER.total_seconds())
         assert (self.checks[0].run().ended or "").startswith("COMPLETED")
         # As often as it writes, and a while longer.
         time.sleep(6)

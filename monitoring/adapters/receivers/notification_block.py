@@ -57,7 +57,7 @@ class NotificationBlock:
         """Notify, in a message of its own.
 
         Raises:
-            DeliveryError: It could not be said; doubtful where the receiver may have it all the same.
+            DeliveryError: It could not be sent; ``outcome_unknown`` where the receiver may have it all the same.
         """
         subject, body = plain(delivery_message(delivery, whole=True))
         with _overheard() as heard:
@@ -120,15 +120,15 @@ class NotificationBlock:
                 return int(status[1])
             if _NOBODY in said:
                 raise self._misconfigured("has an address that its type can make nothing of") from None
-            raise self._silent("NotificationError", doubtful=True) from None
+            raise self._silent("NotificationError", outcome_unknown=True) from None
         except httpx.HTTPStatusError as error:
             return error.response.status_code
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise self._silent(type(error).__name__, doubtful=False) from None
+            raise self._silent(type(error).__name__, outcome_unknown=False) from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:
             raise self._misconfigured(f"cannot be used as it is ({type(error).__name__})") from None
         except Exception as error:  # noqa: BLE001 - anybody may write a block, and it raises what it likes
-            raise self._silent(type(error).__name__, doubtful=True) from None
+            raise self._silent(type(error).__name__, outcome_unknown=True) from None
         return None
 
     def _refused(self, status: int) -> DeliveryError:
@@ -141,12 +141,12 @@ class NotificationBlock:
             f"the receiver of the block {self._reference} refuses (status {status}): {what}", permanent=permanent
         )
 
-    def _silent(self, error: str, *, doubtful: bool) -> DeliveryError:
+    def _silent(self, error: str, *, outcome_unknown: bool) -> DeliveryError:
         return DeliveryError(
             f"the receiver of the block {self._reference} gives no usable answer ({error}): check its address, the "
             "network and any proxy; it may work later",
             permanent=False,
-            doubtful=doubtful,
+            outcome_unknown=outcome_unknown,
         )
 
     def _misconfigured(self, how: str) -> DeliveryError:

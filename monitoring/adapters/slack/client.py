@@ -119,7 +119,7 @@ def asking(what: str, where: str, timeout: timedelta) -> Iterator[None]:
             f"{where} did not answer within {timeout.total_seconds():g} s, so {what} may have been posted or not: "
             f"look there; {LATER}",
             permanent=False,
-            doubtful=True,
+            outcome_unknown=True,
         ) from None
     # AttributeError: slack_sdk takes an answer for an object before it looks. None of these errors is quoted, as
     # some hold headers or an address.
@@ -129,7 +129,7 @@ def asking(what: str, where: str, timeout: timedelta) -> Iterator[None]:
             f"{LATER}",
             permanent=False,
             # A URLError comes from before the request was sent as a whole.
-            doubtful=not isinstance(error, URLError),
+            outcome_unknown=not isinstance(error, URLError),
         ) from None
 
 
@@ -153,7 +153,7 @@ def no_answer(where: str, status: int, retry_after: timedelta | None = None) -> 
     return DeliveryError(
         f"{where} answered with status {status} and nothing usable: check the address; {LATER}",
         permanent=permanent,
-        doubtful=status < 400 or status in _MAYBE_RECEIVED,
+        outcome_unknown=status < 400 or status in _MAYBE_RECEIVED,
     )
 
 
@@ -166,7 +166,7 @@ def _refused(error: SlackApiError, what: str, where: str) -> DeliveryError:
         return DeliveryError(
             f"Slack is busy ({word or status}): {LATER}",
             permanent=False,
-            doubtful=word in _HALF_DONE,
+            outcome_unknown=word in _HALF_DONE,
             retry_after=wait if status == 429 else None,
         )
     # Where the answer is no JSON, slack_sdk's own words for that stand in the code's place.

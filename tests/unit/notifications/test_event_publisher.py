@@ -10,7 +10,7 @@ import pytest
 
 from monitoring.errors import Unreachable
 from monitoring.model.outbox import Delivery, Event, Outbox
-from monitoring.notifications.event_publisher import AT_ONCE, MOST, MOST_TIMES, WRITTEN_AFTER, emit
+from monitoring.notifications.event_publisher import MAX_AT_ONCE, MAX_ATTEMPTS, MAX_EVENTS, STORED_AFTER, emit
 from tests.support.builders import NOW, minutes
 
 LATER = NOW + minutes(5)
@@ -81,8 +81,8 @@ def test_what_a_server_lost_is_sent_once_more() -> None:
 @pytest.mark.parametrize(
     ("passed", "asks"),
     [
-        (WRITTEN_AFTER - timedelta(seconds=1), False),
-        (WRITTEN_AFTER, True),
+        (STORED_AFTER - timedelta(seconds=1), False),
+        (STORED_AFTER, True),
         # The clock was set back: when it was sent is not known any more.
         (-timedelta(hours=1), True),
     ],
@@ -100,9 +100,9 @@ def test_a_server_gets_the_time_to_write_down_what_it_has_taken(passed: timedelt
 def test_an_event_that_a_server_never_keeps_is_given_up() -> None:
     server = Server(dies=True)
     outbox = waiting()
-    for number in range(MOST_TIMES + 3):
+    for number in range(MAX_ATTEMPTS + 3):
         outbox = emit(outbox, server, server.save, NOW + minutes(5 * number))
-    assert server.seen == [["event-0"]] * MOST_TIMES
+    assert server.seen == [["event-0"]] * MAX_ATTEMPTS
     assert left(outbox) == ["message"]
 
 
@@ -126,17 +126,17 @@ def test_what_was_taken_before_the_server_went_down_is_not_sent_again() -> None:
         really_send(events)
 
     server.send = send  # type: ignore[method-assign]  # it goes down after the first request
-    outbox = emit(waiting(AT_ONCE + 1), server, server.save, NOW)
+    outbox = emit(waiting(MAX_AT_ONCE + 1), server, server.save, NOW)
     assert server.saved == outbox
-    assert [one.id for one in outbox.queue if one.sent_at is None] == ["message", f"event-{AT_ONCE}"]
+    assert [one.id for one in outbox.queue if one.sent_at is None] == ["message", f"event-{MAX_AT_ONCE}"]
 
 
 def test_of_very_many_a_check_sends_so_many_and_the_next_one_more() -> None:
     server = Server()
-    outbox = emit(waiting(MOST + 1), server, server.save, NOW)
-    assert [len(part) for part in server.seen] == [AT_ONCE] * (MOST // AT_ONCE)
+    outbox = emit(waiting(MAX_EVENTS + 1), server, server.save, NOW)
+    assert [len(part) for part in server.seen] == [MAX_AT_ONCE] * (MAX_EVENTS // MAX_AT_ONCE)
     outbox = emit(outbox, server, server.save, LATER)
-    assert server.seen[-1] == [f"event-{MOST}"]
-    assert len(server.stored) == MOST + 1
-    assert max(server.asked) == AT_ONCE
+    assert server.seen[-1] == [f"event-{MAX_EVENTS}"]
+    assert len(server.stored) == MAX_EVENTS + 1
+    assert max(server.asked) == MAX_AT_ONCE
     assert left(emit(outbox, server, server.save, LATER + minutes(5))) == ["message"]

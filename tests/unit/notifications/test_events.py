@@ -15,7 +15,7 @@ from monitoring.model.finding import Finding, Subject
 from monitoring.model.incident import Incident, Incidents, Step, StepReason
 from monitoring.model.outbox import Event, Outbox
 from monitoring.model.prefect import WorkPool
-from monitoring.notifications.events import MOST_RELATED, check_completed, incident_event, with_events
+from monitoring.notifications.events import MAX_RELATED, check_completed, incident_event, with_events
 from tests.support import samples
 from tests.support.builders import NOW, deployment, minutes, observation
 
@@ -162,7 +162,7 @@ def test_a_hundred_resources_are_related_and_the_runs_that_are_left_out_are_coun
 ) -> None:
     event = opened(incident(of=finding(runs=runs), tags=tuple(f"tag-{number}" for number in range(tags))))
     roles = [one["prefect.resource.role"] for one in event.related]
-    assert len(roles) <= MOST_RELATED
+    assert len(roles) <= MAX_RELATED
     assert roles.count("flow-run") == shown
     assert event.payload["flow_run_count"] == runs
     assert event.payload["flow_runs_left_out"] == runs - shown

@@ -15,8 +15,8 @@ A = problem("etl/a")
 STALE = {"name": "stale", "match": {"check": "stale"}, "channel": "data"}
 
 
-def failing(*, permanent: bool = False, doubtful: bool = False) -> Channel:
-    return Channel(fault=lambda _: DeliveryError("no", permanent=permanent, doubtful=doubtful))
+def failing(*, permanent: bool = False, outcome_unknown: bool = False) -> Channel:
+    return Channel(fault=lambda _: DeliveryError("no", permanent=permanent, outcome_unknown=outcome_unknown))
 
 
 def heal(channel: Channel) -> None:
@@ -74,7 +74,7 @@ def test_what_may_have_been_said_is_said_once_more_unless_it_can_be_looked_up(re
     def cut(delivery: Any, thread: Any) -> Any:
         posted = post(delivery, thread)
         if next(lost, False):
-            raise DeliveryError("cut", permanent=False, doubtful=True)
+            raise DeliveryError("cut", permanent=False, outcome_unknown=True)
         return posted
 
     channel.post = cut  # type: ignore[method-assign]  # its answer is lost once

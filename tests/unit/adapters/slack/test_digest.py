@@ -13,6 +13,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from monitoring.adapters.slack.bot import SlackBot
+from monitoring.adapters.slack.webhook import SlackWebhook
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from tests.support import samples
@@ -58,6 +59,16 @@ def test_the_digest_is_posted_once_with_what_recognises_it(httpserver: HTTPServe
         "event_type": "watchdog_digest",
         "event_payload": {"delivery": "prod-digest-2026-03-10", "target": "prod", "day": "2026-03-10"},
     }
+
+
+def test_a_webhook_gets_the_digest_too(httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/hook").respond_with_data("ok")
+    receiver = config.Receiver(webhook_secret="daily", mentions=("here",))
+    SlackWebhook(httpserver.url_for("/hook"), config.Slack(), receiver).post(DIGEST, None)
+    ((request, _),) = httpserver.log
+    body = request.get_json()
+    assert body["text"].startswith("🔴 prod on 2026-03-10: Critical.")
+    assert body["blocks"][0]["type"] == "header"
 
 
 @pytest.mark.parametrize(

@@ -64,11 +64,11 @@ def refused(messenger: Notifier) -> DeliveryError:
 
 
 def kind(error: DeliveryError) -> tuple[str, bool, timedelta | None]:
-    return ("permanent" if error.permanent else "temporary", error.doubtful, error.retry_after)
+    return ("permanent" if error.permanent else "temporary", error.outcome_unknown, error.retry_after)
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "doubtful"),
+    ("status", "body", "outcome_unknown"),
     [
         (503, "upstream is down", False),
         (408, "too slow", False),
@@ -80,11 +80,11 @@ def kind(error: DeliveryError) -> tuple[str, bool, timedelta | None]:
     ],
 )
 def test_what_may_pass_is_temporary_and_tells_whether_it_may_have_been_posted(
-    httpserver: HTTPServer, reached: Notifier, status: int, body: str, doubtful: bool
+    httpserver: HTTPServer, reached: Notifier, status: int, body: str, outcome_unknown: bool
 ) -> None:
     httpserver.expect_request("/api/chat.postMessage").respond_with_data(body, status=status)
     httpserver.expect_request(f"/services/{SECRET}").respond_with_data(body, status=status)
-    assert kind(refused(reached)) == ("temporary", doubtful, None)
+    assert kind(refused(reached)) == ("temporary", outcome_unknown, None)
     assert len(httpserver.log) == 1
 
 
@@ -188,10 +188,10 @@ def test_what_slack_refuses_a_bot_is_permanent_and_says_what_to_do(
     assert len(httpserver.log) == 1
 
 
-@pytest.mark.parametrize(("word", "doubtful"), [("internal_error", True), ("service_unavailable", False)])
-def test_what_slack_cannot_do_now_is_temporary(httpserver: HTTPServer, word: str, doubtful: bool) -> None:
+@pytest.mark.parametrize(("word", "outcome_unknown"), [("internal_error", True), ("service_unavailable", False)])
+def test_what_slack_cannot_do_now_is_temporary(httpserver: HTTPServer, word: str, outcome_unknown: bool) -> None:
     httpserver.expect_request("/api/chat.postMessage").respond_with_json({"ok": False, "error": word})
-    assert kind(refused(bot(httpserver.url_for("").rstrip("/")))) == ("temporary", doubtful, None)
+    assert kind(refused(bot(httpserver.url_for("").rstrip("/")))) == ("temporary", outcome_unknown, None)
 
 
 @pytest.mark.parametrize(
