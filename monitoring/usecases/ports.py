@@ -50,8 +50,8 @@ class State(Protocol):
 class Lock(Protocol):
     """Lets one check write at a time."""
 
-    def hold(self, patience: timedelta = ...) -> AbstractContextManager[bool]:
-        """Take the lock for the body of a ``with``; its value is False when ``patience`` has run out."""
+    def hold(self, timeout: timedelta = ...) -> AbstractContextManager[bool]:
+        """Take the lock for the body of a ``with``; its value is False if another holds it until the timeout."""
 
     def keep(self) -> None:
         """Renew it when it is time to; cheap when it is not. Raises LockLost when it is gone."""

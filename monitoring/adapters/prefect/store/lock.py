@@ -1,18 +1,18 @@
 """One check writes at a time: a lock that is a Prefect Variable.
 
-The server lets a Variable of one name be created once and answers 409 to everybody else. The lock is a lease:
-one that was not renewed for as long as it says is deleted and created again by whoever comes next. Who of
-several deletes it does not matter (on PostgreSQL each of them is told that it was), only one creates the next.
+The server lets a Variable of one name be created once and answers 409 to all others. The lock is a lease: if it was
+not renewed before its expiry, the next check deletes it and creates it again. Which of several checks deletes it does
+not matter (on PostgreSQL each of them succeeds), as only one creates the next.
 
-A Variable keeps its id until it is deleted, and each taking of the lock has a Variable of its own. So renewing
-and releasing by id touch nobody else's lock, and a renewal that answers 404 is how a holder learns of its loss.
+A Variable keeps its id until it is deleted, and each acquisition creates a Variable of its own. So renewal and release
+by id cannot touch another check's lock, and the answer 404 to a renewal tells the holder of its loss.
 
-Nothing in Prefect deletes "only if it is still expired": a renewal that arrives between a rival's look and its
-delete would be lost, and the holder would write on. Therefore a holder renews in the first two thirds of the
-lease only, and holds a lock that it has not renewed by then for lost; the last third covers a request under way
-and clocks that disagree. Age is counted by the holder from before it asked, on a clock that only runs forward,
-and by a rival from the server's own time stamp: hosts of workers are compared with the server, never with each
-other, and the stamp is there even when somebody has edited the value by hand.
+Prefect cannot delete "only if it is still expired": a renewal that arrives between a rival's read and its delete would
+be lost, and the holder would write on. Therefore a holder renews only in the first two thirds of the lease, and treats
+a lock that it has not renewed by then as lost; the last third covers a request under way and clocks that disagree. The
+holder counts the age from before its request, on a monotonic clock, and a rival from the server's own timestamp: the
+clocks of workers are compared with the server's, never with each other's, and the timestamp is there even if somebody
+has edited the value by hand.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from monitoring.model.base import Value
 NAME = "watchdog_lock"
 
 _ATTEMPTS = 3
-#: Seconds between two tries to take it.
+#: Seconds between two attempts to take it.
 _PAUSE = 2.0
 
 _log = get_logger(__name__)
 
 
 class Lease(Value):
-    """What the Variable says."""
+    """The value of the Variable."""
 
     #: The flow run that took it.
     holder: str
-    #: Tells our own lock, whose creation was answered and the answer lost, from another's.
+    #: Distinguishes our own lock, if the answer to its creation was lost, from another check's.
     token: str
-    #: How long it lasts from the Variable's last update.
+    #: How long it lasts after the Variable's last update.
     expiry_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -58,7 +58,7 @@ class _Variable(Value):
     value: Any = None
 
     def lease(self) -> Lease | None:
-        """What it says; None when somebody has edited it into something else."""
+        """The lease; None if somebody has edited the value into something else."""
         try:
             return Lease.model_validate(self.value)
         except ValidationError:
@@ -72,8 +72,8 @@ def expired(lease: Lease | None, updated: datetime, now: datetime) -> bool:
     """Whether a lock may be taken from its holder.
 
     Args:
-        lease: What it says; one that cannot be read would never expire, and counts as expired.
-        updated: The server's time of its last renewal.
+        lease: The lease; None, which would never expire, counts as expired.
+        updated: The server's timestamp of the last renewal.
         now: Our time.
     """
     return lease is None or (now - updated).total_seconds() > lease.expiry_seconds
@@ -91,11 +91,11 @@ class VariableLock:
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to take it; nothing is asked before ``hold``.
+        """Prepare to take the lock; nothing is sent before ``hold``.
 
         Args:
-            api: The server that keeps it.
-            holder: The id of the flow run that wants it, for people to see.
+            api: The server of the lock.
+            holder: The id of the flow run that wants it, for people.
             expiry: How long it lasts without being renewed.
             clock: Our time of day, compared with the server's; another one in tests.
             timer: Seconds on a clock that only runs forward; another one in tests.
@@ -107,19 +107,19 @@ class VariableLock:
         self._id: str | None = None
         self._renewed = 0.0
         self._lost: str | None = None
-        self._asking = False
+        self._sending = False
 
     @contextmanager
-    def hold(self, patience: timedelta = timedelta(0)) -> Iterator[bool]:
+    def hold(self, timeout: timedelta = timedelta(0)) -> Iterator[bool]:
         """Take the lock for the body of a ``with``; its value is False when another holds it.
 
         Args:
-            patience: For how long to try again.
+            timeout: For how long to retry.
 
         Raises:
-            ServerProblem: The server cannot be asked. A release that fails is logged: the lock expires by itself.
+            ServerProblem: The server cannot be used. A release that fails is logged: the lock expires by itself.
         """
-        deadline = self._timer() + patience.total_seconds()
+        deadline = self._timer() + timeout.total_seconds()
         while not self._take():
             if self._timer() + _PAUSE > deadline:
                 yield False
@@ -131,11 +131,11 @@ class VariableLock:
             self._release()
 
     def keep(self) -> None:
-        """Renew the lock when a third of its time has passed; before that, and when it is not held, do nothing.
+        """Renew the lock after a third of its time; before that, and if it is not held, do nothing.
 
         Raises:
-            LockLost: It is gone, or was left alone for too long to be sure of it.
-            ServerProblem: The server cannot be asked.
+            LockLost: It is gone, or was not renewed for too long to be sure of it.
+            ServerProblem: The server cannot be used.
         """
         if self._lost:
             raise LockLost(self._lost)
@@ -146,43 +146,43 @@ class VariableLock:
         if age > 2 * third:
             self._lost = f"the lock was left alone for {age:.0f} s and may be another check's; nothing more was written"
             raise LockLost(self._lost)
-        # The renewal itself, and each further try of it, comes by here as well: the client calls this before requests.
-        if age > third and not self._asking:
-            self._ask("PATCH", json={"value": self._lease.model_dump()})
+        # The client calls this before each request, including the renewal itself and its retries.
+        if age > third and not self._sending:
+            self._send("PATCH", json={"value": self._lease.model_dump()})
 
     def confirm(self) -> None:
-        """Ask the server whether the lock is still ours: somebody may have deleted it. Does nothing when not held.
+        """Verify on the server that the lock is still ours: somebody may have deleted it. Does nothing if not held.
 
         Raises:
             LockLost: It is gone.
-            ServerProblem: The server cannot be asked.
+            ServerProblem: The server cannot be used.
         """
         self.keep()
         if self._id is not None:
-            self._ask("GET")
+            self._send("GET")
 
-    def _ask(self, method: Any, **arguments: Any) -> None:
-        asked = self._timer()
-        self._asking = True
+    def _send(self, method: Any, **arguments: Any) -> None:
+        sent = self._timer()
+        self._sending = True
         try:
             kept = self._api.accepts(method, f"/variables/{self._id}", unless=404, **arguments)
         finally:
-            self._asking = False
+            self._sending = False
         if not kept:
             self._lost = "another check took the lock over, or somebody deleted it; nothing more was written"
             raise LockLost(self._lost)
         if method == "PATCH":
-            self._renewed = asked
+            self._renewed = sent
 
     def _take(self) -> bool:
         for _ in range(_ATTEMPTS):
-            asked = self._timer()
+            sent = self._timer()
             variable = self._create() or self._read()
             if variable is None:
-                continue  # It was released between the two questions.
+                continue  # It was released between the two requests.
             lease = variable.lease()
             if lease == self._lease:
-                self._id, self._renewed, self._lost = variable.id, asked, None
+                self._id, self._renewed, self._lost = variable.id, sent, None
                 return True
             if not expired(lease, variable.updated, self._clock()):
                 return False

@@ -1,6 +1,6 @@
-"""The numbers of the last check, kept on the server for those who ask later: a document of its own, ``metrics``.
+"""The metrics of the last check, kept on the server in a document of their own, ``metrics``.
 
-Nothing else depends on it. So it has no migrations: the next check writes it anew.
+Nothing else depends on it, so it has no migrations: the next check writes it anew.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ class Measured:
     """The last snapshot of one server."""
 
     def __init__(self, documents: Documents) -> None:
-        """Nothing is asked yet."""
+        """Nothing is sent yet."""
         self._documents = documents
 
     def load(self) -> Snapshot | None:
-        """Read it; None where there is none.
+        """Read the snapshot; None if there is none.
 
         Raises:
-            StateError: It cannot be understood.
-            ServerProblem: The server that keeps it cannot be used.
-            CredentialsRefused: It refuses our key.
+            StateError: It cannot be read.
+            ServerProblem: The server cannot be used.
+            CredentialsRefused: The server rejects the key.
         """
         body = self._documents.read(NAME)
         try:
@@ -38,5 +38,5 @@ class Measured:
             ) from None
 
     def save(self, snapshot: Snapshot) -> None:
-        """Keep it in the place of the one before. Errors are those of the server, as in ``load``."""
+        """Replace the snapshot. Errors are those of the server, as in ``load``."""
         self._documents.write(NAME, pack(snapshot))

@@ -1,14 +1,14 @@
-"""What the watchdog remembers between checks, as documents on the monitored server.
+"""The saved state: documents on the monitored server.
 
 One document per concern and rate of change, so that a write is small: ``ledger``, ``incidents`` (the open ones),
-``silences``, ``outbox`` (what is to be said), ``artifacts`` (what was published) and ``closed-YYYY-MM`` (incidents by
-the month, UTC, in which they were resolved). What people ask for is a document each, ``request-...``, which the check
-deletes when it is done. Each is JSON: ``{"schema": 4, "data": ...}``. The ledger's data are packed (see ``pack``): it
-grows with the number of deployments, every check writes it, and the time that a server takes to save a document goes
-with its length.
+``silences``, ``outbox`` (what is to be sent), ``artifacts`` (what was published) and ``closed-YYYY-MM`` (incidents by
+the month, UTC, in which they were resolved). Each action request is a document ``request-...``, which the check deletes
+after it has applied or rejected the request. Each is JSON: ``{"schema": 4, "data": ...}``. The ledger's data are packed
+(see ``pack``): it grows with the number of deployments, every check writes it, and a server takes longer to save a
+longer document.
 
-Reading never writes, so a digest and a person at a terminal may read without the lock. A document that cannot be
-understood is reported by every reader, and set aside by the next check that saves; it is never overwritten.
+Reading never writes, so a digest and the command line may read without the lock. A document that cannot be read is
+reported by every reader, and set aside by the next check that saves; it is never overwritten.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ from monitoring.model.saved_state import PublishedArtifact, SavedState
 
 T = TypeVar("T")
 
-#: How the names of documents begin that there is more than one of.
+#: Prefixes of the names of documents of which there are several.
 CLOSED, REQUEST = "closed-", "request-"
 
-#: Takes a document's data from one schema to the next: ``(document's name, data) -> data``.
+#: Migrates a document's data from one schema to the next: ``(document's name, data) -> data``.
 Migration = Callable[[str, Any], Any]
 
 
 def pack(data: Any) -> str:
-    """Compress what can be written as JSON, and return it as text: less than half the length, for a ledger."""
+    """Compress JSON data to text: less than half the length, for a ledger."""
     return b64encode(zlib.compress(to_json(data, exclude_none=True))).decode()
 
 
 def unpack(text: Any) -> Any:
-    """Return what was packed.
+    """Restore packed data.
 
     Raises:
-        ValueError: Nothing that ``pack`` made.
+        ValueError: The text is not from ``pack``.
     """
     try:
         return from_json(zlib.decompress(b64decode(text, validate=True)))
@@ -62,24 +62,24 @@ def unpack(text: Any) -> Any:
 
 
 def packed_ledger(name: str, data: Any) -> Any:
-    """Return a document's data as they are written since schema 2: the ledger's packed, the others' as they are."""
+    """Return a document's data as they are written since schema 2: the ledger packed, others unchanged."""
     return pack(data) if name == "ledger" else data
 
 
 def numbered_incidents(name: str, data: Any) -> Any:
     """Return a document's data as they are written since schema 3: open incidents with their numbers.
 
-    What was open before nobody was told of; it is known, and no news.
+    Incidents that were open before had no notifications: they are preexisting.
     """
     if name == "incidents":
         numbered = {
-            key: {**one, "number": number, "fired_at": one["opened_at"], "known_before": True}
-            for number, (key, one) in enumerate(data.items(), start=1)
+            key: {**incident, "number": number, "fired_at": incident["opened_at"], "known_before": True}
+            for number, (key, incident) in enumerate(data.items(), start=1)
         }
-        began = min((one["opened_at"] for one in data.values()), default=None)
+        began = min((incident["opened_at"] for incident in data.values()), default=None)
         return {"open": numbered, "next_number": len(numbered) + 1, "began_at": began, "settled_at": began}
     if name.startswith(CLOSED):
-        return [{**one, "fired_at": one["opened_at"]} for one in data]
+        return [{**incident, "fired_at": incident["opened_at"]} for incident in data]
     return data
 
 
@@ -121,7 +121,7 @@ _OUTBOX_FIELDS = {
 }
 _DELIVERY_FIELDS = {"notice": "notification", "doubtful": "outcome_unknown", "refused": "rejected"}
 
-#: In order: the first goes from schema 1 to 2. The schema that is written is one more than there are.
+#: In order: the first migrates schema 1 to 2. The written schema is the number of migrations plus one.
 MIGRATIONS: tuple[Migration, ...] = (packed_ledger, numbered_incidents, plain_names)
 
 #: Validates the ledger's data.
@@ -129,17 +129,17 @@ LEDGER: TypeAdapter[Ledger] = TypeAdapter(Annotated[Ledger, BeforeValidator(unpa
 INCIDENTS = TypeAdapter(Incidents)
 _SILENCES = TypeAdapter(Silences)
 _OUTBOX = TypeAdapter(Outbox)
-_ASKED = TypeAdapter(tuple[Request, ...])
+_REQUESTS = TypeAdapter(tuple[Request, ...])
 _ARTIFACTS = TypeAdapter(dict[str, PublishedArtifact])
 _CLOSED = TypeAdapter(tuple[Incident, ...])
 
-#: Months of closed incidents that lie further back than this are not read by ``load``.
+#: ``load`` does not read months of closed incidents that are older than this.
 RECENT = timedelta(days=7)
 _OLDEST_MONTHS = 12
 
 
 class UnreadableError(ValueError):
-    """A document's body is not what this or an earlier version wrote."""
+    """A document's body was not written by this or an earlier version."""
 
 
 def decode(name: str, body: str, adapter: TypeAdapter[T], migrations: tuple[Migration, ...] = MIGRATIONS) -> T:
@@ -147,12 +147,12 @@ def decode(name: str, body: str, adapter: TypeAdapter[T], migrations: tuple[Migr
 
     Args:
         name: The document's name, for messages and migrations.
-        body: What is stored.
+        body: The document's body.
         adapter: Validates the data.
         migrations: As ``MIGRATIONS``.
 
     Raises:
-        UnreadableError: It is broken.
+        UnreadableError: The body is broken.
         StateError: A newer watchdog wrote it.
     """
     try:
@@ -177,27 +177,27 @@ def decode(name: str, body: str, adapter: TypeAdapter[T], migrations: tuple[Migr
         place = ".".join(str(part) for part in first["loc"])
         raise UnreadableError(f"{place}: {first['msg']}" if place else first["msg"]) from None
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        # A migration met something that no version wrote.
+        # The data of a migration were not written by any version.
         raise UnreadableError(f"cannot be migrated ({type(error).__name__})") from None
 
 
 def encode(data: Any, migrations: tuple[Migration, ...] = MIGRATIONS) -> str:
-    """Write a document's body."""
+    """Return a document's body."""
     return to_json({"schema": len(migrations) + 1, "data": data}, exclude_none=True).decode()
 
 
-def month(moment: datetime) -> str:
-    """Return the name of the document for incidents that were resolved then."""
-    return f"{CLOSED}{moment.astimezone(timezone.utc):%Y-%m}"
+def month(time: datetime) -> str:
+    """Return the name of the document for incidents that were resolved at that time."""
+    return f"{CLOSED}{time.astimezone(timezone.utc):%Y-%m}"
 
 
 def recent_months(now: datetime) -> list[str]:
-    """Return the documents that hold the incidents resolved in the last ``RECENT``, newest first."""
+    """Return the documents with the incidents that were resolved within ``RECENT``, newest first."""
     return sorted({month(now), month(now - RECENT)}, reverse=True)
 
 
 def expired_months(now: datetime, keep: timedelta) -> list[str]:
-    """Return the documents whose incidents were all resolved longer ago than that, the last twelve of them.
+    """Return the newest twelve documents whose incidents were all resolved longer ago than ``keep``.
 
     Args:
         now: The time of the check.
@@ -212,7 +212,7 @@ def expired_months(now: datetime, keep: timedelta) -> list[str]:
 
 
 def kept_months(now: datetime, keep: timedelta) -> list[str]:
-    """Return the documents that hold the incidents resolved within that time, newest first."""
+    """Return the documents with the incidents that were resolved within ``keep``, newest first."""
     names = []
     last = now.astimezone(timezone.utc)
     while month(last) >= month(now - keep):
@@ -222,17 +222,21 @@ def kept_months(now: datetime, keep: timedelta) -> list[str]:
 
 
 def newest_first(incidents: Iterable[Incident]) -> tuple[Incident, ...]:
-    """Put closed incidents in order, each of them once.
+    """Order closed incidents, each of them once.
 
-    The same incident is closed again by the next check when this one is stopped before it forgets that the incident
-    is open, or when it came back; what was said last counts.
+    If a check dies before it removes an incident from the open ones, or if the incident came back, the next check
+    closes it again; the newest version counts.
     """
-    each: dict[tuple[str, datetime], Incident] = {}
+    newest: dict[tuple[str, datetime], Incident] = {}
     for incident in incidents:
         key = (incident.finding.fingerprint, incident.opened_at)
-        if key not in each or _closed_at(each[key]) <= _closed_at(incident):
-            each[key] = incident
-    return tuple(sorted(each.values(), key=lambda i: (_closed_at(i), i.finding.fingerprint), reverse=True))
+        if key not in newest or _closed_at(newest[key]) <= _closed_at(incident):
+            newest[key] = incident
+    return tuple(sorted(newest.values(), key=_order, reverse=True))
+
+
+def _order(incident: Incident) -> tuple[datetime, str]:
+    return _closed_at(incident), incident.finding.fingerprint
 
 
 def _closed_at(incident: Incident) -> datetime:
@@ -245,13 +249,13 @@ class BlockState:
     def __init__(
         self, documents: Documents, settings: Settings, now: datetime, confirm: Callable[[], None] = lambda: None
     ) -> None:
-        """Nothing is asked before ``load``.
+        """Nothing is sent before ``load``.
 
         Args:
-            documents: Where it is kept.
+            documents: The documents of the server.
             settings: How long closed incidents are kept.
             now: The time of the check.
-            confirm: Called before each write; raises ``LockLost`` when another check writes now.
+            confirm: Called before each write; raises ``LockLost`` if another check has the lock.
         """
         self._documents = documents
         self._settings = settings
@@ -261,14 +265,14 @@ class BlockState:
         self._expired: list[str] = []
 
     def load(self) -> tuple[SavedState, Coverage]:
-        """Read everything, of closed incidents those of the last ``RECENT`` at the least; in one request.
+        """Read everything in one request; closed incidents at least of the last ``RECENT``.
 
         Returns:
-            The state, and what could not be understood of it: that is empty in the state.
+            The state, and the coverage: documents that could not be read are empty in the state.
 
         Raises:
             StateError: A newer watchdog wrote it.
-            ServerProblem: The server that keeps it cannot be used.
+            ServerProblem: The server cannot be used.
         """
         recent = recent_months(self._now)
         expired = [name for name in expired_months(self._now, self._settings.keep_incidents) if name not in recent]
@@ -292,24 +296,24 @@ class BlockState:
         incidents = read("incidents", INCIDENTS, Incidents())
         closed = newest_first(incident for name in recent for incident in read(name, _CLOSED, ()))
         outbox = read("outbox", _OUTBOX, Outbox())
-        # One that was set aside begins so, too.
+        # Requests that were set aside have the same prefix.
         names = sorted(name for name in bodies if name.startswith(REQUEST) and BROKEN not in name)
-        asked = [request for name in names for request in read(name, _ASKED, ())]
-        # One that came back is open, whatever the month says in which it was closed.
+        requests = [request for name in names for request in read(name, _REQUESTS, ())]
+        # A reopened incident is open, though the month of its closing still lists it.
         again = {incident.number for incident in incidents.open.values() if incident.number}
         state = SavedState(
             ledger=read("ledger", LEDGER, Ledger()),
-            incidents=self._with_a_past(incidents, closed, outbox),
+            incidents=self._continued(incidents, closed, outbox),
             silences=read("silences", _SILENCES, Silences()),
             outbox=outbox,
-            requests=tuple(asked),
+            requests=tuple(requests),
             artifacts=read("artifacts", _ARTIFACTS, {}),
             closed=tuple(incident for incident in closed if incident.number not in again),
         )
         return state, Coverage(queries=tuple(queries) or (Query(name="state", outcome="complete"),))
 
     def all_closed(self) -> tuple[Incident, ...]:
-        """Read every closed incident that is kept, newest first; months that cannot be understood are left out.
+        """Read every closed incident that is kept, newest first; unreadable months are left out.
 
         Raises:
             StateError: A newer watchdog wrote them.
@@ -322,10 +326,10 @@ class BlockState:
                 months.append(decode(name, body, _CLOSED))
         return newest_first(chain(*months))
 
-    def _with_a_past(self, incidents: Incidents, closed: Iterable[Incident], outbox: Outbox) -> Incidents:
+    def _continued(self, incidents: Incidents, closed: Iterable[Incident], outbox: Outbox) -> Incidents:
         """Use no number twice and report no problem as preexisting, even if the document of open incidents was lost."""
         notified = (member.number for notification in outbox.notifications for member in notification.members)
-        used = max((*(one.number for one in closed), *notified), default=0)
+        used = max((*(incident.number for incident in closed), *notified), default=0)
         changes: dict[str, object] = {"next_number": max(incidents.next_number, used + 1)}
         if (outbox.summarised or outbox.next_notification > 1) and incidents.baselined_at is None:
             changes.update(began_at=self._now, baselined_at=self._now)
@@ -335,17 +339,17 @@ class BlockState:
         """Write the documents that differ, and delete the closed months that have expired.
 
         Raises:
-            LockLost: Another check took over; nothing more was written.
+            LockLost: Another check took over the lock; nothing more was written.
             StateError: A newer watchdog wrote a document that would be changed.
-            ServerProblem: The server that keeps it cannot be used.
+            ServerProblem: The server cannot be used.
         """
         for name in sorted(self._broken):
             self._confirm()
             self._documents.set_aside(name)
-        # We may be stopped between any two writes. What follows from something else is written before it, so that the
-        # next check does the rest again: an incident is filed as closed before it leaves the open ones, and both
-        # before the ledger, whose cursor says which ended runs need not be looked at any more.
-        # What is to be said follows from the incidents, and what was asked for is deleted when all is done.
+        # The check may die between any two writes. What follows from something else is written before it, so that the
+        # next check repeats the rest: an incident is filed as closed before it leaves the open ones, and both before
+        # the ledger, whose cursor tells which ended runs need not be read again.
+        # The outbox follows from the incidents, and action requests are deleted after everything else.
         self._file(before.closed, after.closed)
         self._write("silences", before.silences, after.silences)
         self._write("incidents", before.incidents, after.incidents)
@@ -369,7 +373,7 @@ class BlockState:
             self._documents.write(name, encode(packed_ledger(name, after)))
 
     def _file(self, before: Iterable[Incident], after: Iterable[Incident]) -> None:
-        """Add what is new to the months it belongs to; a month need not have been read before."""
+        """Add new closed incidents to their months; a month need not have been read before."""
         known = set(before)
         new: dict[str, list[Incident]] = {}
         for incident in after:
