@@ -197,8 +197,8 @@ def eventually_answered(address: str) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little patience until the request is there, and no end of it for the answer."""
-    monkeypatch.setattr(scrape, "REQUEST_PATIENCE", 0.5)
-    monkeypatch.setattr(scrape, "PATIENCE", 3_600)
+    monkeypatch.setattr(scrape, "REQUEST_TIMEOUT", 0.5)
+    monkeypatch.setattr(scrape, "ANSWER_TIMEOUT", 3_600)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -234,8 +234,8 @@ def test_those_who_are_slow_to_read_have_patience_of_its_own(
     patience: float,
     whole: bool,
 ) -> None:
-    monkeypatch.setattr(scrape, "REQUEST_PATIENCE", 0.5)
-    monkeypatch.setattr(scrape, "PATIENCE", patience)
+    monkeypatch.setattr(scrape, "REQUEST_TIMEOUT", 0.5)
+    monkeypatch.setattr(scrape, "ANSWER_TIMEOUT", patience)
     # More than the buffers on the way hold.
     numbers = large(2_000)
     pages.show(numbers)
@@ -247,7 +247,7 @@ def test_those_who_are_slow_to_read_have_patience_of_its_own(
 
 
 def test_no_more_are_served_at_a_time_than_there_can_be(pages: ScrapeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrape, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(scrape, "MAX_CONNECTIONS", 3)
     pages.show(ordinary())
     address = pages.start()
     with ExitStack() as held:
@@ -263,7 +263,7 @@ def test_those_who_say_nothing_do_not_keep_their_places(pages: ScrapeServer) -> 
     pages.show(ordinary())
     address = pages.start()
     with ExitStack() as held:
-        for _ in range(scrape.MOST_CONNECTIONS):
+        for _ in range(scrape.MAX_CONNECTIONS):
             held.enter_context(connected(address))
         eventually_answered(address)
 
