@@ -23,8 +23,8 @@ from demo.stack import Server, stop_leftovers
 from demo.stage import WATCHDOG_POOL, Stage
 from demo.workloads import RATES_URL
 from monitoring.adapters.slack.bot import ALERT_EVENT_TYPE, DIGEST_EVENT_TYPE
-from tests.server.test_measured import lines
 from tests.support.deployed_watchdog import copy_of_the_project
+from tests.support.measured_server import lines
 from tests.support.paths import PROJECT
 from tests.support.relay import Answerer, Asked, relayed
 from tests.support.servers import start_server

@@ -6,108 +6,22 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
-from prometheus_client.parser import text_string_to_metric_families
 from pytest_httpserver import HTTPServer
 
-from demo.stack import Server, free_port, prefect_env
+from demo.stack import Server, free_port
 from monitoring.adapters.prefect.client.api import open_api
 from monitoring.config.settings import Config
 from monitoring.model.target import Target
-from tests.support.command_line import watchdog
-from tests.support.killing import Checks
+from tests.support.measured_server import SECRETS, MeasuredServers, lines, named, series, value
 from tests.support.paths import PROJECT
-from tests.support.seeding import Seed
-
-SCHEMA = json.loads((PROJECT / "monitoring/messages/log.schema.json").read_text())
-#: How a line of Prefect's own begins, and of other libraries, which the root logger gets; and what a worker prints.
-OTHERS = re.compile(r"\d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ +\| (?!monitoring\b)|Worker '[\w-]+' started!$")
-SECRETS = ("hunter2-hunter2", "xoxb-2718281828-abcdefghijkl", "ping-abcdefghijkl")
-#: Series by name and labels.
-Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def series(text: str, parse: Any = text_string_to_metric_families) -> Series:
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in parse(text)
-        for sample in family.samples
-    }
-
-
-def value(found: Series, name: str, **labels: str) -> float | None:
-    """The value of one of our metrics; None where it is absent."""
-    return found.get((f"prefect_watchdog_{name}", frozenset({"target": "prefect", **labels}.items())))
-
-
-class Place:
-    """A server with a broken deployment and a healthy one, and checks of it that measure."""
-
-    def __init__(self, server: Server, folder: Path, **settings: str) -> None:
-        self.server = server
-        self.folder = folder
-        self.textfile = folder / "watchdog.prom"
-        self.settings = {
-            "WATCHDOG_METRICS__ENABLED": "true",
-            "WATCHDOG_METRICS__TEXTFILE": str(self.textfile),
-            "WATCHDOG_LOGS__FORMAT": "json",
-            "WATCHDOG_LOGS__LEVEL": "DEBUG",
-            "WATCHDOG_SLACK_TOKEN": SECRETS[1],
-            "WATCHDOG_PING_URL": f"http://127.0.0.1:{free_port()}/{SECRETS[2]}",
-            **settings,
-        }
-        folder.mkdir(exist_ok=True)
-        seed = Seed(server.database_url)
-        # Before anything is broken, a first check sees a server that is well, and what it counts from.
-        self.seed, self.good, self.bad = seed, seed.deployment("etl/good"), seed.deployment("etl/bad")
-        seed.run(self.good, ended=seed.now - timedelta(minutes=50))
-
-    def check(self, times: int = 1) -> str:
-        """Run checks; return what they have written to stderr."""
-        with Checks(self.server, self.folder / "checks", self.settings) as checks:
-            for _ in range(times):
-                ended = checks.run().ended
-                assert (ended or "").startswith("COMPLETED"), ended
-        return checks.log.read_text()
-
-    def work(self, runs: int) -> None:
-        """Let so many runs of the healthy deployment complete."""
-        for _ in range(runs):
-            self.seed.run(self.good, ended=self.seed.now, run_time=timedelta(seconds=90))
-
-    def break_it(self) -> None:
-        """Let a run fail, with a secret in its message."""
-        message = f"ValueError: password={SECRETS[0]}"
-        self.seed.run(self.bad, "FAILED", ended=self.seed.now, message=message)
-
-    def print(self) -> str:
-        env = {**prefect_env(self.folder, self.server.api_url), **self.settings}
-        said = watchdog("metrics", "print", env=env, cwd=self.folder)
-        assert (said.status, said.stderr) == (0, "")
-        return said.stdout
-
-
-def lines(log: str) -> list[dict[str, Any]]:
-    """Our lines among what a process wrote, all of them valid; whatever is not in Prefect's form is one of ours."""
-    found = [json.loads(line) for line in log.splitlines() if not OTHERS.match(line)]
-    for line in found:
-        jsonschema.validate(line, SCHEMA)
-    return found
-
-
-def named(found: list[dict[str, Any]], event: str) -> list[Mapping[str, Any]]:
-    return [line for line in found if line["event"] == event]
-
-
-def test_the_same_numbers_are_in_the_file_and_on_the_server(prefect_server: Server, tmp_path: Path) -> None:
-    place = Place(prefect_server, tmp_path / "place")
+def test_the_same_numbers_are_in_the_file_and_on_the_server(measured_server: MeasuredServers) -> None:
+    place = measured_server()
     place.check()
     place.work(3)
     place.break_it()
@@ -126,8 +40,8 @@ def test_the_same_numbers_are_in_the_file_and_on_the_server(prefect_server: Serv
     assert value(file, "last_check_timestamp_seconds") == value(file, "last_complete_check_timestamp_seconds")
 
 
-def test_counters_only_rise(prefect_server: Server, tmp_path: Path) -> None:
-    place = Place(prefect_server, tmp_path / "place")
+def test_counters_only_rise(measured_server: MeasuredServers) -> None:
+    place = measured_server()
     counted = []
     for runs in (0, 3, 0, 3):
         place.work(runs)
@@ -137,8 +51,8 @@ def test_counters_only_rise(prefect_server: Server, tmp_path: Path) -> None:
     assert counted == [0, 3, 3, 6]
 
 
-def test_the_names_of_prefects_exporter_come_by_a_switch(prefect_server: Server, tmp_path: Path) -> None:
-    place = Place(prefect_server, tmp_path / "place")
+def test_the_names_of_prefects_exporter_come_by_a_switch(measured_server: MeasuredServers) -> None:
+    place = measured_server()
     place.check()
     assert "prefect_deployments_total" not in place.textfile.read_text()
     place.settings["WATCHDOG_METRICS__COMPATIBILITY__ENABLED"] = "true"
@@ -150,10 +64,10 @@ def test_the_names_of_prefects_exporter_come_by_a_switch(prefect_server: Server,
 
 
 def test_what_does_not_take_the_numbers_is_one_line_and_a_finding_and_the_check_goes_on(
-    prefect_server: Server, tmp_path: Path
+    measured_server: MeasuredServers, prefect_server: Server, tmp_path: Path
 ) -> None:
     gateway = f"http://127.0.0.1:{free_port()}"
-    place = Place(prefect_server, tmp_path / "place", WATCHDOG_METRICS__PUSHGATEWAY=gateway)
+    place = measured_server(WATCHDOG_METRICS__PUSHGATEWAY=gateway)
     place.settings["WATCHDOG_METRICS__DOGSTATSD"] = f"unix://{tmp_path}/nobody.sock"
     found = lines(place.check(2))
     problems = {line["way_out"]: line["problem"] for line in named(found, "numbers not taken")}
@@ -170,13 +84,13 @@ def test_what_does_not_take_the_numbers_is_one_line_and_a_finding_and_the_check_
 
 
 def test_the_lines_of_a_check_are_valid_tied_together_and_without_secrets(
-    prefect_server: Server, tmp_path: Path, httpserver: HTTPServer
+    measured_server: MeasuredServers, httpserver: HTTPServer
 ) -> None:
     # A Slack that says the token again as it refuses it.
     refusal = {"ok": False, "error": f"refused:{SECRETS[1]}"}
     httpserver.expect_request("/api/chat.postMessage").respond_with_json(refusal)
     slack = {"WATCHDOG_SLACK__CHANNEL": "alerts", "WATCHDOG_SLACK__API_URL": httpserver.url_for("/api/")}
-    place = Place(prefect_server, tmp_path / "place", **slack)
+    place = measured_server(**slack)
     place.check()
     place.break_it()
     log = place.check(1)
@@ -241,8 +155,8 @@ def test_a_fault_of_the_watchdogs_own_fails_the_run_in_one_line_without_secrets(
     assert [request.path for request, _ in httpserver.log] == ["/ping/start"] * (flow == "check")
 
 
-def test_a_healthy_check_is_one_line_at_info(prefect_server: Server, tmp_path: Path) -> None:
-    place = Place(prefect_server, tmp_path / "place", WATCHDOG_LOGS__LEVEL="INFO")
+def test_a_healthy_check_is_one_line_at_info(measured_server: MeasuredServers) -> None:
+    place = measured_server(WATCHDOG_LOGS__LEVEL="INFO")
     del place.settings["WATCHDOG_PING_URL"]
     found = lines(place.check(2))
     assert [(line["event"], line["status"], line["says"]) for line in found] == [

@@ -19,8 +19,8 @@ from monitoring.config.settings import Config
 from monitoring.metrics.catalog import SERVER_UP
 from monitoring.model.outbox import Trouble
 from monitoring.model.target import Target
-from tests.server.test_measured import Place, lines, named, series
 from tests.support.dogstatsd import read
+from tests.support.measured_server import MeasuredServers, lines, named, series
 
 TEXTFILE, GATEWAY = "metrics.textfile", "metrics.pushgateway"
 
@@ -60,7 +60,7 @@ def troubles(server: Server) -> dict[str, Trouble]:
 
 
 def test_a_gateway_that_hangs_and_a_file_that_cannot_be_written_do_not_fail_a_check_with_a_short_lock(
-    prefect_server: Server, tmp_path: Path, silent: str
+    measured_server: MeasuredServers, prefect_server: Server, tmp_path: Path, silent: str
 ) -> None:
     settings = {
         "WATCHDOG_METRICS__PUSHGATEWAY": silent,
@@ -68,7 +68,7 @@ def test_a_gateway_that_hangs_and_a_file_that_cannot_be_written_do_not_fail_a_ch
         "WATCHDOG_STATE__LOCK_EXPIRY": "30s",
         "WATCHDOG_METRICS__TEXTFILE": str(tmp_path / "nowhere" / "watchdog.prom"),
     }
-    place = Place(prefect_server, tmp_path / "place", **settings)
+    place = measured_server(**settings)
     first = lines(place.check())
     assert {line["way_out"] for line in named(first, "numbers not taken")} == {TEXTFILE, GATEWAY}
     begun = troubles(prefect_server)
@@ -85,10 +85,10 @@ def test_a_gateway_that_hangs_and_a_file_that_cannot_be_written_do_not_fail_a_ch
 
 
 def test_the_names_of_prefects_exporter_leave_by_every_exporter(
-    prefect_server: Server, tmp_path: Path, agent: tuple[str, list[bytes]]
+    measured_server: MeasuredServers, agent: tuple[str, list[bytes]]
 ) -> None:
     address, datagrams = agent
-    place = Place(prefect_server, tmp_path / "place", WATCHDOG_METRICS__DOGSTATSD=address)
+    place = measured_server(WATCHDOG_METRICS__DOGSTATSD=address)
     place.settings["WATCHDOG_METRICS__COMPATIBILITY__ENABLED"] = "true"
     place.check()
     sent = {line.name for line in read(datagrams)}
