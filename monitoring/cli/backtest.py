@@ -21,7 +21,7 @@ from monitoring.config.policy import Policies
 from monitoring.messages import terminal
 from monitoring.text.redaction import Redactor
 from monitoring.tuning.backtest import History, Replay, compare, replay
-from monitoring.tuning.backtest_output import backtest as rendered
+from monitoring.tuning.backtest_message import backtest_message
 
 _MAX_DAYS = 90
 
@@ -58,7 +58,8 @@ def backtest(
         replays = [_replayed(history, policies, progress) for policies in both]
     apart = compare(*replays) if len(replays) > 1 else None
     zone = ZoneInfo(settings.digest.time_zone)
-    terminal.console(sys.stdout).print(rendered(history, replays[0], zone, replays[1] if apart else None, apart))
+    message = backtest_message(history, replays[0], zone, replays[1] if apart else None, apart)
+    terminal.console(sys.stdout).print(terminal.rendered(message))
     return 0
 
 

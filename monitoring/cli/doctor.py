@@ -53,7 +53,7 @@ def doctor(
     if json:
         print_json(console, render.doctor_json(examined, policies.config.target.name, now))
     else:
-        console.print(render.doctor(examined), soft_wrap=True)
+        console.print(terminal.rendered(render.doctor_message(examined)), soft_wrap=True)
     return _EXIT[worst(examined)]
 
 

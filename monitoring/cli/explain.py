@@ -16,8 +16,8 @@ from monitoring.messages import terminal
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import Deployment
-from monitoring.tuning import explain_output as render
 from monitoring.tuning.explain import explain as explained
+from monitoring.tuning.explain_message import explanation_message, run_message
 
 
 @reports_errors
@@ -47,11 +47,12 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Address = None) 
     console = terminal.console(sys.stdout)
     missing = (*observation.coverage.missing, *closely.coverage.missing)
     explanation = explained(observation, ledger, policies, judged, findings, found.key)
-    console.print(
-        render.explanation(explanation, observation.server.state.ui_url, missing, plain=not _draws(console.encoding))
-    )
+    ascii_only = not _draws(console.encoding)
+    message = explanation_message(explanation, observation.server.state.ui_url, missing)
+    console.print(terminal.rendered(message, ascii_only=ascii_only))
     if bad:
-        console.print(render.run(bad, good))
+        console.print()
+        console.print(terminal.rendered(run_message(bad, good)))
     return 0
 
 

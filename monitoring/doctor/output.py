@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
 from monitoring.doctor.examination import Examined, Outcome, worst
 from monitoring.messages import words
-from monitoring.text.escaping import clean
+from monitoring.model.message import Element, Level, List, Message, Prose, code, inline, strong
 
 #: Increased if a field is removed or changes its meaning.
 SCHEMA = 1
-#: Long enough for whole commands.
-_MAX_CHARACTERS = 500
+_LEVELS: dict[Outcome, Level] = {"ok": "ok", "warning": "warning", "fault": "critical", "unknown": "unknown"}
 _WORDS: dict[Outcome, str] = {"ok": "ok", "warning": "WARNING", "fault": "FAULT", "unknown": "unknown"}
-_COLOURS: dict[Outcome, str] = {"ok": "green", "warning": "yellow", "fault": "bold red", "unknown": "magenta"}
 
 
-def doctor(examined: Sequence[Examined]) -> RenderableType:
-    """Render the examined parts, each on a line with its fix below, and a summary at the end."""
-    width = max((len(clean(part.name)) for part in examined), default=0)
-    lines = [line for part in examined for line in _lines(part, width)]
-    return Group(*lines, Text(), Text(headline(examined), style=_COLOURS[worst(examined)]))
+def doctor_message(examined: Sequence[Examined]) -> Message:
+    """Say what was examined, each part in a line, what fixes it below, and a sum at the end."""
+    title = headline(examined)
+    return Message(
+        title=title,
+        level=_LEVELS[worst(examined)],
+        fallback=title,
+        elements=tuple(element for part in examined for element in _part(part)),
+    )
 
 
-def _lines(part: Examined, width: int) -> list[Text]:
-    word = Text(f"{_WORDS[part.outcome]:<9}", style=_COLOURS[part.outcome])
-    lines = [word.append(f"{clean(part.name):<{width}}  {clean(part.detail, _MAX_CHARACTERS)}", style="default")]
+def _part(part: Examined) -> Iterator[Element]:
+    yield Prose(
+        spans=inline(f"{_WORDS[part.outcome]}: ", strong(part.name), f": {part.detail}"), level=_LEVELS[part.outcome]
+    )
     if part.fix:
-        label = "recommended" if part.recommended else "fix"
-        lines.append(Text(f"{'':<9}{label}: ").append(clean(part.fix, _MAX_CHARACTERS), style="bold"))
-    return lines
+        yield List(items=(inline("recommended: " if part.recommended else "fix: ", code(part.fix)),))
 
 
 def headline(examined: Sequence[Examined]) -> str:

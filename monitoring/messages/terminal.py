@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.style import Style
 from rich.table import Table as Grid
 from rich.text import Text
 
 from monitoring.messages.plots import drawn
-from monitoring.messages.tables import cut, families, line, nested_rest, rest
+from monitoring.messages.tables import cut, families, joined, line, nested_rest, rest
 from monitoring.messages.words import counted
 from monitoring.model.message import (
     Code,
@@ -29,6 +30,7 @@ from monitoring.model.message import (
     Row,
     Span,
     Table,
+    inline,
 )
 from monitoring.text.escaping import address, indented, spaced, terminal
 from monitoring.text.limits import PIPE_WIDTH, TERMINAL
@@ -44,6 +46,9 @@ _COLOURS: dict[Level, str] = {
 
 #: Columns whose cells are all so short, such as timestamps, are not broken.
 _UNBROKEN = 20
+#: Columns of a terminal below which a table that does not fit is shown as lines.
+_NARROW = 120
+_WIDEST = 1_000
 
 
 def console(stream: TextIO) -> Console:
@@ -73,7 +78,7 @@ def rendered(message: Message, *, ascii_only: bool = False) -> RenderableType:
 def _rendered(element: Element, ascii_only: bool) -> Iterator[RenderableType]:
     match element:
         case Heading():
-            yield Text(terminal(element.text), style="bold")
+            yield Text(terminal(element.text, TERMINAL.title), style=_style(element.level) or "bold")
             if element.note:
                 yield Text(terminal(element.note))
         case Prose():
@@ -88,7 +93,7 @@ def _rendered(element: Element, ascii_only: bool) -> Iterator[RenderableType]:
                 yield Text(f"  and {element.more:,} more")
         case Table():
             table = cut(element, TERMINAL.rows, TERMINAL.nested)
-            yield _grid(table)
+            yield _Table(table)
             yield from _below(table)
         case Links():
             yield from (_page(span.text, span.url) for span in element.links if address(span.url))
@@ -98,7 +103,7 @@ def _rendered(element: Element, ascii_only: bool) -> Iterator[RenderableType]:
             yield Text(terminal(element.summary), style="bold")
             yield from (part for inner in element.elements for part in _rendered(inner, ascii_only))
         case Plot():
-            yield from (Text(f"  {terminal(text)}") for text in drawn(element, "#" if ascii_only else "█"))
+            yield from map(_code, drawn(element, *("#." if ascii_only else "█░")))
 
 
 def _facts(facts: Facts) -> Grid:
@@ -110,13 +115,45 @@ def _facts(facts: Facts) -> Grid:
     return grid
 
 
-def _grid(table: Table) -> Grid:
-    """The columns that say something, as far as they fit beside each other."""
-    shown = [
-        number
-        for number, column in enumerate(table.columns)
-        if column.role != "detail" and any(row.cells[number] for row in table.rows)
-    ]
+class _Table:
+    """The rows as a table; as lines where the columns would be too narrow to read."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        #: The columns that say something.
+        self._shown = [
+            number
+            for number, column in enumerate(table.columns)
+            if column.role != "detail" and any(row.cells[number] for row in table.rows)
+        ]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        grid = _grid(self._table, self._shown)
+        wide = Measurement.get(console, options.update(max_width=_WIDEST), grid).maximum
+        if wide > options.max_width and options.max_width < _NARROW:
+            yield from _lines(self._table)
+        else:
+            yield grid
+
+
+def _lines(table: Table) -> Iterator[Text]:
+    for row, below in families(table.rows):
+        shown = line(row, table.columns)
+        yield _line(shown.title, _style(row.level)).append_text(
+            _line((*inline(": " if shown.text else ""), *shown.text))
+        )
+        if shown.facts:
+            yield Text("    ").append_text(_line(joined(shown.facts, ", ")))
+        for nested in below:
+            other = line(nested, table.columns)
+            yield Text(f"    {table.nested_unit}: ", style="dim").append_text(
+                _line((*other.title, *inline(": "), *other.text))
+            )
+        if row.more_nested:
+            yield Text(f"    {terminal(nested_rest(row, table))}", style="dim")
+
+
+def _grid(table: Table, shown: list[int]) -> Grid:
     grid = Grid(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for number in shown:
         whole = max(len(_line(row.cells[number])) for row in table.rows) <= _UNBROKEN

@@ -34,6 +34,7 @@ class Heading(Value):
     text: str
     #: A sentence about what follows, which a chat leaves out.
     note: str = ""
+    level: Level | None = None
 
 
 class Prose(Value):

@@ -8,7 +8,7 @@ import re
 from datetime import datetime, timezone
 
 from monitoring.doctor.examination import Examined
-from monitoring.doctor.output import doctor, doctor_json, headline
+from monitoring.doctor.output import doctor_json, doctor_message, headline
 from monitoring.messages import terminal
 from tests.support.paths import PROJECT
 
@@ -26,20 +26,19 @@ UNKNOWN = Examined(name="lock", outcome="unknown", detail="not examined: 403")
 
 def shown(*examined: Examined) -> list[str]:
     stream = io.StringIO()
-    terminal.console(stream).print(doctor(examined), soft_wrap=True)
+    terminal.console(stream).print(terminal.rendered(doctor_message(examined)), soft_wrap=True)
     return stream.getvalue().splitlines()
 
 
 def test_a_line_for_each_part_and_below_it_what_mends_it() -> None:
     assert shown(WELL, FAULT, ADVICE, UNKNOWN) == [
-        "ok       server              http://prefect.example.com:4200/api answers",
-        "FAULT    worker of watchdog  none is alive: the last heartbeat was 2 h 5 min ago",
-        "         fix: prefect worker start --pool watchdog --limit 2",
-        "ok       alerts              some are told",
-        "         recommended: set alerts.fallback",
-        "unknown  lock                not examined: 403",
-        "",
         "1 fault; 1 recommendation; 1 not examined.",
+        "ok: server: http://prefect.example.com:4200/api answers",
+        "FAULT: worker of watchdog: none is alive: the last heartbeat was 2 h 5 min ago",
+        "  • fix: prefect worker start --pool watchdog --limit 2",
+        "ok: alerts: some are told",
+        "  • recommended: set alerts.fallback",
+        "unknown: lock: not examined: 403",
     ]
 
 
@@ -53,12 +52,12 @@ def test_the_sum() -> None:
 def test_what_others_wrote_does_nothing_in_a_terminal() -> None:
     hostile = "\x1b[2J[bold]a\nb\u202e"
     lines = shown(Examined(name=f"work pool {hostile}", outcome="fault", detail=hostile, fix=f"resume {hostile}"))
-    assert lines[:2] == ["FAULT    work pool [bold]a b  [bold]a b", "         fix: resume [bold]a b"]
+    assert lines[1:] == ["FAULT: work pool [bold]a b: [bold]a b", "  • fix: resume [bold]a b"]
 
 
 def test_a_command_is_never_cut_or_wrapped() -> None:
     command = "prefect work-pool resume " + "x" * 400
-    assert shown(FAULT.model_copy(update={"fix": command}))[1] == f"         fix: {command}"
+    assert shown(FAULT.model_copy(update={"fix": command}))[2] == f"  • fix: {command}"
 
 
 def test_the_documented_json_is_what_is_printed() -> None:

@@ -17,10 +17,11 @@ from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate
 from monitoring.messages import terminal
 from monitoring.model.ledger import Ledger, Record, RunTimes
+from monitoring.model.message import Message
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import WorkPool
-from monitoring.tuning import explain_output as render
 from monitoring.tuning.explain import Explained, Explanation, bars, explain
+from monitoring.tuning.explain_message import explanation_message, run_message
 from monitoring.tuning.run_comparison import Given, RunDetails
 from tests.support.builders import NOW, deployment, hours, minutes, observation, policies, run
 from tests.support.worlds import observations
@@ -179,17 +180,17 @@ def test_a_cause_elsewhere_is_shown() -> None:
 HOSTILE = "etl/[red]x\x1b[31m\n<!channel>"
 
 
-def printed(*shown: Any) -> str:
+def printed(*shown: Message) -> str:
     stream = StringIO()
     for one in shown:
-        terminal.console(stream).print(one)
+        terminal.console(stream).print(terminal.rendered(one))
     return stream.getvalue()
 
 
 @given(observations(), st.sampled_from(CONFIGURATIONS))
 def test_whatever_is_explained_can_be_printed(seen: Observation, config: dict[str, Any]) -> None:
     for key, one in seen.deployments.items():
-        text = printed(render.explanation(explained(seen, key, **config), "http://ui.example", (), plain=True))
+        text = printed(explanation_message(explained(seen, key, **config), "http://ui.example", ()))
 
         assert all(f"{check.name}: " in text for check in CHECKS)
         assert one.name.split("/")[0] in text
@@ -200,8 +201,8 @@ def test_hostile_names_do_nothing() -> None:
     bad = run("FAILED", name=HOSTILE, message=HOSTILE)
     parameters = {HOSTILE: Given(shown=HOSTILE, identity="one")}
     text = printed(
-        render.explanation(explained(observation(bad, deployments=[named])), None, ()),
-        render.run(RunDetails(run=bad, parameters=parameters), RunDetails(run=run("COMPLETED", name=HOSTILE))),
+        explanation_message(explained(observation(bad, deployments=[named])), None, ()),
+        run_message(RunDetails(run=bad, parameters=parameters), RunDetails(run=run("COMPLETED", name=HOSTILE))),
     )
 
     assert "\x1b" not in text

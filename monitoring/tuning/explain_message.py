@@ -1,0 +1,173 @@
+"""An explanation as a message: verdict by verdict, run times as a plot, and one run beside another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+from monitoring.checks.base import Compared
+from monitoring.messages import words
+from monitoring.model.coverage import Query
+from monitoring.model.finding import Finding
+from monitoring.model.message import (
+    Bar,
+    Code,
+    Column,
+    Element,
+    Fact,
+    Facts,
+    Heading,
+    Message,
+    Plot,
+    Prose,
+    Row,
+    Table,
+    inline,
+)
+from monitoring.model.prefect import Deployment
+from monitoring.text.durations import spoken
+from monitoring.text.links import deployment_url, flow_url
+from monitoring.tuning import explain
+from monitoring.tuning.explain import Explained, Explanation, Limit
+from monitoring.tuning.run_comparison import RunDetails, changes
+
+
+def explanation_message(explained: Explanation, ui_url: str | None, missing: Sequence[Query]) -> Message:
+    """Say how the checks judge a deployment.
+
+    Args:
+        explained: The verdicts.
+        ui_url: Where the Prefect UI is.
+        missing: Queries that were not answered as a whole.
+    """
+    title = f"{explained.deployment.name} ({words.moment(explained.at)})"
+    elements: list[Element] = [_deployment(explained, ui_url)]
+    for verdict in explained.verdicts:
+        elements += _verdict(verdict, explained.deployment)
+    if explained.run_times:
+        elements += _plot(explained.run_times)
+    if explained.causes:
+        elements.append(Heading(text="Found elsewhere, and the cause:"))
+        elements += [_facts(_finding(finding)) for finding in explained.causes]
+    if missing:
+        elements.append(Heading(text="What could not be seen:", level="unknown"))
+        elements.append(_facts([(query.name, query.detail or query.outcome) for query in missing]))
+    return Message(title=title, fallback=title, elements=tuple(elements))
+
+
+def run_message(bad: RunDetails, good: RunDetails | None) -> Message:
+    """Say what differs in a failed run from the last good one.
+
+    Args:
+        bad: The run.
+        good: The last run of the same deployment that completed before; None where there is none.
+    """
+    ended = f" at {words.moment(bad.run.end_time)}" if bad.run.end_time else ""
+    title = f"Run {bad.run.name}: {bad.run.state_name}{ended}, run time {spoken(bad.run.total_run_time)}"
+    said = [Prose(spans=inline(bad.run.message))] if bad.run.message else []
+    return Message(title=title, fallback=title, elements=(*said, *_compared_runs(bad, good)))
+
+
+def _compared_runs(bad: RunDetails, good: RunDetails | None) -> Iterator[Element]:
+    if bad.run.state_type not in ("FAILED", "CRASHED"):
+        yield Prose(spans=inline("It has not failed, so it is compared with no other run."))
+        return
+    if good is None:
+        yield Prose(spans=inline("No run completed before, so it is compared with no other run."))
+        return
+    ended = f", which ended {words.moment(good.run.end_time)}" if good.run.end_time else ""
+    yield Prose(spans=inline(f"Compared with the last good run before, {good.run.name}{ended}:"))
+    different = changes(bad, good)
+    if not different:
+        yield Prose(spans=inline("Nothing that Prefect shows of them differs."))
+        return
+    yield Table(
+        columns=(Column(label="What", role="title"), Column(label="This run"), Column(label="Last good run")),
+        rows=tuple(Row(cells=tuple(map(inline, (one.what, one.bad, one.good)))) for one in different),
+        unit="difference",
+    )
+    if bad.more_tasks or good.more_tasks:
+        yield Prose(spans=inline("Only the first 200 task runs of each were compared."))
+
+
+def _deployment(explained: Explanation, ui_url: str | None) -> Facts:
+    deployment = explained.deployment
+    page = (flow_url if deployment.kind == "flow" else deployment_url)(ui_url, deployment.id)
+    paused = "paused; " if deployment.paused else ""
+    return _facts(
+        [
+            ("Link", page or ""),
+            ("Work pool", deployment.work_pool or "none"),
+            ("Schedule", paused + ("scheduled" if deployment.scheduled else "no active schedule")),
+            ("Tags", ", ".join(deployment.tags)),
+            ("Settings", _limits(explained.general)),
+        ]
+    )
+
+
+def _verdict(explained: Explained, deployment: Deployment) -> Iterator[Element]:
+    verdict, finding, subject = explained.verdict, explained.finding, explained.subject
+    about = "" if subject.id == deployment.id else f"{subject.kind.replace('-', ' ')} {subject.name}: "
+    if finding:
+        outcome = "found"
+    elif verdict.finding:
+        outcome = "found, and reported by another finding"
+    else:
+        outcome = f"nothing found: {verdict.why_not}"
+    level = finding.severity if finding else None if verdict.finding else "ok"
+    yield Heading(text=f"{explained.check}: {about}{outcome}", level=level)
+    facts = [("Compared", _compared(compared)) for compared in verdict.compared]
+    facts += _finding(finding) if finding else []
+    yield _facts([*facts, ("Settings", _limits(explained.limits))])
+    if finding and finding.evidence:
+        yield Code(lines=finding.evidence)
+
+
+def _finding(finding: Finding) -> list[tuple[str, str]]:
+    remarks = ["It could not be judged."] if finding.unknown else []
+    remarks += ["It is a symptom of another finding."] if finding.symptom_of else []
+    return [
+        (finding.severity.capitalize(), " ".join([finding.summary, *remarks])),
+        ("Observed", finding.observed),
+        ("Expected", finding.expected),
+        ("Since", words.moment(finding.since)),
+        ("Owner", finding.owner or ""),
+        ("Cause", words.cause(finding.cause) if finding.cause else ""),
+        ("Link", finding.url or ""),
+    ]
+
+
+def _compared(compared: Compared) -> str:
+    limit = "" if compared.limit is None else f"; limit: {_value(compared.limit)}"
+    since = "" if compared.since is None else f"; since {words.moment(compared.since)}"
+    return f"{compared.what} {_value(compared.observed)}{limit}{since}"
+
+
+def _value(value: timedelta | datetime | int | str) -> str:
+    if isinstance(value, timedelta):
+        return spoken(value)
+    if isinstance(value, datetime):
+        return words.moment(value)
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def _limits(limits: Iterable[Limit]) -> str:
+    return "; ".join(f"{limit.name} {limit.value} ({limit.source})" for limit in limits)
+
+
+def _facts(facts: Iterable[tuple[str, str]]) -> Facts:
+    return Facts(facts=tuple(Fact(label=label, value=inline(value)) for label, value in facts if value))
+
+
+def _plot(bars: Sequence[explain.Bar]) -> Iterator[Element]:
+    """How many runs took how long: a bar for a span of run times, each as many times longer than the one before."""
+    runs = sum(bar.count for bar in bars)
+    yield Heading(text=f"Run times of its newest {words.counted(runs, 'completed run')}:")
+    yield Plot(bars=tuple(map(_bar, bars)))
+
+
+def _bar(bar: explain.Bar) -> Bar:
+    seconds = bar.end.total_seconds()
+    longest = f"{seconds:.1f} s" if seconds < 10 else spoken(bar.end)
+    marks = f" <- {', '.join(bar.marks)}" if bar.marks else ""
+    return Bar(label=f"up to {longest}", value=bar.count, text=f"{words.counted(bar.count, 'run')}{marks}")
