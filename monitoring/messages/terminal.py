@@ -7,6 +7,7 @@ from typing import TextIO
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
+from rich.padding import Padding
 from rich.style import Style
 from rich.table import Table as Grid
 from rich.text import Text
@@ -136,21 +137,24 @@ class _Table:
             yield grid
 
 
-def _lines(table: Table) -> Iterator[Text]:
+def _lines(table: Table) -> Iterator[RenderableType]:
     for row, below in families(table.rows):
         shown = line(row, table.columns)
         yield _line(shown.title, _style(row.level)).append_text(
             _line((*inline(": " if shown.text else ""), *shown.text))
         )
         if shown.facts:
-            yield Text("    ").append_text(_line(joined(shown.facts, ", ")))
+            yield _indented(_line(joined(shown.facts, ", ")))
         for nested in below:
             other = line(nested, table.columns)
-            yield Text(f"    {table.nested_unit}: ", style="dim").append_text(
-                _line((*other.title, *inline(": "), *other.text))
-            )
+            name = _line((*other.title, *inline(": " if other.text else ""), *other.text))
+            yield _indented(Text(f"{table.nested_unit}: ", style="dim").append_text(name))
         if row.more_nested:
-            yield Text(f"    {terminal(nested_rest(row, table))}", style="dim")
+            yield _indented(Text(terminal(nested_rest(row, table)), style="dim"))
+
+
+def _indented(text: Text) -> Padding:
+    return Padding(text, (0, 0, 0, 4))
 
 
 def _grid(table: Table, shown: list[int]) -> Grid:
