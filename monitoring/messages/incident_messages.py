@@ -22,7 +22,6 @@ from monitoring.model.message import (
     Row,
     Table,
     inline,
-    link,
 )
 from monitoring.model.outbox import Suppression
 from monitoring.model.request import Request
@@ -146,7 +145,7 @@ def _incident(view: IncidentView) -> Row:
         inline(finding.severity),
         inline(incident_words.standing(incident, view.silence)),
         inline(finding.check),
-        inline(link(words.subject(finding), finding.url)),
+        inline(words.subject(finding)),
         inline(words.moment(finding.since)),
         inline(f"{finding.flow_run_count:,}"),
         inline(finding.owner or ""),
@@ -206,7 +205,7 @@ def _facts(view: IncidentView, symptom_of: str) -> Iterator[tuple[str, str]]:
 
 def _step(step: Step) -> str:
     by = f", by {step.by}" if step.by else ""
-    return f"{words.moment(step.at)}  {step.to}: {step.reason}{by}{f': {step.note}' if step.note else ''}"
+    return f"{words.moment(step.at)} {step.to}: {step.reason}{by}{f': {step.note}' if step.note else ''}"
 
 
 def _runs(incident: Incident) -> str:

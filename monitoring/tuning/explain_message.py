@@ -107,7 +107,7 @@ def _deployment(explained: Explanation, ui_url: str | None) -> Facts:
 
 def _verdict(explained: Explained, deployment: Deployment) -> Iterator[Element]:
     verdict, finding, subject = explained.verdict, explained.finding, explained.subject
-    about = "" if subject.id == deployment.id else f"{subject.kind.replace('-', ' ')} {subject.name}: "
+    about = "" if subject.id == deployment.id else f"{subject.kind} {subject.name}: "
     if finding:
         outcome = "found"
     elif verdict.finding:

@@ -156,7 +156,7 @@ def test_open_incidents_are_listed_most_severe_first_with_how_each_stands(comman
     assert ids == ["W-2", "W-1", "W-3", "W-4", "W-5", "W-6", NOTHING]
     since = f"{now - 4 * HOUR:%Y-%m-%d %H:%M} UTC"
     assert row(listed, "W-1") == f"W-1 | warning | firing | late | etl/fires | {since} | 1 | data"
-    assert "firing, known before" in row(listed, "W-3")
+    assert "firing, preexisting" in row(listed, "W-3")
     assert "firing, acknowledged by ana" in row(listed, "W-4")
     assert "silenced by S-3 until" in row(listed, "W-5")
     assert "not seen since" in row(listed, "W-6")
@@ -191,8 +191,8 @@ def test_an_incident_is_shown_with_all_that_is_known(commands: Commands) -> None
         "ValueError: no rows",
         "run of etl/nightly",
         held.finding.url or "",
-        f"{now - 2 * HOUR:%Y-%m-%d %H:%M} UTC  firing: held",
-        f"{now - HOUR:%Y-%m-%d %H:%M} UTC  updated: acknowledged",
+        f"{now - 2 * HOUR:%Y-%m-%d %H:%M} UTC firing: held",
+        f"{now - HOUR:%Y-%m-%d %H:%M} UTC updated: acknowledged",
     ):
         assert part in shown
     assert re.search(r"^Time to detect +2 h *$", shown, re.MULTILINE)
@@ -415,8 +415,7 @@ def test_an_open_window_is_in_every_look(commands: Commands, reachable: bool) ->
     where = [] if reachable else ["--target", "http://127.0.0.1:9/api"]
     status, out, err = commands.run("check", *where)
     assert (status, err) == (0 if reachable else 2, "")
-    assert "Silenced:\n  maintenance: check server; until" in out
-    assert "by maintenance: backup" in out
+    assert re.search(r"^maintenance +check server +[\d-]+ [\d:]+ UTC +maintenance +backup *$", out, re.MULTILINE)
 
 
 # --- in reports --------------------------------------------------------------------------------------
@@ -445,11 +444,11 @@ def test_a_look_by_hand_shows_what_the_checks_know(commands: Commands, seed: See
     assert [(one["id"], one["author"]) for one in document["silences"]] == [("S-3", "ana")]
     _, out, _ = commands.run("check")
     assert "W-12 etl/nightly" in out
-    assert "S-3: tag x; until" in out
+    assert re.search(r"^S-3 +tag x +[\d-]+ [\d:]+ UTC +ana +r *$", out, re.MULTILINE)
     digest = commands.said("digest")
-    assert "W-12 etl/nightly: " in digest
-    assert "• S-3: tag x until" in digest
-    assert "• W-7 late etl/over: succeeded (1 h to detect, 3 h to resolve)" in digest
+    assert re.search(r"^warning +W-12 etl/nightly +", digest, re.MULTILINE)
+    assert re.search(r"^S-3 +tag x +[\d-]+ [\d:]+ UTC +ana +r *$", digest, re.MULTILINE)
+    assert re.search(r"^W-7 +late +etl/over +succeeded +1 h +3 h *$", digest, re.MULTILINE)
     assert "Median time: 1 h to detect, 3 h to resolve." in digest
 
 

@@ -156,7 +156,7 @@ def test_every_check_shows_what_it_compared(prefect_server: Server, world: Seed,
     assert section(said, "slow").startswith("slow: found")
     assert "slow.limit 90s" in section(said, "slow") or "slow.limit 1m30s" in section(said, "slow")
     assert "(tag watchdog:max-run-time=90s)" in section(said, "slow")
-    assert "Owner: data." in section(said, "slow")
+    assert re.search(r"^Owner +data *$", section(said, "slow"), re.MULTILINE)
     assert "failed: nothing found: the last ended run has not failed" in said.stdout
     assert "Run times of its newest 12 completed runs:" in said.stdout
     assert "median" in said.stdout
@@ -171,7 +171,7 @@ def test_a_plot_without_unicode(prefect_server: Server, world: Seed, tmp_path: P
 
     assert (said.status, said.stderr) == (0, "")
     assert said.stdout.isascii()
-    assert re.search(r"#{10,} +13 runs  <- median 1 min", said.stdout)
+    assert re.search(r"#{10,} +13 runs <- median 1 min", said.stdout)
 
 
 def test_a_failed_run_beside_the_last_good_one(prefect_server: Server, world: Seed, tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ from monitoring.messages.slack_blocks import slack_message
 from monitoring.model.coverage import Coverage
 from monitoring.model.ledger import Ledger
 from monitoring.model.report import DigestReport
-from monitoring.tuning import explain_output
 from monitoring.tuning.backtest import REPLAYED
 from monitoring.tuning.explain import explain
+from monitoring.tuning.explain_message import explanation_message
 from monitoring.usecases.reporting import health_report
 from tests.support import alert_samples
 from tests.support.builders import NOW, deployment, hours, observation, run
@@ -48,7 +48,7 @@ def seen() -> dict[str, object]:
     incidents = [alert_samples.incident(finding, number) for number, finding in enumerate(findings, start=1)]
     explained = explain(observed, ledger, policies, judged, findings, "lively/one")
     shown = StringIO()
-    terminal.console(shown).print(explain_output.explanation(explained, None, ()))
+    terminal.console(shown).print(terminal.rendered(explanation_message(explained, None, ())))
     (layer,) = environment({"WATCHDOG_QUIET__AFTER": "2h"})
     return {
         "library": str(Path(monitoring.__file__).parent),

@@ -69,10 +69,10 @@ def test_it_finds(seen: dict[str, Any]) -> None:
 def test_it_is_explained(seen: dict[str, Any]) -> None:
     explained = next(part for part in seen["explain"].split("\n\n") if part.startswith("quiet: "))
 
-    assert explained.splitlines()[:3] == [
+    assert [line.rstrip() for line in explained.splitlines()] == [
         "quiet: nothing found: a run has ended lately",
-        "  compared: name of run of lively/one: ended, ago 30 min; limit: 1 h; since 2026-11-23 11:30 UTC",
-        "  by: quiet.enabled true (default); quiet.after 1h (watchdog.yaml line 2)",
+        "Compared  name of run of lively/one: ended, ago 30 min; limit: 1 h; since 2026-11-23 11:30 UTC",
+        "Settings  quiet.enabled true (default); quiet.after 1h (watchdog.yaml line 2)",
     ]
 
 
