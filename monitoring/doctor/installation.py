@@ -79,7 +79,7 @@ class Secret(Value):
 
 
 class Installation(Value):
-    """What was read of an installation on its server. Each part rests on queries, which the coverage names."""
+    """An installation as it was read from its server. The coverage names the queries of each part."""
 
     at: AwareDatetime
     server: Server

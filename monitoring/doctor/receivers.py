@@ -1,4 +1,4 @@
-"""Whether alerts can leave the house: judgements of routes, Slack, webhooks, notification blocks and the ping."""
+"""Judges whether notifications can be sent: routes, Slack, webhooks, notification blocks and the ping."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from monitoring.doctor.examination import Examined, not_examined
 from monitoring.doctor.installation import Installation, Secret
 from monitoring.model.base import Value
 
-#: What posting needs of a bot token (https://docs.slack.dev/reference/methods/chat.postMessage).
+#: The scope of a bot token for posting (https://docs.slack.dev/reference/methods/chat.postMessage).
 NEEDED_SCOPE = "chat:write"
-#: What lets it post in public channels that the bot is no member of.
+#: The scope for posting in public channels without being a member.
 ANYWHERE_SCOPE = "chat:write.public"
-#: What lets it see whether a message was posted that we do not know of.
+#: The scope for finding a message whose delivery outcome is unknown.
 HISTORY_SCOPES = ("channels:history", "groups:history")
 #: The capability of Prefect's notification blocks (prefect/blocks/abstract.py, ``NotificationBlock``).
 NOTIFY = "notify"
@@ -29,9 +29,9 @@ _SECRET = (
 
 
 class SlackChannel(Value):
-    """What the bot sees of a channel."""
+    """A channel, as the bot sees it."""
 
-    #: Whether there is such a channel; None where that could not be seen.
+    #: Whether there is such a channel; None if that could not be read.
     found: bool | None
     #: Why not.
     unseen: str = ""
@@ -41,22 +41,22 @@ class SlackChannel(Value):
 
 
 class Workspace(Value):
-    """What Slack says of the token and of the channels that are configured."""
+    """The token and the configured channels, as Slack reports them."""
 
-    #: Why it cannot be used, and what to do; empty where it can.
+    #: Why it cannot be used, and the fix; empty if it can.
     problem: str = ""
-    #: Whether it is the token that is refused.
+    #: Whether Slack rejects the token.
     refused: bool = False
     team: str = ""
     bot: str = ""
-    #: None where Slack does not say.
+    #: None if Slack does not report them.
     scopes: frozenset[str] | None = None
-    #: By what the configuration calls them.
+    #: By their names in the configuration.
     channels: Mapping[str, SlackChannel] = Field(default_factory=dict)
 
 
 def receivers(config: Config) -> dict[str, Receiver]:
-    """Where alerts go, by the name of the route; those that go nowhere are left out."""
+    """The receivers by the name of their route, without routes that have none."""
     # Without a receiver of its own, the digest goes where something else goes.
     digest = [DIGEST_ROUTE] if config.digest.receiver.kind else []
     names = [DEFAULT_ROUTE, *(route.name for route in config.routes), FALLBACK_ROUTE, *digest]
@@ -65,13 +65,13 @@ def receivers(config: Config) -> dict[str, Receiver]:
 
 
 def channels(config: Config) -> tuple[str, ...]:
-    """The Slack channels that are configured, each once, for the digest and for alerts."""
+    """The configured Slack channels of the digest and of alerts, each once."""
     used = (config.slack.channel, *(receiver.channel for receiver in receivers(config).values()))
     return tuple(dict.fromkeys(filter(None, used)))
 
 
 def covered(routes: Sequence[Route], origin: str) -> Iterator[Examined]:
-    """Find the routes that can never match, as far as that is plain: one before it asks for a part of the same.
+    """Find routes that can obviously never match, as an earlier route has some of the same conditions and no others.
 
     Args:
         routes: In order.
@@ -79,8 +79,8 @@ def covered(routes: Sequence[Route], origin: str) -> Iterator[Examined]:
     """
     for index, later in enumerate(routes):
         for earlier in routes[:index]:
-            asked = earlier.match.model_dump(exclude_none=True).items()
-            if asked <= later.match.model_dump(exclude_none=True).items():
+            conditions = earlier.match.model_dump(exclude_none=True).items()
+            if conditions <= later.match.model_dump(exclude_none=True).items():
                 detail = f"it can never match: {earlier.name}, which stands before it, matches all that it would"
                 fix = f"in {origin}, put {later.name} before {earlier.name}, or remove it"
                 yield Examined(name=f"route {later.name}", outcome="warning", detail=detail, fix=fix)
@@ -88,14 +88,14 @@ def covered(routes: Sequence[Route], origin: str) -> Iterator[Examined]:
 
 
 def examine_alerts(found: Installation, workspace: Workspace | None, config: Config) -> Iterator[Examined]:
-    """Judge how alerts, digest and ping leave the house. Nothing is posted or called.
+    """Judge how alerts, digest and ping are sent. Nothing is posted or called.
 
     Args:
-        found: What was read of the server: secrets and blocks.
-        workspace: What Slack says; None where it was not asked.
+        found: The installation, with secrets and blocks.
+        workspace: The workspace; None if Slack was not queried.
         config: The routes.
     """
-    yield _told(config)
+    yield _routes(config)
     if channels(config):
         yield from slack(found, workspace, config)
     for name, receiver in receivers(config).items():
@@ -106,7 +106,7 @@ def examine_alerts(found: Installation, workspace: Workspace | None, config: Con
     yield _ping(found, config)
 
 
-def _told(config: Config) -> Examined:
+def _routes(config: Config) -> Examined:
     name = "alerts"
     if not config.alerts.enabled:
         return Examined(name=name, outcome="ok", detail="nobody is told: alerts.enabled is false")

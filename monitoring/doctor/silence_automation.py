@@ -1,4 +1,4 @@
-"""Who watches the watchdog: an automation on the Prefect server that speaks up when no check completes."""
+"""Watches the watchdog: an automation on the Prefect server that notifies if no check completes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 from monitoring.notifications.events import CHECK_COMPLETED, check_resource
 from monitoring.text.durations import spoken
 
-#: A check that is due may be late, and the one after it, too.
+#: A check may be late, and the next check, too.
 INTERVALS = 3
-#: The shortest that a server takes (prefect/server/events/schemas/automations.py, ``EventTrigger``).
+#: The shortest time that a server accepts (prefect/server/events/schemas/automations.py, ``EventTrigger``).
 SHORTEST = timedelta(seconds=10)
 
 
 def silent_name(target: str) -> str:
-    """The automation's name, by which it is found again."""
+    """The name of the automation, which identifies it."""
     return f"watchdog-silent-{target}"
 
 
 def patience(due: Sequence[datetime]) -> timedelta | None:
-    """How long no check may complete: three times the longest pause of the schedule; None where there is none.
+    """How long no check may complete: three times the longest pause of the schedule; None without a schedule.
 
     Args:
         due: When the check is going to run, ascending.
@@ -32,7 +32,7 @@ def patience(due: Sequence[datetime]) -> timedelta | None:
 
 
 def silent_automation(target: str, within: timedelta, block_id: str, page: str | None) -> dict[str, Any]:
-    """The automation, as the API takes it.
+    """The automation, as the API accepts it.
 
     ``after`` as well as ``expect``, and no ``for_each``: a server waits from the last event on, and from its own start
     where there was none; with ``for_each`` it forgets whom it waits for when it is restarted.

@@ -1,1 +1,1 @@
-"""What is kept of runs that have ended: the ledger, run times, cadence and counts."""
+"""The history of ended runs: the ledger, run times, cadence and counts."""

@@ -230,7 +230,7 @@ class Observation(Value):
     pools: WorkPoolFacts = WorkPoolFacts()
     limits: LimitFacts = LimitFacts()
     own: OwnRuns = OwnRuns()
-    #: What the metrics of Prefect's own exporter need; None where nobody wants these.
+    #: The facts for the metrics of Prefect's own exporter; None if these metrics are off.
     exporter: ExporterFacts | None = None
     #: Maintenance windows that are open now.
     maintenance: tuple[Silence, ...] = ()

@@ -239,7 +239,8 @@ def test_a_worker_that_has_stopped(installed: Installation) -> None:
     found = installed.wrong(status=2)
     [worker] = [one for one in found if one["outcome"] == "fault"]
     assert worker["name"] == f"worker of {POOL}"
-    assert re.search(r"last heartbeat was 1 min 3\d s ago", worker["said"])
+    # 91 s, and as long as doctor took to start.
+    assert re.search(r"last heartbeat was [1-4] min( \d+ s)? ago", worker["said"])
     assert worker["mend"] == f"prefect worker start --pool {POOL} --limit 2"
     assert {one["outcome"] for one in found if one != worker} == {"unknown"}
 

@@ -1,1 +1,1 @@
-"""What the watchdog shows on the Prefect server: artifacts, automations and events."""
+"""Publishes artifacts, automations and events on the Prefect server."""

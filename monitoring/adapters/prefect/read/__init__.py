@@ -1,1 +1,1 @@
-"""What is read of the Prefect server."""
+"""Reads the Prefect server."""

@@ -86,7 +86,7 @@ class ServerReader:
             return observation
         own_flows = sources.own_flows(collection)
         if not collection.coverage.has("flows"):
-            # Without their ids, the watchdog's own runs cannot be told from the user's.
+            # Without their ids, the watchdog's own runs cannot be distinguished from the user's.
             for name in ALWAYS_QUERIED:
                 collection.note(name, "failed", "not asked: the watchdog's own flows are not known")
             return observation.model_copy(
@@ -180,7 +180,7 @@ def _read_rows(collection: Collection, since: datetime, ledger: Ledger, own_flow
     heartbeats = runs.heartbeats(collection, active, deployments)
     active = runs.read_again(collection, active, heartbeats, deployments)
     if collection.coverage.has("deployments"):
-        # Runs of deployments that are gone keep their id, and nobody waits for them.
+        # Runs of deleted deployments keep the id, and do not matter any more.
         active = [run for run in active if run.key in deployments]
         overdue = [run for run in overdue if run.key in deployments]
     return _Rows(

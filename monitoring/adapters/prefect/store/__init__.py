@@ -1,1 +1,1 @@
-"""What the watchdog keeps on the Prefect server: documents and the lock."""
+"""The watchdog's documents and lock on the Prefect server."""
