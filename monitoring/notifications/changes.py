@@ -23,7 +23,7 @@ class Change(NamedTuple):
     note: str = ""
 
 
-def change_of(member: Member, situation: Situation) -> Change:
+def find_change(member: Member, situation: Situation) -> Change:
     """Compare an incident with what people were notified of.
 
     Args:

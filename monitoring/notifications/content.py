@@ -15,7 +15,7 @@ MAX_RUNS = 3
 MAX_EVIDENCE = 20
 
 
-def content_of(
+def build_content(
     about: About,
     incidents: Sequence[Incident],
     situation: Situation,
@@ -58,7 +58,7 @@ def has_details(content: Content) -> bool:
     return any(incident.finding.flow_run_ids or incident.finding.evidence for incident in content.incidents)
 
 
-def digest_of(content: Content) -> str:
+def hash_content(content: Content) -> str:
     """Name what a notification says, without the words that move with the clock."""
     parts = [str(content.total), str(content.open), str(sorted(content.explained_by.items()))]
     for incident in content.incidents:

@@ -13,7 +13,7 @@ from itertools import islice
 from monitoring.errors import ServerProblem
 from monitoring.logs import get_logger
 from monitoring.model.outbox import Delivery, Event, Outbox
-from monitoring.notifications import outbox as noted
+from monitoring.notifications import outbox as outboxes
 from monitoring.notifications.ports import Events
 
 _log = get_logger(__name__)
@@ -43,13 +43,15 @@ def emit(outbox: Outbox, events: Events, save: Callable[[Outbox], None], now: da
     try:
         for part in _parts(event for event in queued if event.sent_at is None):
             events.send(_events(part))
-            after = noted.handed_over(after, part, now)
+            after = outboxes.mark_accepted(after, part, now)
         # Nobody waits for these, and a server that cannot be queried must not delay new events.
         for part in _parts(event for event in queued if event.sent_at is not None and _stored(event.sent_at, now)):
             kept = events.kept(_events(part))
             lost = [event for event in part if event.id not in kept and event.attempts < MAX_ATTEMPTS]
             events.send(_events(lost))
-            after = noted.handed_over(noted.without(after, (event for event in part if event not in lost)), lost, now)
+            after = outboxes.mark_accepted(
+                outboxes.remove(after, (event for event in part if event not in lost)), lost, now
+            )
     except ServerProblem as problem:
         _log.warning("events not sent", problem=str(problem))
     if after != outbox:

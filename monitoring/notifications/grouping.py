@@ -16,7 +16,7 @@ _MAX_JOIN_AGE = timedelta(hours=24)
 _CAUSE = "cause "
 
 
-def grouped(incidents: Iterable[Incident], config: Config) -> Mapping[tuple[str, str], Sequence[Incident]]:
+def group_incidents(incidents: Iterable[Incident], config: Config) -> Mapping[tuple[str, str], Sequence[Incident]]:
     """Put incidents into groups, by route and by what they have in common; those without a receiver are left out.
 
     Args:
@@ -31,7 +31,7 @@ def grouped(incidents: Iterable[Incident], config: Config) -> Mapping[tuple[str,
     return groups
 
 
-def joinable(
+def find_joinable(
     notifications: Sequence[Notification], route: str, group: str, situation: Situation
 ) -> Notification | None:
     """The newest notification of a group that still takes in incidents; None if there is none."""

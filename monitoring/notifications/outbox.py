@@ -92,7 +92,7 @@ def queue_update(outbox: Outbox, content: Content, notification: Notification) -
     post = unsent_post(outbox, notification)
     if post is not None and post.content is not None:
         kept = {"about": post.content.about, "notes": (*post.content.notes, *content.notes)}
-        return _with(outbox, post.model_copy(update={"content": content.model_copy(update=kept)}))
+        return _replace(outbox, post.model_copy(update={"content": content.model_copy(update=kept)}))
     queue = tuple(one for one in outbox.queue if one.kind != "update" or one.notification != notification.number)
     return queue_delivery(outbox.model_copy(update={"queue": queue}), "update", content, notification)
 
@@ -107,18 +107,18 @@ def unsent_post(outbox: Outbox, notification: Notification) -> Delivery | None:
     return None
 
 
-def due(delivery: Delivery, now: datetime) -> bool:
+def is_due(delivery: Delivery, now: datetime) -> bool:
     """Whether it may be sent now. A wait until long after now was noted by a clock that was ahead."""
     wait = timedelta(0) if delivery.not_before is None else delivery.not_before - now
     return not timedelta(0) < wait <= _MAX_RETRY_AFTER
 
 
-def sending(outbox: Outbox, delivery: Delivery) -> Outbox:
+def mark_sending(outbox: Outbox, delivery: Delivery) -> Outbox:
     """Note that a message is about to be sent: if the process dies now, the outcome is unknown."""
-    return _with(outbox, delivery.model_copy(update={"outcome_unknown": True, "attempts": delivery.attempts + 1}))
+    return _replace(outbox, delivery.model_copy(update={"outcome_unknown": True, "attempts": delivery.attempts + 1}))
 
 
-def sent(outbox: Outbox, delivery: Delivery, message: MessageRef | None) -> Outbox:
+def mark_sent(outbox: Outbox, delivery: Delivery, message: MessageRef | None) -> Outbox:
     """Note that a message was sent.
 
     Args:
@@ -133,12 +133,12 @@ def sent(outbox: Outbox, delivery: Delivery, message: MessageRef | None) -> Outb
         else notification
         for notification in outbox.notifications
     )
-    tallies = _tallied(outbox, delivery.route, sent=1)
+    tallies = _count(outbox, delivery.route, sent=1)
     changes = {"notifications": notifications, "troubles": troubles, "tallies": tallies}
-    return without(outbox.model_copy(update=changes), [delivery])
+    return remove(outbox.model_copy(update=changes), [delivery])
 
 
-def handed_over(outbox: Outbox, events: Iterable[Delivery], now: datetime) -> Outbox:
+def mark_accepted(outbox: Outbox, events: Iterable[Delivery], now: datetime) -> Outbox:
     """Note that the server has accepted these events. They stay until it is known to have kept them."""
     taken = {one.id for one in events}
     queue = tuple(
@@ -148,13 +148,13 @@ def handed_over(outbox: Outbox, events: Iterable[Delivery], now: datetime) -> Ou
     return outbox.model_copy(update={"queue": queue})
 
 
-def without(outbox: Outbox, deliveries: Iterable[Delivery]) -> Outbox:
+def remove(outbox: Outbox, deliveries: Iterable[Delivery]) -> Outbox:
     """Take these out of the queue."""
     gone = {delivery.id for delivery in deliveries}
     return outbox.model_copy(update={"queue": tuple(one for one in outbox.queue if one.id not in gone)})
 
 
-def failed(
+def mark_failed(
     outbox: Outbox,
     delivery: Delivery,
     problem: str,
@@ -184,12 +184,12 @@ def failed(
     if delivery.route:
         since = troubles[delivery.route].since if delivery.route in troubles else now
         troubles[delivery.route] = Trouble(since=since, problem=problem, permanent=permanent)
-    outbox = outbox.model_copy(update={"troubles": troubles, "tallies": _tallied(outbox, delivery.route, failed=1)})
+    outbox = outbox.model_copy(update={"troubles": troubles, "tallies": _count(outbox, delivery.route, failed=1)})
     fallback = config.alerts.fallback.kind is not None and delivery.route not in ("", FALLBACK_ROUTE)
     if permanent and fallback:
-        return _moved(outbox, delivery)
+        return _move_to_fallback(outbox, delivery)
     wait = min(MAX_WAIT, FIRST_WAIT * 2 ** min(delivery.attempts, 10))
-    return _with(
+    return _replace(
         outbox,
         delivery.model_copy(
             update={
@@ -202,7 +202,7 @@ def failed(
     )
 
 
-def _moved(outbox: Outbox, rejected: Delivery) -> Outbox:
+def _move_to_fallback(outbox: Outbox, rejected: Delivery) -> Outbox:
     """Move a message and all that belongs to the same notification to the fallback route, where it begins anew."""
     queue: list[Delivery] = []
     for delivery in outbox.queue:
@@ -230,12 +230,12 @@ def _moved(outbox: Outbox, rejected: Delivery) -> Outbox:
     return outbox.model_copy(update={"queue": tuple(queue), "notifications": notifications})
 
 
-def _tallied(outbox: Outbox, route: str, *, sent: int = 0, failed: int = 0) -> dict[str, Tally]:
+def _count(outbox: Outbox, route: str, *, sent: int = 0, failed: int = 0) -> dict[str, Tally]:
     before = outbox.tallies.get(route, Tally())
     return {**outbox.tallies, route: Tally(sent=before.sent + sent, failed=before.failed + failed)}
 
 
-def _with(outbox: Outbox, delivery: Delivery) -> Outbox:
+def _replace(outbox: Outbox, delivery: Delivery) -> Outbox:
     return outbox.model_copy(
         update={"queue": tuple(delivery if one.id == delivery.id else one for one in outbox.queue)}
     )

@@ -16,9 +16,9 @@ from itertools import chain
 from monitoring.config.alert_settings import DEFAULT_ROUTE
 from monitoring.model.incident import Incident
 from monitoring.model.outbox import MAX_SHOWN, About, Member, Notification, Outbox, SuppressionReason
-from monitoring.notifications.changes import Change, change_of
-from monitoring.notifications.content import content_of, digest_of, has_details
-from monitoring.notifications.grouping import grouped, is_by_cause, joinable, recently_changed
+from monitoring.notifications.changes import Change, find_change
+from monitoring.notifications.content import build_content, has_details, hash_content
+from monitoring.notifications.grouping import find_joinable, group_incidents, is_by_cause, recently_changed
 from monitoring.notifications.outbox import queue_delivery, queue_update, unsent_post, with_notification
 from monitoring.notifications.routing import has_receiver, is_editable
 from monitoring.notifications.situation import Situation
@@ -41,14 +41,14 @@ def plan_notifications(outbox: Outbox, situation: Situation) -> Outbox:
     """
     if not situation.config.alerts.enabled or situation.incidents.baselined_at is None:
         return outbox
-    outbox = _summarized(outbox, situation)
-    outbox, risen = _followed(outbox, situation)
-    new = _unnotified(outbox, risen, situation)
+    outbox = _summarize(outbox, situation)
+    outbox, risen = _follow(outbox, situation)
+    new = _find_unnotified(outbox, risen, situation)
     reasons = {incident.number: suppression_of_new(incident, situation) for incident in new}
     earlier = outbox.notifications
-    outbox = _opened(outbox, "risen", risen, situation)
-    outbox = _joined_or_opened(outbox, [one for one in new if reasons[one.number] is None], earlier, situation)
-    outbox = _repeated(outbox, situation)
+    outbox = _open_groups(outbox, "risen", risen, situation)
+    outbox = _join_or_open(outbox, [one for one in new if reasons[one.number] is None], earlier, situation)
+    outbox = _repeat(outbox, situation)
     suppressed = {
         number: reason
         for number, reason in reasons.items()
@@ -57,7 +57,7 @@ def plan_notifications(outbox: Outbox, situation: Situation) -> Outbox:
     }
     return outbox.model_copy(
         update={
-            "notifications": tuple(_kept(outbox, situation)),
+            "notifications": tuple(_keep(outbox, situation)),
             "suppressed": suppressed,
             # Whoever configures a receiver later gets the summary of what is left then.
             "summarised": outbox.summarised or has_receiver(DEFAULT_ROUTE, situation.config),
@@ -65,59 +65,61 @@ def plan_notifications(outbox: Outbox, situation: Situation) -> Outbox:
     )
 
 
-def _summarized(outbox: Outbox, situation: Situation) -> Outbox:
+def _summarize(outbox: Outbox, situation: Situation) -> Outbox:
     """Summarize the preexisting incidents once; a server that was healthy then needs no summary."""
     preexisting = [incident for incident in situation.firing.values() if incident.preexisting]
     if outbox.summarised or not preexisting or not has_receiver(DEFAULT_ROUTE, situation.config):
         return outbox
-    content = content_of("preexisting", preexisting, situation, outbox.suppressed)
+    content = build_content("preexisting", preexisting, situation, outbox.suppressed)
     return queue_delivery(outbox, "post", content, route=DEFAULT_ROUTE)
 
 
-def _followed(outbox: Outbox, situation: Situation) -> tuple[Outbox, list[Incident]]:
+def _follow(outbox: Outbox, situation: Situation) -> tuple[Outbox, list[Incident]]:
     """Notify of what has changed about earlier notifications; return the incidents that became critical as well."""
     risen: list[Incident] = []
     for notification in outbox.notifications:
-        changes = [change_of(member, situation) for member in notification.members]
+        changes = [find_change(member, situation) for member in notification.members]
         risen += _incidents(changes, "risen")
-        outbox = _changed(outbox, notification, changes, situation)
+        outbox = _notify_changes(outbox, notification, changes, situation)
     return outbox, risen
 
 
-def _changed(outbox: Outbox, notification: Notification, changes: Sequence[Change], situation: Situation) -> Outbox:
+def _notify_changes(
+    outbox: Outbox, notification: Notification, changes: Sequence[Change], situation: Situation
+) -> Outbox:
     notification = notification.model_copy(update={"members": tuple(change.member for change in changes)})
     resolved, reopened, unsilenced = (_incidents(changes, about) for about in ("resolved", "reopened", "repeated"))
     if resolved:
-        outbox = _added(outbox, notification, "resolved", resolved, situation, broadcast=not notification.open)
+        outbox = _add(outbox, notification, "resolved", resolved, situation, broadcast=not notification.open)
     if reopened:
-        outbox = _added(outbox, notification, "reopened", reopened, situation, broadcast=True)
+        outbox = _add(outbox, notification, "reopened", reopened, situation, broadcast=True)
     if unsilenced:
         notes = [change.note for change in changes if change.note][:MAX_SHOWN]
-        outbox = _added(outbox, notification, "repeated", unsilenced, situation, broadcast=True, notes=notes)
+        outbox = _add(outbox, notification, "repeated", unsilenced, situation, broadcast=True, notes=notes)
     at_once = bool(resolved or reopened or _incidents(changes, "risen"))
-    return _edited(outbox, notification, situation, at_once=at_once)
+    return _edit(outbox, notification, situation, at_once=at_once)
 
 
-def _unnotified(outbox: Outbox, risen: Iterable[Incident], situation: Situation) -> list[Incident]:
+def _find_unnotified(outbox: Outbox, risen: Iterable[Incident], situation: Situation) -> list[Incident]:
     """The firing incidents that no notification is about."""
     members = chain.from_iterable(notification.members for notification in outbox.notifications)
     notified = {member.number for member in members if not member.moved} | {incident.number for incident in risen}
     return [incident for number, incident in situation.firing.items() if number not in notified]
 
 
-def _opened(outbox: Outbox, about: About, incidents: Iterable[Incident], situation: Situation) -> Outbox:
+def _open_groups(outbox: Outbox, about: About, incidents: Iterable[Incident], situation: Situation) -> Outbox:
     """Open a notification for each group of incidents."""
-    for (route, group), members in grouped(incidents, situation.config).items():
+    for (route, group), members in group_incidents(incidents, situation.config).items():
         outbox = _open(outbox, about, route, group, members, situation)
     return outbox
 
 
-def _joined_or_opened(
+def _join_or_open(
     outbox: Outbox, incidents: Iterable[Incident], earlier: Sequence[Notification], situation: Situation
 ) -> Outbox:
     """Let each group of incidents join an earlier notification; open one for those that cannot."""
-    for (route, group), members in grouped(incidents, situation.config).items():
-        notification = joinable(earlier, route, group, situation)
+    for (route, group), members in group_incidents(incidents, situation.config).items():
+        notification = find_joinable(earlier, route, group, situation)
         alone = members
         if notification is not None:
             # An edit notifies nobody: critical incidents do not join warnings.
@@ -125,7 +127,7 @@ def _joined_or_opened(
             fit = [one for one in members if calls or one.finding.severity != "critical"]
             alone = [one for one in members if one not in fit]
             if fit and not recently_changed(notification, situation):
-                outbox = _joined(outbox, notification, fit, situation)
+                outbox = _join(outbox, notification, fit, situation)
         if alone:
             outbox = _open(outbox, "opened", route, group, alone, situation)
     return outbox
@@ -134,7 +136,7 @@ def _joined_or_opened(
 def _open(
     outbox: Outbox, about: About, route: str, group: str, incidents: Sequence[Incident], situation: Situation
 ) -> Outbox:
-    content = content_of(about, incidents, situation, outbox.suppressed)
+    content = build_content(about, incidents, situation, outbox.suppressed)
     notification = Notification(
         number=outbox.next_notification,
         route=route,
@@ -142,45 +144,45 @@ def _open(
         members=_members(incidents),
         posted_at=situation.now,
         changed_at=situation.now,
-        says=digest_of(content_of("opened", incidents, situation, outbox.suppressed)),
+        says=hash_content(build_content("opened", incidents, situation, outbox.suppressed)),
     )
     outbox = with_notification(outbox, notification)
     outbox = queue_delivery(outbox, "post", content, notification)
     if is_editable(route, situation.config) and has_details(content):
-        details = content_of("details", incidents, situation, outbox.suppressed)
+        details = build_content("details", incidents, situation, outbox.suppressed)
         outbox = queue_delivery(outbox, "reply", details, notification)
     return outbox
 
 
-def _joined(outbox: Outbox, notification: Notification, incidents: Sequence[Incident], situation: Situation) -> Outbox:
+def _join(outbox: Outbox, notification: Notification, incidents: Sequence[Incident], situation: Situation) -> Outbox:
     members = (*notification.members, *_members(incidents))
     notification = notification.model_copy(update={"members": members})
     # A message that is yet to be sent will be about them as well.
     if not is_editable(notification.route, situation.config) or unsent_post(outbox, notification) is None:
         broadcast = not is_by_cause(notification.group)
-        outbox = _added(outbox, notification, "joined", incidents, situation, broadcast=broadcast)
-    return _edited(outbox, notification, situation, at_once=True)
+        outbox = _add(outbox, notification, "joined", incidents, situation, broadcast=broadcast)
+    return _edit(outbox, notification, situation, at_once=True)
 
 
-def _repeated(outbox: Outbox, situation: Situation) -> Outbox:
+def _repeat(outbox: Outbox, situation: Situation) -> Outbox:
     """Remind people of incidents that still fire."""
     after = situation.config.alerts.repeat_after
     for notification in outbox.notifications:
         if after is None or situation.now - notification.posted_at < after:
             continue
         members = (situation.firing.get(member.number) for member in notification.members if not member.moved)
-        due = [incident for incident in members if incident and _is_repeated(incident, situation)]
+        due = [incident for incident in members if incident and _needs_reminder(incident, situation)]
         if due:
             notification = notification.model_copy(update={"posted_at": situation.now, "changed_at": situation.now})
             outbox = with_notification(outbox, notification)
             # Where nothing can be sent, the post that waits says all that a reminder would.
             if not any(one.notification == notification.number and one.kind == "post" for one in outbox.queue):
-                content = content_of("repeated", due, situation, outbox.suppressed)
+                content = build_content("repeated", due, situation, outbox.suppressed)
                 outbox = queue_delivery(outbox, "post", content, notification)
     return outbox
 
 
-def _is_repeated(incident: Incident, situation: Situation) -> bool:
+def _needs_reminder(incident: Incident, situation: Situation) -> bool:
     after = situation.config.alerts.repeat_after
     # People were notified when it was reopened.
     reopened_at = incident.fired_at if incident.reopened else None
@@ -188,7 +190,7 @@ def _is_repeated(incident: Incident, situation: Situation) -> bool:
     return not lately and suppression_of_repeat(incident, situation) is None
 
 
-def _kept(outbox: Outbox, situation: Situation) -> Iterator[Notification]:
+def _keep(outbox: Outbox, situation: Situation) -> Iterator[Notification]:
     """The notifications that may still change."""
     margin = situation.config.alerts.reopen_within + _MARGIN
     # What waits to be sent belongs to its notification.
@@ -200,13 +202,13 @@ def _kept(outbox: Outbox, situation: Situation) -> Iterator[Notification]:
             yield notification
 
 
-def _edited(outbox: Outbox, notification: Notification, situation: Situation, *, at_once: bool) -> Outbox:
+def _edit(outbox: Outbox, notification: Notification, situation: Situation, *, at_once: bool) -> Outbox:
     """Change the message of a notification, if it has to say something else and may change by now."""
     incidents = [situation.known[one.number] for one in notification.members if one.number in situation.known]
     # Where all incidents are forgotten, there is nothing to say.
     if incidents and (at_once or not recently_changed(notification, situation)):
-        content = content_of("opened", incidents, situation, outbox.suppressed)
-        says = digest_of(content)
+        content = build_content("opened", incidents, situation, outbox.suppressed)
+        says = hash_content(content)
         if says != notification.says:
             if is_editable(notification.route, situation.config):
                 outbox = queue_update(outbox, content, notification)
@@ -214,7 +216,7 @@ def _edited(outbox: Outbox, notification: Notification, situation: Situation, *,
     return with_notification(outbox, notification)
 
 
-def _added(
+def _add(
     outbox: Outbox,
     notification: Notification,
     about: About,
@@ -225,7 +227,7 @@ def _added(
     notes: Sequence[str] = (),
 ) -> Outbox:
     """Add to a notification: in its thread, or in a message of its own where the receiver has no threads."""
-    content = content_of(about, incidents, situation, outbox.suppressed, notes)
+    content = build_content(about, incidents, situation, outbox.suppressed, notes)
     if is_editable(notification.route, situation.config):
         return queue_delivery(outbox, "reply", content, notification, broadcast=broadcast)
     return queue_delivery(outbox, "post", content, notification)

@@ -12,7 +12,7 @@ from monitoring.config.settings import Config
 from monitoring.errors import DeliveryError
 from monitoring.logs import get_logger
 from monitoring.model.outbox import Delivery, MessageRef, Outbox
-from monitoring.notifications import outbox as noted
+from monitoring.notifications import outbox as outboxes
 from monitoring.notifications.ports import Notifier
 
 _log = get_logger(__name__)
@@ -53,11 +53,11 @@ class Sender:
             LockLost: Another check took over; nothing more was sent.
             ServerProblem: The outbox cannot be saved.
         """
-        outbox = self._without_expired(outbox)
+        outbox = self._remove_expired(outbox)
         blocked: set[str] = set()
         waiting: set[int | str] = set()
         while delivery := self._first(outbox, blocked, waiting):
-            due = noted.due(delivery, self._now)
+            due = outboxes.is_due(delivery, self._now)
             if delivery.rejected and not due:
                 # A message that is always rejected must not delay the others; only what belongs to it waits as well.
                 waiting.add(_thread(delivery))
@@ -66,7 +66,7 @@ class Sender:
                 # What follows on the same route would overtake it.
                 blocked.add(delivery.route)
                 continue
-            outbox = self._sent(outbox, delivery)
+            outbox = self._send(outbox, delivery)
             left = next((one for one in outbox.queue if (one.id, one.route) == (delivery.id, delivery.route)), None)
             if left is not None and delivery.rejected and left.rejected:
                 waiting.add(_thread(delivery))
@@ -74,12 +74,12 @@ class Sender:
                 blocked.add(delivery.route)
         return outbox
 
-    def _without_expired(self, outbox: Outbox) -> Outbox:
+    def _remove_expired(self, outbox: Outbox) -> Outbox:
         expired = [one for one in outbox.queue if one.expires_at is not None and one.expires_at <= self._now]
         if expired:
             for delivery in expired:
                 _log.warning("alert not delivered", **_named(delivery), permanent=True, problem="it is too old")
-            outbox = noted.without(outbox, expired)
+            outbox = outboxes.remove(outbox, expired)
             self._save(outbox)
         return outbox
 
@@ -92,13 +92,13 @@ class Sender:
                 return delivery
         return None
 
-    def _sent(self, outbox: Outbox, delivery: Delivery) -> Outbox:
+    def _send(self, outbox: Outbox, delivery: Delivery) -> Outbox:
         """Send a message, and save what became of it."""
         found = next((one for one in outbox.notifications if one.number == delivery.notification), None)
         message = found.message if found else None
         if message is None and delivery.content is not None and delivery.content.about == "details":
             # Details belong into a thread: a receiver such as a fallback may have none.
-            outbox = noted.without(outbox, [delivery])
+            outbox = outboxes.remove(outbox, [delivery])
             self._save(outbox)
             return outbox
         if delivery.kind != "post" and message is None:
@@ -108,14 +108,14 @@ class Sender:
             notifier = self._notifier(delivery.route)
             if delivery.kind == "update" and message is not None:
                 notifier.update(message, delivery)
-                outbox = noted.sent(outbox, delivery, None)
+                outbox = outboxes.mark_sent(outbox, delivery, None)
             else:
-                outbox, posted = self._posted(outbox, delivery, message, notifier)
-                outbox = noted.sent(outbox, delivery, posted)
+                outbox, posted = self._post(outbox, delivery, message, notifier)
+                outbox = outboxes.mark_sent(outbox, delivery, posted)
             _log.info("alert delivered", **_named(delivery))
         except DeliveryError as error:
             _log.warning("alert not delivered", **_named(delivery), permanent=error.permanent, problem=str(error))
-            outbox = noted.failed(
+            outbox = outboxes.mark_failed(
                 outbox,
                 delivery,
                 str(error),
@@ -128,14 +128,14 @@ class Sender:
         self._save(outbox)
         return outbox
 
-    def _posted(
+    def _post(
         self, outbox: Outbox, delivery: Delivery, message: MessageRef | None, notifier: Notifier
     ) -> tuple[Outbox, MessageRef | None]:
         """Post, or reply in a thread; a message that may have been sent before is looked for first."""
         thread = message if delivery.kind == "reply" else None
         if delivery.outcome_unknown and (found := notifier.find(delivery, thread)):
             return outbox, found
-        outbox = noted.sending(outbox, delivery)
+        outbox = outboxes.mark_sending(outbox, delivery)
         self._save(outbox)
         return outbox, notifier.post(delivery, thread)
 

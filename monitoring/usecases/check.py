@@ -146,7 +146,7 @@ def _checked(ports: Ports, policies: Policies, now: datetime, run_id: str) -> He
     for sentence in applied.rejected:
         _log.warning("request not done", says=sentence)
     report = seen.report.with_known(moved.open.values(), silences)
-    sent = _sent(after, ports, config, now)
+    sent = _send(after, ports, config, now)
     # Registered before anything else can fail: an artifact that is not in the register is never deleted.
     published = sent.model_copy(update={"artifacts": ports.artifacts.publish_health(report, sent.artifacts)})
     state.save(sent, published)
@@ -186,7 +186,7 @@ def _log_seen(report: HealthReport, transitions: Iterable[Transition]) -> None:
         )
 
 
-def _sent(saved: SavedState, ports: Ports, config: Config, now: datetime) -> SavedState:
+def _send(saved: SavedState, ports: Ports, config: Config, now: datetime) -> SavedState:
     """Send the messages and events that are due; return the state after that, which is saved."""
     saver = OutboxSaver(ports.state, saved)
     outbox = Sender(ports.notifier, saver.save, config, now).send(saved.outbox)

@@ -71,12 +71,12 @@ def digest(ports: DigestPorts, policies: Policies, now: datetime) -> str:
         if not held:
             raise StateError("a check held the lock all the time: run the digest again")
         before, _ = ports.state.load()
-        queued = before.model_copy(update={"outbox": _queued(before.outbox, content, ports, config, now)})
+        queued = before.model_copy(update={"outbox": _queue(before.outbox, content, ports, config, now)})
         ports.state.save(before, queued)
         unpublished: WatchdogError | None = None
         published = queued
         try:
-            published = _published(report, queued, ports)
+            published = _publish(report, queued, ports)
         except WatchdogError as error:
             # The message is sent all the same.
             _log.error("digest not published", problem=str(error))
@@ -91,7 +91,7 @@ def digest(ports: DigestPorts, policies: Policies, now: datetime) -> str:
     return says
 
 
-def _queued(outbox: Outbox, content: DigestContent, ports: DigestPorts, config: Config, now: datetime) -> Outbox:
+def _queue(outbox: Outbox, content: DigestContent, ports: DigestPorts, config: Config, now: datetime) -> Outbox:
     """Queue the digest, unless there is nobody to send it to."""
     problem = _unusable(ports, config)
     if problem:
@@ -112,7 +112,7 @@ def _unusable(ports: DigestPorts, config: Config) -> str:
     return ""
 
 
-def _published(report: DigestReport, saved: SavedState, ports: DigestPorts) -> SavedState:
+def _publish(report: DigestReport, saved: SavedState, ports: DigestPorts) -> SavedState:
     """Publish the artifact; the register of artifacts has one writer at a time, who holds the lock."""
     published = saved.model_copy(update={"artifacts": ports.artifacts.publish_digest(report, saved.artifacts)})
     ports.state.save(saved, published)
