@@ -300,5 +300,5 @@ CHECK = Check(
     judge=judge,
     deciding=lambda settings: ("after",),
     role="cause",
-    not_replayed="limits and who held their slots at a past moment are kept nowhere",
+    not_replayed="limits and who held their slots in the past are kept nowhere",
 )

@@ -71,5 +71,5 @@ CHECK = Check(
     judge=judge,
     deciding=lambda settings: ("after",),
     role="waits",
-    not_replayed="what was scheduled ahead at a past moment is kept nowhere",
+    not_replayed="what was scheduled ahead in the past is kept nowhere",
 )

@@ -120,5 +120,5 @@ CHECK = Check(
     cases=deployments,
     judge=judge,
     deciding=lambda settings: ("missed_heartbeats", "default_interval"),
-    not_replayed="heartbeats are events, which the server keeps for 7 days unless told otherwise",
+    not_replayed="heartbeats are events, which the server keeps for 7 days by default",
 )

@@ -1,4 +1,4 @@
-"""Turns symptoms into causes: what is told once, under the thing that explains it."""
+"""Turns symptoms into causes: a problem is reported once, under its cause."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def was_refused(run: FlowRun) -> bool:
 def skips(deployment: Deployment, full: Full) -> bool:
     """Whether a full limit makes a deployment skip runs, as its owner wants it, and not wait with them.
 
-    A limit of 0 lets nothing run at all, which nobody wants.
+    A limit of 0 lets nothing run at all, which is never meant.
     """
     return deployment.skips_overlaps and full.cause.kind == "deployment" and full.limit > 0
 
@@ -67,7 +67,7 @@ class Slots:
     """
 
     def __init__(self, active: Iterable[FlowRun], whole: bool) -> None:
-        """Sort the holders by where their slots are, once for all that is asked later."""
+        """Sort the holders by where their slots are, once for all questions."""
         self._whole = whole
         self._holders: dict[tuple[CauseKind, str], list[FlowRun]] = {}
         self._known: dict[tuple[CauseKind, str], Full | None] = {}
@@ -113,7 +113,7 @@ class Causes:
     """
 
     def __init__(self, observation: Observation) -> None:
-        """Sort what was seen, once for all that is asked later."""
+        """Sort what was observed, once for all questions."""
         self._observation = observation
         active = (*observation.runs.active, *observation.own.active)
         self.slots = Slots(active, whole=observation.coverage.has("active-runs"))

@@ -28,7 +28,7 @@ class Holders:
     """
 
     def __init__(self, observation: Observation, policies: Policies) -> None:
-        """Sort the active runs by their ids, once for all that is asked later."""
+        """Sort the active runs by their ids, once for all questions."""
         self._observation = observation
         self._policies = policies
         self._now = observation.at

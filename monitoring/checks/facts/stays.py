@@ -49,8 +49,8 @@ def too_long(observation: Observation, run: FlowRun, settings: StaySettings) -> 
     now, since = observation.at, began(observation, run)
     limit = limits(settings).get(run.state_type)
     if run.state_type == "PAUSED" and run.pause_timeout and now - run.pause_timeout > settings.timeout_grace:
-        # The server fails such runs within seconds (prefect/server/services/pause_expirations.py), unless it is told
-        # not to, or that part of it is dead.
+        # The server fails such runs within seconds (prefect/server/services/pause_expirations.py), unless it is set
+        # otherwise, or that service is dead.
         passed = f"for {spoken(now - since)}, its own time-out passed {spoken(now - run.pause_timeout)} ago"
         return Stay(run, run.pause_timeout, passed, f"resumed or failed within {spoken(settings.timeout_grace)} of it")
     if limit is None or now - since <= limit:
