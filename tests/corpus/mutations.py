@@ -21,7 +21,7 @@ from monitoring.checks.server import Server
 from monitoring.checks.watchdog import Watchdog
 from monitoring.config.policy import leaves, written
 from monitoring.config.settings import Config, Policy
-from monitoring.usecases import check as service
+from monitoring.usecases import assess as service
 from tests.corpus.bench import Bench
 from tests.corpus.judging import judge, prepare
 from tests.corpus.scenario import Scenario, World
