@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from monitoring.messages import incident_words, words
 from monitoring.messages.tables import joined
 from monitoring.model.finding import Finding
-from monitoring.model.message import Column, Inline, Row, Table, code, inline, link
+from monitoring.model.message import Column, Inline, Row, Table, code, inline, link, row
 from monitoring.model.report import HealthReport
 from monitoring.text.links import flow_run_url
 
@@ -73,10 +73,7 @@ def information(findings: Sequence[Finding]) -> Table:
 
 def unknown(findings: Sequence[Finding]) -> Table:
     """Subjects that could not be judged."""
-    rows = tuple(
-        Row(cells=(_subject(finding), inline(words.said(finding)), inline(words.moment(finding.since))))
-        for finding in findings
-    )
+    rows = tuple(row(_subject(finding), words.said(finding), words.moment(finding.since)) for finding in findings)
     return Table(
         columns=(_SUBJECT, Column(label="What", role="text"), _SINCE), rows=rows, unit="subject", elsewhere=_ELSEWHERE
     )

@@ -14,14 +14,14 @@ from monitoring.model.message import (
     Code,
     Column,
     Element,
-    Fact,
-    Facts,
     Heading,
     List,
     Message,
     Row,
     Table,
+    facts,
     inline,
+    row,
 )
 from monitoring.model.outbox import Suppression
 from monitoring.model.request import Request
@@ -76,8 +76,7 @@ def incident_message(view: IncidentView, symptom_of: str) -> Message:
         symptom_of: The id of the incident that it is a symptom of; empty where there is none.
     """
     incident, finding = view.incident, view.incident.finding
-    facts = tuple(Fact(label=label, value=inline(value)) for label, value in _facts(view, symptom_of))
-    elements: list[Element] = [Facts(facts=facts)]
+    elements: list[Element] = [facts(_facts(view, symptom_of))]
     if finding.evidence:
         elements += [Heading(text="Why"), Code(lines=finding.evidence)]
     if incident.history:
@@ -140,21 +139,21 @@ def _incidents(views: Sequence[IncidentView]) -> Table:
 
 def _incident(view: IncidentView) -> Row:
     incident, finding = view.incident, view.incident.finding
-    cells = (
-        inline(incident.id or words.NOTHING),
-        inline(finding.severity),
-        inline(incident_words.standing(incident, view.silence)),
-        inline(finding.check),
-        inline(words.subject(finding)),
-        inline(words.moment(finding.since)),
-        inline(f"{finding.flow_run_count:,}"),
-        inline(finding.owner or ""),
+    shown = row(
+        incident.id or words.NOTHING,
+        finding.severity,
+        incident_words.standing(incident, view.silence),
+        finding.check,
+        words.subject(finding),
+        words.moment(finding.since),
+        f"{finding.flow_run_count:,}",
+        finding.owner or "",
     )
-    return Row(cells=cells, level="resolved" if incident.resolved_at else finding.severity)
+    return shown.model_copy(update={"level": "resolved" if incident.resolved_at else finding.severity})
 
 
 def _silence(silence: Silence, now: datetime) -> Row:
-    cells = (
+    return row(
         incident_words.silence_name(silence),
         incident_words.when(silence, now),
         incident_words.matched(silence),
@@ -163,7 +162,6 @@ def _silence(silence: Silence, now: datetime) -> Row:
         silence.author,
         silence.reason,
     )
-    return Row(cells=tuple(map(inline, cells)))
 
 
 def _requests(requests: Sequence[Request]) -> Iterator[Element]:
@@ -172,10 +170,10 @@ def _requests(requests: Sequence[Request]) -> Iterator[Element]:
         yield List(lead="The next check will apply:", items=items)
 
 
-def _facts(view: IncidentView, symptom_of: str) -> Iterator[tuple[str, str]]:
+def _facts(view: IncidentView, symptom_of: str) -> list[tuple[str, str | None]]:
     incident, finding = view.incident, view.incident.finding
     mark, silence = incident.acknowledged, view.silence
-    facts: list[tuple[str, str | None]] = [
+    return [
         ("Status", incident_words.standing(incident, view.silence)),
         ("Severity", finding.severity),
         ("What is wrong", words.said(finding)),
@@ -200,7 +198,6 @@ def _facts(view: IncidentView, symptom_of: str) -> Iterator[tuple[str, str]]:
         ("Silenced for", f"{silence.reason} (by {silence.author})" if silence else None),
         ("Suppressed", view.suppression.text if view.suppression else None),
     ]
-    return ((label, value) for label, value in facts if value)
 
 
 def _step(step: Step) -> str:

@@ -20,7 +20,6 @@ from monitoring.model.message import (
     Details,
     Element,
     Heading,
-    Inline,
     Links,
     Message,
     Prose,
@@ -29,6 +28,7 @@ from monitoring.model.message import (
     code,
     inline,
     link,
+    row,
     strong,
 )
 from monitoring.model.report import DigestReport, HealthReport, Totals
@@ -129,7 +129,7 @@ def _silences(silences: Sequence[Silence]) -> Iterator[Element]:
                     Column(label="By", lead="by "),
                     Column(label="Reason"),
                 ),
-                rows=tuple(_row(*_silence(silence)) for silence in silences),
+                rows=tuple(row(*_silence(silence)) for silence in silences),
                 unit="silence",
                 elsewhere=inline("see ", code("watchdog silence list")),
             )
@@ -148,7 +148,7 @@ def _coverage(report: HealthReport) -> Iterator[Element]:
         yield Heading(text=f"What could not be seen ({len(missing):,})", note=note)
         yield Table(
             columns=(Column(label="Query", role="title"), Column(label="Outcome", role="text"), Column(label="Why")),
-            rows=tuple(_row(query.name, query.outcome, query.detail) for query in missing),
+            rows=tuple(row(query.name, query.outcome, query.detail) for query in missing),
             unit="query",
         )
 
@@ -187,9 +187,9 @@ def _periods(digest: DigestReport) -> Table:
 def _period(name: str, totals: Totals | None) -> Row:
     success = words.success(totals)
     if totals is None:
-        return _row(name, success, *[""] * 7)
+        return row(name, success, *[""] * 7)
     numbers = (f"{number:,}" for number in (totals.ended, *(number for _, number in words.ended(totals))))
-    return _row(name, success, *numbers, words.moment(totals.start), words.moment(totals.end))
+    return row(name, success, *numbers, words.moment(totals.start), words.moment(totals.end))
 
 
 def _change(change: str) -> Iterator[Element]:
@@ -224,7 +224,7 @@ def _resolved(incidents: Sequence[Incident]) -> Iterator[Element]:
 
 def _resolved_row(incident: Incident) -> Row:
     finding = incident.finding
-    return _row(
+    return row(
         incident.id,
         finding.check,
         inline(link(words.subject(finding), finding.url)),
@@ -238,10 +238,6 @@ def _resolved_row(incident: Incident) -> Row:
 
 def _lasted(span: timedelta | None) -> str:
     return "" if span is None else incident_words.lasted(span)
-
-
-def _row(*cells: str | Inline) -> Row:
-    return Row(cells=tuple(inline(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
 def _bounded(table: Table) -> Table:

@@ -177,16 +177,6 @@ def change(later: Totals | None, before: Totals | None) -> str:
     return f"{'up' if points > 0 else 'down'} {abs(points):.1f} points"
 
 
-def breakdown(totals: Totals | None) -> str:
-    """Say how a period's runs ended."""
-    if totals is None:
-        return "unknown"
-    if not totals.ended:
-        return "no runs ended"
-    parts = [f"{number:,} {word}" for word, number in ended(totals) if number]
-    return f"{counted(totals.ended, 'run')} ended: {', '.join(parts)}"
-
-
 def ended(totals: Totals) -> tuple[tuple[str, int], ...]:
     """How many runs ended in which way."""
     return (

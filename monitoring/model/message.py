@@ -6,6 +6,7 @@ message is a value that can be saved as JSON and formatted by a later process.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -173,6 +174,16 @@ def inline(*parts: str | Span) -> Inline:
     """Make a line of spans; strings are plain ones, and empty ones are left out."""
     spans = (Span(text=part) if isinstance(part, str) else part for part in parts)
     return tuple(span for span in spans if span.text)
+
+
+def row(*cells: str | Inline) -> Row:
+    """Make a row of cells; a string is a cell of plain text."""
+    return Row(cells=tuple(inline(cell) if isinstance(cell, str) else cell for cell in cells))
+
+
+def facts(pairs: Iterable[tuple[str, str | None]]) -> Facts:
+    """Make facts of labels and plain values; those without a value are left out."""
+    return Facts(facts=tuple(Fact(label=label, value=inline(value)) for label, value in pairs if value))
 
 
 def link(text: str, url: str | None) -> Span:

@@ -20,6 +20,7 @@ from monitoring.model.message import (
     Table,
     inline,
     link,
+    row,
 )
 from monitoring.text.durations import spoken
 from monitoring.tuning.backtest import BOUNDS, EVERY, NOT_REPLAYED, Difference, History, Replay, Replayed
@@ -83,7 +84,7 @@ def _incidents(replay: Replay) -> Table:
 
 def _incident(replayed: Replayed) -> Row:
     finding = replayed.incident.finding
-    return _row(
+    return row(
         _opened(replayed),
         _resolved(replayed),
         _lasted(replayed),
@@ -119,7 +120,7 @@ def _difference(replay: Replay, other: Replay, apart: Difference) -> Iterator[El
 def _changed(kind: str, replayed: Replayed, before: str, after: str) -> Row:
     nothing = words.NOTHING
     check = replayed.incident.finding.check
-    return _row(kind, check, _subject(replayed), before or nothing, after or nothing, replayed.decided_by)
+    return row(kind, check, _subject(replayed), before or nothing, after or nothing, replayed.decided_by)
 
 
 def _days(replays: Sequence[Replay], zone: ZoneInfo) -> Iterator[Element]:
@@ -142,7 +143,7 @@ def _days(replays: Sequence[Replay], zone: ZoneInfo) -> Iterator[Element]:
 
 
 def _rules(replay: Replay) -> Iterator[Element]:
-    rows = [_row(f"{count:,}", check, decided) for (check, decided), count in replay.per_rule().items() if count]
+    rows = [row(f"{count:,}", check, decided) for (check, decided), count in replay.per_rule().items() if count]
     if rows:
         columns = (
             Column(label="Alerts"),
@@ -163,10 +164,6 @@ def _bounds(history: History) -> Iterator[Element]:
     limits: Iterable[str] = (f"{', '.join(checks)}: {reason}" for reason, checks in reasons.items())
     yield Heading(text="What history cannot show:")
     yield List(items=tuple(map(inline, (*limits, *BOUNDS))))
-
-
-def _row(*cells: str | Inline) -> Row:
-    return Row(cells=tuple(inline(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
 def _subject(replayed: Replayed) -> Inline:

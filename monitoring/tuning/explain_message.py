@@ -14,15 +14,15 @@ from monitoring.model.message import (
     Code,
     Column,
     Element,
-    Fact,
     Facts,
     Heading,
     Message,
     Plot,
     Prose,
-    Row,
     Table,
+    facts,
     inline,
+    row,
 )
 from monitoring.model.prefect import Deployment
 from monitoring.text.durations import spoken
@@ -48,10 +48,10 @@ def explanation_message(explained: Explanation, ui_url: str | None, missing: Seq
         elements += _plot(explained.run_times)
     if explained.causes:
         elements.append(Heading(text="Found elsewhere, and the cause:"))
-        elements += [_facts(_finding(finding)) for finding in explained.causes]
+        elements += [facts(_finding(finding)) for finding in explained.causes]
     if missing:
         elements.append(Heading(text="What could not be seen:", level="unknown"))
-        elements.append(_facts([(query.name, query.detail or query.outcome) for query in missing]))
+        elements.append(facts([(query.name, query.detail or query.outcome) for query in missing]))
     return Message(title=title, fallback=title, elements=tuple(elements))
 
 
@@ -83,7 +83,7 @@ def _compared_runs(bad: RunDetails, good: RunDetails | None) -> Iterator[Element
         return
     yield Table(
         columns=(Column(label="What", role="title"), Column(label="This run"), Column(label="Last good run")),
-        rows=tuple(Row(cells=tuple(map(inline, (one.what, one.bad, one.good)))) for one in different),
+        rows=tuple(row(change.what, change.bad, change.good) for change in different),
         unit="difference",
     )
     if bad.more_tasks or good.more_tasks:
@@ -94,9 +94,9 @@ def _deployment(explained: Explanation, ui_url: str | None) -> Facts:
     deployment = explained.deployment
     page = (flow_url if deployment.kind == "flow" else deployment_url)(ui_url, deployment.id)
     paused = "paused; " if deployment.paused else ""
-    return _facts(
+    return facts(
         [
-            ("Link", page or ""),
+            ("Link", page),
             ("Work pool", deployment.work_pool or "none"),
             ("Schedule", paused + ("scheduled" if deployment.scheduled else "no active schedule")),
             ("Tags", ", ".join(deployment.tags)),
@@ -116,14 +116,14 @@ def _verdict(explained: Explained, deployment: Deployment) -> Iterator[Element]:
         outcome = f"nothing found: {verdict.why_not}"
     level = finding.severity if finding else None if verdict.finding else "ok"
     yield Heading(text=f"{explained.check}: {about}{outcome}", level=level)
-    facts = [("Compared", _compared(compared)) for compared in verdict.compared]
-    facts += _finding(finding) if finding else []
-    yield _facts([*facts, ("Settings", _limits(explained.limits))])
+    pairs: list[tuple[str, str | None]] = [("Compared", _compared(compared)) for compared in verdict.compared]
+    pairs += _finding(finding) if finding else []
+    yield facts([*pairs, ("Settings", _limits(explained.limits))])
     if finding and finding.evidence:
         yield Code(lines=finding.evidence)
 
 
-def _finding(finding: Finding) -> list[tuple[str, str]]:
+def _finding(finding: Finding) -> list[tuple[str, str | None]]:
     remarks = ["It could not be judged."] if finding.unknown else []
     remarks += ["It is a symptom of another finding."] if finding.symptom_of else []
     return [
@@ -131,9 +131,9 @@ def _finding(finding: Finding) -> list[tuple[str, str]]:
         ("Observed", finding.observed),
         ("Expected", finding.expected),
         ("Since", words.moment(finding.since)),
-        ("Owner", finding.owner or ""),
-        ("Cause", words.cause(finding.cause) if finding.cause else ""),
-        ("Link", finding.url or ""),
+        ("Owner", finding.owner),
+        ("Cause", words.cause(finding.cause) if finding.cause else None),
+        ("Link", finding.url),
     ]
 
 
@@ -153,10 +153,6 @@ def _value(value: timedelta | datetime | int | str) -> str:
 
 def _limits(limits: Iterable[Limit]) -> str:
     return "; ".join(f"{limit.name} {limit.value} ({limit.source})" for limit in limits)
-
-
-def _facts(facts: Iterable[tuple[str, str]]) -> Facts:
-    return Facts(facts=tuple(Fact(label=label, value=inline(value)) for label, value in facts if value))
 
 
 def _plot(bars: Sequence[explain.Bar]) -> Iterator[Element]:
