@@ -1,6 +1,7 @@
 """The same use cases for a person at a terminal and for scripts.
 
 The module of a command is imported when the command runs or prints its own help: Prefect takes a second to import.
+The text of the help stands here, since the list of commands is printed without importing them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ app.command(
 )
 app.command(
     "monitoring.cli.digest:digest",
-    help="Print the daily digest as it would look in Slack if it were posted now; nothing is saved, sent or changed.",
+    help="Print the daily digest as it would be sent now; nothing is saved, sent or changed.",
 )
 app.command(
     "monitoring.cli.doctor:doctor",

@@ -35,10 +35,7 @@ def backtest(
     ] = None,
     target: Address = None,
 ) -> int:
-    """Replay the server's own history as checks: what would have been opened and resolved, when, and by which rule.
-
-    The configuration is the one that every check here finds. Only what history shows is replayed; the rest is named.
-    """
+    """Run ``watchdog backtest``; its help stands in ``monitoring.cli``."""
     now = datetime.now(timezone.utc).replace(microsecond=0)
     first = configuration(None, target)
     other = configuration(config, target) if config else None

@@ -54,10 +54,7 @@ def check(
     at: At = None,
     json: Annotated[bool, Parameter(negative="", help="Print JSON, as docs/json-contract.md describes it.")] = False,
 ) -> int:
-    """Look at the server now and say what is wrong; nothing is saved, sent or changed.
-
-    Exit status: 0 ok, 1 warning, 2 critical, 3 unknown or unable.
-    """
+    """Run ``watchdog check``; its help stands in ``monitoring.cli``."""
     now = datetime.now(timezone.utc) if at is None else moment("--at", at)
     try:
         with open_session(configuration(config, target, _layers(window)), target) as server:

@@ -13,7 +13,7 @@ from monitoring.usecases.digest import digest_report
 
 @reports_errors
 def digest(*, config: ConfigPath = None, target: Address = None) -> int:
-    """Print the daily digest as it would be sent now; nothing is saved, sent or changed."""
+    """Run ``watchdog digest``; its help stands in ``monitoring.cli``."""
     with open_session(configuration(config, target), target) as server:
         saved, known = server.state().load()
         report = digest_report(server.reader(), saved, known, server.policies, server.now)

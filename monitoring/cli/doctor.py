@@ -35,10 +35,7 @@ def doctor(
     target: Address = None,
     json: Annotated[bool, Parameter(negative="", help="Print JSON, as docs/doctor.md describes it.")] = False,
 ) -> int:
-    """Examine the watchdog's own installation, and say what mends each fault; nothing is saved, sent or changed.
-
-    Run it where the worker runs, with its environment. Exit status: 0 nothing is wrong, 1 warnings, 2 faults, 3 unable.
-    """
+    """Run ``watchdog doctor``; its help stands in ``monitoring.cli``."""
     now = datetime.now(timezone.utc)
     policies, examined = _configuration(config, target)
     usable = policies is not None

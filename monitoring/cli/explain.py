@@ -22,7 +22,7 @@ from monitoring.tuning.explain_message import explanation_message, run_message
 
 @reports_errors
 def explain(name: str, /, *, config: ConfigPath = None, target: Address = None) -> int:
-    """Say what each check sees of a deployment, by which limits, and why it finds something or does not.
+    """Run ``watchdog explain``; its help stands in ``monitoring.cli``.
 
     Args:
         name: FLOW/DEPLOYMENT, or the id of a flow run. For a run that failed or crashed, also what differs from the
