@@ -37,7 +37,8 @@ DOWN_UNNAMED = DOWN.replace("prod", "prefect")
 #: The command with another default for ``metrics.listen``: on this machine, somebody may have taken that port.
 WITH_DEFAULT = """
 import sys
-from monitoring import cli, policy
+from monitoring import cli
+from monitoring.config import policy
 policy._DEFAULTS["metrics.listen"] = policy.Setting(sys.argv.pop(1), "default")
 cli.main()
 """
