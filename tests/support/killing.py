@@ -175,7 +175,7 @@ class Stage:
         # The first time, the documents are made in which later rounds are written.
         for kind in (*KINDS, *KINDS):
             expected = self._prepared(kind)
-            self._learn(kind, checks[0].run(DIGEST if kind == "digest" else LIVE))
+            self._learn(kind, self._run(DIGEST if kind == "digest" else LIVE))
             assert self.after(expected) == FINE
 
     def kill(self, kind: Kind, at: int, *, with_server: bool = False) -> Death:
@@ -189,7 +189,7 @@ class Stage:
         expected = self._prepared(kind)
         server = self.server.pid if with_server else None
         flow = "digest" if kind == "digest" else "check"
-        died = self.checks[0].run(Order(flow=flow, kill_at=self._starts[kind] + at, server=server))
+        died = self._run(Order(flow=flow, kill_at=self._starts[kind] + at, server=server))
         if died.ended is not None:
             # It had less to do than the one before, and is a whole one itself.
             self._learn(kind, died)
@@ -212,6 +212,16 @@ class Stage:
         assert died.ended is None, died
         self._next_check()
         return Death("check", len(died.points), _UUID.sub("...", died.points[-1]), self.after(expected))
+
+    def _run(self, order: Order) -> Outcome:
+        """Run a check or a digest; once more where a server on a busy machine was too slow for it."""
+        outcome = self.checks[0].run(order)
+        for _ in range(5):
+            if outcome.ended is None or not outcome.ended.startswith(_NO_SERVER):
+                break
+            self._break_lock()
+            outcome = self.checks[0].run(order)
+        return outcome
 
     def _prepared(self, kind: Kind) -> set[Telling]:
         """Give a run something to notify of, and return that."""
