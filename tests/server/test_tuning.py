@@ -35,8 +35,8 @@ def test_another_clock_judges_what_waits_now_and_what_had_ended_by_then(
     before = run(prefect_server, tmp_path, "check", "--at", then)
     now = run(prefect_server, tmp_path, "check")
 
-    assert lines(now, "failed", "etl/failed")
-    assert not lines(before, "failed", "etl/failed")
+    assert lines(now, "warning", "etl/failed")
+    assert not lines(before, "warning", "etl/failed")
     assert (world.now - 2 * HOUR).strftime("%Y-%m-%d %H:%M UTC") in before.stdout
     assert "Traceback" not in before.text
 
@@ -70,7 +70,7 @@ def test_the_past_is_replayed(prefect_server: Server, world: Seed, tmp_path: Pat
     assert "late.after 15m" in late
     # The noise has a past as well: it failed 50 hours ago, and had no success before that.
     assert "defaults: 3 alerts, 1.0 a day (1 was so before it began)" in said.stdout
-    assert len(lines(said, "noise")) == 2
+    assert len([line for line in lines(said, "noise") if not line.startswith("  ")]) == 2
     assert "watchdog-check" not in said.stdout
     assert "hunter2" not in said.stdout
     assert "zombie: heartbeats are events" in said.stdout
