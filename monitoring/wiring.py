@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from prefect import State
+from prefect import State as RunState
 from prefect.runtime import flow_run
 
 from monitoring.adapters.exporters.dogstatsd import DogStatsD
@@ -45,13 +45,13 @@ from monitoring.metrics.measure import Effort
 from monitoring.model.incident import Incidents
 from monitoring.model.request import Action, Request, Silences
 from monitoring.model.silence import Silence
-from monitoring.model.target import Target
+from monitoring.model.target import OWN_SERVER, Target
 from monitoring.notifications.ports import Notifier
 from monitoring.text.redaction import Redactor
 from monitoring.usecases.check import Ports
 from monitoring.usecases.digest import DigestPorts
 from monitoring.usecases.measure import Measuring
-from monitoring.usecases.ports import Exporter
+from monitoring.usecases.ports import Exporter, State
 
 _log = get_logger(__name__)
 
@@ -92,7 +92,7 @@ class Session:
         """The reader; ``for_exporter``: whether it collects what the metrics of Prefect's own exporter need, too."""
         return ServerReader(self.api, self.config, self.redact, for_exporter=for_exporter)
 
-    def state(self, confirm: Callable[[], None] = lambda: None) -> BlockState:
+    def state(self, confirm: Callable[[], None] = lambda: None) -> State:
         """The saved state; ``confirm`` is called before each write, and raises where another check writes now."""
         return BlockState(self.documents, self.config.state, self.now, confirm)
 
@@ -264,11 +264,12 @@ def open_session(target: Target, policies: Policies, now: datetime) -> Iterator[
 
 
 def run_flow(
-    body: Callable[[Session, str], State[Any]],
+    body: Callable[[Session, str], RunState[Any]],
     now: datetime,
     parameters: Callable[[], Layer],
     log_failure: Callable[[str], None],
-) -> State[Any]:
+    target: Target = OWN_SERVER,
+) -> RunState[Any]:
     """Run a flow's body with the server open, logs configured and their lines tied to the run.
 
     Args:
@@ -276,6 +277,7 @@ def run_flow(
         now: The time of the run.
         parameters: Reads the flow's parameters.
         log_failure: Logs why the run fails.
+        target: The server to open; by default the one that the flow runs on.
 
     Returns:
         The state of the body; where it raises, a failed one that says why in one line.
@@ -287,7 +289,6 @@ def run_flow(
         redact = Redactor().redact
         configure(from_environment(os.environ), redact, in_run=True)
         try:
-            target = Target()
             policies = load_configuration(target, stronger=[parameters()])
             redact = Redactor(policies.config.redact.patterns).redact
             configure(policies.config.logs, redact, in_run=True)

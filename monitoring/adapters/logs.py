@@ -16,8 +16,8 @@ from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.types import EventDict, Processor
 
 from monitoring.config.environment import PREFIX, environment
+from monitoring.config.general_settings import Logs
 from monitoring.config.policy import Layer, Policies
-from monitoring.config.server_settings import Logs
 from monitoring.config.settings import Config
 from monitoring.errors import ConfigError
 from monitoring.logs import ROOT, Event

@@ -83,7 +83,7 @@ def _read(policies: Policies, target: str | None, now: datetime) -> tuple[Instal
     config = policies.config
     try:
         with open_session(policies, target) as server:
-            found = read_installation(server.api, policies, server.redact, now, os.environ)
+            found = read_installation(server.api, server.state(), policies, server.redact, now, os.environ)
             token = _token(server.api, config, found)
     except ConfigError as error:
         found = unusable("", now, error, config, os.environ)

@@ -12,6 +12,8 @@ from monitoring.model.fields import BlockName, BlockReference, Cron, Mention, Se
 
 #: The routes that everybody has.
 DEFAULT_ROUTE, FALLBACK_ROUTE, DIGEST_ROUTE = RESERVED_ROUTES = ("default", "fallback", "watchdog-digest")
+#: The settings of which one names a receiver.
+_RECEIVERS = ("channel", "webhook_secret", "block")
 
 
 class Slack(Section):
@@ -53,8 +55,8 @@ class Receiver(Section):
 
     @model_validator(mode="after")
     def _one(self) -> Receiver:
-        if sum(given is not None for given in (self.channel, self.webhook_secret, self.block)) > 1:
-            raise ValueError("expected only one of channel, webhook_secret, block")
+        if sum(getattr(self, name) is not None for name in _RECEIVERS) > 1:
+            raise ValueError(f"expected only one of {', '.join(_RECEIVERS)}")
         return self
 
 
@@ -70,7 +72,7 @@ class Route(Receiver):
     @model_validator(mode="after")
     def _usable(self) -> Route:
         if self.kind is None:
-            raise ValueError("expected one of channel, webhook_secret, block")
+            raise ValueError(f"expected one of {', '.join(_RECEIVERS)}")
         if self.name in RESERVED_ROUTES:
             raise ValueError(f"expected another name than {', '.join(RESERVED_ROUTES)}")
         return self

@@ -26,9 +26,9 @@ from monitoring.config.alert_settings import (
     Route,
     Slack,
 )
+from monitoring.config.general_settings import Logs, Redact, State, Target
 from monitoring.config.match import Match
 from monitoring.config.metric_settings import Metrics
-from monitoring.config.server_settings import Logs, Redact, State, Target
 from monitoring.model.policy import BasePolicy
 
 _ABOUT_POLICY = "What may differ between deployments: whose they are, and one section for each check that judges them."

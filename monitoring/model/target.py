@@ -18,3 +18,7 @@ class Target(Value):
     api_key: SecretStr | None = None
     #: In place of ``PREFECT_API_AUTH_STRING``.
     auth_string: SecretStr | None = None
+
+
+#: The server that the configuration and Prefect's settings name.
+OWN_SERVER = Target()

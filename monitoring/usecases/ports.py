@@ -10,6 +10,7 @@ from typing import Protocol
 from monitoring.config.policy import Policies
 from monitoring.metrics.snapshot import Snapshot
 from monitoring.model.coverage import Coverage, Query
+from monitoring.model.incident import Incident
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
 from monitoring.model.report import DigestReport, HealthReport, Totals
@@ -44,6 +45,21 @@ class State(Protocol):
         Raises:
             LockLost: Another check took over; nothing more was written.
             ServerProblem: The server that keeps it cannot be used.
+        """
+
+    def all_closed(self) -> tuple[Incident, ...]:
+        """Read every closed incident that is kept, newest first; ``load`` returns only recent ones.
+
+        Raises:
+            StateError: A newer watchdog wrote them.
+            ServerProblem: The server that keeps them cannot be used.
+        """
+
+    def names_set_aside(self) -> tuple[str, ...]:
+        """Name the documents that could not be read and were set aside.
+
+        Raises:
+            ServerProblem: The server that keeps them cannot be used.
         """
 
 

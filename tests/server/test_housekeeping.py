@@ -12,7 +12,7 @@ from demo.stack import Server
 from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.publish import housekeeping
 from monitoring.adapters.prefect.publish.housekeeping import PrefectHousekeeping
-from monitoring.config.server_settings import State as Settings
+from monitoring.config.general_settings import State as Settings
 from monitoring.model.policy import ApiSettings as ServerSettings
 from monitoring.model.prefect import CHECK_FLOW, DIGEST_FLOW
 from monitoring.model.saved_state import Published, PublishedArtifact

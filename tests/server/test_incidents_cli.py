@@ -18,7 +18,7 @@ from monitoring.adapters.prefect.store.action_requests import new_name, submit
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.adapters.prefect.store.state import REQUEST, BlockState
 from monitoring.cli import app
-from monitoring.config.server_settings import State as Settings
+from monitoring.config.general_settings import State as Settings
 from monitoring.errors import ServerProblem
 from monitoring.incidents.requests import Applied, apply_requests
 from monitoring.messages.words import NOTHING

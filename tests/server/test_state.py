@@ -15,7 +15,7 @@ from monitoring.adapters.prefect.store.state import (
     BlockState,
     encode,
 )
-from monitoring.config.server_settings import State as Settings
+from monitoring.config.general_settings import State as Settings
 from monitoring.errors import LockLost, StateError
 from monitoring.model.policy import ApiSettings as ServerSettings
 from monitoring.model.request import Request

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.adapters import logs
-from monitoring.config.server_settings import Logs
+from monitoring.config.general_settings import Logs
 from monitoring.logs import ROOT, bound, get_logger
 from monitoring.text.escaping import terminal
 from monitoring.text.redaction import Redactor

@@ -12,6 +12,7 @@ import pytest
 from monitoring.config.policy import Policies
 from monitoring.errors import DeliveryError, LockLost, StateError, Unreachable, WatchdogError
 from monitoring.model.coverage import Coverage, Query
+from monitoring.model.incident import Incident
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
 from monitoring.model.report import DigestReport, Totals
@@ -84,6 +85,12 @@ class Installation:
         if self.save_fault and self.saves == self.save_fault[0]:
             raise self.save_fault[1]
         self.saved = after
+
+    def all_closed(self) -> tuple[Incident, ...]:
+        return self.saved.closed
+
+    def names_set_aside(self) -> tuple[str, ...]:
+        return ()
 
     @contextmanager
     def hold(self, patience: timedelta = DAY) -> Iterator[bool]:

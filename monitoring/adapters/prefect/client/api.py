@@ -31,7 +31,7 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, Unreachable
 from monitoring.model.policy import ApiSettings
-from monitoring.model.target import Target
+from monitoring.model.target import OWN_SERVER, Target
 
 T = TypeVar("T")
 Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
@@ -264,17 +264,16 @@ def _secret(value: SecretStr | None) -> str | None:
 
 
 @contextmanager
-def open_api(settings: ApiSettings, target: Target | None = None) -> Iterator[Api]:
+def open_api(settings: ApiSettings, target: Target = OWN_SERVER) -> Iterator[Api]:
     """Open the API of a target.
 
     Args:
         settings: Timeouts and retries.
-        target: The server; None for the one that Prefect's settings name.
+        target: The server; by default the one that Prefect's settings name.
 
     Raises:
         ConfigError: No address is set, or it is not one.
     """
-    target = target or Target()
     address = target.address or PREFECT_API_URL.value()
     if not address:
         raise ConfigError("PREFECT_API_URL: not set; expected the API's address, such as http://127.0.0.1:4200/api")

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import AwareDatetime, TypeAdapter
 
 from monitoring.adapters.prefect.client.api import Api
-from monitoring.config.server_settings import State as Settings
+from monitoring.config.general_settings import State as Settings
 from monitoring.model.base import Value
 from monitoring.model.prefect import CHECK_FLOW, TERMINAL
 from monitoring.model.saved_state import PublishedArtifact

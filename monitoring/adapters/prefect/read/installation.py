@@ -20,9 +20,7 @@ from monitoring.adapters.prefect.read.own_runs import own_runs
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.adapters.prefect.read.schedules import next_due
 from monitoring.adapters.prefect.read.work_pools import queues_by_pool, workers_of
-from monitoring.adapters.prefect.store.documents import BROKEN, SLUG, Documents
 from monitoring.adapters.prefect.store.lock import NAME, Lease, expired
-from monitoring.adapters.prefect.store.state import BlockState
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
 from monitoring.doctor.installation import (
@@ -42,6 +40,7 @@ from monitoring.model.base import Value
 from monitoring.model.observation import ServerState
 from monitoring.model.prefect import OWN_FLOWS, Deployment, WorkPool
 from monitoring.notifications.events import CHECK_COMPLETED
+from monitoring.usecases.ports import State
 
 _UNAVAILABLE = 503
 #: How far ahead the next run of a deployment is computed.
@@ -55,12 +54,13 @@ class _Variable(Value):
 
 
 def read_installation(
-    api: Api, policies: Policies, redact: Callable[[str], str], now: datetime, environ: Mapping[str, str]
+    api: Api, state: State, policies: Policies, redact: Callable[[str], str], now: datetime, environ: Mapping[str, str]
 ) -> Installation:
     """Read everything that can be read; the coverage names what cannot.
 
     Args:
         api: The server.
+        state: The saved state.
         policies: Hold the configuration.
         redact: Takes secrets out of text from runs.
         now: The present time.
@@ -85,7 +85,7 @@ def read_installation(
     return seen.model_copy(
         update={
             "server": server.model_copy(update={"clock_offset": _clock_offset(api)}),
-            "kept": collection.query(STATE, Kept(), _kept, api, config, now),
+            "kept": collection.query(STATE, Kept(), _kept, state),
             "secrets": _secrets(config, partial(_secret, api, environ)),
             "blocks": blocks,
             "coverage": collection.coverage,
@@ -230,11 +230,10 @@ def _lock(api: Api, now: datetime) -> Lock | None:
     )
 
 
-def _kept(api: Api, config: Config, now: datetime) -> Kept:
-    documents = Documents(api)
-    aside = tuple(f"{SLUG}/{name}" for name in documents.names() if BROKEN in name)
+def _kept(state: State) -> Kept:
+    aside = state.names_set_aside()
     try:
-        saved, coverage = BlockState(documents, config.state, now).load()
+        saved, coverage = state.load()
     except StateError as problem:
         return Kept(problem=str(problem), aside=aside)
     return Kept(coverage=coverage, aside=aside, outbox=saved.outbox, cursor=saved.ledger.cursor)

@@ -26,7 +26,7 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from monitoring.adapters.prefect.store.documents import BROKEN, SLUG, Documents, aside
-from monitoring.config.server_settings import State as Settings
+from monitoring.config.general_settings import State as Settings
 from monitoring.errors import StateError
 from monitoring.model.coverage import Coverage, Query
 from monitoring.model.incident import Incident, Incidents
@@ -325,6 +325,14 @@ class BlockState:
             with suppress(UnreadableError):
                 months.append(decode(name, body, _CLOSED))
         return newest_first(chain(*months))
+
+    def names_set_aside(self) -> tuple[str, ...]:
+        """Name the documents that could not be read and were set aside, as people see them in the Prefect UI.
+
+        Raises:
+            ServerProblem: The server that keeps them cannot be used.
+        """
+        return tuple(f"{SLUG}/{name}" for name in self._documents.names() if BROKEN in name)
 
     def _continued(self, incidents: Incidents, closed: Iterable[Incident], outbox: Outbox) -> Incidents:
         """Use no number twice and report no problem as preexisting, even if the document of open incidents was lost."""

@@ -1,4 +1,4 @@
-"""Settings of the monitored server, of what is kept on it, and of logs."""
+"""Settings of the watchdog as a whole: the target, logs, redaction and the saved state."""
 
 from __future__ import annotations
 
