@@ -1,4 +1,4 @@
-"""Judges whether the watchdog itself is set up correctly, from what was read of its installation.
+"""Judges whether the watchdog itself is set up correctly, from the facts read about its installation.
 
 Each part has a line of detail and, if something is wrong, the command that fixes it. A part that cannot be examined
 because another is broken is not a further fault. Receivers are examined in ``doctor.receivers``.
@@ -21,11 +21,11 @@ from monitoring.text.durations import spoken
 
 Outcome = Literal["ok", "warning", "fault", "unknown"]
 
-#: Its agents send no heartbeats.
+#: The type of a work pool for agents, which send no heartbeats.
 _AGENT_POOL = "prefect-agent"
 _DEPLOY = "prefect deploy --all"
 #: Creates the automation that watches the watchdog.
-WATCH = "watchdog automation deploy --notify TYPE/NAME, of a notification block"
+WATCH = "watchdog automation deploy --notify TYPE/NAME, with the type and name of a notification block"
 _SERVE = "python flows/serve.py"
 #: The names of the deployments in ``prefect.yaml``.
 _USUAL_NAME = {flow: f"{flow}/{flow.rpartition('-')[2]}" for flow in OWN_FLOWS}
@@ -83,16 +83,16 @@ def server(found: Installation, config: Config) -> Iterator[Examined]:
     """Judge the server: its answers, our credentials, its version, its clock and its database."""
     state = found.server.state
     rest = ("version", "clock", "database")
-    if state.problem and not found.server.refused:
-        fix = "export PREFECT_API_URL=... with its address; where it does not run: prefect server start"
+    if state.problem and not found.server.rejected:
+        fix = "export PREFECT_API_URL=... with the server's address; if no server is running: prefect server start"
         yield Examined(name="server", outcome="fault", detail=state.problem, fix=fix)
         yield from (not_examined(name, "the server cannot be used") for name in ("credentials", *rest))
         return
-    yield Examined(name="server", outcome="ok", detail=f"{state.api_url} answers")
+    yield Examined(name="server", outcome="ok", detail=f"{state.api_url} responds")
     if state.problem:
-        fix = "export PREFECT_API_KEY=..., or PREFECT_API_AUTH_STRING=..., as the server asks for it"
+        fix = "export PREFECT_API_KEY=... or PREFECT_API_AUTH_STRING=..., whichever the server requires"
         yield Examined(name="credentials", outcome="fault", detail=state.problem, fix=fix)
-        yield from (not_examined(name, "the server refuses our credentials") for name in rest)
+        yield from (not_examined(name, "the server rejects our credentials") for name in rest)
         return
     yield Examined(name="credentials", outcome="ok", detail="accepted")
     yield version(state.version, found.server.client)
@@ -107,23 +107,21 @@ def version(of_server: str | None, of_client: str) -> Examined:
     (prefect/client/orchestration/__init__.py, ``raise_for_api_version_mismatch``).
 
     Args:
-        of_server: Prefect's version there; None if the server does not tell.
+        of_server: Prefect's version there; None if the server does not report it.
         of_client: Prefect's version here.
     """
     theirs, ours = _numbers(of_server or ""), _numbers(of_client)
     if not theirs:
-        detail = "the server does not say its version; Prefect Cloud does not, and is not what this is made for"
+        detail = "the server does not report its version; Prefect Cloud does not either, and is not supported"
         return Examined(name="version", outcome="unknown", detail=detail)
-    fix = f"pip install 'prefect=={of_client}' where the server runs, and start it again"
+    fix = f"pip install 'prefect=={of_client}' where the server runs, then restart the server"
     if theirs[0] != ours[0]:
         detail = f"the server is Prefect {of_server}; the watchdog needs Prefect {ours[0]}"
         return Examined(name="version", outcome="fault", detail=detail, fix=fix)
     if theirs < ours:
-        detail = (
-            f"the server is Prefect {of_server}, older than the {of_client} here, and may not know what it is asked"
-        )
+        detail = f"the server is Prefect {of_server}, older than {of_client} here, and may not support all our queries"
         return Examined(name="version", outcome="warning", detail=detail, fix=fix)
-    newer = f"; the watchdog is tried with {ours[0]}.{ours[1]}" if theirs[:2] > ours[:2] else ""
+    newer = f"; the watchdog is tested with {ours[0]}.{ours[1]}" if theirs[:2] > ours[:2] else ""
     return Examined(name="version", outcome="ok", detail=f"Prefect {of_server}, {of_client} here{newer}")
 
 
@@ -132,32 +130,34 @@ def clock(offset: timedelta | None, apart: timedelta) -> Examined:
 
     Args:
         offset: The server's clock minus ours.
-        apart: How much they may differ.
+        apart: The longest tolerated difference.
     """
     if offset is None:
-        return Examined(name="clock", outcome="unknown", detail="the server does not say what time it has")
+        return Examined(name="clock", outcome="unknown", detail="the server does not report its time")
     if abs(offset) <= apart:
         return Examined(name="clock", outcome="ok", detail=f"within {spoken(apart)} of ours")
     side = "ahead of" if offset > timedelta(0) else "behind"
     detail = f"the server's clock is {spoken(abs(offset))} {side} ours"
-    return Examined(name="clock", outcome="warning", detail=detail, fix="timedatectl set-ntp true, on both machines")
+    return Examined(name="clock", outcome="warning", detail=detail, fix="timedatectl set-ntp true on both machines")
 
 
 def database(reached: bool | None) -> Examined:
     """Judge whether the server reaches its database."""
     if reached is None:
-        return Examined(name="database", outcome="unknown", detail="the server does not say whether it reaches it")
+        return Examined(
+            name="database", outcome="unknown", detail="the server does not report whether it can reach its database"
+        )
     if reached:
-        return Examined(name="database", outcome="ok", detail="the server reaches it")
-    fix = "start the database that PREFECT_SERVER_DATABASE_CONNECTION_URL names there; the server's log says more"
-    return Examined(name="database", outcome="fault", detail="the server does not reach its database", fix=fix)
+        return Examined(name="database", outcome="ok", detail="the server can reach it")
+    fix = "start the database in the server's PREFECT_SERVER_DATABASE_CONNECTION_URL; the server's log has details"
+    return Examined(name="database", outcome="fault", detail="the server cannot reach its database", fix=fix)
 
 
 # --- what runs the checks -------------------------------------------------------------------------------
 
 
 def deployments(found: Installation) -> Iterator[Examined]:
-    """Judge whether check and digest are deployed, and run by themselves."""
+    """Judge whether check and digest are deployed and have an active schedule."""
     why = found.unread("flows", "deployments")
     for flow in OWN_FLOWS:
         mine = [deployment for deployment in found.deployments if deployment.flow_name == flow]
@@ -170,7 +170,7 @@ def deployments(found: Installation) -> Iterator[Examined]:
 
 
 def _deploy(found: Installation) -> str:
-    """The command that deploys everything anew, in the way in which it was deployed."""
+    """The command that deploys everything again, in the way it was deployed before."""
     return _SERVE if found.deployments and _served(found) == list(found.deployments) else _DEPLOY
 
 
@@ -198,7 +198,7 @@ def _deployment(deployment: Deployment, found: Installation) -> Examined:
         return Examined(name=name, outcome="ok", detail=f"next due at {_timestamp(deployment.next_due)}")
     if why := found.missing("schedules"):
         return not_examined(name, why)
-    detail = "its schedules are over: nothing is due within a year"
+    detail = "its schedules have ended: no run is due within a year"
     return Examined(name=name, outcome="fault", detail=detail, fix=_deploy(found))
 
 
@@ -211,7 +211,7 @@ def work_pools(found: Installation) -> Iterator[Examined]:
         elif deployment.id in found.for_pools:
             # With the pool, the server deletes the deployment's reference to it.
             fix = f"prefect work-pool create watchdog --type process && {_DEPLOY}"
-            detail = "there is none: it was deleted"
+            detail = "it was deleted"
             yield Examined(name=f"work pool of {deployment.name}", outcome="fault", detail=detail, fix=fix)
     if why := found.unread("flows", "deployments"):
         yield not_examined("work pool", why)
@@ -229,7 +229,7 @@ def _pool(pool: WorkPool) -> Examined:
     if pool.paused:
         fix = f"prefect work-pool resume {quote(pool.name)}"
         return Examined(name=name, outcome="fault", detail="it is paused", fix=fix)
-    return Examined(name=name, outcome="ok", detail=f"not paused; of the type {pool.type}")
+    return Examined(name=name, outcome="ok", detail=f"not paused; type {pool.type}")
 
 
 def _queues(pool: WorkPool, used: set[str | None]) -> Iterator[Examined]:
@@ -245,33 +245,33 @@ def _worker(pool: WorkPool, found: Installation) -> Examined:
     name = f"worker of {pool.name}"
     beat = f"{spoken(found.at - pool.last_heartbeat)} ago" if pool.last_heartbeat else ""
     if pool.live_workers:
-        number = "1 lives" if pool.live_workers == 1 else f"{pool.live_workers:,} live"
-        return Examined(name=name, outcome="ok", detail=f"{number}; last heartbeat {beat}")
+        detail = f"{pool.live_workers:,} alive; last heartbeat {beat}"
+        return Examined(name=name, outcome="ok", detail=detail)
     if pool.live_workers is None:
         if pool.type == _AGENT_POOL:
             return not_examined(name, "agents send no heartbeats")
-        if unseen := found.missing("workers"):
-            return not_examined(name, unseen)
-        return Examined(name=name, outcome="ok", detail=f"pools of the type {pool.type} need none")
-    last = f"the last heartbeat was {beat}" if beat else "there never was one"
+        if why := found.missing("workers"):
+            return not_examined(name, why)
+        return Examined(name=name, outcome="ok", detail=f"work pools of type {pool.type} need no worker")
+    last = f"the last heartbeat was {beat}" if beat else "no worker has ever sent a heartbeat"
     fix = f"prefect worker start --pool {quote(pool.name)} --limit 2"
-    return Examined(name=name, outcome="fault", detail=f"none is alive: {last}", fix=fix)
+    return Examined(name=name, outcome="fault", detail=f"no worker is alive: {last}", fix=fix)
 
 
 def runners(found: Installation, config: Config) -> Iterator[Examined]:
-    """Judge whether a process serves the deployments without a work pool: only their runs show it."""
+    """Judge whether a process serves the deployments without a work pool; only completed runs show that."""
     served = _served(found)
     if not served:
         return
     if any(found.completed(deployment) and not _late(found, deployment, config) for deployment in served):
         yield Examined(name="runner", outcome="ok", detail="runs complete, so a process serves them")
         return
-    detail = "the deployments are in no work pool, and no completed run shows that a process serves them"
+    detail = "the deployments have no work pool, and no completed run shows that a process serves them"
     yield Examined(name="runner", outcome="unknown", detail=detail, fix=_SERVE)
 
 
 def automations(found: Installation) -> Iterator[Examined]:
-    """Judge the automations: one starts a check when a run fails, one fires when no check completes."""
+    """Judge the automation that starts a check when a run fails, and the one that fires when no check completes."""
     names = "trigger of the check", "watch over the watchdog"
     if why := found.unread("deployments", AUTOMATIONS):
         yield from (not_examined(name, why) for name in names)
@@ -282,7 +282,7 @@ def automations(found: Installation) -> Iterator[Examined]:
     if not checks:
         yield not_examined(names[0], "the check is not deployed")
     elif not triggers:
-        detail = "no automation starts a check when a run fails: it is heard of with the next scheduled one"
+        detail = "no automation starts a check when a run fails; only the next scheduled check finds the failure"
         yield Examined(name=names[0], outcome="warning", detail=detail, fix=_deploy(found))
     elif not any(automation.enabled for automation in triggers):
         detail = f"the automation {triggers[0].name} is not enabled"
@@ -290,24 +290,24 @@ def automations(found: Installation) -> Iterator[Examined]:
     else:
         yield Examined(name=names[0], outcome="ok", detail="a failed run starts a check")
     if not watching:
-        detail = "no automation notices that no check completes"
+        detail = "no automation notifies when no check completes"
         yield Examined(name=names[1], outcome="ok", detail=detail, fix=WATCH)
     elif not any(automation.enabled for automation in watching):
         detail = f"the automation {watching[0].name} is not enabled"
         yield Examined(name=names[1], outcome="ok", detail=detail, fix=_resume(watching[0]))
     else:
-        yield Examined(name=names[1], outcome="ok", detail="an automation notices that no check completes")
+        yield Examined(name=names[1], outcome="ok", detail="an automation notifies when no check completes")
 
 
 def _resume(automation: Automation) -> str:
     return f"prefect automation resume --id {automation.id}"
 
 
-# --- how the checks go ----------------------------------------------------------------------------------
+# --- the runs of checks ----------------------------------------------------------------------------------
 
 
 def last_runs(found: Installation, config: Config) -> Iterator[Examined]:
-    """Judge the newest runs of check and digest, and how far checks have read the history."""
+    """Judge the newest runs of check and digest, and how far checks have read the ended runs."""
     for deployment in found.deployments:
         yield _last_run(found, deployment, config)
     yield _read_until(found, config)
@@ -317,22 +317,24 @@ def _last_run(found: Installation, deployment: Deployment, config: Config) -> Ex
     name = f"last run of {deployment.name}"
     if why := found.unread("own-runs"):
         return not_examined(name, why)
-    completed, bad = found.completed(deployment), found.ended_badly(deployment)
-    last = f"completed at {_timestamp(completed)}" if completed else "none has completed yet"
-    if bad:
-        outcome: Outcome = "fault" if len(bad) >= config.watchdog.failures else "warning"
-        message = " ".join(bad[0].message.split())[:_MAX_MESSAGE]
-        count = "the last run" if len(bad) == 1 else f"the last {len(bad)} runs"
-        detail = f"{count} failed or crashed, at {_timestamp(bad[0].ended_at)}: {bad[0].state_name}: {message}"
-        return Examined(name=name, outcome=outcome, detail=detail, fix=f"prefect flow-run logs {bad[0].id}")
+    completed, failures = found.completed(deployment), found.failures(deployment)
+    last = f"completed at {_timestamp(completed)}" if completed else "no run has completed yet"
+    if failures:
+        outcome: Outcome = "fault" if len(failures) >= config.watchdog.failures else "warning"
+        message = " ".join(failures[0].message.split())[:_MAX_MESSAGE]
+        count = "the last run" if len(failures) == 1 else f"the last {len(failures)} runs"
+        detail = (
+            f"{count} failed or crashed, at {_timestamp(failures[0].ended_at)}: {failures[0].state_name}: {message}"
+        )
+        return Examined(name=name, outcome=outcome, detail=detail, fix=f"prefect flow-run logs {failures[0].id}")
     if why := hindered(found, deployment):
-        return Examined(name=name, outcome="unknown", detail=f"not judged: {why}; {last}")
+        return Examined(name=name, outcome="unknown", detail=f"not judged, as {why}; {last}")
     if not _late(found, deployment, config):
         return Examined(name=name, outcome="ok", detail=last)
     if completed is None and deployment.flow_name == CHECK_FLOW and deployment.due[0] < _deleted_before(found, config):
-        detail = f"not known: runs are deleted after {spoken(config.state.keep_runs)}"
+        detail = f"unknown: runs are deleted after {spoken(config.state.keep_runs)}"
         return Examined(name=name, outcome="unknown", detail=detail)
-    detail = f"{last}, and {len(deployment.due)} were due since {_timestamp(deployment.due[0])}"
+    detail = f"{last}; {len(deployment.due)} runs were due since {_timestamp(deployment.due[0])}"
     fix = f"prefect deployment run {quote(deployment.name)} --watch" if deployment.work_pool else _SERVE
     return Examined(name=name, outcome="fault", detail=detail, fix=fix)
 
@@ -363,28 +365,28 @@ def hindered(found: Installation, deployment: Deployment) -> str:
 
 
 def _read_until(found: Installation, config: Config) -> Examined:
-    """Judge the cursor, which moves only if all ended runs were read."""
+    """Judge the cursor, which moves only when all ended runs were read."""
     name = "ended runs"
     if why := found.unread(STATE) or found.kept.problem or _lost(found.kept, "ledger"):
         return not_examined(name, why)
-    cursor, longest = found.kept.cursor, config.watchdog.incomplete_for
+    cursor, limit = found.kept.cursor, config.watchdog.incomplete_for
     if cursor is None:
-        return Examined(name=name, outcome="unknown", detail="no check has read any yet")
-    if found.at - cursor <= longest:
-        return Examined(name=name, outcome="ok", detail=f"read whole until {_timestamp(cursor)}")
-    detail = f"last read whole {spoken(found.at - cursor)} ago, at {_timestamp(cursor)}"
+        return Examined(name=name, outcome="unknown", detail="no check has read them yet")
+    if found.at - cursor <= limit:
+        return Examined(name=name, outcome="ok", detail=f"read completely until {_timestamp(cursor)}")
+    detail = f"last read completely {spoken(found.at - cursor)} ago, at {_timestamp(cursor)}"
     checks = [deployment for deployment in found.deployments if deployment.flow_name == CHECK_FLOW]
     if not checks or any(_last_run(found, deployment, config).outcome != "ok" for deployment in checks):
-        return Examined(name=name, outcome="unknown", detail=f"not judged: checks do not complete; {detail}")
-    fix = "watchdog check, which says what could not be seen, and why"
+        return Examined(name=name, outcome="unknown", detail=f"not judged, as checks do not complete; {detail}")
+    fix = "watchdog check, which shows what could not be read, and why"
     return Examined(name=name, outcome="warning", detail=detail, fix=fix)
 
 
-# --- what is kept ---------------------------------------------------------------------------------------
+# --- the saved state ---------------------------------------------------------------------------------------
 
 
 def saved_state(found: Installation, config: Config) -> Iterator[Examined]:
-    """Judge the saved state, and what the outbox still has to send."""
+    """Judge the saved state and the unsent notifications in the outbox."""
     kept = found.kept
     why = found.unread(STATE)
     if why or kept.problem:
@@ -395,7 +397,7 @@ def saved_state(found: Installation, config: Config) -> Iterator[Examined]:
                 name="state",
                 outcome="fault",
                 detail=kept.problem,
-                fix="pip install --upgrade prefect-watchdog, here and where the worker runs",
+                fix="pip install --upgrade prefect-watchdog here and where the worker runs",
             )
         )
         yield not_examined("outbox", why or "the state cannot be used")
@@ -405,11 +407,11 @@ def saved_state(found: Installation, config: Config) -> Iterator[Examined]:
     for route, trouble in kept.outbox.troubles.items():
         if config.receiver(route) is None:
             continue
-        lasting = found.at - trouble.since
-        passing = not trouble.permanent and lasting < GRACE
-        outcome: Outcome = "fault" if trouble.permanent else "ok" if passing else "warning"
-        detail = f"nothing was delivered for {spoken(lasting)}: {trouble.problem}"
-        fix = "" if passing else "mend what it says; the next check sends what waits"
+        age = found.at - trouble.since
+        temporary = not trouble.permanent and age < GRACE
+        outcome: Outcome = "fault" if trouble.permanent else "ok" if temporary else "warning"
+        detail = f"no delivery succeeded for {spoken(age)}: {trouble.problem}"
+        fix = "" if temporary else "fix the problem above; the next check sends the waiting notifications"
         yield Examined(name=f"deliveries by {route}", outcome=outcome, detail=detail, fix=fix)
 
 
@@ -418,11 +420,11 @@ def _documents(found: Installation) -> Iterator[Examined]:
     for query in kept.coverage.missing:
         checks = [deployment.name for deployment in found.deployments if deployment.flow_name == CHECK_FLOW]
         run = f"prefect deployment run {quote(checks[0] if checks else _USUAL_NAME[CHECK_FLOW])}"
-        fix = f"{run}: the next check sets it aside, and begins anew without it"
+        fix = f"{run}: the next check sets it aside and starts with an empty document"
         yield Examined(name="state", outcome="warning", detail=query.detail or query.name, fix=fix)
     for name in kept.aside:
-        detail = f"{name} could not be read and was set aside: what was in it is forgotten"
-        fix = f"prefect block delete {quote(name)}, when nobody needs it any more"
+        detail = f"{name} could not be read and was set aside; the watchdog no longer uses its content"
+        fix = f"prefect block delete {quote(name)}, once it is no longer needed"
         yield Examined(name="state", outcome="warning", detail=detail, fix=fix)
     if kept.coverage.complete and not kept.aside:
         yield Examined(name="state", outcome="ok", detail="every document can be read")
@@ -433,12 +435,12 @@ def _outbox(found: Installation) -> Examined:
         return not_examined("outbox", why)
     queue = [delivery for delivery in found.kept.outbox.queue if delivery.sent_at is None]
     if not queue:
-        return Examined(name="outbox", outcome="ok", detail="nothing waits to be sent")
+        return Examined(name="outbox", outcome="ok", detail="no notification is waiting")
     oldest = min(delivery.queued_at for delivery in queue)
-    detail = f"{len(queue):,} to be sent, the oldest for {spoken(found.at - oldest)}, since {_timestamp(oldest)}"
+    detail = f"{len(queue):,} waiting, the oldest for {spoken(found.at - oldest)}, since {_timestamp(oldest)}"
     if found.at - oldest < GRACE:
         return Examined(name="outbox", outcome="ok", detail=detail)
-    fix = "mend the routes below, or what keeps checks from completing: each check tries again"
+    fix = "fix the routes below, or the failing checks; each check tries again"
     return Examined(name="outbox", outcome="warning", detail=detail, fix=fix)
 
 
@@ -454,9 +456,9 @@ def lock(found: Installation) -> Examined:
     held = found.lock
     if held is None:
         return Examined(name="lock", outcome="ok", detail="free")
-    holder = f"flow run {held.holder}" if held.holder else "somebody who has edited it"
+    holder = f"flow run {held.holder}" if held.holder else "an unknown holder (the variable was edited)"
     if held.expired:
-        detail = f"left behind by {holder}, last renewed at {_timestamp(held.renewed)}: the next check takes it over"
+        detail = f"left behind by {holder}, last renewed at {_timestamp(held.renewed)}; the next check takes it over"
         return Examined(name="lock", outcome="warning", detail=detail, fix="prefect variable unset watchdog_lock")
     detail = f"held by {holder} since {_timestamp(held.since)}, renewed {spoken(found.at - held.renewed)} ago"
     return Examined(name="lock", outcome="ok", detail=detail)

@@ -1,4 +1,4 @@
-"""An installation of the watchdog as it was read, which ``doctor`` judges."""
+"""The facts about an installation of the watchdog, as read from its server; ``doctor`` judges them."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from monitoring.model.observation import ServerState
 from monitoring.model.outbox import Outbox
 from monitoring.model.prefect import Deployment, FlowRun, WorkPool
 
-#: The queries that only this examination makes; the other queries are those of a check.
+#: The queries that only doctor makes; it shares the other queries with a check.
 AUTOMATIONS, LOCK, STATE = "automations", "lock", "state"
 
 
 class Server(Value):
-    """The Prefect server; None for what it does not tell."""
+    """The Prefect server; None for facts that it does not report."""
 
     state: ServerState
     #: Prefect's version here.
     client: str
-    #: It cannot be used because it rejects our credentials.
-    refused: bool = False
-    #: Its clock minus ours.
+    #: Whether the server cannot be used because it rejects our credentials.
+    rejected: bool = False
+    #: The server's clock minus ours.
     clock_offset: timedelta | None = None
-    #: Whether it reaches its database.
+    #: Whether the server reaches its database.
     database: bool | None = None
 
 
@@ -41,14 +41,14 @@ class Automation(Value):
     enabled: bool
     #: The deployments that it starts, by id.
     starts: tuple[str, ...] = ()
-    #: It fires when no check completes.
+    #: Whether it fires when no check completes.
     watches: bool = False
 
 
 class Lock(Value):
     """The lock, while a check holds it."""
 
-    #: The flow run that took it; None if somebody has edited it.
+    #: The flow run that took it; None if the variable was edited.
     holder: str | None
     since: AwareDatetime
     renewed: AwareDatetime
@@ -60,7 +60,7 @@ class Kept(Value):
 
     #: Which documents could be read; the others are empty here.
     coverage: Coverage = Coverage()
-    #: Why none of it can be used: a newer watchdog wrote it.
+    #: Why none of it can be used, such as that a newer watchdog wrote it.
     problem: str = ""
     #: Names of documents that were set aside.
     aside: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Kept(Value):
 
 
 class Secret(Value):
-    """Whether there is a secret, and what it looks like; never the secret."""
+    """Where a secret was found, and what it looks like; never its value."""
 
     place: Literal["nowhere", "environment", "block"]
     looks: Literal["nothing", "text", "address"] = "nothing"
@@ -79,16 +79,16 @@ class Secret(Value):
 
 
 class Installation(Value):
-    """An installation as it was read from its server. The coverage names the queries of each part."""
+    """An installation, as read from its server. The coverage names the queries of each part."""
 
     at: AwareDatetime
     server: Server
     coverage: Coverage = Coverage()
-    #: Our own.
+    #: The watchdog's own.
     deployments: tuple[Deployment, ...] = ()
     #: The schedules that are not active, by deployment id.
     inactive: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
-    #: The ids of those that were made for a work pool: they bring settings for its jobs, as in ``prefect.yaml``.
+    #: The ids of the deployments made for a work pool: they bring settings for its jobs, as in ``prefect.yaml``.
     for_pools: frozenset[str] = frozenset()
     #: By name.
     pools: Mapping[str, WorkPool] = Field(default_factory=dict)
@@ -103,28 +103,26 @@ class Installation(Value):
     blocks: Mapping[str, tuple[str, ...] | None] = Field(default_factory=dict)
 
     def unread(self, *queries: str) -> str:
-        """Why one of these queries was not answered whole; empty where all were."""
+        """Why one of these queries is incomplete; empty if all are complete."""
         if self.server.state.problem:
             return "the server cannot be used"
-        asked = {query.name: query for query in self.coverage.queries}
+        by_name = {query.name: query for query in self.coverage.queries}
         for name in queries:
-            query = asked.get(name)
+            query = by_name.get(name)
             if query is None or query.outcome != "complete":
                 return (query and query.detail) or f"{name} were not read"
         return ""
 
     def missing(self, query: str) -> str:
-        """Why a query that need not be made was not answered whole; empty where it was, or was not made."""
-        return next(
-            (missing.detail or missing.outcome for missing in self.coverage.missing if missing.name == query), ""
-        )
+        """Why an optional query is incomplete; empty if it is complete, or was not made."""
+        return next((lost.detail or lost.outcome for lost in self.coverage.missing if lost.name == query), "")
 
     def completed(self, deployment: Deployment) -> datetime | None:
         """When the last completed run of a deployment ended."""
         return max((run.ended_at for run in self._runs(deployment) if run.state_type == "COMPLETED"), default=None)
 
-    def ended_badly(self, deployment: Deployment) -> list[FlowRun]:
-        """The last runs of a deployment in a row that failed or crashed, newest first; cancelled ones do not count."""
+    def failures(self, deployment: Deployment) -> list[FlowRun]:
+        """The streak of failed or crashed runs at the end, newest first; cancelled runs do not count."""
         judged = [run for run in self._runs(deployment) if run.state_type != "CANCELLED"]
         return list(takewhile(lambda run: run.state_type in ("FAILED", "CRASHED"), reversed(judged)))
 

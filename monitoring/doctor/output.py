@@ -17,7 +17,7 @@ _WORDS: dict[Outcome, str] = {"ok": "ok", "warning": "WARNING", "fault": "FAULT"
 
 
 def doctor_message(examined: Sequence[Examined]) -> Message:
-    """Say what was examined, each part in a line, what fixes it below, and a sum at the end."""
+    """Show each examined part in a line, with its fix below, under a headline that summarizes them."""
     title = headline(examined)
     return Message(
         title=title,

@@ -29,12 +29,12 @@ _SECRET = (
 
 
 class SlackChannel(Value):
-    """A channel, as the bot sees it."""
+    """A Slack channel, as the bot sees it."""
 
-    #: Whether there is such a channel; None if that could not be read.
+    #: Whether the channel exists; None if that could not be read.
     found: bool | None
-    #: Why not.
-    unseen: str = ""
+    #: Why it could not be read.
+    problem: str = ""
     member: bool = False
     private: bool = False
     archived: bool = False
@@ -43,13 +43,13 @@ class SlackChannel(Value):
 class Workspace(Value):
     """The token and the configured channels, as Slack reports them."""
 
-    #: Why it cannot be used, and the fix; empty if it can.
+    #: Why the workspace cannot be used, and the fix; empty if it can.
     problem: str = ""
     #: Whether Slack rejects the token.
-    refused: bool = False
+    rejected: bool = False
     team: str = ""
     bot: str = ""
-    #: None if Slack does not report them.
+    #: None if Slack does not report the scopes.
     scopes: frozenset[str] | None = None
     #: By their names in the configuration.
     channels: Mapping[str, SlackChannel] = Field(default_factory=dict)
@@ -57,7 +57,7 @@ class Workspace(Value):
 
 def receivers(config: Config) -> dict[str, Receiver]:
     """The receivers by the name of their route, without routes that have none."""
-    # Without a receiver of its own, the digest goes where something else goes.
+    # Without its own receiver, the digest uses the channel of another route.
     digest = [DIGEST_ROUTE] if config.digest.receiver.kind else []
     names = [DEFAULT_ROUTE, *(route.name for route in config.routes), FALLBACK_ROUTE, *digest]
     found = {name: config.receiver(name) for name in names}
@@ -71,24 +71,24 @@ def channels(config: Config) -> tuple[str, ...]:
 
 
 def covered(routes: Sequence[Route], origin: str) -> Iterator[Examined]:
-    """Find routes that can obviously never match, as an earlier route has some of the same conditions and no others.
+    """Find routes that can never match because an earlier route has a subset of their conditions.
 
     Args:
         routes: In order.
-        origin: What to call the configuration.
+        origin: The name of the configuration, for the fix.
     """
     for index, later in enumerate(routes):
         for earlier in routes[:index]:
             conditions = earlier.match.model_dump(exclude_none=True).items()
             if conditions <= later.match.model_dump(exclude_none=True).items():
-                detail = f"it can never match: {earlier.name}, which stands before it, matches all that it would"
-                fix = f"in {origin}, put {later.name} before {earlier.name}, or remove it"
+                detail = f"it can never match: {earlier.name} comes first and matches everything that it would match"
+                fix = f"in {origin}, put {later.name} before {earlier.name}, or remove {later.name}"
                 yield Examined(name=f"route {later.name}", outcome="warning", detail=detail, fix=fix)
                 break
 
 
 def examine_alerts(found: Installation, workspace: Workspace | None, config: Config) -> Iterator[Examined]:
-    """Judge how alerts, digest and ping are sent. Nothing is posted or called.
+    """Judge how alerts, digest and ping are sent. Post and call nothing.
 
     Args:
         found: The installation, with secrets and blocks.
@@ -109,27 +109,27 @@ def examine_alerts(found: Installation, workspace: Workspace | None, config: Con
 def _routes(config: Config) -> Examined:
     name = "alerts"
     if not config.alerts.enabled:
-        return Examined(name=name, outcome="ok", detail="nobody is told: alerts.enabled is false")
+        return Examined(name=name, outcome="ok", detail="no notifications are sent: alerts.enabled is false")
     routes = receivers(config)
     if DEFAULT_ROUTE not in routes:
-        detail = "what no route matches is told to nobody"
+        detail = "incidents that match no route have no receiver"
         return Examined(name=name, outcome="ok", detail=detail, fix="set slack.channel, or alerts.default")
     if FALLBACK_ROUTE not in routes:
-        detail = "what a route refuses for good waits until the route is mended"
+        detail = "notifications that a route permanently rejects wait until the route works again"
         return Examined(name=name, outcome="ok", detail=detail, fix="set alerts.fallback")
-    return Examined(name=name, outcome="ok", detail="everything is told to somebody")
+    return Examined(name=name, outcome="ok", detail="every incident has a receiver")
 
 
 def slack(found: Installation, workspace: Workspace | None, config: Config) -> Iterator[Examined]:
     """Judge the bot's token, its scopes and its channels."""
     yield (token := _token(found, workspace, config))
     if token.outcome != "ok" or workspace is None:
-        why = "Slack cannot be asked"
+        why = "Slack cannot be queried"
         yield from (not_examined(name, why) for name in ("Slack scopes", *map(_channel_name, channels(config))))
         return
     yield _scopes(workspace.scopes)
     for name in channels(config):
-        channel = workspace.channels.get(name, SlackChannel(found=None, unseen="it was not asked for"))
+        channel = workspace.channels.get(name, SlackChannel(found=None, problem="it was not queried"))
         yield _channel(name, channel, workspace)
 
 
@@ -140,20 +140,20 @@ def _token(found: Installation, workspace: Workspace | None, config: Config) -> 
         return not_examined(name, secret.problem)
     fix = _SECRET.format(name=block)
     if secret.place == "nowhere":
-        detail = f"none: neither WATCHDOG_SLACK_TOKEN here nor a Secret block {block}"
+        detail = f"not set: there is neither WATCHDOG_SLACK_TOKEN here nor a Secret block {block}"
         return Examined(name=name, outcome="fault", detail=detail, fix=fix)
     if secret.looks == "nothing":
-        detail = f"the Secret block {block} holds no text"
+        detail = f"the Secret block {block} contains no text"
         return Examined(name=name, outcome="fault", detail=detail, fix=fix)
     place = "WATCHDOG_SLACK_TOKEN" if secret.place == "environment" else f"the Secret block {block}"
     if workspace is None:
-        return not_examined(name, "Slack was not asked")
-    if workspace.refused:
-        detail = f"the one from {place} is refused: {workspace.problem}"
-        fix = "export WATCHDOG_SLACK_TOKEN=..., where the worker runs, too" if secret.place == "environment" else fix
+        return not_examined(name, "Slack was not queried")
+    if workspace.rejected:
+        detail = f"Slack rejects the token from {place}: {workspace.problem}"
+        fix = "export WATCHDOG_SLACK_TOKEN=... here and where the worker runs" if secret.place == "environment" else fix
         return Examined(name=name, outcome="fault", detail=detail, fix=fix)
     if workspace.problem:
-        fix = f"curl -I {config.slack.api_url}, which shows whether it can be reached from here"
+        fix = f"curl -I {config.slack.api_url}, which shows whether Slack can be reached from here"
         return Examined(name=name, outcome="warning", detail=workspace.problem, fix=fix)
     return Examined(name=name, outcome="ok", detail=f"from {place}: {workspace.bot} in {workspace.team}")
 
@@ -161,14 +161,14 @@ def _token(found: Installation, workspace: Workspace | None, config: Config) -> 
 def _scopes(scopes: frozenset[str] | None) -> Examined:
     name = "Slack scopes"
     if scopes is None:
-        return Examined(name=name, outcome="unknown", detail="Slack does not say what the token may do")
+        return Examined(name=name, outcome="unknown", detail="Slack does not report the token's scopes")
     if NEEDED_SCOPE not in scopes:
-        fix = f"add the bot scope {NEEDED_SCOPE} at {_APPS}, and install the app again"
+        fix = f"add the bot scope {NEEDED_SCOPE} at {_APPS}, and reinstall the app"
         return Examined(name=name, outcome="fault", detail=f"{NEEDED_SCOPE} is missing: nothing can be posted", fix=fix)
     missing = [scope for scope in HISTORY_SCOPES if scope not in scopes]
     if missing:
         detail = f"{NEEDED_SCOPE}; without {' and '.join(missing)} a message may be repeated after a crash"
-        fix = f"add {' and '.join(missing)} at {_APPS}, and install the app again"
+        fix = f"add {' and '.join(missing)} at {_APPS}, and reinstall the app"
         return Examined(name=name, outcome="ok", detail=detail, fix=fix)
     return Examined(name=name, outcome="ok", detail=", ".join((NEEDED_SCOPE, *HISTORY_SCOPES)))
 
@@ -180,17 +180,17 @@ def _channel_name(channel: str) -> str:
 def _channel(name: str, channel: SlackChannel, workspace: Workspace) -> Examined:
     invite = f"/invite @{workspace.bot} in the channel"
     if channel.found is None:
-        return not_examined(_channel_name(name), channel.unseen)
+        return not_examined(_channel_name(name), channel.problem)
     if not channel.found:
-        detail = "there is none, or it is a private one that the bot is not in"
-        fix = f"{invite}, or correct what the configuration calls it"
+        detail = "it does not exist, or it is private and the bot is not a member"
+        fix = f"{invite}, or correct its name in the configuration"
         return Examined(name=_channel_name(name), outcome="fault", detail=detail, fix=fix)
     if channel.archived:
-        fix = "take it out of the archive, or name another in the configuration"
+        fix = "unarchive it, or choose another channel in the configuration"
         return Examined(name=_channel_name(name), outcome="fault", detail="it is archived", fix=fix)
     if not channel.member and (channel.private or ANYWHERE_SCOPE not in (workspace.scopes or ())):
-        return Examined(name=_channel_name(name), outcome="fault", detail="the bot is no member of it", fix=invite)
-    detail = "the bot is a member of it" if channel.member else f"the bot may post there ({ANYWHERE_SCOPE})"
+        return Examined(name=_channel_name(name), outcome="fault", detail="the bot is not a member", fix=invite)
+    detail = "the bot is a member" if channel.member else f"the bot may post there ({ANYWHERE_SCOPE})"
     return Examined(name=_channel_name(name), outcome="ok", detail=detail)
 
 
@@ -206,9 +206,11 @@ def _webhook(name: str, block: str, found: Installation) -> Examined:
     if secret.place == "nowhere":
         return Examined(name=name, outcome="fault", detail=f"there is no Secret block {block}", fix=fix)
     if secret.looks != "address":
-        detail = f"the Secret block {block} holds no address that begins with https://"
+        detail = f"the Secret block {block} contains no address that begins with https://"
         return Examined(name=name, outcome="fault", detail=detail, fix=fix)
-    return Examined(name=name, outcome="ok", detail=f"the Secret block {block} holds an address, which was not called")
+    return Examined(
+        name=name, outcome="ok", detail=f"the Secret block {block} contains an address, which was not called"
+    )
 
 
 def _block(name: str, reference: str, found: Installation) -> Examined:
@@ -217,11 +219,11 @@ def _block(name: str, reference: str, found: Installation) -> Examined:
     kind, _, own_name = reference.partition("/")
     capabilities = found.blocks.get(reference)
     if capabilities is None:
-        fix = f"prefect block create {kind}, and call it {own_name}"
+        fix = f"prefect block create {kind}, with the name {own_name}"
         return Examined(name=name, outcome="fault", detail=f"there is no block {reference}", fix=fix)
     if NOTIFY not in capabilities:
-        detail = f"the block {reference} is no notification block"
-        fix = "name another one in the configuration: prefect block ls"
+        detail = f"the block {reference} is not a notification block"
+        fix = "choose another block in the configuration; prefect block ls lists them"
         return Examined(name=name, outcome="fault", detail=detail, fix=fix)
     return Examined(name=name, outcome="ok", detail=f"the notification block {reference} exists; it was not called")
 
@@ -238,9 +240,9 @@ def _ping(found: Installation, config: Config) -> Examined:
         return not_examined(name, secret.problem)
     fix = _SECRET.format(name=block)
     if secret.place == "nowhere":
-        detail = "none: when this server dies, nobody is told"
+        detail = "not set: if this server goes down, no notification is sent"
         return Examined(name=name, outcome="ok", detail=detail, fix=fix)
     place = "WATCHDOG_PING_URL" if secret.place == "environment" else f"the Secret block {block}"
     if secret.looks != "address":
-        return Examined(name=name, outcome="fault", detail=f"{place} holds no address", fix=fix)
-    return Examined(name=name, outcome="ok", detail=f"{place} holds an address, which was not called")
+        return Examined(name=name, outcome="fault", detail=f"{place} contains no address", fix=fix)
+    return Examined(name=name, outcome="ok", detail=f"{place} contains an address, which was not called")

@@ -10,7 +10,7 @@ from typing import Any
 from monitoring.notifications.events import CHECK_COMPLETED, check_resource
 from monitoring.text.durations import spoken
 
-#: A check may be late, and the next check, too.
+#: A check may be late, and so may the next check.
 INTERVALS = 3
 #: The shortest time that a server accepts (prefect/server/events/schemas/automations.py, ``EventTrigger``).
 SHORTEST = timedelta(seconds=10)
@@ -22,31 +22,31 @@ def silent_name(target: str) -> str:
 
 
 def patience(due: Sequence[datetime]) -> timedelta | None:
-    """How long no check may complete: three times the longest pause of the schedule; None without a schedule.
+    """How long no check may complete: three times the longest interval of the schedule; None without a schedule.
 
     Args:
-        due: When the check is going to run, ascending.
+        due: The scheduled times of the check, ascending.
     """
-    pauses = [later - sooner for sooner, later in pairwise(due)]
-    return INTERVALS * max(pauses) if pauses else None
+    intervals = [later - sooner for sooner, later in pairwise(due)]
+    return INTERVALS * max(intervals) if intervals else None
 
 
 def silent_automation(target: str, within: timedelta, block_id: str, page: str | None) -> dict[str, Any]:
     """The automation, as the API accepts it.
 
-    ``after`` as well as ``expect``, and no ``for_each``: a server waits from the last event on, and from its own start
-    where there was none; with ``for_each`` it forgets whom it waits for when it is restarted.
+    ``after`` as well as ``expect``, and no ``for_each``: the server waits from the last event on, or from its own
+    start if there was none. With ``for_each``, a restarted server forgets which resources it waits for.
 
     Args:
         target: The target's configured name.
         within: How long no check may complete, at least ``SHORTEST``.
-        block_id: The id of the notification block that is told.
-        page: Where to look, the page of the check's deployment.
+        block_id: The id of the notification block that is notified.
+        page: The page of the check's deployment in the UI.
     """
     look = f" at {page}" if page else ""
     return {
         "name": silent_name(target),
-        "description": "Made by `watchdog automation deploy`: tells when the watchdog itself is silent.",
+        "description": "Made by `watchdog automation deploy`: notifies when the watchdog itself is silent.",
         "enabled": True,
         "trigger": {
             "type": "event",
@@ -64,10 +64,10 @@ def silent_automation(target: str, within: timedelta, block_id: str, page: str |
                 "block_document_id": block_id,
                 "subject": f"The watchdog of {target} is silent",
                 "body": (
-                    f"No check of {target} has completed for {spoken(within)}, so nobody is told of what goes wrong "
-                    f"there. Look{look}: is the deployment paused, does its work pool have a live worker, why did its "
-                    f"last runs fail? `watchdog doctor` says more. This comes again every {spoken(2 * within)} until "
-                    "a check completes."
+                    f"No check of {target} has completed for {spoken(within)}, so no incidents there are reported. "
+                    f"Look{look}: is the deployment paused, does its work pool have a live worker, why did its last "
+                    f"runs fail? `watchdog doctor` shows more. This notification repeats every {spoken(2 * within)} "
+                    "until a check completes."
                 ),
             }
         ],

@@ -124,12 +124,12 @@ class Ping(Protocol):
         """Say that a check has begun, so that one which never ends is noticed.
 
         Raises:
-            DeliveryError: The switch did not answer as it should.
+            DeliveryError: The switch did not accept the ping.
         """
 
     def ping(self, report: HealthReport) -> None:
         """Say that a check has run, and whether it saw everything.
 
         Raises:
-            DeliveryError: The switch did not answer as it should.
+            DeliveryError: The switch did not accept the ping.
         """

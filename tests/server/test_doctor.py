@@ -288,7 +288,7 @@ def test_a_lock_that_is_held_is_said_and_no_fault(installed: Installation) -> No
 def test_what_waits_and_routes_that_refuse(installed: Installation) -> None:
     long_ago = datetime.now(timezone.utc) - 60 * MINUTE
     waiting = Delivery(id="prefect-1", kind="post", route="default", queued_at=long_ago)
-    trouble = Trouble(since=long_ago, problem="Slack refuses (is_archived)", permanent=True)
+    trouble = Trouble(since=long_ago, problem="Slack rejects a message (is_archived)", permanent=True)
     gone = Trouble(since=long_ago, problem="of a route that is not configured any more", permanent=True)
     installed.remember(outbox=Outbox(queue=(waiting,), troubles={"default": trouble, "old": gone}))
     found = {one["name"]: one for one in installed.wrong(status=2)}
@@ -296,7 +296,7 @@ def test_what_waits_and_routes_that_refuse(installed: Installation) -> None:
         "outbox": "warning",
         "deliveries by default": "fault",
     }
-    assert "1 to be sent, the oldest for 1 h" in found["outbox"]["said"]
+    assert "1 waiting, the oldest for 1 h" in found["outbox"]["said"]
     assert "is_archived" in found["deliveries by default"]["said"]
 
 
@@ -331,7 +331,7 @@ def test_routes_by_webhook_and_by_notification_block(installed: Installation, tm
         "gone": "fault",
         "fallback": "ok",
     }
-    assert routes["gone"][1] == "prefect block create teams-webhook, and call it nobody"
+    assert routes["gone"][1] == "prefect block create teams-webhook, with the name nobody"
     assert 'save("no-hook"' in routes["unhooked"][1]
     assert "secret-part" not in said.text + installed.doctor("--config", str(file)).text
 

@@ -106,7 +106,7 @@ def test_the_lines_of_a_check_are_valid_tied_together_and_without_secrets(
     }
     assert {line["target"] for line in last} == {"prefect"}
     [told] = named(last, "alert not delivered")
-    assert told["problem"].startswith("Slack refuses an alert for alerts (refused:REDACTED)")
+    assert told["problem"].startswith("Slack rejects a message for alerts (refused:REDACTED)")
     assert told["incidents"] == [moved["incident"]]
     [asked] = [request for request, _ in httpserver.log]
     assert SECRETS[1] in asked.headers["Authorization"]

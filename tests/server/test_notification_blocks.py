@@ -220,7 +220,7 @@ def test_a_receiver_that_takes_only_little_gets_the_beginning(httpserver: HTTPSe
     assert (first.status_code, second.status_code) == (400, 204)
     body = request.get_json()["body"]
     assert "W-1 " in body
-    assert body.endswith("(shortened: the receiver takes no more)")
+    assert body.endswith("(shortened: the receiver accepts no more)")
     assert len(body) == SHORT
 
 

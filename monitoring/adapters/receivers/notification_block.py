@@ -1,9 +1,9 @@
-"""Sends messages by a Prefect notification block: Teams, PagerDuty, e-mail, a webhook and what else comes with Prefect.
+"""Sends messages by a Prefect notification block: Teams, PagerDuty, e-mail, a webhook and the others that Prefect has.
 
-Blocks are made not to disturb a flow, and swallow what goes wrong: those that stand on apprise, most of them, get False
-from it and drop that unless they are in ``raise_on_failure()``, and a Slack block with an address that is not Slack's
-has nobody to tell at all. Here every failure is a ``DeliveryError``. None of its words are the block's own or
-apprise's, as those quote addresses, and a block's address is its password.
+Blocks hide failures, so as not to disturb a flow: most are based on apprise and ignore its return value False outside
+of ``raise_on_failure()``, and a Slack block with an address that is not Slack's sends nothing at all. Here every
+failure is a ``DeliveryError``. It never quotes the block or apprise, as they quote addresses, and a block's address is
+a secret.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from monitoring.messages.delivery_message import delivery_message
 from monitoring.messages.plain import plain
 from monitoring.model.outbox import Delivery, MessageRef
 
-#: Characters that any receiver takes; Discord refuses more than 2,000, where e-mail takes whatever comes.
+#: Characters that every receiver accepts; Discord rejects more than 2,000, while e-mail has no such limit.
 SHORT = 1_500
-_SHORTENED = "\n\n(shortened: the receiver takes no more)"
+_SHORTENED = "\n\n(shortened: the receiver accepts no more)"
 
-#: Those that say "not now" among those that say "never".
+#: The temporary ones among the status codes below 500.
 _LATER = frozenset({408, 425, 429})
 _TOO_LONG = frozenset({400, 413, 422})
-#: How apprise's plugins tell a status: "Failed to send JSON POST notification: Not Found, error=404."
+#: How apprise's plugins report a status: "Failed to send JSON POST notification: Not Found, error=404."
 _STATUS = re.compile(r"error=(\d{3})\b")
-#: What apprise says when it could make nothing of a block's address (apprise/apprise.py).
-_NOBODY = "no service"
-#: They log addresses.
+#: What apprise reports when it cannot use a block's address (apprise/apprise.py).
+_NO_SERVICE = "no service"
+#: Loggers that log addresses.
 _LOGGERS = ("apprise", "httpx", "httpcore", "urllib3")
 
 
 class NotificationBlock:
-    """A notification block by its name, as ``ports.Notifier``. What it has said cannot be edited or found again."""
+    """A notification block by its name, as ``ports.Notifier``. Its messages can be neither edited nor found again."""
 
     def __init__(self, reference: str) -> None:
         """Nothing is loaded yet.
 
         Args:
-            reference: The block's type and name, ``slack-webhook/ops``; on the server that Prefect's settings name.
+            reference: The block's type and name, ``slack-webhook/ops``, on the server of Prefect's settings.
         """
         self._reference = reference
 
@@ -57,91 +57,93 @@ class NotificationBlock:
         """Notify, in a message of its own.
 
         Raises:
-            DeliveryError: It could not be sent; ``outcome_unknown`` where the receiver may have it all the same.
+            DeliveryError: It could not be sent; ``outcome_unknown`` if the receiver may have it all the same.
         """
         subject, body = plain(delivery_message(delivery, whole=True))
-        with _overheard() as heard:
+        with _captured() as captured:
             block = self._loaded()
-            status = self._refusal(block, heard, subject, body)
+            status = self._rejection(block, captured, subject, body)
             if status in _TOO_LONG and len(body) > SHORT:
-                status = self._refusal(block, heard, subject, body[: SHORT - len(_SHORTENED)] + _SHORTENED)
+                status = self._rejection(block, captured, subject, body[: SHORT - len(_SHORTENED)] + _SHORTENED)
         if status is not None:
-            raise self._refused(status)
+            raise self._rejected(status)
 
     def update(self, message: MessageRef, delivery: Delivery) -> None:
-        """Say it anew: there is nothing that could be edited. Errors are those of ``post``."""
+        """Post a new message, as none can be edited. Errors are those of ``post``."""
         self.post(delivery, None)
 
     def find(self, delivery: Delivery, thread: MessageRef | None) -> None:
-        """Know nothing of what was said before."""
+        """Find nothing: a block cannot read messages."""
 
     def _loaded(self) -> PrefectBlock:
         reference = self._reference
         try:
-            # Under the settings that are in force: while an Api is open, those are its address and its few retries.
+            # Prefect's current settings apply: while an Api is open, its address and its few retries.
             block = cast(Any, Block).load(reference, _sync=True)
         except UnknownBlockType:
             raise DeliveryError(
-                f"the block {reference} is of a type that is not installed here: install the package that brings it "
-                "where the check runs, or name another block",
+                f"the block {reference} has a type that is not installed here: install the package of the type "
+                "where the check runs, or choose another block",
                 permanent=True,
             ) from None
         except (httpx.HTTPError, PrefectHTTPStatusError) as error:
             raise DeliveryError(
-                f"the block {reference} cannot be read from the Prefect server ({type(error).__name__}): look at the "
+                f"the block {reference} cannot be read from the Prefect server ({type(error).__name__}): see the "
                 "server's log",
                 permanent=False,
             ) from None
-        except Exception as error:  # noqa: BLE001 - whatever a block raises that does not like what it is made of
+        except Exception as error:  # noqa: BLE001 - a block may raise anything for saved values that it rejects
             if isinstance(error.__cause__, ObjectNotFound):
                 raise DeliveryError(
-                    f"there is no block {reference}: make it on the Prefect server, or correct the route's block",
+                    f"there is no block {reference}: create it on the Prefect server, or correct the route's block",
                     permanent=True,
                 ) from None
-            raise self._misconfigured(f"cannot be made of what is saved in it ({type(error).__name__})") from None
+            raise self._misconfigured(f"cannot be loaded ({type(error).__name__})") from None
         if not isinstance(block, PrefectBlock):
             raise DeliveryError(
-                f"the block {reference} is no notification block: name one, such as slack-webhook/{_name(reference)}",
+                f"the block {reference} is not a notification block: choose another, such as "
+                f"slack-webhook/{_name(reference)}",
                 permanent=True,
             )
         return block
 
-    def _refusal(self, block: PrefectBlock, heard: _Heard, subject: str, body: str) -> int | None:
-        """Notify; return the status with which the receiver refuses, None when it has taken it."""
-        heard.lines.clear()
+    def _rejection(self, block: PrefectBlock, captured: _Captured, subject: str, body: str) -> int | None:
+        """Notify; return the status with which the receiver rejects the message, None if it accepts it."""
+        captured.lines.clear()
         try:
             with block.raise_on_failure():
-                waiting: Any = block.notify(body, subject)
-                if inspect.isawaitable(waiting):
-                    run_coro_as_sync(cast(Any, waiting))
+                result: Any = block.notify(body, subject)
+                if inspect.isawaitable(result):
+                    run_coro_as_sync(cast(Any, result))
         except NotificationError as error:
-            said = "\n".join([*heard.lines, str(error.log)])
-            if status := _STATUS.search(said):
+            output = "\n".join([*captured.lines, str(error.log)])
+            if status := _STATUS.search(output):
                 return int(status[1])
-            if _NOBODY in said:
-                raise self._misconfigured("has an address that its type can make nothing of") from None
-            raise self._silent("NotificationError", outcome_unknown=True) from None
+            if _NO_SERVICE in output:
+                raise self._misconfigured("has an address that its type cannot use") from None
+            raise self._no_answer("NotificationError", outcome_unknown=True) from None
         except httpx.HTTPStatusError as error:
             return error.response.status_code
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise self._silent(type(error).__name__, outcome_unknown=False) from None
+            raise self._no_answer(type(error).__name__, outcome_unknown=False) from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:
-            raise self._misconfigured(f"cannot be used as it is ({type(error).__name__})") from None
-        except Exception as error:  # noqa: BLE001 - anybody may write a block, and it raises what it likes
-            raise self._silent(type(error).__name__, outcome_unknown=True) from None
+            raise self._misconfigured(f"cannot be used ({type(error).__name__})") from None
+        except Exception as error:  # noqa: BLE001 - blocks are third-party code and may raise anything
+            raise self._no_answer(type(error).__name__, outcome_unknown=True) from None
         return None
 
-    def _refused(self, status: int) -> DeliveryError:
+    def _rejected(self, status: int) -> DeliveryError:
         if status < 400:
-            # A page to log in at, or another address: nobody has taken it.
-            return self._misconfigured(f"is answered with status {status}")
+            # A login page or a redirect: the message was not accepted.
+            return self._misconfigured(f"leads to an answer with status {status}")
         permanent = status < 500 and status not in _LATER
-        what = "check its address, its token and who may post there" if permanent else "it may work later"
+        fix = "check its address, its token and who may post there" if permanent else "it may work later"
         return DeliveryError(
-            f"the receiver of the block {self._reference} refuses (status {status}): {what}", permanent=permanent
+            f"the receiver of the block {self._reference} rejects the message (status {status}): {fix}",
+            permanent=permanent,
         )
 
-    def _silent(self, error: str, *, outcome_unknown: bool) -> DeliveryError:
+    def _no_answer(self, error: str, *, outcome_unknown: bool) -> DeliveryError:
         return DeliveryError(
             f"the receiver of the block {self._reference} gives no usable answer ({error}): check its address, the "
             "network and any proxy; it may work later",
@@ -149,15 +151,15 @@ class NotificationBlock:
             outcome_unknown=outcome_unknown,
         )
 
-    def _misconfigured(self, how: str) -> DeliveryError:
+    def _misconfigured(self, problem: str) -> DeliveryError:
         return DeliveryError(
-            f"the block {self._reference} {how}: correct it on the Prefect server, on its page below Blocks",
+            f"the block {self._reference} {problem}: correct it on its page under Blocks in the Prefect UI",
             permanent=True,
         )
 
 
-class _Heard(logging.Handler):
-    """Keeps what is logged, instead of whoever else would."""
+class _Captured(logging.Handler):
+    """Keeps log lines, in place of the other handlers."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -169,18 +171,18 @@ class _Heard(logging.Handler):
 
 
 @contextmanager
-def _overheard() -> Iterator[_Heard]:
-    """Keep to ourselves what is logged of addresses."""
-    heard = _Heard()
+def _captured() -> Iterator[_Captured]:
+    """Capture log lines that may contain addresses."""
+    captured = _Captured()
     before = {logger: logger.propagate for logger in map(logging.getLogger, _LOGGERS)}
     for logger in before:
-        logger.addHandler(heard)
+        logger.addHandler(captured)
         logger.propagate = False
     try:
-        yield heard
+        yield captured
     finally:
         for logger, propagate in before.items():
-            logger.removeHandler(heard)
+            logger.removeHandler(captured)
             logger.propagate = propagate
 
 

@@ -1,8 +1,8 @@
 """Pings a dead-man's switch, in the conventions of healthchecks.io (https://healthchecks.io/docs/http_api/).
 
-A POST to ``address/start`` says that a check has begun, one to the address that it has run and seen everything, one to
-``address/fail`` that it has run and could not. The body, of which healthchecks.io keeps the first 100 kB, is the
-summary. When no ping comes, the switch alerts.
+A POST to ``address/start`` reports that a check has started, a POST to the address that it was complete, and a POST to
+``address/fail`` that it was incomplete. The body is the summary; healthchecks.io keeps its first 100 kB. If no ping
+arrives, the switch alerts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from http.client import HTTPException
 
-# Not httpx: it logs every address it asks, and this one is a secret.
+# Not httpx: it logs every address, and this address is a secret.
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -25,8 +25,8 @@ from monitoring.messages.words import counted
 from monitoring.model.report import HealthReport
 
 #: Bytes of a body that healthchecks.io keeps (https://healthchecks.io/docs/attaching_logs/).
-MOST_BYTES = 100_000
-#: Waits between tries; a few are what https://healthchecks.io/docs/reliability_tips/ recommends.
+MAX_BYTES = 100_000
+#: Waits between tries; https://healthchecks.io/docs/reliability_tips/ recommends a few tries.
 WAITS = (timedelta(seconds=1), timedelta(seconds=2))
 _AGAIN = {429, 500, 502, 503, 504}
 
@@ -38,28 +38,28 @@ class HttpPing:
         """Prepare to ping; nothing is sent yet.
 
         Args:
-            url: The address. It is a secret: who knows it can silence the alarm. No error and no log holds it.
-            settings: The time-out.
+            url: The address, a secret: whoever knows it can silence the alarm. No error and no log contains it.
+            settings: The timeout.
         """
         self._url = url.strip()
         self._timeout = settings.timeout.total_seconds()
 
     def ping(self, report: HealthReport) -> None:
-        """Say that a check has run, and whether it saw everything.
+        """Report that a check has run, and whether it was complete.
 
         Raises:
-            DeliveryError: The switch did not answer as it should.
+            DeliveryError: The switch did not accept the ping.
         """
-        body = markdown_page(health_message(report)).encode()[:MOST_BYTES]
+        body = markdown_page(health_message(report)).encode()[:MAX_BYTES]
         self._post("" if report.coverage.complete else "/fail", body, WAITS)
 
     def start(self) -> None:
-        """Say that a check has begun: the switch then knows how long one takes, and notices one that never ends.
+        """Report that a check has started, so that the switch can measure it and notices a check that never ends.
 
         Raises:
-            DeliveryError: The switch did not answer as it should.
+            DeliveryError: The switch did not accept the ping.
         """
-        # Once: a service that does not answer must not keep the check from looking.
+        # Without retries: a service that does not answer must not delay the check.
         self._post("/start", b"", ())
 
     def _post(self, suffix: str, body: bytes, waits: Sequence[timedelta]) -> None:
@@ -78,20 +78,20 @@ class HttpPing:
                 time.sleep(wait.total_seconds())
         tries = counted(len(waits) + 1, "try", "tries")
         raise DeliveryError(
-            f"the ping's address did not answer as it should in {tries} ({problem}): check the network and the "
+            f"the dead-man's switch did not accept the ping in {tries} ({problem}): check the network and the "
             "service; the next check pings again",
             permanent=False,
         )
 
     def _problem(self, request: Request) -> str:
-        """Try once, and name what may pass; no error's own text is used, as it may hold the address."""
+        """Try once, and name a temporary problem; no error is quoted, as it may contain the address."""
         try:
             with urlopen(request, timeout=self._timeout):
                 return ""
         except HTTPError as error:
             error.close()
             if error.code not in _AGAIN:
-                raise _refused(error.code) from None
+                raise _rejected(error.code) from None
             return f"status {error.code}"
         except (OSError, HTTPException) as error:
             return type(getattr(error, "reason", error)).__name__
@@ -105,14 +105,14 @@ def _address(url: str, suffix: str) -> str:
         usable = False
     if not usable or " " in url:
         raise DeliveryError(
-            "the ping's address is none: put one that begins with https:// into WATCHDOG_PING_URL or the Secret block",
+            "the ping's address is not valid: put an address with https:// into WATCHDOG_PING_URL or the Secret block",
             permanent=True,
         )
     return parts._replace(path=parts.path.rstrip("/") + suffix).geturl() if suffix else url
 
 
-def _refused(status: int) -> DeliveryError:
+def _rejected(status: int) -> DeliveryError:
     return DeliveryError(
-        f"the ping's address refuses (status {status}): check WATCHDOG_PING_URL or the Secret block",
+        f"the dead-man's switch rejects the ping (status {status}): check WATCHDOG_PING_URL or the Secret block",
         permanent=True,
     )

@@ -1,4 +1,4 @@
-"""Sends messages to a Slack channel as a bot: they are edited in place, with their details in a thread."""
+"""Sends messages to a Slack channel as a bot, edits them in place, and replies with details in their threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web import SlackResponse
 
-from monitoring.adapters.slack.client import asking, code, web_client
+from monitoring.adapters.slack.client import code, delivery_errors, web_client
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from monitoring.logs import get_logger
@@ -19,35 +19,35 @@ from monitoring.messages.delivery_message import delivery_message
 from monitoring.messages.slack_blocks import slack_message
 from monitoring.model.outbox import Delivery, MessageRef
 
-#: Mark our messages in a channel's history, so that one that may have been posted can be found.
+#: Mark our messages in a channel's history, so that a message whose delivery outcome is unknown can be found.
 ALERT_EVENT_TYPE, DIGEST_EVENT_TYPE = "watchdog_alert", "watchdog_digest"
 
 _log = get_logger(__name__)
 
-#: Slack's clock and ours may be so far apart.
+#: The longest difference between Slack's clock and ours.
 _CLOCKS_APART = timedelta(minutes=5)
 _CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{8,}")
-#: Rows of one answer, and how many answers are read at most, of messages and of channels.
+#: Rows per page and the most pages that are read, of messages and of channels.
 _ROWS = 200
-_MOST_PAGES = 10
-#: Why a message cannot be changed, now or later (https://docs.slack.dev/reference/methods/chat.update#errors): somebody
-#: deleted it, it is too old for the workspace's rules, or it is from before the app was installed anew.
+_MAX_PAGES = 10
+#: Why a message can never be changed (https://docs.slack.dev/reference/methods/chat.update#errors): it was deleted, it
+#: is too old for the workspace's rules, or it was posted before the app was reinstalled.
 _UNCHANGEABLE = {"message_not_found", "edit_window_closed", "cant_update_message"}
-#: Nobody can reply to what was deleted.
+#: Errors of a reply to a deleted message.
 _NO_THREAD = {"thread_not_found", "cannot_reply_to_message", "message_not_found"}
 
 
 class SlackBot:
-    """A channel of Slack's, as ``ports.Notifier``."""
+    """A Slack channel, as ``ports.Notifier``."""
 
     def __init__(self, token: str, settings: config.Slack, receiver: config.Receiver) -> None:
         """Prepare to post; nothing is sent yet.
 
         Args:
-            token: A bot token with the scope ``chat:write``; with ``channels:history`` (``groups:history`` for private
-                channels) what was posted is found again, with ``channels:read`` (``groups:read``) in a channel that is
-                configured by name.
-            settings: Address and time-out.
+            token: A bot token with the scope ``chat:write``. With ``channels:history`` (``groups:history`` for private
+                channels), posted messages can be found again; in a channel configured by name, this needs
+                ``channels:read`` (``groups:read``), too.
+            settings: Address and timeout.
             receiver: Channel and mentions.
         """
         self._token = token
@@ -56,25 +56,25 @@ class SlackBot:
         self._mentions = receiver.mentions
 
     def post(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
-        """Post a message, or reply in a thread. Where the thread is gone, a reply for all is a message of its own."""
+        """Post a message, or reply in a thread. If the thread is gone, post a broadcast reply as a new message."""
         client = self._client()
-        with self._asking():
+        with self._delivery_errors():
             try:
-                return _stands(self._post(client, delivery, thread))
+                return _reference(self._post(client, delivery, thread))
             except SlackApiError as error:
                 if thread is None or code(error) not in _NO_THREAD:
                     raise
-            # Somebody deleted the message: they want no more of it, unless it matters to all.
-            return _stands(self._post(client, delivery, None)) if delivery.broadcast else None
+            # The message was deleted, so its thread is not wanted; only a broadcast still matters.
+            return _reference(self._post(client, delivery, None)) if delivery.broadcast else None
 
     def update(self, message: MessageRef, delivery: Delivery) -> None:
-        """Change what a message says. One that cannot be changed any more stays as it is."""
+        """Edit a message. A message that can no longer be changed stays as it is."""
         client = self._client()
-        said = slack_message(delivery_message(delivery))
-        with self._asking():
+        rendered = slack_message(delivery_message(delivery))
+        with self._delivery_errors():
             try:
                 client.chat_update(
-                    channel=message.channel, ts=message.ts, text=said.text, blocks=said.blocks, parse="none"
+                    channel=message.channel, ts=message.ts, text=rendered.text, blocks=rendered.blocks, parse="none"
                 )
             except SlackApiError as error:
                 if code(error) not in _UNCHANGEABLE:
@@ -82,15 +82,15 @@ class SlackBot:
                 _log.info("message not changed", delivery=delivery.id, channel=self._channel, problem=code(error))
 
     def find(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
-        """Look for a message in the channel's history; None, too, where the token may not read it."""
+        """Find a message in the channel's history; None, too, if the token may not read the history."""
         try:
             client = self._client()
-            with self._asking():
+            with self._delivery_errors():
                 channel = thread.channel if thread else self._channel_id(client)
                 if channel is None:
                     return None
                 for message in self._since(client, channel, delivery, thread):
-                    if _is(message, delivery):
+                    if _matches(message, delivery):
                         return MessageRef(channel=channel, ts=str(message["ts"]))
         except DeliveryError as error:
             _log.info("message not looked for", delivery=delivery.id, problem=str(error))
@@ -98,28 +98,32 @@ class SlackBot:
 
     def _client(self) -> WebClient:
         if not self._channel:
-            raise DeliveryError("no Slack channel is configured: set slack.channel or the route's", permanent=True)
+            raise DeliveryError(
+                "no Slack channel is configured: set slack.channel or the route's channel", permanent=True
+            )
         return web_client(self._token, self._settings)
 
-    def _asking(self) -> Any:
-        return asking(f"a message for {self._channel}", f"Slack at {self._settings.api_url}", self._settings.timeout)
+    def _delivery_errors(self) -> Any:
+        return delivery_errors(
+            f"a message for {self._channel}", f"Slack at {self._settings.api_url}", self._settings.timeout
+        )
 
     def _post(self, client: WebClient, delivery: Delivery, thread: MessageRef | None) -> SlackResponse:
         seen_by_all = thread is None or delivery.broadcast
-        said = slack_message(delivery_message(delivery), self._mentions if seen_by_all else ())
+        rendered = slack_message(delivery_message(delivery), self._mentions if seen_by_all else ())
         return client.chat_postMessage(
             channel=thread.channel if thread else self._channel,
             thread_ts=thread.ts if thread else None,
             reply_broadcast=delivery.broadcast if thread else None,
-            text=said.text,
-            blocks=said.blocks,
+            text=rendered.text,
+            blocks=rendered.blocks,
             unfurl_links=False,
             unfurl_media=False,
             metadata=_metadata(delivery),
         )
 
     def _channel_id(self, client: WebClient) -> str | None:
-        """The channel's id, which the history asks for; None where the token cannot see a channel of that name."""
+        """The channel's id, which the history needs; None if the token cannot see a channel of that name."""
         if _CHANNEL_ID.fullmatch(self._channel):
             return self._channel
         name = self._channel.removeprefix("#")
@@ -129,7 +133,7 @@ class SlackBot:
                     if channel.get("name") == name:
                         return str(channel["id"])
             except SlackApiError as error:
-                # Either kind has a scope of its own.
+                # Each kind has its own scope.
                 if code(error) != "missing_scope":
                     raise
         return None
@@ -137,7 +141,7 @@ class SlackBot:
     def _since(
         self, client: WebClient, channel: str, delivery: Delivery, thread: MessageRef | None
     ) -> Iterator[dict[str, Any]]:
-        """The messages since a delivery was queued, of a channel or of a thread."""
+        """The messages of a channel or thread since a delivery was queued."""
         window = {"channel": channel, "oldest": f"{(delivery.queued_at - _CLOCKS_APART).timestamp():.6f}"}
         method = "conversations.replies" if thread else "conversations.history"
         where = {"ts": thread.ts} if thread else {}
@@ -145,9 +149,9 @@ class SlackBot:
 
 
 def _pages(client: WebClient, method: str, rows: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-    """The rows of a list of Slack's, page by page."""
+    """The rows of a Slack list, page by page."""
     cursor = ""
-    for _ in range(_MOST_PAGES):
+    for _ in range(_MAX_PAGES):
         answer = client.api_call(method, params={"limit": _ROWS, "cursor": cursor, **arguments})
         yield from answer.get(rows) or ()
         cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
@@ -163,13 +167,13 @@ def _metadata(delivery: Delivery) -> dict[str, Any]:
     return {"event_type": ALERT_EVENT_TYPE, "event_payload": {"delivery": delivery.id, "target": target}}
 
 
-def _is(message: dict[str, Any], delivery: Delivery) -> bool:
+def _matches(message: dict[str, Any], delivery: Delivery) -> bool:
     metadata, own = message.get("metadata") or {}, _metadata(delivery)
     payload = metadata.get("event_payload") or {}
     same = all(payload.get(name) == value for name, value in own["event_payload"].items())
     return same and bool(metadata.get("event_type") == own["event_type"])
 
 
-def _stands(answer: SlackResponse) -> MessageRef | None:
+def _reference(answer: SlackResponse) -> MessageRef | None:
     channel, ts = answer.get("channel"), answer.get("ts")
     return MessageRef(channel=channel, ts=ts) if channel and ts else None

@@ -1,4 +1,4 @@
-"""slack_sdk as the watchdog uses it: a request is made once, and what goes wrong is told in one line."""
+"""Clients of slack_sdk that send a request once, and errors of one line for every failure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from slack_sdk.http_retry import HttpRequest, HttpResponse, RetryHandler, RetryS
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 
-# slack_sdk logs an error before it raises it, header and all. Here it is told once, by DeliveryError.
+# slack_sdk logs an error, headers included, before it raises it. DeliveryError reports it once, without secrets.
 _logger = logging.getLogger(f"{__name__}.sdk")
 _logger.setLevel(logging.CRITICAL)
 
-#: How every ``DeliveryError`` of Slack's ends that may pass by itself.
+#: The end of every temporary ``DeliveryError`` from Slack.
 LATER = "it may work later"
 _NEW_TOKEN = "put a valid bot token (xoxb-...) into WATCHDOG_SLACK_TOKEN or the Secret block"
-_REPORT = "this is a fault of the watchdog: please report it"
+_REPORT = "this is a bug in the watchdog: please report it"
 #: What to do about Slack's answers: https://docs.slack.dev/reference/methods/chat.postMessage#errors
 _PERMANENT = {
     "invalid_auth": _NEW_TOKEN,
@@ -35,11 +35,11 @@ _PERMANENT = {
     "token_expired": _NEW_TOKEN,
     "account_inactive": _NEW_TOKEN,
     "not_allowed_token_type": _NEW_TOKEN,
-    "missing_scope": "give the Slack app the scope chat:write and install it again",
-    "channel_not_found": "correct slack.channel or the route's channel, and for a private one invite the bot to it",
+    "missing_scope": "add the scope chat:write to the Slack app and reinstall it",
+    "channel_not_found": "correct slack.channel or the route's channel; invite the bot to a private channel",
     "not_in_channel": "invite the bot to the channel",
-    "is_archived": "choose another slack.channel or route, or take the channel out of the archive",
-    "restricted_action": "let the bot post in the channel, in the channel's settings",
+    "is_archived": "choose another slack.channel or route, or unarchive the channel",
+    "restricted_action": "allow the bot to post, in the channel's settings",
     "invalid_blocks": _REPORT,
     "msg_blocks_too_long": _REPORT,
 }
@@ -52,12 +52,12 @@ _TEMPORARY = {
     "request_timeout",
     "team_added_to_org",
 }
-#: Slack says of these that a part of what was asked may have been done.
+#: Errors after which, as Slack documents, a part of the call may have succeeded.
 _HALF_DONE = {"internal_error", "fatal_error"}
-#: A server in between that gave up; what is behind it may have got the request.
+#: The status of a gateway that gave up; the server behind it may have received the request.
 _MAYBE_RECEIVED = {500, 502, 504}
-#: A day, in seconds: what a header asks for is bounded by it.
-_LONGEST_TOLD = 86_400
+#: The longest accepted ``Retry-After``: a day, in seconds.
+_MAX_RETRY_AFTER = 86_400
 
 
 def web_client(token: str, settings: config.Slack) -> WebClient:
@@ -65,22 +65,22 @@ def web_client(token: str, settings: config.Slack) -> WebClient:
 
     Args:
         token: A bot token.
-        settings: Address and time-out.
+        settings: Address and timeout.
 
     Raises:
-        DeliveryError: What is called a token is none.
+        DeliveryError: The token cannot be used.
     """
     token = token.strip()
-    # A header with a line feed is refused with the whole header, token included, in the error and in a log.
+    # The error and the log of a header with a line feed contain the whole header, token included.
     if not _usable(token):
-        raise DeliveryError(f"the Slack token is none: {_NEW_TOKEN}", permanent=True)
+        raise DeliveryError(f"the Slack token is not valid: {_NEW_TOKEN}", permanent=True)
     return WebClient(
         token=token,
         base_url=settings.api_url.rstrip("/") + "/",
         timeout=_seconds(settings.timeout),
-        # Without slack_sdk's own handler for connection errors: it posts twice when a connection closes after the
+        # Without slack_sdk's own handler for connection errors, which posts twice when a connection closes after the
         # request was sent.
-        retry_handlers=[_PatientOnce()],
+        retry_handlers=[_RetryOnce()],
         logger=_logger,
     )
 
@@ -90,51 +90,53 @@ def webhook_client(url: str, settings: config.Slack) -> WebhookClient:
 
     Args:
         url: The webhook's address, a secret.
-        settings: The time-out.
+        settings: The timeout.
 
     Raises:
-        DeliveryError: What is called an address is none.
+        DeliveryError: The address cannot be used.
     """
     url = url.strip()
     if not _usable(url) or not url.startswith(("https://", "http://")):
-        raise DeliveryError("the address of the Slack webhook is none: it begins with https://", permanent=True)
-    return WebhookClient(url, timeout=_seconds(settings.timeout), retry_handlers=[_PatientOnce()], logger=_logger)
+        raise DeliveryError(
+            "the address of the Slack webhook is not valid: it must begin with https://", permanent=True
+        )
+    return WebhookClient(url, timeout=_seconds(settings.timeout), retry_handlers=[_RetryOnce()], logger=_logger)
 
 
 @contextmanager
-def asking(what: str, where: str, timeout: timedelta) -> Iterator[None]:
-    """Turn every way in which slack_sdk fails into a ``DeliveryError``.
+def delivery_errors(message: str, where: str, timeout: timedelta) -> Iterator[None]:
+    """Turn every failure of slack_sdk into a ``DeliveryError``.
 
     Args:
-        what: What is said, and to whom: ``the digest for #ops``.
-        where: Whom slack_sdk asks, as people may read it: ``Slack at https://slack.com/api/``.
+        message: The message and its receiver: ``the digest for #ops``.
+        where: The server, for people: ``Slack at https://slack.com/api/``.
         timeout: The longest wait for an answer.
     """
     try:
         yield
     except SlackApiError as error:
-        raise _refused(error, what, where) from None
+        raise _rejected(error, message, where) from None
     except TimeoutError:
         raise DeliveryError(
-            f"{where} did not answer within {timeout.total_seconds():g} s, so {what} may have been posted or not: "
-            f"look there; {LATER}",
+            f"{where} did not answer within {timeout.total_seconds():g} s, so {message} may have been posted: look "
+            f"there; {LATER}",
             permanent=False,
             outcome_unknown=True,
         ) from None
-    # AttributeError: slack_sdk takes an answer for an object before it looks. None of these errors is quoted, as
-    # some hold headers or an address.
+    # AttributeError: slack_sdk assumes that an answer is an object. These errors are never quoted, as some contain
+    # headers or an address.
     except (OSError, HTTPException, SlackClientError, ValueError, AttributeError) as error:
         raise DeliveryError(
             f"no usable answer from {where} ({type(error).__name__}): check the address, the network and any proxy; "
             f"{LATER}",
             permanent=False,
-            # A URLError comes from before the request was sent as a whole.
+            # A URLError is raised before the request is completely sent.
             outcome_unknown=not isinstance(error, URLError),
         ) from None
 
 
 def code(error: SlackApiError) -> str:
-    """The word that Slack refuses with: ``channel_not_found``; empty where there is none."""
+    """Slack's error code, such as ``channel_not_found``; empty if there is none."""
     answer = error.response.data
     return str(answer.get("error", "")) if isinstance(answer, dict) else ""
 
@@ -143,46 +145,47 @@ def no_answer(where: str, status: int, retry_after: timedelta | None = None) -> 
     """The error for a status without a usable answer.
 
     Args:
-        where: Whom was asked.
+        where: The server, for people.
         status: The HTTP status.
-        retry_after: When to ask again, where the answer says so.
+        retry_after: How long to wait before the next try, if the answer contains it.
     """
     if status == 429:
         return DeliveryError(f"{where} is busy: {LATER}", permanent=False, retry_after=retry_after)
     permanent = 400 <= status < 500 and status != 408
     return DeliveryError(
-        f"{where} answered with status {status} and nothing usable: check the address; {LATER}",
+        f"no usable answer from {where} (status {status}): check the address; {LATER}",
         permanent=permanent,
         outcome_unknown=status < 400 or status in _MAYBE_RECEIVED,
     )
 
 
-def _refused(error: SlackApiError, what: str, where: str) -> DeliveryError:
-    status, word = error.response.status_code, code(error)
-    if word in _PERMANENT:
-        return DeliveryError(f"Slack refuses {what} ({word}): {_PERMANENT[word]}", permanent=True)
+def _rejected(error: SlackApiError, message: str, where: str) -> DeliveryError:
+    status, error_code = error.response.status_code, code(error)
+    if error_code in _PERMANENT:
+        return DeliveryError(f"Slack rejects {message} ({error_code}): {_PERMANENT[error_code]}", permanent=True)
     wait = retry_after(error.response.headers)
-    if status == 429 or word in _TEMPORARY:
+    if status == 429 or error_code in _TEMPORARY:
         return DeliveryError(
-            f"Slack is busy ({word or status}): {LATER}",
+            f"Slack is busy ({error_code or status}): {LATER}",
             permanent=False,
-            outcome_unknown=word in _HALF_DONE,
+            outcome_unknown=error_code in _HALF_DONE,
             retry_after=wait if status == 429 else None,
         )
-    # Where the answer is no JSON, slack_sdk's own words for that stand in the code's place.
-    if status != 200 or not word or " " in word:
+    # If the answer is not JSON, slack_sdk puts its own text in the code's place.
+    if status != 200 or not error_code or " " in error_code:
         return no_answer(where, status)
     return DeliveryError(
-        f"Slack refuses {what} ({word}): see https://docs.slack.dev/reference/methods/chat.postMessage", permanent=True
+        f"Slack rejects {message} ({error_code}): see https://docs.slack.dev/reference/methods/chat.postMessage",
+        permanent=True,
     )
 
 
 def retry_after(headers: Mapping[str, Any]) -> timedelta | None:
-    """How long Slack asks to wait; None where it does not say."""
+    """The wait that Slack requests; None if it requests none."""
     for name, value in headers.items():
         first = value[0] if isinstance(value, list) and value else value
         if name.lower() == "retry-after" and str(first).isdecimal():
-            return timedelta(seconds=min(int(first), _LONGEST_TOLD))
+            return timedelta(seconds=min(int(first), _MAX_RETRY_AFTER))
     return None
 
 
@@ -194,11 +197,11 @@ def _seconds(timeout: timedelta) -> int:
     return max(1, math.ceil(timeout.total_seconds()))
 
 
-class _PatientOnce(RetryHandler):
-    """Waits once as long as a 429 asks for, if that is bearable; posted nothing, so that a second try posts once."""
+class _RetryOnce(RetryHandler):
+    """Retries once after a status 429, after the requested wait if it is short. A 429 means that nothing was posted."""
 
-    _LONGEST = timedelta(seconds=30)
-    _UNTOLD = timedelta(seconds=1)
+    _MAX_WAIT = timedelta(seconds=30)
+    _DEFAULT_WAIT = timedelta(seconds=1)
 
     def _can_retry(
         self,
@@ -208,7 +211,7 @@ class _PatientOnce(RetryHandler):
         response: HttpResponse | None = None,
         error: Exception | None = None,
     ) -> bool:
-        return response is not None and response.status_code == 429 and self._wait(response) <= self._LONGEST
+        return response is not None and response.status_code == 429 and self._wait(response) <= self._MAX_WAIT
 
     def prepare_for_next_attempt(
         self,
@@ -219,9 +222,9 @@ class _PatientOnce(RetryHandler):
         error: Exception | None = None,
     ) -> None:
         state.next_attempt_requested = True
-        time.sleep((self._wait(response) if response is not None else self._UNTOLD).total_seconds())
+        time.sleep((self._wait(response) if response is not None else self._DEFAULT_WAIT).total_seconds())
         state.increment_current_attempt()
 
     def _wait(self, response: HttpResponse) -> timedelta:
-        told = retry_after(response.headers)
-        return self._UNTOLD if told is None else told
+        wait = retry_after(response.headers)
+        return self._DEFAULT_WAIT if wait is None else wait

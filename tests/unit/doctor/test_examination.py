@@ -45,7 +45,7 @@ def pool(**fields: Any) -> WorkPool:
 
 
 def well(check: Deployment | None = None, *ended: FlowRun, **fields: Any) -> Installation:
-    """An installation on which all is well, but for what is said."""
+    """A healthy installation, except for the given fields."""
     own = {
         "at": NOW,
         "server": UP,
@@ -64,7 +64,7 @@ def completed(of: str, ago: timedelta) -> FlowRun:
 
 
 def wrong(found: Installation, **settings: Any) -> dict[str, Examined]:
-    """What is not well."""
+    """The examined parts that are not ok."""
     examined = list(examine(found, Config.model_validate(settings)))
     assert len({(one.name, one.detail) for one in examined}) == len(examined)
     return {one.name: one for one in examined if one.outcome != "ok" or one.fix}
@@ -117,14 +117,14 @@ def test_a_server_of_the_same_major_version_that_is_no_older_will_do(
     assert version(theirs, ours).outcome == outcome
 
 
-def test_a_version_that_nobody_has_tried_is_said() -> None:
-    assert version("3.10.0", "3.8.8").detail == "Prefect 3.10.0, 3.8.8 here; the watchdog is tried with 3.8"
+def test_an_untested_version_is_reported() -> None:
+    assert version("3.10.0", "3.8.8").detail == "Prefect 3.10.0, 3.8.8 here; the watchdog is tested with 3.8"
 
 
 @pytest.mark.parametrize(
     ("offset", "outcome", "said"),
     [
-        (None, "unknown", "does not say"),
+        (None, "unknown", "does not report"),
         (timedelta(seconds=60), "ok", "within 1 min"),
         (timedelta(seconds=61), "warning", "1 min 1 s ahead of ours"),
         (timedelta(seconds=-61), "warning", "1 min 1 s behind ours"),
@@ -139,14 +139,14 @@ def test_a_server_that_does_not_say_whether_it_reaches_its_database() -> None:
     assert [database(reached).outcome for reached in (True, False, None)] == ["ok", "fault", "unknown"]
 
 
-@pytest.mark.parametrize("refused", [True, False])
-def test_of_a_server_that_cannot_be_used_everything_else_is_not_examined(refused: bool) -> None:
-    state = ServerState(api_url="http://api.example/api", problem="it refuses")
+@pytest.mark.parametrize("rejected", [True, False])
+def test_of_a_server_that_cannot_be_used_everything_else_is_not_examined(rejected: bool) -> None:
+    state = ServerState(api_url="http://api.example/api", problem="the server rejects the key")
     examined = list(
-        examine(Installation(at=NOW, server=Server(state=state, client="3.8.8", refused=refused)), Config())
+        examine(Installation(at=NOW, server=Server(state=state, client="3.8.8", rejected=rejected)), Config())
     )
     [fault] = [one for one in examined if one.outcome == "fault"]
-    assert (fault.name, fault.detail) == ("credentials" if refused else "server", "it refuses")
+    assert (fault.name, fault.detail) == ("credentials" if rejected else "server", "the server rejects the key")
     others = [one for one in examined if one.outcome != "ok" and one != fault]
     assert {one.outcome for one in others} == {"unknown"}
     assert all(one.detail.startswith("not examined: ") for one in others)
@@ -164,7 +164,7 @@ def test_of_a_server_that_cannot_be_used_everything_else_is_not_examined(refused
         ({"paused": True, "scheduled": False}, (), "paused", f"prefect api POST /deployments/{CHECK}/resume"),
         ({"scheduled": False}, ("s-1",), "none of its schedules is active", f"schedule resume {CHECK} s-1"),
         ({"scheduled": False}, (), "no schedule", "prefect deploy --all"),
-        ({"next_due": None}, (), "its schedules are over", "prefect deploy --all"),
+        ({"next_due": None}, (), "its schedules have ended", "prefect deploy --all"),
     ],
 )
 def test_a_check_that_does_not_run_by_itself(
@@ -303,7 +303,7 @@ def test_automations_that_are_missing_or_not_enabled(
     ("runs", "outcome", "said"),
     [
         ([completed(CHECK, minutes(13))], "ok", "completed at 2026-11-23 11:47 UTC"),
-        ([completed(CHECK, minutes(14))], "fault", "3 were due since 2026-11-23 11:47 UTC"),
+        ([completed(CHECK, minutes(14))], "fault", "3 runs were due since 2026-11-23 11:47 UTC"),
         ([run("FAILED", of=CHECK, since=NOW - minutes(1), message="no key")], "warning", "Failed: no key"),
         (
             [run(state, state, of=CHECK, since=NOW - minutes(2)) for state in ("CRASHED", "FAILED")],
@@ -332,7 +332,7 @@ def test_a_check_that_was_deployed_a_moment_ago_has_time_to_complete() -> None:
     fresh = ours(CHECK, changed=NOW - minutes(12))
     every = {one.name: one for one in examine(well(fresh, completed(DIGEST, minutes(1))), Config())}
     one = every[f"last run of {CHECK}"]
-    assert (one.outcome, one.detail) == ("ok", "none has completed yet")
+    assert (one.outcome, one.detail) == ("ok", "no run has completed yet")
 
 
 def test_a_check_whose_runs_are_deleted_before_the_next_is_not_called_late() -> None:
@@ -398,7 +398,11 @@ def test_routes_in_trouble(since: datetime, permanent: bool, outcome: str | None
         (None, "ok", "free"),
         (Lock(holder="run-1", since=NOW, renewed=NOW, expired=False), "ok", "held by flow run run-1"),
         (Lock(holder="run-1", since=NOW, renewed=NOW, expired=True), "warning", "left behind by flow run run-1"),
-        (Lock(holder=None, since=NOW, renewed=NOW, expired=True), "warning", "somebody who has edited it"),
+        (
+            Lock(holder=None, since=NOW, renewed=NOW, expired=True),
+            "warning",
+            "an unknown holder (the variable was edited)",
+        ),
     ],
 )
 def test_the_lock(lock: Lock | None, outcome: str, said: str) -> None:

@@ -13,11 +13,11 @@ from monitoring.messages import terminal
 from tests.support.paths import PROJECT
 
 DOCUMENT = (PROJECT / "docs" / "doctor.md").read_text()
-WELL = Examined(name="server", outcome="ok", detail="http://prefect.example.com:4200/api answers")
+WELL = Examined(name="server", outcome="ok", detail="http://prefect.example.com:4200/api responds")
 FAULT = Examined(
     name="worker of watchdog",
     outcome="fault",
-    detail="none is alive: the last heartbeat was 2 h 5 min ago",
+    detail="no worker is alive: the last heartbeat was 2 h 5 min ago",
     fix="prefect worker start --pool watchdog --limit 2",
 )
 ADVICE = Examined(name="alerts", outcome="ok", detail="some are told", fix="set alerts.fallback")
@@ -33,8 +33,8 @@ def shown(*examined: Examined) -> list[str]:
 def test_a_line_for_each_part_and_below_it_what_mends_it() -> None:
     assert shown(WELL, FAULT, ADVICE, UNKNOWN) == [
         "1 fault; 1 recommendation; 1 not examined.",
-        "ok: server: http://prefect.example.com:4200/api answers",
-        "FAULT: worker of watchdog: none is alive: the last heartbeat was 2 h 5 min ago",
+        "ok: server: http://prefect.example.com:4200/api responds",
+        "FAULT: worker of watchdog: no worker is alive: the last heartbeat was 2 h 5 min ago",
         "  • fix: prefect worker start --pool watchdog --limit 2",
         "ok: alerts: some are told",
         "  • recommended: set alerts.fallback",

@@ -1,4 +1,4 @@
-"""The doctor's judgements of how alerts, digest and ping leave the house."""
+"""The doctor's judgements of how alerts, digest and ping are sent."""
 
 from __future__ import annotations
 
@@ -68,13 +68,19 @@ def test_a_channel_that_several_things_use_is_asked_for_once() -> None:
     ("secret", "slack", "outcome", "said", "mend"),
     [
         (Secret(place="nowhere"), None, "fault", "neither", "watchdog-slack-token"),
-        (Secret(place="block"), None, "fault", "holds no text", "watchdog-slack-token"),
-        (TOKEN, workspace(problem="Slack says invalid_auth", refused=True), "fault", "invalid_auth", "watchdog-slack"),
+        (Secret(place="block"), None, "fault", "contains no text", "watchdog-slack-token"),
+        (
+            TOKEN,
+            workspace(problem="Slack reports invalid_auth", rejected=True),
+            "fault",
+            "invalid_auth",
+            "watchdog-slack",
+        ),
         (
             Secret(place="environment", looks="text"),
-            workspace(problem="Slack says invalid_auth", refused=True),
+            workspace(problem="Slack reports invalid_auth", rejected=True),
             "fault",
-            "from WATCHDOG_SLACK_TOKEN is refused",
+            "Slack rejects the token from WATCHDOG_SLACK_TOKEN",
             "export WATCHDOG_SLACK_TOKEN",
         ),
         (TOKEN, workspace(problem="no usable answer"), "warning", "no usable answer", "curl -I https://slack.com/api/"),
@@ -92,7 +98,7 @@ def test_the_token(secret: Secret, slack: Workspace | None, outcome: str, said: 
     ("scopes", "outcome", "said"),
     [
         (SCOPES, None, ""),
-        (None, "unknown", "does not say"),
+        (None, "unknown", "does not report"),
         (SCOPES - {"chat:write"}, "fault", "chat:write is missing"),
         (SCOPES - {"groups:history"}, "ok", "without groups:history"),
         (frozenset({"chat:write"}), "ok", "without channels:history and groups:history a message may be repeated"),
@@ -108,8 +114,8 @@ def test_scopes(scopes: frozenset[str] | None, outcome: str | None, said: str) -
     ("channel", "scopes", "outcome", "mend"),
     [
         (SlackChannel(found=False), SCOPES, "fault", "/invite @watchdog"),
-        (SlackChannel(found=None, unseen="the token has no scope channels:read"), SCOPES, "unknown", ""),
-        (SlackChannel(found=True, member=True, archived=True), SCOPES, "fault", "out of the archive"),
+        (SlackChannel(found=None, problem="the token lacks the scope channels:read"), SCOPES, "unknown", ""),
+        (SlackChannel(found=True, member=True, archived=True), SCOPES, "fault", "unarchive it"),
         (SlackChannel(found=True), SCOPES, "fault", "/invite @watchdog in the channel"),
         (SlackChannel(found=True), None, "fault", "/invite @watchdog in the channel"),
         (SlackChannel(found=True), SCOPES | {"chat:write.public"}, None, ""),
@@ -161,9 +167,9 @@ def test_notification_blocks(capabilities: tuple[str, ...] | None, read: Any, ou
 @pytest.mark.parametrize(
     ("secret", "outcome", "said"),
     [
-        (Secret(place="block", looks="text"), "fault", "Secret block watchdog-ping-url holds no address"),
-        (Secret(place="environment", looks="text"), "fault", "WATCHDOG_PING_URL holds no address"),
-        (Secret(place="nowhere"), "ok", "nobody is told"),
+        (Secret(place="block", looks="text"), "fault", "Secret block watchdog-ping-url contains no address"),
+        (Secret(place="environment", looks="text"), "fault", "WATCHDOG_PING_URL contains no address"),
+        (Secret(place="nowhere"), "ok", "no notification is sent"),
         (Secret(place="nowhere", problem="503"), "unknown", "503"),
     ],
 )

@@ -109,7 +109,7 @@ def unusable(
     refused = isinstance(problem, CredentialsRefused)
     return Installation(
         at=now,
-        server=Server(state=state, client=prefect.__version__, refused=refused),
+        server=Server(state=state, client=prefect.__version__, rejected=refused),
         secrets=_secrets(config, partial(_from_environment, environ)),
     )
 

@@ -78,7 +78,7 @@ def test_the_body_stays_within_what_is_kept(httpserver: HTTPServer) -> None:
     httpserver.expect_request(f"/ping/{SECRET}/fail", method="POST").respond_with_data("OK")
     switch(httpserver).ping(samples.crowd(2_000))
     ((request, _),) = httpserver.log
-    assert len(request.get_data()) == ping.MOST_BYTES
+    assert len(request.get_data()) == ping.MAX_BYTES
 
 
 def test_a_passing_fault_is_retried(httpserver: HTTPServer) -> None:

@@ -61,7 +61,7 @@ def test_who_the_bot_is_and_what_it_may_do(httpserver: HTTPServer, header: str |
 def test_a_token_that_is_refused(httpserver: HTTPServer, word: str) -> None:
     httpserver.expect_request("/api/auth.test").respond_with_json(refuses(word))
     found = examine(TOKEN, settings(httpserver), [ID])
-    assert (found.problem, found.refused, found.channels) == (f"Slack says {word}", True, {})
+    assert (found.problem, found.rejected, found.channels) == (f"Slack reports {word}", True, {})
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_token_that_is_refused(httpserver: HTTPServer, word: str) -> None:
 def test_a_slack_that_does_not_answer_says_nothing_of_the_token(httpserver: HTTPServer, answer: Response) -> None:
     httpserver.expect_request("/api/auth.test").respond_with_response(answer)
     found = examine(TOKEN, settings(httpserver), [])
-    assert (bool(found.problem), found.refused) == (True, False)
+    assert (bool(found.problem), found.rejected) == (True, False)
     assert "\n" not in found.problem
 
 
@@ -89,12 +89,12 @@ def test_a_slack_that_hangs(httpserver: HTTPServer) -> None:
     httpserver.expect_request("/api/auth.test").respond_with_handler(hang)
     found = examine(TOKEN, settings(httpserver, 1), [])
     assert found.problem.endswith("did not answer within 1 s")
-    assert not found.refused
+    assert not found.rejected
 
 
 def test_what_is_no_token_is_sent_nowhere(httpserver: HTTPServer) -> None:
     found = asked(httpserver, token="xoxb-1\nX-Evil: yes")
-    assert found.refused
+    assert found.rejected
     assert httpserver.log == []
 
 
@@ -110,10 +110,12 @@ def test_what_is_no_token_is_sent_nowhere(httpserver: HTTPServer) -> None:
         (refuses("not_in_channel"), SlackChannel(found=True, private=True)),
         (
             refuses("missing_scope", needed="groups:read"),
-            SlackChannel(found=None, unseen="the token has no scope groups:read, with which that could be seen"),
+            SlackChannel(
+                found=None, problem="the token lacks the scope groups:read, which is needed to see the channel"
+            ),
         ),
-        (refuses("a_new_word"), SlackChannel(found=None, unseen="Slack says a_new_word")),
-        ({"ok": True}, SlackChannel(found=None, unseen="Slack's answer has no channel in it")),
+        (refuses("a_new_word"), SlackChannel(found=None, problem="Slack reports a_new_word")),
+        ({"ok": True}, SlackChannel(found=None, problem="Slack's answer contains no channel")),
     ],
 )
 def test_a_channel_by_its_id(httpserver: HTTPServer, answer: dict[str, Any], expected: SlackChannel) -> None:
@@ -155,7 +157,7 @@ def test_without_the_scope_for_private_channels_what_is_not_public_is_unknown(ht
     found = asked(httpserver, "ops", "secret").channels
     assert found["ops"] == SlackChannel(found=True, member=True)
     assert found["secret"].found is None
-    assert "groups:read" in found["secret"].unseen
+    assert "groups:read" in found["secret"].problem
 
 
 def test_without_any_scope_for_channels_their_names_are_unknown(httpserver: HTTPServer) -> None:
@@ -163,4 +165,4 @@ def test_without_any_scope_for_channels_their_names_are_unknown(httpserver: HTTP
     listed(httpserver, {(BOTH, ""): refusal, (PUBLIC, ""): refusal})
     found = asked(httpserver, "ops").channels["ops"]
     assert found.found is None
-    assert "channels:read" in found.unseen
+    assert "channels:read" in found.problem
