@@ -111,7 +111,7 @@ def test_no_server_for_somebody_at_a_terminal(tmp_path: Path) -> None:
     assert (said.status, said.stderr) == (2, "")
     assert said.stdout.startswith("CRITICAL prefect")
     assert "is the server running, and PREFECT_API_URL right?" in said.stdout.replace("\n", " ")
-    assert "Could not be seen:" in said.stdout
+    assert "What could not be seen (" in said.stdout
 
 
 def test_a_host_that_has_no_name(check_here: Checker) -> None:
@@ -296,7 +296,7 @@ def test_a_query_that_fails_is_named_and_the_rest_is_judged(
     assert said.status == 3
     assert said.stdout.startswith("UNKNOWN prefect")
     assert "etl/nightly" in said.stdout
-    assert re.search(r"work-pools: .* answers 500", said.stdout)
+    assert re.search(r"work-pools .* answers 500", said.stdout)
 
 
 def test_a_server_that_dies_in_the_middle(prefect_server: Server, world: Seed) -> None:
