@@ -22,10 +22,10 @@ from monitoring.text.links import automation_url, deployment_url
 app = App(name="automation")
 
 _CHECK = f"{CHECK_FLOW}/check"
-#: The longest pause of a schedule that goes by weekdays is in it.
+#: Long enough for the longest gap of a schedule by weekdays.
 _AHEAD = timedelta(days=8)
-#: Of a schedule of every five minutes, three days and a half.
-_MOST_DUE = 1_000
+#: Three and a half days of a schedule that runs every five minutes.
+_MAX_DUE = 1_000
 _REFERENCE: TypeAdapter[str] = TypeAdapter(BlockReference)
 
 
@@ -33,17 +33,17 @@ _REFERENCE: TypeAdapter[str] = TypeAdapter(BlockReference)
 @reports_errors
 def deploy(
     *,
-    notify: Annotated[str, Parameter(help="Type and name of the notification block to tell: slack-webhook/ops.")],
+    notify: Annotated[str, Parameter(help="Type and name of the notification block: slack-webhook/ops.")],
     within: Annotated[
         str | None,
-        Parameter(help="How long no check may complete: 15m. [default: three intervals of the check's schedule]"),
+        Parameter(help="How long checks may fail to complete: 15m. [default: three intervals of the check's schedule]"),
     ] = None,
     config: ConfigPath = None,
     target: Address = None,
 ) -> int:
-    """Make or change the automation that tells when no check has completed for a while, and again until one does.
+    """Create or change the automation that notifies you when no check has completed for a while, until one does.
 
-    It runs on the server, and cannot see the death of that. The server must have the block's type installed.
+    It runs on the server, so it cannot notice that the server is down. The block's type must be installed there.
     """
     try:
         reference = _REFERENCE.validate_python(notify)
@@ -59,9 +59,9 @@ def deploy(
         name = server.config.target.name
         deployed = automations.deploy(silent_automation(name, span, block_id, page))
         url = automation_url(server.api.ui_url, deployed.id)
-    became = {"made": "made", "changed": "changed", "unchanged": "there already"}[deployed.became]
+    became = {"made": "created", "changed": "changed", "unchanged": "unchanged"}[deployed.became]
     print_lines(
-        f"{silent_name(name)}: {became}; tells {reference} when no check has completed for {spoken(span)}: {url}"
+        f"{silent_name(name)}: {became}; notifies {reference} when no check has completed for {spoken(span)}: {url}"
     )
     return 0
 
@@ -69,11 +69,11 @@ def deploy(
 @app.command
 @reports_errors
 def remove(*, config: ConfigPath = None, target: Address = None) -> int:
-    """Delete the automation that `watchdog automation deploy` made."""
+    """Delete the automation that `watchdog automation deploy` created."""
     with open_session(configuration(config, target), target) as server:
         name, address = silent_name(server.config.target.name), server.api.url
         removed = Automations(server.api).remove(name)
-    print_lines(f"{name}: removed from {address}" if removed else f"{name}: there is none on {address}")
+    print_lines(f"{name}: removed from {address}" if removed else f"{name}: not found on {address}")
     return 0
 
 
@@ -81,9 +81,9 @@ def _by_schedule(check: Any) -> timedelta:
     now = datetime.now(timezone.utc)
     schedules = [schedule["schedule"] for schedule in check["schedules"] if schedule["active"]]
     try:
-        span = patience(due_between(schedules, after=now, until=now + _AHEAD, limit=_MOST_DUE))
+        span = patience(due_between(schedules, after=now, until=now + _AHEAD, limit=_MAX_DUE))
     except ValueError as error:
-        raise ConfigError(f"{_CHECK}: {error}: give --within") from None
+        raise ConfigError(f"{_CHECK}: {error}; pass --within") from None
     if span is None:
-        raise ConfigError(f"{_CHECK}: no active schedule that fires twice in a week: give --within, or a schedule")
+        raise ConfigError(f"{_CHECK}: no active schedule with two runs in a week; pass --within, or add a schedule")
     return max(span, SHORTEST)

@@ -1,4 +1,4 @@
-"""``watchdog backtest``: what the configuration would have told in the last days, and what another would have."""
+"""``watchdog backtest``: the incidents that this or another configuration would have opened in the last days."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _MAX_DAYS = 90
 @reports_errors
 def backtest(
     *,
-    days: Annotated[int, Parameter(validator=Number(gte=1, lte=_MAX_DAYS), help="How many days back, 1 to 90.")] = 14,
-    config: Annotated[
-        str | None, Parameter(help="Another configuration file: says what it would have made differently.")
-    ] = None,
+    days: Annotated[
+        int, Parameter(validator=Number(gte=1, lte=_MAX_DAYS), help="Number of days to replay, 1 to 90.")
+    ] = 14,
+    config: Annotated[str | None, Parameter(help="Another configuration file to compare with.")] = None,
     target: Address = None,
 ) -> int:
-    """Run ``watchdog backtest``; its help stands in ``monitoring.cli``."""
+    """Run ``watchdog backtest``; its help is in ``monitoring.cli``."""
     now = datetime.now(timezone.utc).replace(microsecond=0)
     first = configuration(None, target)
     other = configuration(config, target) if config else None
@@ -67,7 +67,7 @@ def _replayed(history: History, policies: Policies, progress: Progress) -> Repla
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """Show progress on stderr where somebody is looking; what is printed stays clean."""
+    """Show progress on stderr if it is a terminal; stdout stays clean."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(

@@ -1,4 +1,4 @@
-"""``watchdog check``: one look at the server, saved nowhere."""
+"""``watchdog check``: a single check of the server that saves nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from monitoring.cli import UNABLE
 from monitoring.cli.session import Address, ConfigPath, configuration, duration, open_session
 from monitoring.cli.terminal import print_error, print_json, reports_errors
-from monitoring.cli.timestamps import moment
+from monitoring.cli.timestamps import parse_time
 from monitoring.config.policy import Layer, Setting
 from monitoring.config.source import load_policies
 from monitoring.errors import ServerProblem, WatchdogError
@@ -38,8 +38,8 @@ At = Annotated[
     str | None,
     Parameter(
         name="--at",
-        help="Judge by another clock: 2026-03-10T02:00:00Z. Past states are not rebuilt: what waits, runs or is paused "
-        "is seen as it is now, and a run that ended later is not seen at all. For the past, see `watchdog backtest`.",
+        help="Judge by another clock: 2026-03-10T02:00:00Z. Past states are not restored: runs and pauses are seen as "
+        "they are now, and a run that ended later is not seen at all. For the past, use `watchdog backtest`.",
     ),
 ]
 _EXIT: dict[Status, int] = {"ok": 0, "warning": 1, "critical": 2, "unknown": UNABLE}
@@ -54,14 +54,14 @@ def check(
     at: At = None,
     json: Annotated[bool, Parameter(negative="", help="Print JSON, as docs/json-contract.md describes it.")] = False,
 ) -> int:
-    """Run ``watchdog check``; its help stands in ``monitoring.cli``."""
-    now = datetime.now(timezone.utc) if at is None else moment("--at", at)
+    """Run ``watchdog check``; its help is in ``monitoring.cli``."""
+    now = datetime.now(timezone.utc) if at is None else parse_time("--at", at)
     try:
         with open_session(configuration(config, target, _layers(window)), target) as server:
             seen = assess(server.reader(), Ledger(), server.policies, now, Coverage())
             report = _with_incidents(seen, server)
     except ServerProblem as problem:
-        # Whether a configuration was pushed is unknown; that the server cannot be used says it all.
+        # A pushed configuration cannot be read either, and the report needs only the name of the target.
         name = load_policies(config, read_pushed=lambda: None).config.target.name
         report = unreachable_report(name, now, str(problem))
     console = terminal.console(sys.stdout)
@@ -77,7 +77,7 @@ def _layers(window: str | None) -> list[Layer]:
 
 
 def _with_incidents(seen: Assessment, server: Session) -> HealthReport:
-    """Add what the checks have saved: which incidents the findings are, and which silences hold."""
+    """Add the saved incidents of the findings, and the active silences."""
     incidents, silences = Incidents(), Silences()
     if not seen.report.server.problem:
         try:

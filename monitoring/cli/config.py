@@ -1,4 +1,4 @@
-"""``watchdog config``: what is configured, whether it is valid, and where each value comes from."""
+"""``watchdog config``: the configuration, whether it is valid, and where each value comes from."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 
 app = App(name="config")
 
-_WIDTH_ELSEWHERE = 160
+_PIPE_WIDTH = 160
 
 
 @app.command
 @reports_errors
 def check(*, config: ConfigPath = None, target: Address = None) -> int:
-    """Say which configuration is used and whether it is valid: exit status 0, or 3 with a line for each problem."""
+    """Show which configuration is used and whether it is valid: exit status 0, or 3 with a line for each problem."""
     policies = configuration(config, target)
-    nothing_else = f"; there is no {FILE_NAME} here, and none was pushed" if policies.origin == DEFAULTS_ORIGIN else ""
+    nothing_else = (
+        f"; there is no {FILE_NAME} here, and no pushed configuration" if policies.origin == DEFAULTS_ORIGIN else ""
+    )
     print_lines(f"{policies.origin}: valid{nothing_else}")
     return 0
 
@@ -44,22 +46,22 @@ def check(*, config: ConfigPath = None, target: Address = None) -> int:
 @app.command
 @reports_errors
 def show(deployment: str | None = None, /, *, config: ConfigPath = None, target: Address = None) -> int:
-    """Show every field with its value and where it was set; for one deployment, the policy that holds for it.
+    """Show every field with its value and where it was set, or the policy of a deployment.
 
     Args:
-        deployment: FLOW/DEPLOYMENT. Its tags and work pool are read from the server; when that cannot be reached,
-            rules by tag or pool are left out, which is said, and the exit status is 3.
+        deployment: FLOW/DEPLOYMENT. Its tags and work pool are read from the server. If the server cannot be reached,
+            rules by tag or pool are left out, with a message, and the exit status is 3.
     """
     policies = configuration(config, target)
     if deployment is None:
         _print_settings(policies.settings(), f"Configuration: {policies.origin}")
         if policies.config.rules:
-            print_lines("Not shown: what its rules change for some deployments. Name one to see its policy.")
+            print_lines("Not shown: the changes by rules. Name a deployment to see its policy.")
         if policies.config.routes or policies.config.maintenance:
             routes, windows = len(policies.config.routes), len(policies.config.maintenance)
             print_lines(
-                f"Not shown: {counted(routes, 'route')} and {counted(windows, 'maintenance window')}, as they stand in "
-                f"the file; `watchdog silence list` shows the windows."
+                f"Not shown: {counted(routes, 'route')} and {counted(windows, 'maintenance window')}, see the file; "
+                "`watchdog silence list` shows the windows."
             )
         return 0
     return _show_deployment(policies, deployment, target)
@@ -68,16 +70,16 @@ def show(deployment: str | None = None, /, *, config: ConfigPath = None, target:
 @app.command
 @reports_errors
 def push(path: str | None = None, /, *, target: Address = None) -> int:
-    """Keep a configuration on the server, for checks that find no file: a worker's, from an installed package.
+    """Save a configuration on the server, for checks that find no file, such as those from an installed package.
 
     Args:
         path: The file. [default: WATCHDOG_CONFIG, then watchdog.yaml]
     """
     source = read_file(path) if path else find(None, os.environ, lambda: None)
     if source.origin == DEFAULTS_ORIGIN:
-        raise ConfigError(f"{FILE_NAME}: not found in this folder; expected one, or the path of another file")
+        raise ConfigError(f"{FILE_NAME}: not found in this folder; pass the path of the file")
     if not source.text.strip():
-        raise ConfigError(f"{source.origin}: empty; expected something to push")
+        raise ConfigError(f"{source.origin}: empty; expected a configuration")
     file = understand(source)
     with open_session(Policies(file.config), target) as server:
         if server.push_configuration(source.text):
@@ -114,7 +116,7 @@ def _find(api: Api, flow: str, name: str) -> _Deployment:
         answer: Any = api.get(f"/deployments/name/{quote(flow, safe='')}/{quote(name, safe='')}")
         return _Deployment.model_validate(answer)
     except ValidationError:
-        raise BadAnswer(f"{api.url} describes {flow}/{name} in a way that cannot be read") from None
+        raise BadAnswer(f"{api.url} returned an unreadable description of {flow}/{name}") from None
     except BadAnswer as problem:
         if problem.status == 404:
             raise WatchdogError(
@@ -126,7 +128,7 @@ def _find(api: Api, flow: str, name: str) -> _Deployment:
 def _print_settings(settings: Layer, title: str) -> None:
     table = Table(title=Text(terminal(title)), title_justify="left", box=None, pad_edge=False)
     for heading in ("field", "value", "source"):
-        # Folded and never cut: half a value is a wrong value.
+        # Folded and never cut: a cut value is wrong.
         table.add_column(heading, overflow="fold")
     for name, setting in settings.items():
         value = written(setting.value)
@@ -134,6 +136,6 @@ def _print_settings(settings: Layer, title: str) -> None:
         table.add_row(name, Text(shown), Text(terminal(setting.source)))
     console = Console(highlight=False)
     if not console.is_terminal:
-        # Rich assumes a narrow terminal where there is none, and whoever reads the table there would find it folded.
-        console.width = max(console.width, _WIDTH_ELSEWHERE)
+        # Rich assumes a narrow terminal in a pipe, and would fold the table.
+        console.width = max(console.width, _PIPE_WIDTH)
     console.print(table)

@@ -1,4 +1,4 @@
-"""``watchdog digest``: the daily report as it would be posted now, printed."""
+"""``watchdog digest``: prints the daily report as it would be posted now."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monitoring.usecases.digest import digest_report
 
 @reports_errors
 def digest(*, config: ConfigPath = None, target: Address = None) -> int:
-    """Run ``watchdog digest``; its help stands in ``monitoring.cli``."""
+    """Run ``watchdog digest``; its help is in ``monitoring.cli``."""
     with open_session(configuration(config, target), target) as server:
         saved, known = server.state().load()
         report = digest_report(server.reader(), saved, known, server.policies, server.now)

@@ -1,4 +1,4 @@
-"""``watchdog doctor``: whether the watchdog itself is set up as it should be, and what mends it."""
+"""``watchdog doctor``: whether the watchdog itself is set up correctly, and how to fix each fault."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.prefect.client.secret_blocks import read_secret
 from monitoring.adapters.prefect.read.installation import read_installation, unusable
-from monitoring.adapters.slack.examine import examine as ask_slack
+from monitoring.adapters.slack.examine import examine as examine_slack
 from monitoring.cli.session import Address, ConfigPath, open_session, pushed_configuration
 from monitoring.cli.terminal import print_json, reports_errors
 from monitoring.config.policy import Policies
@@ -35,7 +35,7 @@ def doctor(
     target: Address = None,
     json: Annotated[bool, Parameter(negative="", help="Print JSON, as docs/doctor.md describes it.")] = False,
 ) -> int:
-    """Run ``watchdog doctor``; its help stands in ``monitoring.cli``."""
+    """Run ``watchdog doctor``; its help is in ``monitoring.cli``."""
     now = datetime.now(timezone.utc)
     policies, examined = _configuration(config, target)
     usable = policies is not None
@@ -55,7 +55,7 @@ def doctor(
 
 
 def _configuration(path: str | None, target: str | None) -> tuple[Policies | None, list[Examined]]:
-    """The configuration, None where it cannot be used, and how it does."""
+    """Examine the configuration; None in its place if it cannot be used."""
     name = "configuration"
     try:
         policies = load_policies(path, read_pushed=lambda: _pushed(target))
@@ -63,10 +63,12 @@ def _configuration(path: str | None, target: str | None) -> tuple[Policies | Non
         fix = "correct it, then: watchdog config check"
         return None, [Examined(name=name, outcome="fault", detail=line, fix=fix) for line in str(error).splitlines()]
     except (ServerProblem, CredentialsRefused):
-        # No file is there, so what else is known comes from the environment.
+        # There is no file, so only the environment is known.
         policies = load_policies(path, read_pushed=lambda: None)
-        return policies, [not_examined(name, "the server cannot be used, on which one may have been pushed")]
-    nothing_else = f"; there is no {FILE_NAME} here, and none was pushed" if policies.origin == DEFAULTS_ORIGIN else ""
+        return policies, [not_examined(name, "the server cannot be used, and it may have a pushed configuration")]
+    nothing_else = (
+        f"; there is no {FILE_NAME} here, and no pushed configuration" if policies.origin == DEFAULTS_ORIGIN else ""
+    )
     valid = Examined(name=name, outcome="ok", detail=f"{policies.origin}: valid{nothing_else}")
     return policies, [valid, *covered(policies.config.routes, policies.origin)]
 
@@ -75,7 +77,7 @@ def _pushed(target: str | None) -> str | None:
     try:
         return pushed_configuration(target)
     except ConfigError as error:
-        # An address that is none is the server's fault, and told there.
+        # An invalid address is reported with the examination of the server.
         raise Unreachable(str(error)) from None
 
 
@@ -88,7 +90,7 @@ def _read(policies: Policies, target: str | None, now: datetime) -> tuple[Instal
     except ConfigError as error:
         found = unusable("", now, error, config, os.environ)
         token = os.environ.get("WATCHDOG_SLACK_TOKEN", "").strip()
-    return found, ask_slack(token, config.slack, channels(config)) if token and channels(config) else None
+    return found, examine_slack(token, config.slack, channels(config)) if token and channels(config) else None
 
 
 def _token(api: Api, config: Config, found: Installation) -> str | None:
@@ -97,5 +99,5 @@ def _token(api: Api, config: Config, found: Installation) -> str | None:
     try:
         return read_secret(api, config.slack.token_secret, "WATCHDOG_SLACK_TOKEN", os.environ)
     except WatchdogError:
-        # It was there a moment ago. What became of the server, the next look will say.
+        # It was there a little earlier. The next examination will show what has changed.
         return None

@@ -1,4 +1,4 @@
-"""``watchdog explain``: why the checks say of one deployment what they say, and what a failed run did differently."""
+"""``watchdog explain``: why the checks judge a deployment as they do, and how a failed run differs from a good one."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from monitoring.tuning.explain_message import explanation_message, run_message
 
 @reports_errors
 def explain(name: str, /, *, config: ConfigPath = None, target: Address = None) -> int:
-    """Run ``watchdog explain``; its help stands in ``monitoring.cli``.
+    """Run ``watchdog explain``; its help is in ``monitoring.cli``.
 
     Args:
-        name: FLOW/DEPLOYMENT, or the id of a flow run. For a run that failed or crashed, also what differs from the
-            last good one: parameters, versions, where it ran, and its tasks.
+        name: FLOW/DEPLOYMENT, or the id of a flow run. For a failed or crashed run, also the differences from the
+            last good run: parameters, versions, where it ran, and its tasks.
     """
     policies = configuration(config, target)
     with open_session(policies, target) as server:
@@ -47,7 +47,7 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Address = None) 
     console = terminal.console(sys.stdout)
     missing = (*observation.coverage.missing, *closely.coverage.missing)
     explanation = explained(observation, ledger, policies, judged, findings, found.key)
-    ascii_only = not _draws(console.encoding)
+    ascii_only = not _is_unicode(console.encoding)
     message = explanation_message(explanation, observation.server.state.ui_url, missing)
     console.print(terminal.rendered(message, ascii_only=ascii_only))
     if bad:
@@ -57,10 +57,10 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Address = None) 
 
 
 def _watched(observation: Observation, key: str, name: str) -> Deployment:
-    """The deployment (or flow) that is meant.
+    """The named deployment or flow.
 
     Raises:
-        WatchdogError: The watchdog does not look at it, or could not see it.
+        WatchdogError: The watchdog does not watch it, or could not read it.
     """
     if observation.server.state.problem:
         raise BadAnswer(observation.server.state.problem)
@@ -70,11 +70,11 @@ def _watched(observation: Observation, key: str, name: str) -> Deployment:
             if query.name in ("flows", "deployments"):
                 raise BadAnswer(f"{name}: not seen: {query.detail}")
         raise WatchdogError(
-            f"{name}: not watched: it is the watchdog's own, its deployment is gone, or it has none and "
+            f"{name}: not watched: it belongs to the watchdog, its deployment was deleted, or it has no deployment and "
             "target.runs_without_deployment is false"
         )
     return deployment
 
 
-def _draws(encoding: str) -> bool:
+def _is_unicode(encoding: str) -> bool:
     return encoding.lower().startswith("utf")

@@ -1,4 +1,4 @@
-"""``watchdog incidents``: what is wrong over time, and who looks after it."""
+"""``watchdog incidents``: lists and shows incidents, and requests to acknowledge or close them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from monitoring.text.escaping import clean
 
 app = App(name="incidents")
 
-Note = Annotated[str, Parameter(name="--note", allow_leading_hyphen=True, help="What there is to say about it.")]
+Note = Annotated[str, Parameter(name="--note", allow_leading_hyphen=True, help="A note for other people.")]
 
 
 @app.command(name="list")
 @reports_errors
 def list_(
     *,
-    all_: Annotated[bool, Parameter(name="--all", negative="", help="Those that were closed recently, too.")] = False,
+    all_: Annotated[
+        bool, Parameter(name="--all", negative="", help="Include incidents that were closed recently.")
+    ] = False,
     json: AsJson = False,
     config: ConfigPath = None,
     target: Address = None,
@@ -50,7 +52,7 @@ def list_(
 @app.command
 @reports_errors
 def show(incident: str, /, *, json: AsJson = False, config: ConfigPath = None, target: Address = None) -> int:
-    """Show all that is known of one incident, open or closed.
+    """Show everything known about an incident, open or closed.
 
     Args:
         incident: Its id: W-12.
@@ -72,26 +74,26 @@ def show(incident: str, /, *, json: AsJson = False, config: ConfigPath = None, t
 @app.command
 @reports_errors
 def ack(*incidents: str, by: By = None, note: Note = "", config: ConfigPath = None, target: Address = None) -> int:
-    """Say that somebody looks after incidents: they are not told again; that they are over is.
+    """Acknowledge incidents: no reminders are sent, but their resolution is still notified.
 
     Args:
         incidents: Their ids: W-12 W-13.
     """
-    return _ask("acknowledge", incidents, by, note, config, target)
+    return _request("acknowledge", incidents, by, note, config, target)
 
 
 @app.command
 @reports_errors
 def close(*incidents: str, by: By = None, note: Note = "", config: ConfigPath = None, target: Address = None) -> int:
-    """Close incidents by hand. Each stays closed until a new run is found of it, or it gets worse.
+    """Close incidents by hand. Each stays closed until a check finds a new run of it, or it gets worse.
 
     Args:
         incidents: Their ids: W-12 W-13.
     """
-    return _ask("close", incidents, by, note, config, target)
+    return _request("close", incidents, by, note, config, target)
 
 
-def _ask(
+def _request(
     what: Literal["acknowledge", "close"],
     names: tuple[str, ...],
     by: str | None,
@@ -108,25 +110,25 @@ def _ask(
         for name in dict.fromkeys(map(_id, names)):
             incident = _find(state, name)
             if incident is None or incident.resolved_at is not None:
-                print_error(_unknown(name) if incident is None else _over(incident))
+                print_error(_unknown(name) if incident is None else _resolved(incident))
                 unable = True
             elif already := _already(state, what, incident, who, note):
-                print_line(f"{name}: {already}; nothing more to do")
+                print_line(f"{name}: {already}; nothing to do")
             else:
                 state.server.leave_request(what, who, subject=incident.id, note=note.strip())
-                print_line(f"{name}: asked to {what} it, by {who}; {when}")
+                print_line(f"{name}: {what} requested by {who}; {when}")
     return UNABLE if unable else 0
 
 
 def _already(state: StateSession, what: str, incident: Incident, who: str, note: str) -> str:
-    """Who has done or asked for the same; empty where somebody else, or another note, makes a difference."""
+    """Who has already done or requested the same; empty if another person or note makes a difference."""
     for request in state.saved.requests:
         mine = request.by == who and (not note or note.strip() == request.note)
         if (request.what, request.subject) == (what, incident.id) and (mine or what == "close"):
-            return f"{request.by} asked to {what} it at {moment(request.at)}, and the next check does"
+            return f"{what} already requested by {request.by} at {moment(request.at)}, and the next check applies it"
     mark = incident.acknowledged
     if what == "acknowledge" and mark and mark.by == who and (not note or note.strip() == mark.note):
-        return f"acknowledged already, by {mark.by} at {moment(mark.at)}"
+        return f"already acknowledged by {mark.by} at {moment(mark.at)}"
     return ""
 
 
@@ -142,16 +144,13 @@ def _find(state: StateSession, name: str) -> Incident | None:
 
 
 def _named(name: str, incidents: Iterable[Incident]) -> Incident | None:
-    return next((one for one in incidents if one.number and one.id == _id(name)), None)
+    return next((incident for incident in incidents if incident.number and incident.id == _id(name)), None)
 
 
 def _unknown(name: str) -> str:
-    return (
-        f"{clean(_id(name), 60)}: no such incident is open, or is kept of those that were closed; see `watchdog "
-        "incidents list --all`"
-    )
+    return f"{clean(_id(name), 60)}: no such incident, open or closed; see `watchdog incidents list --all`"
 
 
-def _over(incident: Incident) -> str:
+def _resolved(incident: Incident) -> str:
     at = moment(incident.resolved_at) if incident.resolved_at else ""
-    return f"{incident.id}: over since {at} ({incident.resolution}): there is nothing to be done"
+    return f"{incident.id}: already resolved at {at} ({incident.resolution}); nothing to do"

@@ -1,4 +1,4 @@
-"""``watchdog metrics``: the numbers of the last check, for whoever asks for them."""
+"""``watchdog metrics``: prints the metrics of the last check, or serves them to Prometheus."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ app = App(name="metrics")
 _HOST_PORT: TypeAdapter[str] = TypeAdapter(HostPort)
 _DEFINITIONS = (*catalog.METRICS, *compatible.METRICS)
 _NOTHING = (
-    "nothing was measured yet: the next check measures, if watchdog-check is deployed on this server, runs, and has "
+    "no metrics yet: the next check measures them if watchdog-check is deployed on this server, runs, and has "
     "metrics.enabled"
 )
 _GONE = (
-    "the numbers of the last check are gone from the server, and the last known ones are served: the next check writes "
-    "them anew, if watchdog-check is deployed on this server, runs, and has metrics.enabled"
+    "the metrics of the last check were deleted from the server, and the last known metrics are served: the next check "
+    "saves them again if watchdog-check is deployed on this server, runs, and has metrics.enabled"
 )
-#: The next refresh tries again.
-_ONE_TRY: tuple[Layer, ...] = ({"server.attempts": Setting(1, "watchdog metrics serve")},)
+#: One attempt per refresh: the next refresh tries again.
+_ONE_ATTEMPT: tuple[Layer, ...] = ({"server.attempts": Setting(1, "watchdog metrics serve")},)
 _NO_ANSWER = "the Prefect server has not answered yet"
-#: Checks are to run every few minutes. Where none has measured for this long, several were missed: no slow or late one.
+#: Checks run every few minutes. If none has measured for this long, several were missed, and not only a slow one.
 _MAX_AGE = timedelta(minutes=30)
 
 
@@ -58,13 +58,13 @@ def serve(
     config: ConfigPath = None,
     target: Address = None,
 ) -> int:
-    """Serve the numbers of the last check to Prometheus until interrupted; nothing is asked of the server about runs.
+    """Serve the metrics of the last check to Prometheus until interrupted. Runs are not queried.
 
     Its pages are /metrics, /-/healthy and /-/ready.
     """
     address = None if listen is None else _address(listen)
     serving = _Serving(config, address, target)
-    # As if somebody had pressed Ctrl+C: even in the midst of a request.
+    # Like Ctrl+C, even during a request.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         serving.serve()
@@ -77,7 +77,7 @@ def serve(
 @app.command(name="print")
 @reports_errors
 def print_(*, config: ConfigPath = None, target: Address = None) -> int:
-    """Print the numbers of the last check as OpenMetrics."""
+    """Print the metrics of the last check as OpenMetrics."""
     snapshot = _load(_policies(config, target), target)
     if snapshot is None:
         raise WatchdogError(_NOTHING)
@@ -89,13 +89,13 @@ def _policies(config: str | None, target: str | None, stronger: Iterable[Layer] 
     """The configuration.
 
     Raises:
-        ConfigError: It cannot be used, or nothing is measured with it.
+        ConfigError: It cannot be used, or it disables metrics.
     """
     policies = configuration(config, target, stronger)
     if not policies.config.metrics.enabled:
         raise ConfigError(
-            f"{policies.origin}: metrics.enabled: false; expected true, here and where the check runs: else nothing is "
-            "measured"
+            f"{policies.origin}: metrics.enabled: false; expected true, here and where the check runs: otherwise nothing "
+            "is measured"
         )
     return policies
 
@@ -113,12 +113,12 @@ def _load(policies: Policies, target: str | None) -> Snapshot | None:
 
 
 class _Serving:
-    """What is served, and what the server said when it was asked last."""
+    """Serves the last known metrics, and reads new ones from the Prefect server."""
 
     def __init__(self, config: str | None, listen: str | None, target: str | None) -> None:
-        """Find the configuration; nobody can connect yet.
+        """Find the configuration; nothing listens yet.
 
-        While the server does not answer, nobody knows what was pushed to it: we begin with what holds without it.
+        If the server does not answer, the pushed configuration is unknown: begin without it.
 
         Args:
             config: Its file, if one was named.
@@ -126,16 +126,16 @@ class _Serving:
             target: An address to use instead of ``PREFECT_API_URL``.
 
         Raises:
-            ConfigError: It cannot be used, or nothing is measured with it.
+            ConfigError: It cannot be used, or it disables metrics.
         """
         self._config = config
         self._listen = listen
         self._target = target
         self._configured = True
         try:
-            policies = _policies(config, target, _ONE_TRY)
+            policies = _policies(config, target, _ONE_ATTEMPT)
         except (ServerProblem, CredentialsRefused):
-            policies = load_policies(config, read_pushed=lambda: None, stronger=_ONE_TRY)
+            policies = load_policies(config, read_pushed=lambda: None, stronger=_ONE_ATTEMPT)
             self._configured = False
         self._take(policies)
         self._pages = ScrapeServer(self._address, _DEFINITIONS)
@@ -147,22 +147,22 @@ class _Serving:
         return self._listen or self._policies.config.metrics.listen
 
     def serve(self) -> NoReturn:
-        """Serve, and look again and again; ends by an exception only."""
+        """Serve, and read new metrics at each refresh; only an exception ends it."""
         answers_first()
         self._start()
         while True:
-            self._look()
+            self._refresh()
             time.sleep(self._policies.config.metrics.refresh.total_seconds())
 
     def stop(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self._pages.stop()
 
     def _take(self, policies: Policies) -> None:
         settings = policies.config
         configure(settings.logs, Redactor(settings.redact.patterns).redact, in_run=False)
         self._policies = policies
-        #: The last that is known; without samples while nothing is.
+        #: The last known metrics; without samples until the first are read.
         self._snapshot = Snapshot(target=settings.target.name, at=datetime.now(timezone.utc))
 
     def _start(self) -> None:
@@ -170,9 +170,9 @@ class _Serving:
         _log.info("metrics served", says=self._pages.start())
 
     def _configure(self) -> None:
-        """Go by what was pushed to the server, if it says so by now, and listen where that says."""
+        """Read the configuration with the pushed one, now that the server may answer, and listen at its address."""
         before = self._address
-        self._take(_policies(self._config, self._target, _ONE_TRY))
+        self._take(_policies(self._config, self._target, _ONE_ATTEMPT))
         self._configured = True
         if self._address != before:
             self._pages.stop()
@@ -180,7 +180,7 @@ class _Serving:
             self._shown = None
             self._start()
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         up: bool | None = True
         problem = ""
         try:
@@ -194,24 +194,24 @@ class _Serving:
         except StateError as error:
             problem = str(error)
         except CredentialsRefused as refused:
-            # The server may be well for everybody else: the last check knows better.
+            # The server may work for everybody else: the last check knows better.
             problem, up = str(refused), None
         except ServerProblem as error:
             problem, up = str(error), False
         missing = _aged(self._snapshot) if self._snapshot.samples else problem
-        self._noted(problem or missing)
+        self._log_problem(problem or missing)
         self._show(up, missing)
 
-    def _noted(self, problem: str) -> None:
-        """Log what is wrong, and that it is not any more, once each."""
+    def _log_problem(self, problem: str) -> None:
+        """Log a new problem, and the end of the last one, once each."""
         if problem and problem != self._problem:
             _log.warning("metrics not current", problem=problem)
         elif problem != self._problem:
-            _log.info("metrics current", says="the numbers of the last check are there")
+            _log.info("metrics current", says="the metrics of the last check are served")
         self._problem = problem
 
     def _show(self, up: bool | None, missing: str) -> None:
-        """Show what is known, with what we see ourselves of the server, if anything; rendered only where it differs."""
+        """Publish the last known metrics and whether the server is up, if known; render them only if they changed."""
         seen = {} if up is None else {catalog.SERVER_UP.name: (Sample(value=float(up)),)}
         shown = self._snapshot.model_copy(update={"samples": {**self._snapshot.samples, **seen}}), missing
         if shown != self._shown:
@@ -220,10 +220,10 @@ class _Serving:
 
 
 def _aged(snapshot: Snapshot) -> str:
-    """What is wrong with numbers that no check has renewed for long; empty when they are new enough."""
+    """The problem with metrics that no check has renewed for long; empty if they are recent."""
     if datetime.now(timezone.utc) - snapshot.at <= _MAX_AGE:
         return ""
     return (
-        f"no check has measured since {snapshot.at:%Y-%m-%d %H:%M} UTC: see whether the deployment watchdog-check runs "
-        "on schedule, and has metrics.enabled"
+        f"no check has measured since {snapshot.at:%Y-%m-%d %H:%M} UTC: check that the deployment watchdog-check "
+        "runs on schedule and has metrics.enabled"
     )

@@ -1,4 +1,4 @@
-"""The saved state, read for a person, and the action requests that a person leaves for the next check."""
+"""Reads the saved state for people, and saves their action requests for the next check."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from monitoring.wiring import Session
 
 By = Annotated[
-    str | None, Parameter(name="--by", allow_leading_hyphen=True, help="Who asks for it. [default: your login name]")
+    str | None, Parameter(name="--by", allow_leading_hyphen=True, help="Who requests it. [default: your login name]")
 ]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON, as docs/incidents.md describes it.")]
 
 
 @dataclass(frozen=True)
 class StateSession:
-    """The saved state, and the open server that keeps it."""
+    """The saved state, and the session with the server that keeps it."""
 
     server: Session
     saved: SavedState
 
     def rows(self, incidents: Sequence[Incident]) -> list[IncidentView]:
-        """Incidents, each with the silence that holds for it now."""
+        """Incidents, each with its active silence."""
         now = self.server.now
         silences = (*self.saved.silences.known, *self.server.open_windows())
         suppressed = self.saved.outbox.suppressed
@@ -54,20 +54,20 @@ class StateSession:
         return self.server.state().all_closed()
 
     def next_check(self) -> str:
-        """Say when an action request is applied."""
+        """Describe when an action request is applied."""
         planned = self.server.next_check()
         if planned is None:
-            return "the next check does it; none is planned: is watchdog-check deployed on this server, and not paused?"
-        return f"the next check does it, planned for {moment(planned)}"
+            return "the next check applies it, but none is planned: is watchdog-check deployed, and not paused?"
+        return f"the next check applies it, planned for {moment(planned)}"
 
 
 @contextmanager
 def open_saved_state(config: str | None, target: str | None) -> Iterator[StateSession]:
-    """Open the server, as configured, and read the saved state there; nothing is written.
+    """Open a session with the server, as configured, and read the saved state there; nothing is written.
 
     Raises:
         ConfigError: The configuration or the address cannot be used.
-        CredentialsRefused: The server refuses our key.
+        CredentialsRefused: The server rejects the API key.
         ServerProblem: The server cannot be used.
         StateError: A newer watchdog wrote the state.
     """
@@ -82,13 +82,13 @@ def requester(by: str | None) -> str:
     """Who requests an action: the given name, or the login name.
 
     Raises:
-        ConfigError: The name is empty, or not known.
+        ConfigError: The name is empty or unknown.
     """
     try:
         name = (getuser() if by is None else by).strip()
     except (OSError, KeyError, ImportError):
-        # As in a container whose user has no name.
+        # For example in a container whose user has no name.
         name = ""
     if not name:
-        raise ConfigError("--by: expected a name; your login name is not known")
+        raise ConfigError("--by: expected a name, because your login name is unknown")
     return name

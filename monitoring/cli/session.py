@@ -1,4 +1,4 @@
-"""What commands share: the options that name a server and its configuration, and how both are opened."""
+"""The options for the server and its configuration, which commands share, and how to open both."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ Address = Annotated[str | None, Parameter(name="--target", help="API address to 
 
 
 def configuration(config: str | None, target: str | None, stronger: Iterable[Layer] = ()) -> Policies:
-    """Load the configuration. The server is needed, and Prefect imported, only where there is no file.
+    """Load the configuration. Only if there is no file, Prefect is imported and the server queried.
 
     Args:
-        config: The file that was named, if any.
-        target: The server's address, where it was given.
+        config: The path of the file, if it was given.
+        target: The server's address, if it was given.
         stronger: Layers above the environment, weakest first.
 
     Raises:
         ConfigError: The configuration or the address cannot be used.
-        CredentialsRefused: The server refuses our key.
-        ServerProblem: The server cannot say whether a configuration was pushed.
+        CredentialsRefused: The server rejects the API key.
+        ServerProblem: There is no file, and the pushed configuration cannot be read.
     """
     return load_policies(config, read_pushed=partial(pushed_configuration, target), stronger=stronger)
 
@@ -49,7 +49,7 @@ def pushed_configuration(target: str | None) -> str | None:
 
 
 def open_session(policies: Policies, target: str | None) -> AbstractContextManager[Session]:
-    """Open the server, as configured, at the time of the call.
+    """Open a session with the server, as configured, at the time of the call.
 
     Raises:
         ConfigError: The address cannot be used.
@@ -60,15 +60,15 @@ def open_session(policies: Policies, target: str | None) -> AbstractContextManag
 
 
 def duration(option: str, text: str, minimum: timedelta = timedelta(seconds=1)) -> timedelta:
-    """Read a duration that was given as an option.
+    """Parse the duration in an option.
 
     Args:
         option: Its name, for the error: ``--window``.
-        text: What was given.
-        minimum: The shortest duration that may be given.
+        text: Its value.
+        minimum: The shortest valid duration.
 
     Raises:
-        ConfigError: It is no duration, or a shorter one.
+        ConfigError: It is not a duration, or too short.
     """
     try:
         span = parse_duration(text)

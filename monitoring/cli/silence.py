@@ -1,4 +1,4 @@
-"""``watchdog silence``: for so long nobody is told of some incidents."""
+"""``watchdog silence``: suppresses notifications of some incidents for a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from monitoring.cli.saved_state import AsJson, By, open_saved_state, requester
 from monitoring.cli.session import Address, ConfigPath
 from monitoring.cli.terminal import print_json, print_line, print_lines, reports_errors
-from monitoring.cli.timestamps import moment
+from monitoring.cli.timestamps import parse_time
 from monitoring.config.match import KnownCheck
 from monitoring.errors import ConfigError, WatchdogError
 from monitoring.messages import incident_words, terminal, words
@@ -24,22 +24,22 @@ from monitoring.text.escaping import clean
 
 app = App(name="silence")
 
-#: A silence that outlasts this was forgotten, and hides whatever comes.
-LONGEST = timedelta(days=365)
+#: A longer silence would be forgotten, and would hide everything new.
+_MAX_DURATION = timedelta(days=365)
 
 
-def _text(name: str, what: str) -> Parameter:
-    return Parameter(name=name, allow_leading_hyphen=True, help=what)
+def _text(name: str, description: str) -> Parameter:
+    return Parameter(name=name, allow_leading_hyphen=True, help=description)
 
 
 @app.command
 @reports_errors
 def add(
     *,
-    reason: Annotated[str, _text("--reason", "What for, as reports say it.")],
+    reason: Annotated[str, _text("--reason", "The reason that reports show.")],
     deployment: Annotated[str | None, _text("--deployment", "Shell-style pattern on FLOW/DEPLOYMENT: 'etl/*'.")] = None,
     tag: Annotated[str | None, _text("--tag", "A tag of the deployment.")] = None,
-    pool: Annotated[str | None, _text("--pool", "The work pool, or the deployment's.")] = None,
+    pool: Annotated[str | None, _text("--pool", "The work pool, or that of the deployment.")] = None,
     check: Annotated[KnownCheck | None, Parameter(name="--check", help="The check that finds it.")] = None,
     owner: Annotated[str | None, _text("--owner", "The owner.")] = None,
     severity: Annotated[
@@ -52,7 +52,7 @@ def add(
     config: ConfigPath = None,
     target: Address = None,
 ) -> int:
-    """Tell nobody of incidents that match all that is given, for a time. They are found and shown all the same."""
+    """Suppress notifications of incidents that match all given options, for a time. They are still found and shown."""
     who = requester(by)
     matchers: dict[str, str | None] = {
         "deployment": deployment,
@@ -75,8 +75,10 @@ def add(
         )
         when = state.next_check()
         state.server.leave_request("silence", who, note=silence.reason, silence=silence)
-        matched = [one for one in state.saved.incidents.open.values() if silence.matches(one.labels)]
-    print_line(f"Asked to silence {incident_words.matched(silence)} {incident_words.period(silence)}, by {who}; {when}")
+        matched = [incident for incident in state.saved.incidents.open.values() if silence.matches(incident.labels)]
+    print_line(
+        f"Silence of {incident_words.matched(silence)} {incident_words.period(silence)} requested by {who}; {when}"
+    )
     if matched:
         print_line(f"It matches {words.counted(len(matched), 'open incident')} now: {named(matched)}")
     else:
@@ -87,7 +89,7 @@ def add(
 @app.command(name="list")
 @reports_errors
 def list_(*, json: AsJson = False, config: ConfigPath = None, target: Address = None) -> int:
-    """List silences that hold, wait or ended in the last days, what was asked for, and the maintenance windows."""
+    """List active, future and recently ended silences, action requests, and maintenance windows."""
     with open_saved_state(config, target) as state:
         now = state.server.now
         known = sorted(state.saved.silences.known, key=lambda silence: (silence.ends_at <= now, silence.starts_at))
@@ -110,7 +112,7 @@ def list_(*, json: AsJson = False, config: ConfigPath = None, target: Address = 
 @app.command
 @reports_errors
 def expire(silence: str, /, *, by: By = None, config: ConfigPath = None, target: Address = None) -> int:
-    """End a silence now. What it matched and still fires is told then.
+    """End a silence now. Incidents that it matched and that still fire are notified then.
 
     Args:
         silence: Its id: S-3.
@@ -119,21 +121,21 @@ def expire(silence: str, /, *, by: By = None, config: ConfigPath = None, target:
     upper = silence.strip().upper()
     name = f"S-{upper}" if upper.isdecimal() else upper
     with open_saved_state(config, target) as state:
-        found = next((one for one in state.saved.silences.known if one.id == name), None)
+        found = next((silence for silence in state.saved.silences.known if silence.id == name), None)
         if found is None:
             raise WatchdogError(f"{clean(name, 60)}: no such silence; see `watchdog silence list`")
         if found.ends_at <= state.server.now:
-            print_line(f"{name}: ended at {words.moment(found.ends_at)} already; nothing more to do")
+            print_line(f"{name}: already ended at {words.moment(found.ends_at)}; nothing to do")
             return 0
-        if any((one.what, one.subject) == ("expire", name) for one in state.saved.requests):
-            print_line(f"{name}: somebody asked to end it already, and the next check does; nothing more to do")
+        if any((request.what, request.subject) == ("expire", name) for request in state.saved.requests):
+            print_line(f"{name}: its end is already requested, and the next check applies it; nothing to do")
             return 0
         when = state.next_check()
         state.server.leave_request("expire", who, subject=name)
-        matched = [one for one in state.saved.incidents.open.values() if found.matches(one.labels)]
-    print_line(f"{name}: asked to end it, by {who}; {when}")
+        matched = [incident for incident in state.saved.incidents.open.values() if found.matches(incident.labels)]
+    print_line(f"{name}: end requested by {who}; {when}")
     if matched:
-        print_line(f"Told then, unless something else holds it: {named(matched)}")
+        print_line(f"Notified then, unless something else suppresses it: {named(matched)}")
     return 0
 
 
@@ -145,13 +147,13 @@ def _times(from_: str | None, for_: str | None, until: str | None, now: datetime
     """When a silence begins and ends.
 
     Raises:
-        ConfigError: That cannot be.
+        ConfigError: The end is missing, not after the beginning, or too far away.
     """
-    starts = max(now, moment("--from", from_)) if from_ is not None else now
+    starts = max(now, parse_time("--from", from_)) if from_ is not None else now
     if (for_ is None) == (until is None):
         raise ConfigError("expected an end, either --for 4h or --until 2026-03-10T08:00:00+01:00")
     if until is not None:
-        option, ends = "--until", moment("--until", until)
+        option, ends = "--until", parse_time("--until", until)
     else:
         try:
             option, ends = "--for", starts + parse_duration(for_ or "")
@@ -159,6 +161,6 @@ def _times(from_: str | None, for_: str | None, until: str | None, now: datetime
             raise ConfigError(f"--for: {for_!r}: {error}") from None
     if ends <= starts:
         raise ConfigError(f"{option}: ends at {words.moment(ends)}; expected an end after {words.moment(starts)}")
-    if ends - now > LONGEST:
+    if ends - now > _MAX_DURATION:
         raise ConfigError(f"{option}: ends at {words.moment(ends)}; expected an end within 365 d from now")
     return starts, ends

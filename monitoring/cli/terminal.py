@@ -1,4 +1,4 @@
-"""What commands have in common: harmless output, and errors in lines on stderr with exit status 3."""
+"""Output that all commands share: harmless text, and errors on stderr with exit status 3."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def print_lines(text: str) -> None:
 
 
 def print_line(text: str) -> None:
-    """Print text to stdout as one line, made harmless: what others wrote in it cannot begin another."""
+    """Print text to stdout as one line, made harmless: text from others cannot begin another line."""
     print_lines(terminal(text, _MAX_LINE))
 
 
@@ -58,5 +58,5 @@ def reports_errors(command: Callable[Arguments, int]) -> Callable[Arguments, int
 
 def _print(console: Console, text: str) -> None:
     for line in text.splitlines():
-        # A line that a script reads must not be broken where the terminal happens to end.
+        # Scripts read these lines, so they must not be wrapped at the width of the terminal.
         console.print(Text(terminal(line, _MAX_LINE)), soft_wrap=True)

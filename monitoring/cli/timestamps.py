@@ -1,4 +1,4 @@
-"""Times as people give them at the command line: with their zone, or not at all."""
+"""Parses times on the command line, which must have a zone."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from datetime import datetime, timezone
 
 from monitoring.errors import ConfigError
 
-#: Beyond these, the spans that are taken from a moment or added to it would leave the calendar.
+#: Beyond these, adding or subtracting a duration would leave the calendar.
 _EARLIEST = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LATEST = datetime(2999, 1, 1, tzinfo=timezone.utc)
 
 
-def moment(option: str, text: str) -> datetime:
-    """Read a time, and return it in UTC.
+def parse_time(option: str, text: str) -> datetime:
+    """Parse a time, and return it in UTC.
 
     Args:
-        option: Where it was given, for the error: ``--at``.
+        option: The option, for the error: ``--at``.
         text: ISO 8601 with an offset or a Z.
 
     Raises:
-        ConfigError: It is no time, or has no zone.
+        ConfigError: It is not a time, or has no zone.
     """
     try:
         # Python 3.10 does not read the Z.

@@ -1,1 +1,1 @@
-"""Every layer of the configuration: what can be set, where it is found, and where each value came from."""
+"""The layers of the configuration: its settings, where they are found, and the source of each value."""

@@ -10,14 +10,14 @@ from pydantic import Field, model_validator
 from monitoring.config.match import AlertMatch
 from monitoring.model.fields import BlockName, BlockReference, Cron, Mention, Section, Span, TimeOfDay, TimeZoneName
 
-#: The routes that everybody has.
+#: The routes that every configuration has.
 DEFAULT_ROUTE, FALLBACK_ROUTE, DIGEST_ROUTE = RESERVED_ROUTES = ("default", "fallback", "watchdog-digest")
-#: The settings of which one names a receiver.
+#: The settings that name a receiver.
 _RECEIVERS = ("channel", "webhook_secret", "block")
 
 
 class Slack(Section):
-    """The Slack workspace, and the channel for digest and alerts. The token never stands here."""
+    """The Slack workspace, and the channel for the digest and alerts. The token is never part of the configuration."""
 
     channel: str | None = Field(
         None,
@@ -32,7 +32,7 @@ class Slack(Section):
 
 
 class Receiver(Section):
-    """Where messages go: a Slack channel, a Slack webhook or a notification block; one of them."""
+    """Where messages go: a Slack channel, a Slack webhook or a notification block; at most one of them."""
 
     channel: str | None = Field(None, description="Slack channel id or name, for the bot.", min_length=1)
     webhook_secret: BlockName | None = Field(
@@ -48,48 +48,48 @@ class Receiver(Section):
 
     @property
     def kind(self) -> Literal["channel", "webhook", "block"] | None:
-        """What it is; None where nothing is given."""
+        """The kind of the receiver; None if nothing is configured."""
         if self.channel:
             return "channel"
         return "webhook" if self.webhook_secret else "block" if self.block else None
 
     @model_validator(mode="after")
-    def _one(self) -> Receiver:
+    def _at_most_one_kind(self) -> Receiver:
         if sum(getattr(self, name) is not None for name in _RECEIVERS) > 1:
             raise ValueError(f"expected only one of {', '.join(_RECEIVERS)}")
         return self
 
 
 class Route(Receiver):
-    """Where some incidents are told."""
+    """Where the notifications of some incidents go."""
 
     name: str = Field(
         description="Name of the route: lower case letters, digits and dashes.",
         pattern=r"^[a-z0-9][a-z0-9-]{0,38}$",
     )
-    match: AlertMatch = Field(description="Which incidents it is for.")
+    match: AlertMatch = Field(description="Which incidents it applies to.")
 
     @model_validator(mode="after")
     def _usable(self) -> Route:
         if self.kind is None:
             raise ValueError(f"expected one of {', '.join(_RECEIVERS)}")
         if self.name in RESERVED_ROUTES:
-            raise ValueError(f"expected another name than {', '.join(RESERVED_ROUTES)}")
+            raise ValueError(f"expected a name other than {', '.join(RESERVED_ROUTES)}")
         return self
 
 
 class Maintenance(Section):
-    """A window that comes again, in which nobody is told of some incidents."""
+    """A recurring window in which no notifications are sent for some incidents."""
 
-    match: AlertMatch = Field(description="Which incidents it is for.")
+    match: AlertMatch = Field(description="Which incidents it applies to.")
     cron: Cron = Field(description="When the window begins: `0 2 * * SAT`.")
     time_zone: TimeZoneName = Field("UTC", description="IANA time zone of the cron expression.")
     lasts: Span = Field(description="How long the window lasts.")
-    reason: str = Field("maintenance", description="The reason that reports give.", min_length=1, max_length=200)
+    reason: str = Field("maintenance", description="The reason that reports show.", min_length=1, max_length=200)
 
 
 class QuietHours(Section):
-    """The time of day in which warnings wait; criticals never do."""
+    """The time of day during which warnings wait; critical incidents never wait."""
 
     begin: TimeOfDay | None = Field(None, description="Start of the quiet hours: `22:00`. Null: there are none.")
     end: TimeOfDay = Field(
@@ -99,21 +99,21 @@ class QuietHours(Section):
     weekends: bool = Field(False, description="Whether Saturday and Sunday are quiet all day.")
 
     @model_validator(mode="after")
-    def _pass(self) -> QuietHours:
+    def _end_some_time(self) -> QuietHours:
         if self.begin == self.end:
-            raise ValueError("expected begin and end to differ: warnings would wait for ever")
+            raise ValueError("expected begin and end to differ: otherwise warnings would wait forever")
         return self
 
 
 class Alerts(Section):
-    """Who is told of incidents as they begin and end, and how often."""
+    """Who is notified when incidents fire and are resolved, and how often."""
 
     enabled: bool = Field(True, description="Whether notifications are sent.")
     default: Receiver = Field(
-        Receiver(), description="Where that is told which no route matches. Nothing given: `slack.channel`."
+        Receiver(), description="Receiver of incidents that no route matches. Not set: `slack.channel`."
     )
     fallback: Receiver = Field(
-        Receiver(), description="Where that is told which its own route refuses for good. Nothing given: nowhere."
+        Receiver(), description="Receiver of notifications that their own route rejects permanently. Not set: none."
     )
     group_interval: Span = Field(
         timedelta(seconds=30), description="Shortest time between two updates of a message by incidents that join it."
@@ -128,7 +128,7 @@ class Alerts(Section):
             "after staying away this long."
         ),
     )
-    quiet_hours: QuietHours = Field(QuietHours(), description="When warnings wait for the morning.")
+    quiet_hours: QuietHours = Field(QuietHours(), description="When warnings wait until morning.")
     traceback: bool = Field(
         False, description="Whether redacted tracebacks and log lines are posted in the thread of a message."
     )
@@ -142,12 +142,12 @@ class Digest(Section):
 
     time_zone: TimeZoneName = Field("UTC", description="IANA time zone in which the days of the digest begin and end.")
     receiver: Receiver = Field(
-        Receiver(), description="Where the digest goes. Nothing given: `slack.channel`, else `alerts.default`."
+        Receiver(), description="Receiver of the digest. Not set: `slack.channel`, else `alerts.default`."
     )
 
 
 class Ping(Section):
-    """The dead-man's switch. Its address is a secret, and never stands here."""
+    """The dead-man's switch. Its address is a secret and never part of the configuration."""
 
     url_secret: BlockName = Field(
         "watchdog-ping-url",

@@ -1,4 +1,4 @@
-"""Which schedules of maintenance windows Prefect can read, by its own parser and without importing the rest of it."""
+"""Checks cron expressions with Prefect's own parser, without importing the rest of Prefect."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
-#: Prefect's copy of croniter. Importing Prefect as a whole takes a second, which a command that only checks the
-#: configuration does not need.
+#: Prefect's copy of croniter. Importing all of Prefect takes a second, and a command that only checks the
+#: configuration does not need it.
 _PARSER = "_vendor/croniter/croniter.py"
-#: Expressions that croniter reads, and Prefect refuses: random and hashed ones.
-_REFUSED = {"r", "h"}
+#: Random and hashed expressions, which croniter reads and Prefect rejects.
+_REJECTED = {"r", "h"}
 
 
 def readable(cron: str, time_zone: str) -> bool:
-    """Tell whether Prefect can read a cron expression and its time zone.
+    """Return whether Prefect can read a cron expression and its time zone.
 
     Source: prefect/server/schemas/schedules.py, ``CronSchedule``, and prefect/_internal/schemas/validators.py.
 
@@ -24,8 +24,8 @@ def readable(cron: str, time_zone: str) -> bool:
         cron: A cron expression.
         time_zone: An IANA time zone.
     """
-    refused = _REFUSED.intersection(cron.casefold().split())
-    return bool(_croniter().is_valid(cron)) and not refused and time_zone in _time_zones()
+    rejected = _REJECTED.intersection(cron.casefold().split())
+    return bool(_croniter().is_valid(cron)) and not rejected and time_zone in _time_zones()
 
 
 @cache

@@ -15,16 +15,16 @@ from monitoring.config.settings import Config
 from monitoring.errors import ConfigError
 
 PREFIX = "WATCHDOG_"
-#: Variables with the prefix that are no settings: where the file is, secrets, and systemd's own two.
+#: Variables with the prefix that are not settings: the path of the file, secrets, and two variables of systemd.
 RESERVED = frozenset({"WATCHDOG_CONFIG", "WATCHDOG_SLACK_TOKEN", "WATCHDOG_PING_URL", "WATCHDOG_USEC", "WATCHDOG_PID"})
 _NONE = "null"
 
 
 def environment(environ: Mapping[str, str]) -> list[Layer]:
-    """Read the settings in an environment, one layer a variable, weakest first.
+    """Read the settings in an environment, one layer per variable, weakest first.
 
-    A variable that is set and empty counts as not set, as Compose files and CI leave them. One for a
-    whole section, as JSON, is weaker than one for a field in it.
+    An empty variable counts as not set, because Compose files and CI leave such variables. A variable for a whole
+    section, as JSON, is weaker than a variable for a field of the section.
 
     Args:
         environ: The environment's variables.
@@ -47,13 +47,13 @@ def environment(environ: Mapping[str, str]) -> list[Layer]:
 
 
 class _Settings(Config, BaseSettings):  # type: ignore[misc]  # both type model_config, each as its own dict
-    """Tells pydantic-settings which fields there are."""
+    """The fields, for pydantic-settings."""
 
 
 def _read(name: str, raw: str) -> Layer:
     path = tuple(name.removeprefix(PREFIX).lower().split("__"))
     if path[0] in ("rules", "routes", "maintenance"):
-        raise ConfigError(f"{name}: {path[0]} cannot be set in the environment; expected them in the file")
+        raise ConfigError(f"{name}: {path[0]} cannot be set in the environment; set them in the file")
     if path[-1] not in fields_at(path[:-1]):
         near = nearest(name, _names())
         hint = f"did you mean {near}?" if near else "expected section and field, such as WATCHDOG_LATE__AFTER"
@@ -63,7 +63,7 @@ def _read(name: str, raw: str) -> Layer:
     if not is_text(raw):
         raise ConfigError(f"{name}: {shown(path, raw)}: expected text in the encoding of the locale")
     source = EnvSettingsSource(_Settings, env_prefix=PREFIX, env_nested_delimiter="__", env_parse_none_str=_NONE)
-    # One variable at a time, so that every value and every problem knows its own.
+    # One variable at a time, so that every value and every problem is attributed to its variable.
     source.env_vars = {name.lower(): EnvNoneType(raw) if raw == _NONE else raw}
     try:
         values: dict[str, Any] = source()
@@ -73,7 +73,7 @@ def _read(name: str, raw: str) -> Layer:
     except ValidationError as error:
         lines = []
         for problem in problems(error):
-            # A problem within JSON names the field; the variable's whole value would not help, and may hold anything.
+            # A problem within JSON names the field: the variable's whole value would not help, and may contain secrets.
             where = shown(path, raw) if problem.loc == path else quoted(dotted(problem.loc))[1:-1]
             lines.append(f"{name}: {where}: {problem.words}")
         raise ConfigError("\n".join(lines)) from None

@@ -1,4 +1,4 @@
-"""The text of ``watchdog.yaml`` made a configuration, with the line of everything in it."""
+"""Parses ``watchdog.yaml`` into a configuration, and records the line of each setting."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from monitoring.config.problems import Loc, Problem, dotted, is_text, problems, 
 from monitoring.config.settings import Config
 from monitoring.errors import ConfigError
 
-#: Bounds that no configuration comes near: what exceeds them is some other file, or an attack by aliases.
-LARGEST_TEXT = 250_000
-_MOST_NODES = 50_000
-_DEEPEST = 20
-# Whoever has more has one mistake that is everywhere, or the wrong file.
-_MOST_TOLD = 50
+#: No configuration comes near these bounds: whatever exceeds them is another kind of file, or an attack with aliases.
+MAX_TEXT = 250_000
+_MAX_NODES = 50_000
+_MAX_DEPTH = 20
+# More problems than this come from a single repeated mistake, or from the wrong file.
+_MAX_PROBLEMS = 50
 
 _TAG = "tag:yaml.org,2002:"
-# A date is text here: no field holds one, and a tag or a name may look like one.
+# Dates are read as text: no field is a date, and a tag or a name may look like a date.
 _TEXT_TAGS = frozenset({_TAG + "str", _TAG + "timestamp"})
 _VALUE_TAGS = frozenset({_TAG + "null", _TAG + "bool", _TAG + "int", _TAG + "float"})
 
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """A configuration that was read: what it says, and the line of each setting by its dotted name."""
+    """A parsed configuration, and the line of each setting by its dotted name."""
 
     config: Config = field(default_factory=Config)
     lines: Mapping[str, int] = field(default_factory=dict)
@@ -39,13 +39,13 @@ def parse(text: str, origin: str) -> ConfigFile:
 
     Args:
         text: YAML; empty text is a configuration that changes nothing.
-        origin: What to call it in errors: ``watchdog.yaml``.
+        origin: Its name in errors: ``watchdog.yaml``.
 
     Raises:
-        ConfigError: It cannot be used. One line a problem, with the line in the text.
+        ConfigError: It cannot be used. The message has a line for each problem, with the line number in the text.
     """
-    if len(text) > LARGEST_TEXT:
-        raise ConfigError(f"{origin}: longer than {LARGEST_TEXT:,} characters; expected a configuration")
+    if len(text) > MAX_TEXT:
+        raise ConfigError(f"{origin}: longer than {MAX_TEXT:,} characters; expected a configuration")
     root = _compose(text, origin)
     if root is None:
         return ConfigFile()
@@ -63,16 +63,16 @@ def parse(text: str, origin: str) -> ConfigFile:
             if problem.loc not in reading.faulty
         ]
     if found:
-        told = [f"{origin}:{line}: {words}" for line, words in sorted(found)[:_MOST_TOLD]]
-        if len(found) > len(told):
-            told.append(f"{origin}: {len(found) - len(told):,} more problems")
-        raise ConfigError("\n".join(told))
+        lines = [f"{origin}:{line}: {words}" for line, words in sorted(found)[:_MAX_PROBLEMS]]
+        if len(found) > len(lines):
+            lines.append(f"{origin}: {len(found) - len(lines):,} more problems")
+        raise ConfigError("\n".join(lines))
     return ConfigFile(config, {dotted(loc): place.line for loc, place in reading.places.items()})
 
 
 def _compose(text: str, origin: str) -> yaml.Node | None:
     try:
-        # compose builds nodes and nothing else: no object of any kind comes to life here.
+        # compose only builds nodes and never constructs objects.
         root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -96,20 +96,20 @@ class _Place:
 
 @dataclass
 class _Reading:
-    """Turns nodes into values, and remembers where each stood."""
+    """Turns nodes into values, and records the position of each."""
 
     origin: str
     places: dict[Loc, _Place] = field(default_factory=dict)
     problems: list[tuple[int, str]] = field(default_factory=list)
-    #: What has a problem already: another about the value that was put in its place would confuse.
+    #: Places that already have a problem: another problem about the substituted value would confuse.
     faulty: set[Loc] = field(default_factory=set)
     nodes: int = 0
 
     def value(self, node: yaml.Node, loc: Loc) -> Any:
         self.nodes += 1
-        if len(loc) > _DEEPEST or self.nodes > _MOST_NODES:
+        if len(loc) > _MAX_DEPTH or self.nodes > _MAX_NODES:
             line = node.start_mark.line + 1
-            raise ConfigError(f"{self.origin}:{line}: too large or too deep, or an alias that holds itself")
+            raise ConfigError(f"{self.origin}:{line}: too large, nested too deeply, or an alias that contains itself")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, loc)
         if isinstance(node, yaml.SequenceNode):
@@ -142,12 +142,12 @@ class _Reading:
             if not isinstance(key, yaml.ScalarNode):
                 self.problem(loc, key, "expected the name of a field before the colon")
                 continue
-            # What is no text is no name of a field either; pydantic would stop at it and say nothing of the rest.
+            # A key that is not text cannot be the name of a field; pydantic would stop there and not report the rest.
             name = key.value.encode(errors="backslashreplace").decode()
             if name in values:
                 place = (*loc, name)
                 line = self.places[place].line
-                self.problem(loc, key, f"{quoted(name)} stands here a second time, after line {line}; expected once")
+                self.problem(loc, key, f"{quoted(name)} is set a second time, after line {line}; expected once")
                 continue
             values[name] = self._placed(key, child, (*loc, name))
         return values
@@ -159,12 +159,12 @@ class _Reading:
         if node.tag in _TEXT_TAGS:
             return node.value
         if node.tag not in _VALUE_TAGS:
-            self.problem(loc, node, f"the tag {quoted(node.tag.replace(_TAG, '!!'))}; expected a plain value")
+            self.problem(loc, node, f"unsupported tag {quoted(node.tag.replace(_TAG, '!!'))}; expected a plain value")
             return None
         try:
             return yaml.SafeLoader("").construct_object(node)
         except (ValueError, LookupError):
-            # `!!int many`, `0b_`: left as text, which the field then refuses in its own words.
+            # `!!int many`, `0b_`: left as text, which the field then rejects with its own message.
             return node.value
 
 

@@ -1,7 +1,7 @@
-"""What a flow's parameters may change: the policy's fields, each of them optional.
+"""The flow parameters: the fields of the policy, all of them optional.
 
-The form in Prefect's UI submits the defaults that it shows. So every field's default here is None, and
-None changes nothing: a form that is sent as it stands leaves the file's values alone.
+The form in Prefect's UI submits the defaults that it shows. So every default here is None, and None changes nothing: a
+form that is submitted unchanged leaves the values of the file alone.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ def _optional(section: type[Section], name: str, doc: str | None) -> type[BaseMo
 if TYPE_CHECKING:
 
     class PolicyChanges(BaseModel):
-        """Changes of policy for one run and every deployment. What is empty stays as configured."""
+        """Changes of the policy for this run and every deployment. Empty fields keep their configured values."""
 
 else:
     PolicyChanges = _optional(
         Policy,
         "PolicyChanges",
-        "Changes of policy for one run and every deployment. What is empty stays as configured.",
+        "Changes of the policy for this run and every deployment. Empty fields keep their configured values.",
     )
 
 
 def parameters(overrides: PolicyChanges | None = None, time_zone: str | None = None) -> Layer:
-    """Make the strongest layer of what a flow was called with.
+    """Make the strongest layer from the parameters of a flow run.
 
     Args:
         overrides: Changes of policy; None and fields that are None change nothing.
         time_zone: IANA time zone of the digest's days; None changes nothing.
 
     Raises:
-        ConfigError: The time zone is none.
+        ConfigError: The time zone does not exist.
     """
     values: dict[str, Any] = overrides.model_dump(exclude_none=True) if overrides else {}
     if time_zone is not None:

@@ -11,7 +11,7 @@ from monitoring.model.fields import Pattern, Section, Span
 
 
 class Target(Section):
-    """The monitored server, and what of it is watched."""
+    """The monitored server, and which of its runs are watched."""
 
     name: str = Field(
         "prefect",
@@ -35,7 +35,7 @@ class Logs(Section):
 
 
 class Redact(Section):
-    """What is taken out of text from runs, besides addresses with credentials, tokens and key-value secrets."""
+    """What is redacted in text from runs, besides addresses with credentials, tokens and key-value secrets."""
 
     patterns: tuple[Pattern, ...] = Field((), description="Regular expressions whose matches are redacted.")
 

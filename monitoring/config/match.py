@@ -1,4 +1,4 @@
-"""Which deployments or incidents something in the configuration is for."""
+"""Which deployments or incidents a part of the configuration applies to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monitoring.model.fields import Section
 from monitoring.model.finding import Severity
 from monitoring.model.matcher import Matcher
 
-#: The name of a check that there is.
+#: The name of an existing check.
 if TYPE_CHECKING:
     KnownCheck = str
 else:
@@ -19,7 +19,7 @@ else:
 
 
 class Match(Section):
-    """Which deployments a rule is for. All that is given must match."""
+    """Which deployments a rule applies to. Every condition must match."""
 
     deployment: str | None = Field(
         None, description="Shell-style pattern on `flow/deployment`: `etl/*`, `*/nightly`. Case counts.", min_length=1
@@ -28,19 +28,19 @@ class Match(Section):
     pool: str | None = Field(None, description="Name of the deployment's work pool, exactly.", min_length=1)
 
     @model_validator(mode="after")
-    def _something(self) -> Match:
+    def _not_empty(self) -> Match:
         if not self.matcher.conditions:
             raise ValueError(f"expected at least one of {', '.join(type(self).model_fields)}")
         return self
 
     @property
     def matcher(self) -> Matcher:
-        """The conditions that are given."""
+        """The conditions as a matcher."""
         return Matcher(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
 class AlertMatch(Match):
-    """Which incidents. All that is given must match."""
+    """Which incidents a route or window applies to. Every condition must match."""
 
     pool: str | None = Field(None, description="Name of the work pool, or of the deployment's, exactly.", min_length=1)
     check: KnownCheck | None = Field(None, description="The check that found it.")

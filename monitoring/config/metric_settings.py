@@ -10,7 +10,7 @@ from monitoring.model.fields import Count, HostPort, Section, Span, StatsdAddres
 
 
 class Compatibility(Section):
-    """The metrics of the exporter for Prefect that Prefect keeps, by the same names and with the same labels."""
+    """The metrics of Prefect's own exporter, with the same names and labels."""
 
     enabled: bool = Field(
         False,
@@ -28,7 +28,7 @@ class Compatibility(Section):
 
 
 class Metrics(Section):
-    """What each check measures, and where the numbers go."""
+    """What each check measures, and where the metrics go."""
 
     enabled: bool = Field(
         False, description="Whether checks measure and save metrics on the server for `watchdog metrics serve`."
@@ -58,11 +58,11 @@ class Metrics(Section):
         ),
     )
     compatibility: Compatibility = Field(
-        Compatibility(), description="The names that dashboards for Prefect's own exporter have."
+        Compatibility(), description="The metrics that dashboards for Prefect's own exporter use."
     )
 
     @property
     def exporters(self) -> tuple[str, ...]:
-        """The settings by which each check hands its numbers over."""
+        """The settings of the exporters to which each check sends its metrics."""
         given = {name: getattr(self, name) for name in ("pushgateway", "textfile", "dogstatsd")}
         return tuple(f"metrics.{name}" for name, address in given.items() if self.enabled and address)

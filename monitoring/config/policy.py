@@ -1,8 +1,8 @@
-"""Which policy holds for which deployment, and where each value of it comes from.
+"""The policy of each deployment, and the source of each value.
 
 From weakest to strongest: the defaults, the file, the file's rules in their order, the deployment's own tags
 (``watchdog:max-run-time=2h``), the environment (``WATCHDOG_LATE__AFTER=20m``), the flow's parameters. Each layer
-changes only what it names.
+changes only the fields that it names.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from monitoring.model.matcher import Labels
 from monitoring.text.durations import format_duration
 from monitoring.text.redaction import Redactor
 
-#: Fields of the models that are no settings: lists, and what they are for.
+#: Fields of the models that are not settings: lists, and their conditions.
 _NO_SETTINGS = frozenset({"match", "rules", "routes", "maintenance"})
 
 
 @dataclass(frozen=True)
 class Setting:
-    """The value of one field, and where it was set, for a person: ``watchdog.yaml line 12``."""
+    """The value of a field, and where it was set, for people: ``watchdog.yaml line 12``."""
 
     value: Any
     source: str
@@ -38,11 +38,11 @@ Layer = Mapping[str, Setting]
 
 
 def leaves(section: Section, *, unset: bool = False, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Walk the fields that are no sections, as pairs of dotted name and value.
+    """Yield the fields that are not sections, as pairs of dotted name and value.
 
     Args:
         section: Where to start.
-        unset: Whether fields count that were not set, and so have their default.
+        unset: Whether to include fields that were not set and so have their default.
         prefix: The section's own name with a dot after it.
     """
     for name in type(section).model_fields:
@@ -56,12 +56,12 @@ def leaves(section: Section, *, unset: bool = False, prefix: str = "") -> Iterat
 
 
 def layer(section: Section, source: str, lines: Mapping[str, int] | None = None) -> Layer:
-    """Make a layer of the fields that were set.
+    """Make a layer from the fields that were set.
 
     Args:
         section: The fields.
         source: Where they were set.
-        lines: The line there of each, by dotted name, where known.
+        lines: The line of each field there, by dotted name, where known.
     """
     known = lines or {}
     return {
@@ -71,7 +71,7 @@ def layer(section: Section, source: str, lines: Mapping[str, int] | None = None)
 
 
 def written(value: Any) -> str:
-    """Write a setting's value as it would stand in the file: ``15m``, ``true``, ``null``."""
+    """Format a setting's value as in the file: ``15m``, ``true``, ``null``."""
     if isinstance(value, timedelta):
         return format_duration(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -85,9 +85,9 @@ class Policies:
     """The effective policy of every deployment.
 
     Args:
-        config: The file, or whatever else stands where it would.
-        origin: What to call it: ``watchdog.yaml``, ``defaults``.
-        lines: The line of each of its settings, by dotted name, where known.
+        config: The configuration from the file, or its replacement.
+        origin: Its name: ``watchdog.yaml``, ``defaults``.
+        lines: The line of each setting, by dotted name, where known.
         stronger: The layers above its rules, weakest first.
     """
 
@@ -99,7 +99,7 @@ class Policies:
         lines: Mapping[str, int] | None = None,
         stronger: Iterable[Layer] = (),
     ) -> None:
-        """Join the layers."""
+        """Merge the layers."""
         self.origin = origin
         self._weak = {**_DEFAULTS, **layer(config, origin, lines)}
         self._rules = [
@@ -110,7 +110,7 @@ class Policies:
         for stronger_layer in stronger:
             self._strong.update(stronger_layer)
         self._policies: dict[tuple[tuple[int, ...], tuple[str, ...]], Policy] = {}
-        #: Everything but the rules applied: what concerns the watchdog as a whole.
+        #: All layers except the rules: the settings of the watchdog as a whole.
         lists = {"rules": config.rules, "routes": config.routes, "maintenance": config.maintenance}
         self.config = Config.model_validate({**_nested(self.settings()), **lists})
         self._redactor = Redactor(self.config.redact.patterns)
@@ -130,7 +130,7 @@ class Policies:
         return self._policies[key]
 
     def of_pool(self, pool: str) -> Policy:
-        """The policy of a work pool as such: of the rules, those that match by pool only.
+        """The policy of a work pool: only rules that match by pool alone apply.
 
         Args:
             pool: Its name.
@@ -138,11 +138,11 @@ class Policies:
         return self.of("", (), pool)
 
     def settings(self) -> Layer:
-        """Every field's value and source, rules and tags left out."""
+        """The value and source of every field, without rules and tags."""
         return self._merged((), ())
 
     def explain(self, name: str, tags: tuple[str, ...] = (), pool: str | None = None) -> Layer:
-        """Every field of one deployment's policy, with value and source. Arguments as for ``of``."""
+        """The value and source of every field of a deployment's policy. The arguments are those of ``of``."""
         settings = self._merged(self._matching(name, tags, pool), tags)
         return {field: settings[field] for field in _POLICY_FIELDS}
 

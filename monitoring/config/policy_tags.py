@@ -1,7 +1,7 @@
-"""Policy that teams set on their own deployments, as tags: ``watchdog:max-run-time=2h``.
+"""The policy that teams set on their own deployments with tags: ``watchdog:max-run-time=2h``.
 
-Stronger than the file and its rules, weaker than the environment and the flow's parameters. Tags reach no routes and
-no secrets: only the fields below. A tag that cannot be read changes nothing, and is reported by name.
+Tags are stronger than the file and its rules, and weaker than the environment and the flow's parameters. They can set
+only the fields below, no routes and no secrets. A tag that cannot be read changes nothing, and is reported by name.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class TagProblem(NamedTuple):
 
 
 class TagPolicy(NamedTuple):
-    """What a deployment's tags say: by the field's dotted name its value and tag; and what is wrong with others."""
+    """The policy in a deployment's tags: the value and tag of each field by dotted name, and the unreadable tags."""
 
     values: Mapping[str, tuple[Any, str]]
     problems: tuple[TagProblem, ...]
 
 
 def is_policy_tag(tag: str) -> bool:
-    """Whether a tag is meant for the watchdog."""
+    """Whether a tag belongs to the watchdog."""
     return tag.strip().lower().startswith(PREFIX)
 
 
@@ -53,7 +53,7 @@ def read_tags(tags: tuple[str, ...]) -> TagPolicy:
     """Read the policy in a deployment's tags.
 
     Args:
-        tags: All its tags; those of others are left alone. Of two for the same field, neither counts.
+        tags: All its tags; other tags are ignored. If two tags contradict each other, neither counts.
     """
     values: dict[str, tuple[Any, str]] = {}
     wrong: list[TagProblem] = []
@@ -73,10 +73,10 @@ def read_tags(tags: tuple[str, ...]) -> TagPolicy:
 
 
 def shown(tag: str) -> str:
-    """Quote a tag on one line, shortened; of one that looks like a secret at most the key.
+    """Quote a tag on one line, shortened. If it looks like a secret, show at most the key.
 
     Args:
-        tag: A tag, whoever wrote it.
+        tag: Any tag; hostile text.
     """
     if not secret_like(tag):
         return quoted(tag)
@@ -88,13 +88,13 @@ def _read(tag: str) -> tuple[str, Any]:
     """Read one tag.
 
     Raises:
-        ValueError: It says what was expected.
+        ValueError: The tag cannot be read; the message states what was expected.
     """
     key, equals, text = tag.strip()[len(PREFIX) :].partition("=")
     key, text = key.strip().lower(), text.strip()
     if key == _OFF:
         if equals:
-            raise ValueError(f"expected {PREFIX}{_OFF} and nothing behind it")
+            raise ValueError(f"expected {PREFIX}{_OFF} without a value")
         return "watch", False
     if key not in _KEYS:
         near = nearest(key, (*_KEYS, _OFF))
@@ -104,7 +104,7 @@ def _read(tag: str) -> tuple[str, Any]:
         raise ValueError(f"expected a value: {PREFIX}{key}=...")
     field = _KEYS[key]
     if secret_like(text):
-        raise ValueError("looks like a secret, which has no place in a tag")
+        raise ValueError("looks like a secret; never put secrets into tags")
     section, dot, name = field.partition(".")
     given = {section: {name: text}} if dot else {section: text}
     try:

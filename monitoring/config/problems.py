@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in words: field, value and what was expected, one line a problem."""
+"""Describes the problems of a configuration: field, value and what was expected, one line per problem."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from monitoring.config.settings import Config
 from monitoring.model.fields import Section
 
-#: Where a value stands: keys, and positions in lists counted from 0.
+#: The location of a value: keys, and positions in lists counted from 0.
 Loc = tuple[str | int, ...]
 
 _EXPECTED = {
@@ -36,18 +36,18 @@ _EXPECTED = {
     "string_too_short": "expected text that is not empty",
     "string_pattern_mismatch": "expected text of the form {pattern}",
     "tuple_type": "expected a list",
-    "model_type": "expected a section with fields of its own",
-    "model_attributes_type": "expected a section with fields of its own",
+    "model_type": "expected a section with fields",
+    "model_attributes_type": "expected a section with fields",
 }
 
-# Nothing in the configuration is a secret, and people put secrets there by mistake.
+# No setting is a secret, but people put secrets there by mistake.
 _SECRET_FIELDS = frozenset({"token_secret", "url_secret", "webhook_secret"})
 _SECRET_LOOKS = re.compile(r"xox[a-z]-|xapp-|pnu_|pnb_|://[^/\s]*@|bearer\s|hooks\.slack\.com/|\beyJ", re.IGNORECASE)
-_LONGEST_SHOWN = 60
+_MAX_SHOWN = 60
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: where, in words, and whether the value may be shown beside them."""
+    """One problem: its location, a description, and whether the value may be shown next to it."""
 
     loc: Loc
     words: str
@@ -55,26 +55,26 @@ class Problem(NamedTuple):
 
 
 def problems(error: ValidationError) -> Iterator[Problem]:
-    """Say each problem that pydantic found with a ``Config``.
+    """Describe each problem that pydantic found in a ``Config``.
 
     Args:
-        error: What validating raised.
+        error: The error of the validation.
     """
     for details in error.errors(include_url=False):
         loc = details["loc"]
         if details["type"] == "extra_forbidden":
-            # What nobody knows may well be a secret.
+            # The value of an unknown key may well be a secret.
             yield Problem(loc, _unknown(loc), may_show=False)
         else:
             yield Problem(loc, _words(details))
 
 
 def shown(loc: Loc, raw: str) -> str:
-    """Quote a value for an error, or say what stands in its place when it may be a secret.
+    """Quote a value for an error message, unless it may be a secret.
 
     Args:
-        loc: Where the value stands.
-        raw: The value as it was written.
+        loc: The location of the value.
+        raw: The value as in the file.
     """
     if _SECRET_FIELDS.intersection(loc) or secret_like(raw):
         return "(value not shown)"
@@ -82,33 +82,33 @@ def shown(loc: Loc, raw: str) -> str:
 
 
 def is_text(value: str) -> bool:
-    """Tell whether characters are text: half a surrogate pair, from an escape or a byte, is not."""
+    """Return whether a string is valid text: half a surrogate pair, from an escape or a byte, is not."""
     return not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def secret_like(value: str) -> bool:
-    """Tell whether a value looks like a secret that somebody put in the wrong place."""
+    """Return whether a value looks like a secret that was put in the wrong place."""
     return _SECRET_LOOKS.search(value) is not None
 
 
 def quoted(text: str) -> str:
-    """Quote text of any kind on one line, shortened, with everything that does not print escaped."""
-    return repr(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "...")
+    """Quote any text on one line, shortened, with unprintable characters escaped."""
+    return repr(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "...")
 
 
 def dotted(loc: Loc) -> str:
-    """Write a place as in ``rules[2].late.after``; positions count from 1, as rules do everywhere."""
+    """Format a location as in ``rules[2].late.after``; positions count from 1, as rules do everywhere."""
     parts = [f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in loc]
     return "".join(parts).removeprefix(".")
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str | None:
-    """Find the known name that was most likely meant; None when none is near."""
+    """Find the known name that was most likely intended; None if none is close."""
     return next(iter(get_close_matches(wrong, sorted(known), n=1)), None)
 
 
 def fields_at(loc: Loc) -> frozenset[str]:
-    """The fields of the section at a place; none when no section is there."""
+    """The fields of the section at a location; empty if there is no section."""
     section: type[Section] | None = Config
     for part in loc:
         if section is None:
@@ -130,7 +130,7 @@ def _section_in(annotation: Any) -> type[Section] | None:
 def _unknown(loc: Loc) -> str:
     key = str(loc[-1])
     if loc[0] == "rules" and len(loc) == 3 and key in Config.model_fields:
-        return "not for a rule: it holds for the watchdog as a whole"
+        return "not allowed in a rule: it applies to the watchdog as a whole"
     known = fields_at(loc[:-1])
     near = nearest(key, known)
     hint = f"did you mean {near}?" if near else f"expected one of {', '.join(sorted(known))}"

@@ -1,4 +1,4 @@
-"""Finds the configuration: a named file, ``watchdog.yaml``, what was pushed to the server, or the defaults."""
+"""Finds the configuration: a named file, ``watchdog.yaml``, the pushed configuration, or the defaults."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from monitoring.config import cron
 from monitoring.config.environment import environment
-from monitoring.config.file import LARGEST_TEXT, ConfigFile, parse
+from monitoring.config.file import MAX_TEXT, ConfigFile, parse
 from monitoring.config.policy import Layer, Policies
 from monitoring.config.problems import quoted
 from monitoring.errors import ConfigError
@@ -21,7 +21,7 @@ DEFAULTS_ORIGIN = "defaults"
 
 @dataclass(frozen=True)
 class Source:
-    """A configuration's text, and what to call it: a path, ``pushed configuration`` or ``defaults``."""
+    """The text of a configuration, and its name: a path, ``pushed configuration`` or ``defaults``."""
 
     origin: str
     text: str
@@ -31,28 +31,27 @@ def find(path: str | Path | None, environ: Mapping[str, str], read_pushed: Calla
     """Find the configuration.
 
     Args:
-        path: The file that was asked for by name; without one, WATCHDOG_CONFIG may name it.
+        path: The file that the caller named; without it, WATCHDOG_CONFIG may name it.
         environ: The environment's variables.
-        read_pushed: Reads what was pushed to the server; only called when there is no file.
+        read_pushed: Reads the pushed configuration from the server; only called if there is no file.
 
     Raises:
-        ConfigError: A file was named, or lies in the working directory, and cannot be read; or what was
-            pushed is empty.
-        ServerProblem: There is no file, and the server cannot say whether there is something else. So
-            too CredentialsRefused.
+        ConfigError: A file was named, or is in the working directory, and cannot be read; or the pushed
+            configuration is empty.
+        ServerProblem: There is no file, and the pushed configuration cannot be read. CredentialsRefused likewise.
     """
     named = path or environ.get("WATCHDOG_CONFIG")
     if named:
         return read_file(named)
-    # A link that leads nowhere is a file that cannot be read, not one that is not there.
+    # A broken link is a file that cannot be read, not a missing file.
     if os.path.lexists(FILE_NAME):
         return read_file(FILE_NAME)
     pushed = read_pushed()
     if pushed is None:
         return Source(DEFAULTS_ORIGIN, "")
     if not pushed.strip():
-        # Nothing empty is ever pushed: somebody has emptied the Block, and the defaults are not what they want.
-        raise ConfigError(f"{PUSHED_ORIGIN}: empty; expected what `watchdog config push` wrote: push it again")
+        # An empty configuration is never pushed: somebody has emptied the block, and does not want the defaults.
+        raise ConfigError(f"{PUSHED_ORIGIN}: empty; push it again with `watchdog config push`")
     return Source(PUSHED_ORIGIN, pushed)
 
 
@@ -60,16 +59,16 @@ def read_file(path: str | Path) -> Source:
     """Read a configuration file.
 
     Raises:
-        ConfigError: It is not there, may not be read, or is no text.
+        ConfigError: It does not exist, cannot be read, or is not text.
     """
     try:
         with open(path, "rb") as file:
-            content = file.read(4 * LARGEST_TEXT + 1)
+            content = file.read(4 * MAX_TEXT + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(f"{path}: cannot be read: {reason}; expected a configuration file") from None
     try:
-        # utf-8-sig: editors on Windows put a mark before the text.
+        # utf-8-sig: editors on Windows write a byte order mark before the text.
         return Source(str(path), content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
@@ -77,10 +76,10 @@ def read_file(path: str | Path) -> Source:
 
 
 def understand(source: Source) -> ConfigFile:
-    """Read a configuration's text, its cron expressions as Prefect will.
+    """Parse a configuration, and check that Prefect can read its cron expressions.
 
     Raises:
-        ConfigError: It cannot be used. One line a problem, with the line in the text.
+        ConfigError: It cannot be used. The message has a line for each problem, with the line number in the text.
     """
     file = parse(source.text, source.origin)
     found = []
@@ -103,18 +102,17 @@ def load_policies(
     environ: Mapping[str, str] | None = None,
     stronger: Iterable[Layer] = (),
 ) -> Policies:
-    """Find, read and join all layers of the configuration.
+    """Find, read and merge all layers of the configuration.
 
     Args:
-        path: The file that was asked for by name, if any.
-        read_pushed: Reads what was pushed to the server; only called when there is no file.
-        environ: The environment's variables; by default the process's own.
+        path: The file that the caller named, if any.
+        read_pushed: Reads the pushed configuration from the server; only called if there is no file.
+        environ: The environment's variables; by default those of the process.
         stronger: Layers above the environment, weakest first: the flow's parameters.
 
     Raises:
-        ConfigError: The file or the environment cannot be used; one line a problem, of both.
-        ServerProblem: There is no file, and the server cannot say whether one was pushed. So too
-            CredentialsRefused.
+        ConfigError: The file or the environment cannot be used; the message has a line for each problem of both.
+        ServerProblem: There is no file, and the pushed configuration cannot be read. CredentialsRefused likewise.
     """
     variables = os.environ if environ is None else environ
     found: list[str] = []

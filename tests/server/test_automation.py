@@ -76,14 +76,14 @@ def test_it_is_made_once_changed_when_it_has_to_be_and_removed(
     made = automations(prefect_server)[NAME]
     assert (status, shown) == (
         0,
-        f"{NAME}: made; tells {block} when no check has completed for 15 min: "
+        f"{NAME}: created; notifies {block} when no check has completed for 15 min: "
         f"{prefect_server.ui_url}/automations/automation/{made['id']}",
     )
     assert made["trigger"]["within"] == 900
     assert f"/deployments/deployment/{check}" in made["actions"][0]["body"]
 
     status, shown = command("deploy", "--notify", block)
-    assert (status, shown.split(";")[0]) == (0, f"{NAME}: there already")
+    assert (status, shown.split(";")[0]) == (0, f"{NAME}: unchanged")
     assert automations(prefect_server)[NAME] == made
 
     prefect_server.request("PATCH", f"/automations/{made['id']}", {"enabled": False})
@@ -93,7 +93,7 @@ def test_it_is_made_once_changed_when_it_has_to_be_and_removed(
     assert (changed["id"], changed["trigger"]["within"], changed["enabled"]) == (made["id"], 3600, True)
 
     assert command("remove")[1].startswith(f"{NAME}: removed from ")
-    assert command("remove")[1].startswith(f"{NAME}: there is none on ")
+    assert command("remove")[1].startswith(f"{NAME}: not found on ")
     assert list(automations(prefect_server)) == [f"{NAME}-2"]
 
 
@@ -118,7 +118,7 @@ def test_a_check_without_a_schedule_needs_to_be_told_how_long(
     prefect_server.request("PATCH", f"/deployments/{check}", {"schedules": []})
     status, shown = command("deploy", "--notify", block)
     assert status == 3
-    assert "give --within" in shown
+    assert "pass --within" in shown
     assert command("deploy", "--notify", block, "--within", "15m")[0] == 0
 
 

@@ -32,7 +32,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def test_what_was_pushed_is_found_where_no_file_is(run: ConfigCommand, prefect_server: Server) -> None:
-    assert run("check") == Outcome(0, "defaults: valid; there is no watchdog.yaml here, and none was pushed\n", "")
+    assert run("check") == Outcome(
+        0, "defaults: valid; there is no watchdog.yaml here, and no pushed configuration\n", ""
+    )
     Path("watchdog.yaml").write_text("# for everyone\nlate: {after: 5m}\n", encoding="utf-8")
     url = prefect_server.api_url
 

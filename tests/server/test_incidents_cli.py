@@ -212,10 +212,10 @@ def test_the_next_check_acknowledges(commands: Commands) -> None:
     commands.open(incident(12, "etl/nightly", commands.now), incident(13, "etl/hourly", commands.now))
     said = commands.said("incidents", "ack", "W-12", "w-13", "--by", "ana", "--note", "on it")
     first, second = said.splitlines()
-    assert first.startswith("W-12: asked to acknowledge it, by ana; the next check does it; none is planned")
-    assert second.startswith("W-13: asked to acknowledge it, by ana")
+    assert first.startswith("W-12: acknowledge requested by ana; the next check applies it, but none is planned")
+    assert second.startswith("W-13: acknowledge requested by ana")
     assert "ana acknowledges W-12: on it" in commands.said("incidents", "list")
-    assert "asked to acknowledge it" in commands.said("incidents", "ack", "W-12", "--by", "ana")
+    assert "acknowledge already requested by ana at" in commands.said("incidents", "ack", "W-12", "--by", "ana")
 
     assert commands.check().rejected == ()
     marks = {one.id: one.acknowledged for one in commands.saved.incidents.open.values()}
@@ -227,9 +227,9 @@ def test_the_next_check_acknowledges(commands: Commands) -> None:
     assert "firing, acknowledged by ana" in commands.said("incidents", "list")
 
     again = commands.said("incidents", "ack", "W-12", "--by", "ana")
-    assert again.startswith("W-12: acknowledged already, by ana at ")
+    assert again.startswith("W-12: already acknowledged by ana at ")
     assert commands.saved.requests == ()
-    assert "asked to acknowledge it, by bob" in commands.said("incidents", "ack", "W-12", "--by", "bob")
+    assert "acknowledge requested by bob" in commands.said("incidents", "ack", "W-12", "--by", "bob")
     commands.check()
     assert "acknowledged by bob" in commands.said("incidents", "list")
 
@@ -243,15 +243,15 @@ def test_the_login_name_is_who_asks(commands: Commands, monkeypatch: pytest.Monk
 
 def test_the_next_check_closes(commands: Commands) -> None:
     commands.open(incident(12, "etl/nightly", commands.now))
-    assert "W-12: asked to close it, by ana" in commands.said("incidents", "close", "12", "--by", "ana")
-    assert "ana asked to close it at" in commands.said("incidents", "close", "W-12", "--by", "bob")
+    assert "W-12: close requested by ana" in commands.said("incidents", "close", "12", "--by", "ana")
+    assert "close already requested by ana at" in commands.said("incidents", "close", "W-12", "--by", "bob")
     assert len(commands.saved.requests) == 1
     assert [one.id for one in commands.check().closed] == ["W-12"]
     assert commands.said("incidents", "list") == "No incident is open.\n"
     assert "(closed)" in commands.said("incidents", "show", "W-12")
     status, out, err = commands.run("incidents", "ack", "W-12")
     assert (status, out) == (3, "")
-    assert re.fullmatch(r"W-12: over since .* UTC \(closed\): there is nothing to be done\n", err)
+    assert re.fullmatch(r"W-12: already resolved at .* UTC \(closed\); nothing to do\n", err)
 
 
 def test_an_incident_that_was_closed_weeks_ago_is_shown(commands: Commands) -> None:
@@ -262,7 +262,7 @@ def test_an_incident_that_was_closed_weeks_ago_is_shown(commands: Commands) -> N
     assert "etl/nightly" in commands.said("incidents", "show", "W-3")
     status, _, err = commands.run("incidents", "ack", "W-3")
     assert status == 3
-    assert err.startswith("W-3: over since ")
+    assert err.startswith("W-3: already resolved at ")
 
 
 @pytest.mark.parametrize("words", [["show", "W-99"], ["ack", "W-99"], ["close", "W-99"], ["show", "W-0"], ["show", ""]])
@@ -270,7 +270,7 @@ def test_an_incident_that_is_none_is_an_error(commands: Commands, words: list[st
     commands.open(incident(12, "etl/nightly", commands.now), incident(0, "etl/pending", commands.now, fired_at=None))
     status, out, err = commands.run("incidents", *words)
     assert (status, out) == (3, "")
-    assert "no such incident is open, or is kept of those that were closed; see `watchdog incidents list --all`" in err
+    assert "no such incident, open or closed; see `watchdog incidents list --all`" in err
     assert commands.saved.requests == ()
 
 
@@ -278,7 +278,7 @@ def test_of_several_those_that_can_be_are_acknowledged(commands: Commands) -> No
     commands.open(incident(12, "etl/nightly", commands.now))
     status, out, err = commands.run("incidents", "ack", "W-99", "W-12", "W-12")
     assert status == 3
-    assert out.startswith("W-12: asked")
+    assert out.startswith("W-12: acknowledge requested")
     assert err.startswith("W-99: no such incident")
     assert [request.subject for request in commands.saved.requests] == ["W-12"]
 
@@ -298,7 +298,7 @@ def test_when_the_next_check_is_planned_is_said(commands: Commands, seed: Seed) 
     commands.open(incident(12, "etl/nightly", commands.now))
     said = commands.said("incidents", "ack", "W-12", "--by", "ana")
     assert said == (
-        "W-12: asked to acknowledge it, by ana; the next check does it, planned for "
+        "W-12: acknowledge requested by ana; the next check applies it, planned for "
         f"{due.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC\n"
     )
 
@@ -312,7 +312,7 @@ def test_a_silence_is_asked_for_listed_made_and_ended(commands: Commands) -> Non
         *("silence", "add", "--deployment", "etl/*", "--for", "4h", "--reason", "the source moves", "--by", "ana")
     )
     first, second = said.splitlines()
-    assert first.startswith("Asked to silence deployment etl/* from ")
+    assert first.startswith("Silence of deployment etl/* from ")
     assert second == "It matches 1 open incident now: W-12 late etl/nightly"
     assert "ana silences deployment etl/* from" in commands.said("silence", "list")
     assert not commands.silences
@@ -326,15 +326,15 @@ def test_a_silence_is_asked_for_listed_made_and_ended(commands: Commands) -> Non
     assert "silenced" not in row(commands.said("incidents", "list"), "W-13")
 
     ended = commands.said("silence", "expire", "s-1", "--by", "bob")
-    assert ended.startswith("S-1: asked to end it, by bob; the next check does it")
-    assert "Told then, unless something else holds it: W-12 late etl/nightly" in ended
+    assert ended.startswith("S-1: end requested by bob; the next check applies it")
+    assert "Notified then, unless something else suppresses it: W-12 late etl/nightly" in ended
     assert "bob ends S-1" in commands.said("silence", "list")
-    assert "somebody asked to end it already" in commands.said("silence", "expire", "S-1")
+    assert "its end is already requested" in commands.said("silence", "expire", "S-1")
     assert len(commands.saved.requests) == 1
     commands.check()
     assert "| ended |" in row(commands.said("silence", "list"), "S-1")
     assert "silenced" not in commands.said("incidents", "list")
-    assert re.match(r"S-1: ended at .* UTC already", commands.said("silence", "expire", "S-1"))
+    assert re.match(r"S-1: already ended at .* UTC", commands.said("silence", "expire", "S-1"))
 
 
 def test_a_slip_of_the_pen_is_noticed(commands: Commands) -> None:
@@ -524,7 +524,7 @@ def test_a_torn_request_is_reported_once_and_in_nobodys_way(commands: Commands) 
     Documents(commands.api).write(new_name(), "{")
     status, out, err = commands.run("incidents", "ack", "W-12", "--by", "ana")
     assert status == 0
-    assert out.startswith("W-12: asked")
+    assert out.startswith("W-12: acknowledge requested")
     assert re.search(r"state-request-[0-9a-f]{32}: .* cannot be read \(no JSON\): set aside as", err.replace("\n", " "))
     state = commands.state
     before, coverage = state.load()

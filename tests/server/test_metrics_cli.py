@@ -142,7 +142,7 @@ def test_the_last_numbers_are_served_while_the_server_comes_and_goes(
     served.until(UP)
     ready = served.get("/-/ready")
     assert ready.status_code == 503
-    assert ready.text.startswith("nothing was measured yet: ")
+    assert ready.text.startswith("no metrics yet: ")
     assert served.get().text.count("\nprefect_") == 1, "what is not known is not there"
 
     measured(server, taken(NOT_LONG))
@@ -160,8 +160,8 @@ def test_the_last_numbers_are_served_while_the_server_comes_and_goes(
     assert served.told(signal.SIGTERM) == 0
     serving, nothing, there, down, back = served.lines()
     assert serving == f"INFO    metrics served: {served.url}/metrics"
-    assert nothing.startswith("WARNING metrics not current: nothing was measured yet: ")
-    assert there == back == "INFO    metrics current: the numbers of the last check are there"
+    assert nothing.startswith("WARNING metrics not current: no metrics yet: ")
+    assert there == back == "INFO    metrics current: the metrics of the last check are served"
     assert down.startswith("WARNING metrics not current: ")
     assert server.api_url in down
 
@@ -268,7 +268,7 @@ def test_numbers_that_no_check_renews_are_told_of(prefect_server: Server, serve:
         kept.write(NAME, "what nobody understands")
         served.until_logged("cannot be read")
         kept.delete(NAME)
-    served.until_logged("are gone from the server")
+    served.until_logged("were deleted from the server")
     assert served.get("/-/ready").status_code == 200, "those that are known are not old yet"
     assert served.get().text == text(ordinary()).decode()
     measured(prefect_server, taken(NOT_LONG))
@@ -314,7 +314,7 @@ def test_before_the_server_answers_nothing_is_said_of_it_and_it_ends_when_told(s
 def test_the_last_numbers_are_printed(prefect_server: Server, folder: Path) -> None:
     said = printed(prefect_server, folder)
     assert (said.status, said.stdout) == (3, "")
-    assert said.stderr.startswith("nothing was measured yet: ")
+    assert said.stderr.startswith("no metrics yet: ")
     for numbers in (ordinary(), snapshot(deployment_lateness_seconds=gauges(*HOSTILE))):
         measured(prefect_server, numbers)
         said = printed(prefect_server, folder)

@@ -235,7 +235,7 @@ def test_what_cannot_be_explained_is_said(prefect_server: Server, world: Seed, t
         ("etl/none", "etl/none: no such deployment"),
         (nobody, f"{nobody}: no such flow run"),
         ("nightly", "nightly: expected FLOW/DEPLOYMENT"),
-        (own.full_name, "not watched: it is the watchdog's own"),
+        (own.full_name, "not watched: it belongs to the watchdog"),
         (str(loose.id), "target.runs_without_deployment is false"),
     ):
         said = run(prefect_server, tmp_path, "explain", name)

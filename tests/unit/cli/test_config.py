@@ -93,7 +93,7 @@ def test_show_prints_every_value_and_its_source(run: ConfigCommand, monkeypatch:
     assert shown.fields["late.after"] == ["5m", "watchdog.yaml line 2"]
     assert shown.fields["slow.limit"] == ["null", "default"]
     assert shown.fields["slack.channel"] == ["[bold]alerts", "environment WATCHDOG_SLACK__CHANNEL"]
-    assert "Not shown: what its rules change for some deployments." in shown.out
+    assert "Not shown: the changes by rules." in shown.out
 
 
 def test_show_says_how_many_routes_and_windows_there_are(run: ConfigCommand) -> None:
@@ -103,7 +103,7 @@ def test_show_says_how_many_routes_and_windows_there_are(run: ConfigCommand) -> 
         "maintenance: [{match: {pool: k8s}, cron: '0 2 * * SAT', lasts: 4h}]\n"
     )
 
-    assert "Not shown: 1 route and 1 maintenance window, as they stand in the file" in run("show").out
+    assert "Not shown: 1 route and 1 maintenance window, see the file" in run("show").out
 
 
 def test_a_window_that_can_never_open_is_not_pushed(run: ConfigCommand, httpserver: HTTPServer) -> None:
@@ -189,7 +189,7 @@ def test_show_says_so_when_the_answer_is_rubbish(run: ConfigCommand, httpserver:
     shown = run("show", "etl/nightly", "--target", httpserver.url_for("/api"))
 
     assert shown.status == 3
-    assert "describes etl/nightly in a way that cannot be read" in shown.err
+    assert "returned an unreadable description of etl/nightly" in shown.err
 
 
 def test_show_of_a_deployment_that_is_not_there(run: ConfigCommand, httpserver: HTTPServer) -> None:
@@ -214,7 +214,7 @@ def test_show_wants_flow_and_deployment(run: ConfigCommand, name: str) -> None:
 
 def test_push_without_a_file_says_so_and_asks_no_server(run: ConfigCommand) -> None:
     assert run("push", "--target", NOBODY) == Outcome(
-        3, "", "watchdog.yaml: not found in this folder; expected one, or the path of another file\n"
+        3, "", "watchdog.yaml: not found in this folder; pass the path of the file\n"
     )
 
 

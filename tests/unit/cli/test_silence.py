@@ -124,4 +124,4 @@ def test_a_name_that_nobody_has_must_be_given(
 
     monkeypatch.setattr("monitoring.cli.saved_state.getuser", nobody)
     assert run("incidents", "ack", "W-1") == 3
-    assert capsys.readouterr().err == "--by: expected a name; your login name is not known\n"
+    assert capsys.readouterr().err == "--by: expected a name, because your login name is unknown\n"

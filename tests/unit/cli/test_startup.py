@@ -35,8 +35,8 @@ def run(folder: Path, *words: str) -> tuple[str, set[str]]:
 @pytest.mark.parametrize(
     ("words", "shows"),
     [
-        (["--help"], "Say what is wrong on a Prefect server"),
-        (["check", "--help"], "Exit status: 0 ok, 1 warning, 2 critical, 3 unknown or unable."),
+        (["--help"], "Show what is wrong on a Prefect server"),
+        (["check", "--help"], "Exit status: 0 ok, 1 warning, 2 critical, 3 unknown, or the check could not run."),
         (["config", "check"], "watchdog.yaml: valid\nstatus 0"),
         (["config", "--help"], "Check, show or push the configuration."),
         (["silence", "add", "--help"], "--deployment"),

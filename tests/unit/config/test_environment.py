@@ -91,11 +91,11 @@ def test_beats_the_files_rules() -> None:
             "x",
             "WATCHDOG_ZZZZZZZZ: unknown variable; expected section and field, such as WATCHDOG_LATE__AFTER",
         ),
-        ("WATCHDOG_RULES", "[]", "WATCHDOG_RULES: rules cannot be set in the environment; expected them in the file"),
+        ("WATCHDOG_RULES", "[]", "WATCHDOG_RULES: rules cannot be set in the environment; set them in the file"),
         (
             "WATCHDOG_RULES__0__LATE",
             "{}",
-            "WATCHDOG_RULES__0__LATE: rules cannot be set in the environment; expected them in the file",
+            "WATCHDOG_RULES__0__LATE: rules cannot be set in the environment; set them in the file",
         ),
         (
             "WATCHDOG_LATE__AFTER",
@@ -104,7 +104,7 @@ def test_beats_the_files_rules() -> None:
         ),
         ("WATCHDOG_LATE__ENABLED", "maybe", "WATCHDOG_LATE__ENABLED: 'maybe': expected true or false"),
         ("WATCHDOG_REDACT__PATTERNS", "a,b", "WATCHDOG_REDACT__PATTERNS: 'a,b': expected JSON"),
-        ("WATCHDOG_LATE", "3", "WATCHDOG_LATE: '3': expected a section with fields of its own"),
+        ("WATCHDOG_LATE", "3", "WATCHDOG_LATE: '3': expected a section with fields"),
         ("WATCHDOG_LATE", "[" * 100_000, f"WATCHDOG_LATE: '{'[' * 60}...': expected JSON"),
         ("WATCHDOG_LATE", '{"aftr": 1}', "WATCHDOG_LATE: late.aftr: unknown key; did you mean after?"),
         (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from monitoring.checks.late import CHECK as LATE
 from monitoring.checks.slow import CHECK as SLOW
-from monitoring.config.file import LARGEST_TEXT, ConfigFile, parse
+from monitoring.config.file import MAX_TEXT, ConfigFile, parse
 from monitoring.config.settings import Config
 from monitoring.errors import ConfigError
 
@@ -109,9 +109,9 @@ def test_aliases_stand_for_what_they_name() -> None:
             "w.yaml:1: redact.patterns[1]: 'a{99999999999999999999}': expected a regular expression as Python's re "
             "module reads it: the repetition number is too large",
         ),
-        ("late: 3", "w.yaml:1: late: '3': expected a section with fields of its own"),
-        ("late:\nslow: {}", "w.yaml:1: late: '': expected a section with fields of its own"),
-        ("late: [after]", "w.yaml:1: late: expected a section with fields of its own"),
+        ("late: 3", "w.yaml:1: late: '3': expected a section with fields"),
+        ("late:\nslow: {}", "w.yaml:1: late: '': expected a section with fields"),
+        ("late: [after]", "w.yaml:1: late: expected a section with fields"),
         ("rules: {tag: x}", "w.yaml:1: rules: expected a list"),
         ("rules:\n- late: {}", "w.yaml:2: rules[1].match: is missing"),
         ("rules:\n- match: {}", "w.yaml:2: rules[1].match: expected at least one of deployment, tag, pool"),
@@ -123,7 +123,7 @@ def test_aliases_stand_for_what_they_name() -> None:
         ),
         (
             "rules: [{match: {tag: a}, slack: {}}]",
-            "w.yaml:1: rules[1].slack: not for a rule: it holds for the watchdog as a whole",
+            "w.yaml:1: rules[1].slack: not allowed in a rule: it applies to the watchdog as a whole",
         ),
         ("digest: {zzz: 1}", "w.yaml:1: digest.zzz: unknown key; expected one of receiver, time_zone"),
         (
@@ -151,11 +151,11 @@ def test_says_line_field_value_and_what_was_expected(text: str, expected: str) -
         ("late: {}\n# \x07", "w.yaml:2: not YAML: the character '\\x07'"),
         (
             "late:\n  after: 1m\n  after: 2m",
-            "w.yaml:3: late: 'after' stands here a second time, after line 2; expected once",
+            "w.yaml:3: late: 'after' is set a second time, after line 2; expected once",
         ),
-        ("late: {}\nlate: {}", "w.yaml:2: 'late' stands here a second time, after line 1; expected once"),
+        ("late: {}\nlate: {}", "w.yaml:2: 'late' is set a second time, after line 1; expected once"),
         ("? [a]\n: 1", "w.yaml:1: expected the name of a field before the colon"),
-        ("late: &a [*a]", "w.yaml:1: too large or too deep, or an alias that holds itself"),
+        ("late: &a [*a]", "w.yaml:1: too large, nested too deeply, or an alias that contains itself"),
         ("[" * 5_000, "w.yaml: nested too deeply; expected sections with fields"),
     ],
 )
@@ -179,11 +179,11 @@ def test_aliases_cannot_blow_a_small_text_up() -> None:
         for before, name in zip("abcdefgh", "bcdefghi", strict=True)
     ]
 
-    assert problems("\n".join(layers))[-1].endswith("too large or too deep, or an alias that holds itself")
+    assert problems("\n".join(layers))[-1].endswith("too large, nested too deeply, or an alias that contains itself")
 
 
 def test_a_text_that_is_far_too_long_is_some_other_file() -> None:
-    assert problems("#" * (LARGEST_TEXT + 1)) == ["w.yaml: longer than 250,000 characters; expected a configuration"]
+    assert problems("#" * (MAX_TEXT + 1)) == ["w.yaml: longer than 250,000 characters; expected a configuration"]
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_their_lines() -> None:

@@ -112,7 +112,7 @@ def test_a_server_that_cannot_be_asked_is_not_hidden() -> None:
 
 
 def test_a_block_that_somebody_emptied_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"^pushed configuration: empty; expected"):
+    with pytest.raises(ConfigError, match=r"^pushed configuration: empty; push it again"):
         load_policies(environ={}, read_pushed=pushed(" \n"))
 
 

@@ -146,9 +146,9 @@ def test_quiet_hours_that_are_none_are_refused(settings: dict[str, Any], problem
         ),
         (
             {"routes": [{"name": "default", "match": {"tag": "x"}, "channel": "c"}]},
-            "expected another name than default, fallback, watchdog-digest",
+            "expected a name other than default, fallback, watchdog-digest",
         ),
-        ({"routes": [{"name": "a", "match": {"tag": "x"}, "channel": "c"}] * 2}, "'a' stands more often"),
+        ({"routes": [{"name": "a", "match": {"tag": "x"}, "channel": "c"}] * 2}, "'a' is used more often"),
         ({"routes": [{"name": "a", "match": {"tag": "x"}, "block": "x"}]}, "expected type and name of a notification"),
         ({"alerts": {"default": {"channel": "c", "mentions": ["@ann"]}}}, "String should match pattern"),
         ({"maintenance": [{"match": {"tag": "x"}, "cron": "nightly", "lasts": "1h"}]}, "expected a cron expression"),

@@ -115,9 +115,9 @@ def test_scrapes_render_nothing(pages: ScrapeServer, monkeypatch: pytest.MonkeyP
 def test_it_is_ready_once_there_is_what_it_waits_for(pages: ScrapeServer) -> None:
     address = pages.start()
     assert [get(address, path).status_code for path in ("/-/healthy", "/-/ready", "/metrics")] == [200, 503, 200]
-    pages.show(snapshot(server_up=(Sample(value=0.0),)), missing="nothing was measured yet")
+    pages.show(snapshot(server_up=(Sample(value=0.0),)), missing="no metrics yet")
     answer = get(address, "/-/ready")
-    assert (answer.status_code, answer.text) == (503, "nothing was measured yet\n")
+    assert (answer.status_code, answer.text) == (503, "no metrics yet\n")
     pages.show(ordinary())
     assert get(address, "/-/ready").status_code == 200
 
