@@ -1,4 +1,4 @@
-"""The check: sees what is wrong on the server, keeps what it learns there, notifies and publishes how things stand."""
+"""The check: finds what is wrong on the server, saves its state there, notifies people and publishes reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = get_logger("monitoring.flows.check")
 
 @flow(name=CHECK_FLOW)
 def check(overrides: PolicyChanges | None = None) -> Any:
-    """Look at the server now, remember what matters, and publish how things stand.
+    """Check the server now, save the state, notify people and publish reports.
 
     Args:
         overrides: Changes of policy for this run, for every deployment.

@@ -1,4 +1,4 @@
-"""The digest: once a day, how the server stands and how yesterday went, as an artifact and a message."""
+"""The digest: once a day, the state of the server and how yesterday went, as an artifact and a message."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from monitoring.wiring import Session, run_flow
 _log = get_logger("monitoring.flows.digest")
 
 
-# Without retries of Prefect's: the checks send what could not be sent.
+# Without Prefect's retries: if the digest cannot be sent, the next checks send it.
 @flow(name=DIGEST_FLOW)
 def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None) -> Any:
-    """Report how the server stands and how yesterday went.
+    """Report the state of the server and how yesterday went.
 
     Args:
         overrides: Changes of policy for this run, for every deployment.
@@ -30,7 +30,7 @@ def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None)
     """
     now = datetime.now(timezone.utc)
     if now - flow_run.scheduled_start_time > MAX_DIGEST_AGE:
-        # No worker was running; the run for the day that has begun since then is more useful.
+        # No worker was running; the digest of the day that has begun since then is more useful.
         return Completed(message="Not posted: a newer digest is due")
     return run_flow(
         _digest,

@@ -1,7 +1,7 @@
 """Serves the deployments of prefect.yaml from one long-lived process, in place of a work pool and a worker.
 
-``python flows/serve.py`` makes the deployments and then runs them until it is stopped. Where every run through a work
-pool would be a container, this is one container in all.
+``python flows/serve.py`` creates the deployments and runs them until it is stopped. Where a work pool would start a
+container for every run, this is a single container.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ ROOT = Path(__file__).resolve().parent.parent
 def main() -> None:
     """Serve until stopped."""
     if not PREFECT_API_URL.value():
-        # Prefect would start a server of its own, and nobody would ever look at that one.
+        # Prefect would start a temporary server of its own, which nobody uses.
         sys.exit("PREFECT_API_URL: not set; expected the API's address, such as http://127.0.0.1:4200/api")
-    # Entrypoints are relative to it, and the runs' own processes start here.
+    # Entrypoints are relative to this folder, and the processes of the runs start here.
     os.chdir(ROOT)
     document = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
     deployments = []
     for entry in document["deployments"]:
         os.environ.update(entry["work_pool"]["job_variables"]["env"])
         deployments.append(asyncio.run(_deployment(entry)))
-    # A pause would outlive this process: neither a worker nor `prefect deploy` lifts it.
+    # A pause would outlive this process: neither a worker nor `prefect deploy` ends it.
     serve(*deployments, pause_on_shutdown=False)
 
 
 async def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
     deployment = await RunnerDeployment.afrom_storage(
-        # Without a storage, what `prefect deploy` made before could not be served: its path stays empty.
+        # Without a storage, a deployment that `prefect deploy` created could not be served: its path stays empty.
         LocalStorage(str(ROOT)),
         entry["entrypoint"],
         name=entry["name"],
@@ -51,8 +51,7 @@ async def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
         schedules=[Schedule(**schedule) for schedule in entry["schedules"]],
         triggers=[DeploymentEventTrigger.model_validate(trigger) for trigger in entry.get("triggers", ())],
     )
-    # Said, and not only left out: takes the deployment out of the pool that it may have been in, where workers would
-    # take its runs away.
+    # Set explicitly, to remove the deployment from a work pool that it may be in, whose workers would take its runs.
     deployment.work_pool_name = deployment.work_queue_name = None
     return deployment
 

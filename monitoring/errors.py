@@ -1,14 +1,14 @@
-"""What can go wrong, as a tree. Every message is one line that says what to do.
+"""The tree of errors. Every message is one line that says what to do.
 
 WatchdogError
 ├── ConfigError          the configuration cannot be used: exit status 3
-├── CredentialsRefused   the Prefect server refuses our key: exit status 3
-├── ServerProblem        the Prefect server cannot be reached, or does not answer as one
+├── CredentialsRefused   the Prefect server rejects the API key: exit status 3
+├── ServerProblem        the Prefect server cannot be reached, or does not answer like a Prefect server
 │   ├── Unreachable      no answer at all
-│   └── BadAnswer        an answer that is no answer: a status of 500, rubbish, a broken page
+│   └── BadAnswer        an unusable answer: status 500, invalid JSON, an error page
 ├── StateError           the watchdog's saved state cannot be used
 │   └── LockLost         another check took over while this one ran
-└── DeliveryError        something could not be sent; ``permanent`` tells whether to try again
+└── DeliveryError        something could not be sent; not retried if ``permanent``
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from datetime import timedelta
 
 
 class WatchdogError(Exception):
-    """A foreseeable fault, told in one line that says what to do."""
+    """A foreseeable error. Its message is one line that says what to do."""
 
 
 class ConfigError(WatchdogError):
@@ -25,7 +25,7 @@ class ConfigError(WatchdogError):
 
 
 class CredentialsRefused(WatchdogError):
-    """The Prefect server refuses the API key or auth string."""
+    """The Prefect server rejects the API key or auth string."""
 
 
 class ServerProblem(WatchdogError):
@@ -33,14 +33,14 @@ class ServerProblem(WatchdogError):
 
 
 class Unreachable(ServerProblem):
-    """Nothing answers at the address, or not in time."""
+    """Nothing answers at the address in time."""
 
 
 class BadAnswer(ServerProblem):
-    """The server answered, and the answer cannot be used.
+    """The server answered, but the answer cannot be used.
 
     Args:
-        message: What was asked and what came back.
+        message: The request and the answer.
         status: The HTTP status, if there was one.
     """
 
@@ -54,17 +54,17 @@ class StateError(WatchdogError):
 
 
 class LockLost(StateError):
-    """Another check took the lock over while this one ran; nothing more may be written."""
+    """Another check took over the lock while this check ran; nothing more may be written."""
 
 
 class DeliveryError(WatchdogError):
     """Something could not be sent.
 
     Args:
-        message: Where to, what was answered, and what to do.
-        permanent: True when trying again cannot help (a refused token, a channel that is gone).
-        outcome_unknown: True when it may have been sent all the same, so that another attempt may send it twice.
-        retry_after: When the receiver wants to be asked again, where it says so.
+        message: The receiver, its answer, and what to do.
+        permanent: True if another attempt cannot succeed (a rejected token, a deleted channel).
+        outcome_unknown: True if it may have been sent all the same, so that another attempt may send it twice.
+        retry_after: How long the receiver asks to wait before another attempt, if it does.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""Log events: short, lasting names with fields, through the standard library's logging.
+"""Log events: short, permanent names with fields, through the standard library's logging.
 
-A name such as ``alert not delivered`` is the same for ever, and what differs is a field: people search for both, and
-docs/logs.md lists them all. Fields of ``bound`` are on every line within: they tie the lines of one check together. Who
-uses the library configures logging as they like: fields are attributes of the records. Until somebody does, nothing is
-written.
+A name such as ``alert not delivered`` never changes, and details are in fields: people search for both, and
+docs/logs.md lists all of them. Fields of ``bound`` are on every line within its body: they tie the lines of a check
+together. Programs that use the library configure logging themselves: fields are attributes of the records. Without
+configuration nothing is written.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import structlog
 from structlog.stdlib import BoundLogger, filter_by_level, render_to_log_kwargs
 from structlog.types import EventDict
 
-#: The logger above all of the library's own.
+#: The parent of all loggers of the library.
 ROOT = "monitoring"
 
-# Without a handler, the standard library would write bare names of warnings to stderr.
+# Without a handler, the standard library would write the bare names of warnings to stderr.
 logging.getLogger(ROOT).addHandler(logging.NullHandler())
 
 
 class Event(str):
-    """The name of an event, as it lies on a record of ours: nothing that others wrote is in it, nor in our ids."""
+    """The name of an event on a record of the library: it contains no text from others, so it is not redacted."""
 
     __slots__ = ()
 

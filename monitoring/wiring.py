@@ -1,4 +1,4 @@
-"""The one place that builds: opens a target, and makes everything that flows and commands use of it."""
+"""Opens a target, and builds everything that flows and commands need for it. Nothing else builds adapters."""
 
 from __future__ import annotations
 
@@ -57,22 +57,22 @@ _log = get_logger(__name__)
 
 
 def load_configuration(target: Target, stronger: Iterable[Layer] = ()) -> Policies:
-    """Load the configuration that holds for a target.
+    """Load the configuration of a target.
 
     Args:
-        target: The server, where a configuration may have been pushed to.
+        target: The server, which may have a pushed configuration.
         stronger: Layers above the environment, weakest first.
 
     Raises:
         ConfigError: The configuration or the server's address cannot be used.
-        ServerProblem: There is no file, and the server cannot say whether one was pushed. So too CredentialsRefused.
+        ServerProblem: There is no file, and the pushed configuration cannot be read. CredentialsRefused likewise.
     """
     name = [{"target.name": Setting(target.name, "target")}] if target.name else []
     return load_policies(read_pushed=partial(read_pushed, target), stronger=[*name, *stronger])
 
 
 class Session:
-    """A target that is open, and how it is configured: makes each adapter that a use case or a command needs.
+    """An open target with its configuration. It builds the adapters that use cases and commands need.
 
     Args:
         api: The server's API.
@@ -89,11 +89,11 @@ class Session:
         self.documents = Documents(api)
 
     def reader(self, *, for_exporter: bool = False) -> ServerReader:
-        """The reader; ``for_exporter``: whether it collects what the metrics of Prefect's own exporter need, too."""
+        """The reader; with ``for_exporter`` it also collects what the metrics of Prefect's own exporter need."""
         return ServerReader(self.api, self.config, self.redact, for_exporter=for_exporter)
 
     def state(self, confirm: Callable[[], None] = lambda: None) -> State:
-        """The saved state; ``confirm`` is called before each write, and raises where another check writes now."""
+        """The saved state; ``confirm`` is called before each write, and raises if another check writes now."""
         return BlockState(self.documents, self.config.state, self.now, confirm)
 
     def lock(self, run_id: str) -> VariableLock:
@@ -105,11 +105,11 @@ class Session:
         return PrefectArtifacts(self.api, run_id)
 
     def push_configuration(self, text: str) -> bool:
-        """Keep a configuration on the server; whether it is another than the one before."""
+        """Save a configuration on the server; return whether it differs from the previous one."""
         return push(self.api, text)
 
     def incidents_and_silences(self) -> tuple[Incidents, Silences]:
-        """The open incidents and the silences, and nothing else of the saved state.
+        """Read only the open incidents and the silences from the saved state.
 
         Raises:
             StateError: They cannot be read.
@@ -120,38 +120,38 @@ class Session:
     def leave_request(
         self, what: Action, by: str, *, subject: str = "", note: str = "", silence: Silence | None = None
     ) -> None:
-        """Leave an action request for the next check.
+        """Save an action request for the next check.
 
         Raises:
-            ServerProblem: The server did not take it. So too CredentialsRefused.
+            ServerProblem: The server did not accept it. CredentialsRefused likewise.
         """
         name = action_requests.new_name()
         request = Request(name=name, what=what, at=self.now, by=by, subject=subject, note=note, silence=silence)
         action_requests.submit(self.api, request)
 
     def next_check(self) -> datetime | None:
-        """When the next check is planned to begin; None where none is, or the server does not say."""
+        """When the next check is planned; None if none is, or the server does not answer."""
         return action_requests.next_check(self.api, self.now)
 
     def open_windows(self) -> tuple[Silence, ...]:
-        """The maintenance windows that are open."""
+        """The open maintenance windows."""
         return open_windows(self.config.maintenance, self.now)
 
     def next_windows(self) -> tuple[Silence, ...]:
-        """The next maintenance window of each in the configuration, soonest first."""
+        """The next occurrence of each configured maintenance window, soonest first."""
         return next_windows(self.config.maintenance, self.now)
 
     def metrics_store(self) -> Measured:
-        """The numbers of the last check."""
+        """The metrics of the last check."""
         return Measured(self.documents)
 
     def notifier(self, route: str) -> Notifier:
         """The notifier of a route.
 
         Raises:
-            DeliveryError: The route has none, or its secret is missing.
+            DeliveryError: The route has no receiver, or its secret is missing.
         """
-        # A route, or a fallback, that was removed from the configuration leaves its notifications to the default.
+        # If a route or the fallback was removed from the configuration, its notifications go to the default.
         named = self.config.receiver(route)
         receiver = named if named and named.kind else self.config.receiver(DEFAULT_ROUTE) or Receiver()
         slack = self.config.slack
@@ -163,7 +163,7 @@ class Session:
                 if address:
                     return SlackWebhook(address, slack, receiver)
                 raise DeliveryError(
-                    f"there is no Secret block {receiver.webhook_secret!r}: make it, with the webhook's address in it",
+                    f"there is no Secret block {receiver.webhook_secret!r}: create it with the webhook's address",
                     permanent=True,
                 )
             token = read_secret(self.api, slack.token_secret, "WATCHDOG_SLACK_TOKEN", os.environ)
@@ -172,17 +172,19 @@ class Session:
         except ServerProblem as problem:
             raise DeliveryError(f"the route's secret cannot be read: {problem}", permanent=False) from None
         if not receiver.channel:
-            raise DeliveryError(f"the route {route} leads nowhere: set slack.channel or alerts.default", permanent=True)
+            raise DeliveryError(
+                f"the route {route} has no receiver: set slack.channel or alerts.default", permanent=True
+            )
         if not token:
             raise DeliveryError(
-                "there is no Slack token: set WATCHDOG_SLACK_TOKEN or make a Secret block named "
+                "there is no Slack token: set WATCHDOG_SLACK_TOKEN or create a Secret block named "
                 f"{slack.token_secret!r}",
                 permanent=True,
             )
         return SlackBot(token, slack, receiver)
 
     def check_ports(self, run_id: str, started: float) -> Ports:
-        """Everything that a check needs of the outside.
+        """The ports of a check.
 
         Args:
             run_id: The check's own flow run.
@@ -207,7 +209,7 @@ class Session:
         )
 
     def digest_ports(self, run_id: str) -> DigestPorts:
-        """Everything that a digest needs of the outside; ``run_id`` is its own flow run."""
+        """The ports of a digest; ``run_id`` is its own flow run."""
         lock = self.lock(run_id)
         self.api.before_request = lock.keep
         return DigestPorts(
@@ -222,7 +224,7 @@ class Session:
         try:
             url = read_secret(self.api, self.config.ping.url_secret, "WATCHDOG_PING_URL", os.environ)
         except ConfigError as error:
-            # A dead-man's switch that gets no ping alerts by itself; the check goes on.
+            # Without pings the dead-man's switch alerts by itself, so the check goes on.
             _log.warning("ping failed", about="address", problem=str(error))
             return None
         return HttpPing(url, self.config.ping) if url else None
@@ -241,8 +243,8 @@ class Session:
         return Measuring(
             store=self.metrics_store(),
             exporters=exporters,
-            # The exporters know their own time-outs, to connect and to answer, and say more than that they are late.
-            # Nobody renews the lock meanwhile: it may be a third of its time old by now, and must not come to two.
+            # The exporters have their own timeouts, to connect and to answer, with more precise errors than this one.
+            # The lock is not renewed meanwhile: up to a third of its time has passed, and two thirds must not.
             timeout=min(2 * settings.timeout, self.config.state.lock_expiry / 4),
         )
 
@@ -270,7 +272,7 @@ def run_flow(
     log_failure: Callable[[str], None],
     target: Target = OWN_SERVER,
 ) -> RunState[Any]:
-    """Run a flow's body with the server open, logs configured and their lines tied to the run.
+    """Run the body of a flow with an open session, configured logs, and the run's id on every log line.
 
     Args:
         body: Takes the session and the id of the flow run, and returns the state that the run ends in.
@@ -280,12 +282,12 @@ def run_flow(
         target: The server to open; by default the one that the flow runs on.
 
     Returns:
-        The state of the body; where it raises, a failed one that says why in one line.
+        The state that the body returns; if it raises, a failed state with the reason in one line.
     """
     run_id = str(flow_run.id)
     with ExitStack() as stack:
         stack.enter_context(bound(run=run_id))
-        # Until the configuration is read, which may say otherwise.
+        # Until the configuration is read.
         redact = Redactor().redact
         configure(from_environment(os.environ), redact, in_run=True)
         try:
@@ -295,7 +297,7 @@ def run_flow(
             stack.enter_context(bound(target=policies.config.target.name))
             with open_session(target, policies, now) as session:
                 return body(session, run_id)
-        except Exception as error:  # noqa: BLE001 - Prefect would log a traceback, with all secrets that stand in it
+        except Exception as error:  # noqa: BLE001 - Prefect would log a traceback, with every secret in it
             problem = reason(error, redact)
             log_failure(problem)
             return failed(problem)

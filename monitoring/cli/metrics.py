@@ -94,8 +94,8 @@ def _policies(config: str | None, target: str | None, stronger: Iterable[Layer] 
     policies = configuration(config, target, stronger)
     if not policies.config.metrics.enabled:
         raise ConfigError(
-            f"{policies.origin}: metrics.enabled: false; expected true, here and where the check runs: otherwise nothing "
-            "is measured"
+            f"{policies.origin}: metrics.enabled: false; expected true, here and where the check runs: otherwise "
+            "nothing is measured"
         )
     return policies
 

@@ -1,1 +1,1 @@
-"""The use cases: the order of the steps, each over ports."""
+"""The use cases: the order of the steps, over ports."""

@@ -25,7 +25,7 @@ from monitoring.usecases.reporting import health_report
 
 
 class Assessment(Value):
-    """What one look at the server led to."""
+    """The result of one assessment."""
 
     observation: Observation
     ledger: Ledger
@@ -42,16 +42,16 @@ def assess(
     incidents: Mapping[str, Incident] | None = None,
     outbox: Outbox | None = None,
 ) -> Assessment:
-    """Look at the server once and judge: collect, fold, check, correlate, report. Saves and changes nothing.
+    """Assess the server once: collect, fold, check, correlate, report. Nothing is saved or changed.
 
     Args:
         reader: Reads the server.
-        ledger: What is remembered; empty for a check by hand.
+        ledger: The saved ledger; empty for `watchdog check`.
         policies: The effective policy of each deployment.
-        now: The moment of the check.
-        known: Coverage of what was asked before, such as the saved state.
+        now: The time of the check.
+        known: Coverage of earlier queries, such as those for the saved state.
         incidents: The open incidents by fingerprint.
-        outbox: Knows the routes and exporters that do not work.
+        outbox: Has the failing routes and exporters.
     """
     observation = reader.observe(now, ledger, policies)
     folded = fold(ledger, observation)

@@ -1,4 +1,4 @@
-"""The use case of the check. The order of the steps stands here, and nothing else.
+"""The use case of the check: the order of its steps, and nothing else.
 
 Everything between reading and writing is a pure function of values; the clock is read by the caller.
 """
@@ -36,46 +36,46 @@ from monitoring.usecases.saving import OutboxSaver
 
 _log = get_logger(__name__)
 
-#: A check waits so long for the lock: the digest has it for a moment, every day at the minute of a check.
+#: How long a check waits for the lock, because the digest holds it briefly each day, at the minute of a check.
 LOCK_TIMEOUT = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
 class Ports:
-    """What a check needs of the outside."""
+    """The ports of a check."""
 
     reader: Reader
     state: State
     lock: Lock
-    #: Gives the notifier of a route by the route's name; raises ``DeliveryError`` where it cannot be used.
+    #: Returns the notifier of a route by its name; raises ``DeliveryError`` if it cannot be used.
     notifier: Callable[[str], Notifier]
     events: Events
     artifacts: Artifacts
     housekeeping: Housekeeping
     #: The dead-man's switch, if there is one.
     ping: Ping | None
-    #: What the check has cost by the time of the call.
+    #: The effort of the check up to the call.
     effort: Callable[[], Effort]
-    #: None where nothing is measured.
+    #: None if metrics are disabled.
     measuring: Measuring | None = None
 
 
 def check(ports: Ports, policies: Policies, now: datetime, run_id: str) -> str:
     """Check the server: apply action requests, assess, move the incidents, save, notify, publish, tidy up, ping.
 
-    What is to be sent is saved before it is sent: a crash may repeat a message and loses none.
+    Everything is saved before it is sent: a crash may repeat a message, but never loses one.
 
     Args:
-        ports: What it needs of the outside.
+        ports: The ports of the check.
         policies: The effective policy of each deployment.
         now: The time of the check.
         run_id: The check's own flow run.
 
     Returns:
-        How it ended, in one line.
+        The outcome in one line.
 
     Raises:
-        ServerProblem: The state cannot be read or written; the dead-man's switch was notified.
+        ServerProblem: The state cannot be read or written; the dead-man's switch was pinged.
         LockLost: Another check took over; nothing more was written.
     """
     try:
@@ -94,7 +94,7 @@ def check(ports: Ports, policies: Policies, now: datetime, run_id: str) -> str:
 
 
 def _completed(report: HealthReport, effort: Effort) -> str:
-    """Log how a check has ended, and return that in one line."""
+    """Log the outcome of a check, and return it in one line."""
     says = headline(report)
     _log.info(
         "check completed",
@@ -122,7 +122,7 @@ def _checked(ports: Ports, policies: Policies, now: datetime, run_id: str) -> He
     moved = advance(applied.incidents, before.closed, seen.findings, observed, ledger, policies, complete)
     _log_seen(seen.report, moved.transitions)
     again = {incident.number for incident in moved.open.values()}
-    closed = tuple(one for one in (*moved.closed, *applied.closed, *before.closed) if one.number not in again)
+    closed = tuple(i for i in (*moved.closed, *applied.closed, *before.closed) if i.number not in again)
     silences = (*applied.silences.known, *observed.maintenance)
     outbox = with_events(before.outbox, moved.incidents, closed, observed)
     situation = Situation(
@@ -143,11 +143,11 @@ def _checked(ports: Ports, policies: Policies, now: datetime, run_id: str) -> He
         artifacts=before.artifacts,
     )
     state.save(before, after)
-    for sentence in applied.rejected:
-        _log.warning("request not done", says=sentence)
+    for reason in applied.rejected:
+        _log.warning("request not done", says=reason)
     report = seen.report.with_known(moved.open.values(), silences)
     sent = _send(after, ports, config, now)
-    # Registered before anything else can fail: an artifact that is not in the register is never deleted.
+    # Registered before anything else can fail: an unregistered artifact is never deleted.
     published = sent.model_copy(update={"artifacts": ports.artifacts.publish_health(report, sent.artifacts)})
     state.save(sent, published)
     tidied = published.model_copy(update={"artifacts": ports.housekeeping.tidy(now, published.artifacts)})
@@ -155,12 +155,12 @@ def _checked(ports: Ports, policies: Policies, now: datetime, run_id: str) -> He
     _log.debug("report published", artifacts=len(tidied.artifacts))
     if ports.measuring:
         _measured(tidied, ports, ports.measuring, observed, report.coverage, policies)
-    _announce_completion(ports.events, report, run_id)
+    _emit_completion(ports.events, report, run_id)
     return report
 
 
 def _log_seen(report: HealthReport, transitions: Iterable[Transition]) -> None:
-    """Log what was seen, and how each incident moved."""
+    """Log what was observed, and the transition of each incident."""
     _log.debug(
         "server observed",
         deployments=report.deployments,
@@ -170,9 +170,10 @@ def _log_seen(report: HealthReport, transitions: Iterable[Transition]) -> None:
     )
     for query in report.coverage.missing:
         _log.warning("answer incomplete", query=query.name, outcome=query.outcome, problem=query.detail)
-    for incident, step in ((one.incident, one.step) for one in transitions):
+    for transition in transitions:
+        incident, step = transition.incident, transition.step
         finding = incident.finding
-        # Nobody is told of what is only pending, and not even its number is known.
+        # A pending incident is not notified, and has no number yet.
         log = _log.info if incident.number else _log.debug
         log(
             "incident moved",
@@ -187,7 +188,7 @@ def _log_seen(report: HealthReport, transitions: Iterable[Transition]) -> None:
 
 
 def _send(saved: SavedState, ports: Ports, config: Config, now: datetime) -> SavedState:
-    """Send the messages and events that are due; return the state after that, which is saved."""
+    """Send the messages and events that are due; return the saved state after that."""
     saver = OutboxSaver(ports.state, saved)
     outbox = Sender(ports.notifier, saver.save, config, now).send(saved.outbox)
     # People come first: a server that is slow to accept events must not delay messages.
@@ -215,8 +216,8 @@ def _measured(
     ports.state.save(saved, saved.model_copy(update={"outbox": saved.outbox.model_copy(update={"outlets": failing})}))
 
 
-def _announce_completion(events: Events, report: HealthReport, run_id: str) -> None:
-    """Let others see that the watchdog lives. Where that fails, they see that it does not: they are to look."""
+def _emit_completion(events: Events, report: HealthReport, run_id: str) -> None:
+    """Emit the event that shows that the watchdog works. If that fails, its absence alerts people, as it should."""
     try:
         events.send([check_completed(report, run_id)])
     except ServerProblem as problem:
@@ -233,7 +234,7 @@ def _start(ping: Ping | None) -> None:
 
 
 def _finish(ping: Ping | None, report: HealthReport) -> None:
-    """Ping the dead-man's switch; that it cannot be reached is said, and fails nothing: it will notice by itself."""
+    """Ping the dead-man's switch. An error is only logged: without pings the switch alerts by itself."""
     if ping is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""The use case of the digest. The order of the steps stands here, and nothing else."""
+"""The use case of the digest: the order of its steps, and nothing else."""
 
 from __future__ import annotations
 
@@ -32,44 +32,44 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class DigestPorts:
-    """What a digest needs of the outside."""
+    """The ports of a digest."""
 
     reader: Reader
     state: State
     lock: Lock
-    #: Gives the notifier of a route by the route's name; raises ``DeliveryError`` where it cannot be used.
+    #: Returns the notifier of a route by its name; raises ``DeliveryError`` if it cannot be used.
     notifier: Callable[[str], Notifier]
     artifacts: Artifacts
 
 
 def digest(ports: DigestPorts, policies: Policies, now: datetime) -> str:
-    """Report how the server stands and how yesterday went: save what is to be sent, publish, send.
+    """Report the state of the server and how yesterday went: save the message, publish the artifact, send.
 
-    What is saved and could not be sent is sent by the next checks, for as long as it is not too old.
+    If the message cannot be sent, the next checks send it, unless it is too old.
 
     Args:
-        ports: What it needs of the outside.
+        ports: The ports of the digest.
         policies: The effective policy of each deployment.
         now: The time of the digest.
 
     Returns:
-        How it ended, in one line.
+        The outcome in one line.
 
     Raises:
         DeliveryError: The receiver rejects the digest.
-        StateError: A check held the lock all the time, or took it over.
+        StateError: A check held the lock all the time, or took over the lock.
         ServerProblem: The server cannot be used.
     """
     config = policies.config
     saved, known = ports.state.load()
     report = digest_report(ports.reader, saved, known, policies, now)
-    # Only who is named for the digest's own receiver is mentioned in it.
+    # The digest mentions only the people that its own receiver names.
     message = bounded(digest_message(report)).model_copy(update={"mentions": True})
     content = DigestContent(target=config.target.name, day=report.day, message=message)
-    # A check that takes longer than its lock lasts has lost it.
+    # A check that runs longer than its lock lasts has lost the lock.
     with ports.lock.hold(2 * config.state.lock_expiry) as held:
         if not held:
-            raise StateError("a check held the lock all the time: run the digest again")
+            raise StateError("a check held the lock the whole time: run the digest again")
         before, _ = ports.state.load()
         queued = before.model_copy(update={"outbox": _queue(before.outbox, content, ports, config, now)})
         ports.state.save(before, queued)
@@ -92,16 +92,16 @@ def digest(ports: DigestPorts, policies: Policies, now: datetime) -> str:
 
 
 def _queue(outbox: Outbox, content: DigestContent, ports: DigestPorts, config: Config, now: datetime) -> Outbox:
-    """Queue the digest, unless there is nobody to send it to."""
+    """Queue the digest, unless it has no receiver."""
     problem = _unusable(ports, config)
     if problem:
-        _log.warning("digest not posted", problem=f"{problem}; the digest is in the artifact watchdog-digest only")
+        _log.warning("digest not posted", problem=f"{problem}; the digest is only in the artifact watchdog-digest")
         return outbox
     return queue_digest(outbox, content, now)
 
 
 def _unusable(ports: DigestPorts, config: Config) -> str:
-    """Why the digest has no receiver; empty where it has one."""
+    """Why the digest has no usable receiver; empty if it has."""
     if not has_receiver(DIGEST_ROUTE, config):
         return "no receiver is configured: set slack.channel or digest.receiver"
     try:
@@ -113,7 +113,7 @@ def _unusable(ports: DigestPorts, config: Config) -> str:
 
 
 def _publish(report: DigestReport, saved: SavedState, ports: DigestPorts) -> SavedState:
-    """Publish the artifact; the register of artifacts has one writer at a time, who holds the lock."""
+    """Publish the artifact. Only the holder of the lock writes the register of artifacts."""
     published = saved.model_copy(update={"artifacts": ports.artifacts.publish_digest(report, saved.artifacts)})
     ports.state.save(saved, published)
     return published
@@ -132,12 +132,12 @@ def digest_report(
     policies: Policies,
     now: datetime,
 ) -> DigestReport:
-    """Put the digest together: how the server stands now, and how yesterday went. Nothing is saved or changed.
+    """Put the digest together: the state of the server now, and how yesterday went. Nothing is saved or changed.
 
     Args:
         reader: Reads the server.
-        saved: What is remembered.
-        known: How far that could be read.
+        saved: The saved state.
+        known: The coverage of the saved state.
         policies: The effective policy of each deployment.
         now: The time of the digest.
     """
@@ -149,13 +149,13 @@ def digest_report(
     midnights = [_midnight(day - timedelta(days=back), zone) for back in (2, 1, 0)]
     if report.server.problem is None:
         periods = list(zip(midnights, [*midnights[1:], now], strict=True))
-        (day_before, yesterday, today), asked = reader.totals(periods, now, policies)
+        (day_before, yesterday, today), query = reader.totals(periods, now, policies)
     else:
         day_before = yesterday = today = None
-        asked = Query(name="totals", outcome="failed", detail="not asked: the server cannot be used")
+        query = Query(name="totals", outcome="failed", detail="not queried: the server cannot be used")
     recently = now - timedelta(days=1)
     return DigestReport(
-        health=report.with_queries(asked),
+        health=report.with_queries(query),
         time_zone=str(zone),
         day=day,
         day_before=day_before,

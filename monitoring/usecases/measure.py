@@ -1,4 +1,4 @@
-"""The metrics of a check: measure, keep, and publish them to every exporter."""
+"""The metrics of a check: measure, save, and publish them to every exporter."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Measuring:
     """Where the metrics of a check go."""
 
     store: MetricsStore
-    #: By the setting that names each: ``metrics.pushgateway``.
+    #: By setting: ``metrics.pushgateway``.
     exporters: Mapping[str, Exporter]
-    #: The longest that a check waits for all of them.
+    #: How long a check waits for all of them together.
     timeout: timedelta
 
 
@@ -38,29 +38,29 @@ def take(known: Measurable, effort: Effort, policies: Policies) -> Snapshot:
     """Measure everything that is configured.
 
     Args:
-        known: What the check knows.
-        effort: What the check has cost.
-        policies: How many series there may be, and what is usual for each deployment.
+        known: Everything that the check knows.
+        effort: The effort of the check.
+        policies: The maximum number of series, and the policy of each deployment.
     """
     facts = known.observation.exporter
     if facts is None:
         return measure(known, effort, policies)
     for query in facts.coverage.missing:
         _log.warning("answer incomplete", query=query.name, outcome=query.outcome, problem=query.detail)
-    asked = Coverage(queries=(*known.coverage.queries, *facts.coverage.queries))
-    snapshot = measure(known.model_copy(update={"coverage": asked}), effort, policies)
+    coverage = Coverage(queries=(*known.coverage.queries, *facts.coverage.queries))
+    snapshot = measure(known.model_copy(update={"coverage": coverage}), effort, policies)
     return added(snapshot, facts, policies.config.metrics.compatibility)
 
 
 def publish(
     snapshot: Snapshot, measuring: Measuring, troubles: Mapping[str, Trouble], now: datetime
 ) -> dict[str, Trouble]:
-    """Keep the metrics of a check, and publish them to every exporter. One that fails affects nothing else.
+    """Save the metrics of a check, and publish them to every exporter. A failing exporter affects nothing else.
 
     Args:
         snapshot: The metrics.
         measuring: Where they go.
-        troubles: The problems of the check before, by exporter.
+        troubles: The problems of the previous check, by exporter.
         now: The time of the check.
 
     Returns:
@@ -82,8 +82,8 @@ def publish(
 def _errors(snapshot: Snapshot, measuring: Measuring) -> dict[str, DeliveryError]:
     """Publish the metrics to all exporters at once, and return the error of each that fails.
 
-    A receiver that sends its answer byte by byte, a name that is not resolved and a disk that hangs know no time-out
-    of ours: they are left to a thread that ends with the process.
+    Our timeouts do not cover an answer that arrives byte by byte, a slow name lookup or a disk that hangs: such an
+    exporter is left to a thread that ends with the process.
     """
     attempts = [_Attempt(name, exporter, snapshot) for name, exporter in measuring.exporters.items()]
     for attempt in attempts:
@@ -91,7 +91,7 @@ def _errors(snapshot: Snapshot, measuring: Measuring) -> dict[str, DeliveryError
     until = time.monotonic() + measuring.timeout.total_seconds()
     for attempt in attempts:
         attempt.join(max(0.0, until - time.monotonic()))
-    late = f"does not take the numbers within {format_duration(measuring.timeout)}: look at it"
+    late = f"did not accept the metrics within {format_duration(measuring.timeout)}: check that it works"
     return {
         attempt.exporter: attempt.error or DeliveryError(f"{attempt.exporter}: {late}", permanent=False)
         for attempt in attempts
@@ -113,6 +113,6 @@ class _Attempt(Thread):
             self._publish()
         except DeliveryError as error:
             self.error = error
-        except Exception as error:  # noqa: BLE001 - a fault of ours here must not pass for a success, or end the check
+        except Exception as error:  # noqa: BLE001 - a bug here must not pass for a success, or end the check
             fault = f"{self.exporter}: a fault of the watchdog ({type(error).__name__}): please report it"
             self.error = DeliveryError(fault, permanent=False)

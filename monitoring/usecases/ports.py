@@ -1,4 +1,4 @@
-"""What the use cases need of the outside, as protocols. ``adapters/`` makes them real."""
+"""The ports of the use cases, as protocols. ``adapters/`` implements them."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Reader(Protocol):
     """Reads the monitored server. It never changes anything there, and never raises for a part it cannot read."""
 
     def observe(self, now: datetime, ledger: Ledger, policies: Policies) -> Observation:
-        """See what is active now, and what ended since the ledger's cursor (or in the configured window)."""
+        """Read what is active now, and what ended since the ledger's cursor (or in the configured window)."""
 
     def totals(
         self, periods: Sequence[tuple[datetime, datetime]], now: datetime, policies: Policies
     ) -> tuple[tuple[Totals | None, ...], Query]:
-        """Count how runs ended in each period; None for a period whose counts cannot be had."""
+        """Count how runs ended in each period; None for a period that cannot be counted."""
 
 
 class State(Protocol):
-    """Keeps what must outlive a check."""
+    """Keeps the saved state."""
 
     def load(self) -> tuple[SavedState, Coverage]:
-        """Read everything, requests included. A document that cannot be read is empty here, and named in the coverage.
+        """Read everything, requests included. An unreadable document counts as empty, and the coverage names it.
 
         Raises:
             ServerProblem: The server that keeps it cannot be used.
@@ -64,13 +64,13 @@ class State(Protocol):
 
 
 class Lock(Protocol):
-    """Lets one check write at a time."""
+    """Lets only one check write at a time."""
 
     def hold(self, timeout: timedelta = ...) -> AbstractContextManager[bool]:
-        """Take the lock for the body of a ``with``; its value is False if another holds it until the timeout."""
+        """Take the lock for the body of a ``with``; the value is False if another run holds it until the timeout."""
 
     def keep(self) -> None:
-        """Renew it when it is time to; cheap when it is not. Raises LockLost when it is gone."""
+        """Renew the lock if it is due; cheap otherwise. Raises LockLost if another run took it over."""
 
 
 class Artifacts(Protocol):
@@ -79,7 +79,7 @@ class Artifacts(Protocol):
     def publish_health(
         self, report: HealthReport, published: Mapping[str, PublishedArtifact]
     ) -> Mapping[str, PublishedArtifact]:
-        """Publish the health summary and the table of findings; in place when nothing but the time changed."""
+        """Publish the health summary and the table of findings; in place if only the time changed."""
 
     def publish_digest(
         self, report: DigestReport, published: Mapping[str, PublishedArtifact]
@@ -88,17 +88,17 @@ class Artifacts(Protocol):
 
 
 class Housekeeping(Protocol):
-    """Removes what the watchdog itself made and nobody needs any more."""
+    """Removes old runs and artifacts of the watchdog itself."""
 
     def tidy(self, now: datetime, published: Mapping[str, PublishedArtifact]) -> Mapping[str, PublishedArtifact]:
         """Delete old runs of the check and old versions of its artifacts; return what is still published."""
 
 
 class MetricsStore(Protocol):
-    """Keeps the numbers of the last check."""
+    """Keeps the metrics of the last check."""
 
     def save(self, snapshot: Snapshot) -> None:
-        """Keep them in the place of those before.
+        """Replace the saved metrics.
 
         Raises:
             ServerProblem: The server that keeps them cannot be used.
@@ -107,7 +107,7 @@ class MetricsStore(Protocol):
 
 
 class Exporter(Protocol):
-    """Publishes the metrics of a check outside of the Prefect server."""
+    """Publishes the metrics of a check outside the Prefect server."""
 
     def publish(self, snapshot: Snapshot) -> None:
         """Publish the metrics.
@@ -121,14 +121,14 @@ class Ping(Protocol):
     """A dead-man's switch."""
 
     def start(self) -> None:
-        """Say that a check has begun, so that one which never ends is noticed.
+        """Report that a check has begun, so that the switch notices a check that never ends.
 
         Raises:
             DeliveryError: The switch did not accept the ping.
         """
 
     def ping(self, report: HealthReport) -> None:
-        """Say that a check has run, and whether it saw everything.
+        """Report that a check has run, and whether it saw everything.
 
         Raises:
             DeliveryError: The switch did not accept the ping.

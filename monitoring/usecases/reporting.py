@@ -1,4 +1,4 @@
-"""Puts the report of a check together."""
+"""Builds the report of a check."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from monitoring.model.report import HealthReport, ordered, status_of
 
 
 def health_report(observation: Observation, findings: Iterable[Finding], extra: Coverage) -> HealthReport:
-    """Put together what one check has to say.
+    """Build the report of a check.
 
     Args:
-        observation: What was seen.
-        findings: What was found, correlated.
-        extra: Coverage of what is not part of the observation, such as the saved state.
+        observation: What the check observed.
+        findings: The findings, correlated.
+        extra: Coverage of queries outside the observation, such as those for the saved state.
     """
     rows = ordered(findings)
     coverage = Coverage(queries=observation.coverage.queries + extra.queries)
@@ -37,15 +37,15 @@ def health_report(observation: Observation, findings: Iterable[Finding], extra: 
 
 
 def unseen(problem: str) -> Coverage:
-    """The coverage of a server that cannot be used: nothing of what every check asks."""
+    """The coverage of a server that cannot be used: no query of a check was answered."""
     missing = (
-        Query(name=name, outcome="failed", detail="not asked: the server cannot be used") for name in ALWAYS_QUERIED
+        Query(name=name, outcome="failed", detail="not queried: the server cannot be used") for name in ALWAYS_QUERIED
     )
     return Coverage(queries=(Query(name="server", outcome="failed", detail=problem), *missing))
 
 
 def unreachable_report(target: str, now: datetime, problem: str) -> HealthReport:
-    """The report of a check that could not begin, as the server cannot be used: one critical finding."""
+    """The report of a check that could not begin because the server cannot be used: one critical finding."""
     state = ServerState(api_url="the Prefect API", problem=problem)
     coverage = unseen(problem)
     server = ServerFacts(state=state)

@@ -8,11 +8,11 @@ from monitoring.usecases.ports import State
 
 
 class OutboxSaver:
-    """The saved state, in which only the outbox changes.
+    """Saves changes of the outbox, and leaves the rest of the saved state alone.
 
     Args:
-        state: Writes it.
-        saved: As it is saved now.
+        state: Writes the saved state.
+        saved: The state as it is saved now.
     """
 
     def __init__(self, state: State, saved: SavedState) -> None:

@@ -98,7 +98,7 @@ def test_one_that_never_ends_does_not_hold_the_check_up(hanging: Hanging) -> Non
     where = measuring(store, timedelta(seconds=0.2), pushgateway=hanging, textfile=exporter)
     failing = publish(SNAPSHOT, where, {}, NOW)
     assert failing.keys() == {GATEWAY}
-    assert failing[GATEWAY].problem.startswith(f"{GATEWAY}: does not take the numbers within")
+    assert failing[GATEWAY].problem.startswith(f"{GATEWAY}: did not accept the metrics within")
     assert (exporter.taken, store.kept) == ([SNAPSHOT], SNAPSHOT)
 
 
