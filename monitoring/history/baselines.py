@@ -18,7 +18,7 @@ from monitoring.model.base import Value
 from monitoring.model.fields import Count, Section, Span
 from monitoring.model.ledger import EndedRun, RunTimes
 from monitoring.model.prefect import FlowRun
-from monitoring.text.durations import LONGEST, spoken
+from monitoring.text.durations import MAX_DURATION, spoken
 
 #: A run is judged by this many earlier runs. ``BaselineSettings.min_samples`` cannot require more.
 SAMPLE = 30
@@ -151,7 +151,7 @@ def learned(run_times: Sequence[float], settings: BaselineSettings) -> Baseline:
         sorted(run_times)[-_SEEN_BEFORE] * _LEEWAY,
     )
     # A limit beyond all reason would not fit a timestamp.
-    limit = min(limit, LONGEST.total_seconds())
+    limit = min(limit, MAX_DURATION.total_seconds())
     return Baseline(samples=len(run_times), median=timedelta(seconds=usual), limit=timedelta(seconds=limit))
 
 

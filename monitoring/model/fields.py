@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from monitoring.text.durations import LONGEST, Duration, format_duration
+from monitoring.text.durations import MAX_DURATION, Duration, format_duration
 
 _POSITIVE = timedelta(seconds=1)
 _MAX_PORT = 65_535
@@ -20,8 +20,8 @@ _MAX_WAIT = timedelta(seconds=30)
 def _at_least_one_second(span: timedelta) -> timedelta:
     if span < _POSITIVE:
         raise ValueError("expected a duration of at least 1s")
-    if span > LONGEST:
-        raise ValueError(f"expected a duration of at most {format_duration(LONGEST)}")
+    if span > MAX_DURATION:
+        raise ValueError(f"expected a duration of at most {format_duration(MAX_DURATION)}")
     return span
 
 

@@ -1,1 +1,1 @@
-"""Text for people: durations, links, and what makes text from others harmless."""
+"""Text for people: durations, links, redaction and escaping."""

@@ -9,32 +9,32 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
-# The digits are bounded because Python refuses to read endless ones, and not as a duration would be refused.
+# The digits are bounded because Python refuses to read endless ones, with an error of its own.
 _PARTS = re.compile("".join(rf"(?:([0-9]{{1,12}}){unit})?" for unit in _SECONDS), re.IGNORECASE)
 _SPACE_BETWEEN = re.compile(r"(?<=[a-z])\s+(?=[0-9])", re.IGNORECASE)
 _SCHEMA_PATTERN = "^" + "".join(rf"(\d+{unit})?" for unit in _SECONDS) + "$"
 EXPECTED = "a duration such as 90s, 15m, 2h, 1d or 1h30m, with its unit"
-#: Longer ones are slips of the pen, and would leave the calendar when taken from a date.
-LONGEST = timedelta(days=36_500)
+#: Longer durations are typing errors, and would leave the calendar when subtracted from a date.
+MAX_DURATION = timedelta(days=36_500)
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read a duration; the units are w, d, h, m and s, largest first, each a whole number.
+    """Parse a duration; the units are w, d, h, m and s, largest first, each with a whole number.
 
     Raises:
-        ValueError: The text is no such duration.
+        ValueError: The text is not such a duration.
     """
     parts = _PARTS.fullmatch(_SPACE_BETWEEN.sub("", text.strip()))
     if parts is None or not any(parts.groups()):
         raise ValueError(f"expected {EXPECTED}")
     seconds = sum(int(count or 0) * unit for count, unit in zip(parts.groups(), _SECONDS.values(), strict=True))
-    if seconds > LONGEST.total_seconds():
-        raise ValueError(f"expected a duration of at most {format_duration(LONGEST)}")
+    if seconds > MAX_DURATION.total_seconds():
+        raise ValueError(f"expected a duration of at most {format_duration(MAX_DURATION)}")
     return timedelta(seconds=seconds)
 
 
 def format_duration(span: timedelta) -> str:
-    """Write a duration so that ``parse_duration`` reads it back to the second: ``1d``, ``1h30m``, ``0s``."""
+    """Format a duration so that ``parse_duration`` reads it back to the second: ``1d``, ``1h30m``, ``0s``."""
     rest = round(span.total_seconds())
     parts = []
     for unit in "dhms":
@@ -45,7 +45,7 @@ def format_duration(span: timedelta) -> str:
 
 
 def spoken(span: timedelta) -> str:
-    """Write a duration for a person, in its two largest units: ``2 h 5 min``, ``3 d``, ``45 s``."""
+    """Format a duration for people, in its two largest units: ``2 h 5 min``, ``3 d``, ``45 s``."""
     rest = max(0, round(span.total_seconds()))
     words = []
     for unit, word in (("d", "d"), ("h", "h"), ("m", "min"), ("s", "s")):
@@ -63,7 +63,7 @@ def _validate(value: Any) -> Any:
     raise ValueError(f"expected {EXPECTED}")
 
 
-#: A configured duration: a string with a unit. A bare number is refused, as its unit would be a guess.
+#: A configured duration: a string with a unit. A bare number is rejected, because its unit would be a guess.
 Duration = Annotated[
     timedelta,
     BeforeValidator(_validate),

@@ -1,4 +1,4 @@
-"""How much each kind of receiver takes, and how much of it a person reads there."""
+"""How much text each kind of receiver accepts, and how much people read there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Limits(NamedTuple):
-    """What a formatter shows of a message; the rest is counted."""
+    """How much of a message a formatter shows; the rest is only counted."""
 
     #: Characters of the title.
     title: int
@@ -14,10 +14,10 @@ class Limits(NamedTuple):
     name: int
     #: Characters of any other piece of text.
     text: int
-    #: Rows of one table with the nested ones, and nested ones of one row.
+    #: Rows of a table including nested rows, and nested rows of a row.
     rows: int
     nested: int
-    #: Rows of one table whose evidence is shown, lines of each, and characters of a line.
+    #: Rows of a table whose evidence is shown, lines of evidence per row, and characters of a line.
     evidence: int
     lines: int
     line: int
@@ -31,9 +31,9 @@ TERMINAL = Limits(title=300, name=120, text=500, rows=200, nested=200, evidence=
 #: https://docs.slack.dev/reference/block-kit/blocks: blocks of a message, and characters of a section.
 SLACK_BLOCKS = 50
 SLACK_SECTION = 3_000
-#: Slack answers ``msg_blocks_too_long`` near 12,000 characters over all blocks, as JSON.
+#: Slack returns ``msg_blocks_too_long`` near 12,000 characters in all blocks, as JSON.
 SLACK_MESSAGE = 11_800
-#: Characters of an address in a link, beyond which only the name is shown, and of a block of code.
+#: Characters of an address in a link (a longer address is not linked), and of a block of code.
 SLACK_URL = 400
 SLACK_CODE = 1_500
 #: Characters of the text that notifications show.

@@ -1,4 +1,4 @@
-"""Addresses of things in the Prefect UI (the formats of prefect/utilities/urls.py, ``UI_URL_FORMATS``)."""
+"""Addresses of pages in the Prefect UI (in the formats of prefect/utilities/urls.py, ``UI_URL_FORMATS``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def flow_run_url(ui_url: str | None, flow_run_id: str) -> str | None:
 
 
 def flow_run_logs_url(ui_url: str | None, flow_run_id: str) -> str | None:
-    """The logs of a flow run, as both of Prefect's UIs know them: a tab of its page; None without a UI."""
+    """The logs of a flow run, a tab of its page in both of Prefect's UIs; None without a UI."""
     page = flow_run_url(ui_url, flow_run_id)
     return f"{page}?tab=Logs" if page else None
 
@@ -27,15 +27,15 @@ def flow_url(ui_url: str | None, flow_id: str) -> str | None:
 
 
 def work_pool_url(ui_url: str | None, name: str) -> str | None:
-    """The page of a work pool, which goes by its name; None without a UI."""
+    """The page of a work pool, by name; None without a UI."""
     return _page(ui_url, "work-pools/work-pool", name)
 
 
 def work_queue_url(ui_url: str | None, pool: str, queue: str) -> str | None:
     """The page of a work queue, by names; None without a UI.
 
-    It is below its pool's in both of Prefect's UIs; the address by id, which ``UI_URL_FORMATS`` has, only the old one
-    knows.
+    In both of Prefect's UIs the page is below that of the pool. Only the old UI has the address by id of
+    ``UI_URL_FORMATS``.
     """
     page = work_pool_url(ui_url, pool)
     return f"{page}/queue/{quote(queue, safe='')}" if page else None
@@ -47,7 +47,7 @@ def concurrency_limits_url(ui_url: str | None) -> str | None:
 
 
 def artifact_url(ui_url: str | None, key: str) -> str | None:
-    """The page of an artifact's newest version and those before it, by key; None without a UI."""
+    """The page of all versions of an artifact, by key; None without a UI."""
     return _page(ui_url, "artifacts/key", key)
 
 

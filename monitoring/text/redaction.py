@@ -1,13 +1,12 @@
-"""Takes secrets out of text from runs: messages, tracebacks, parameters.
+"""Redacts secrets in text from runs: messages, tracebacks, parameters.
 
-What is recognised: addresses with credentials, authorization headers, key-and-value pairs whose key names a secret
+It recognises addresses with credentials, authorization headers, key-and-value pairs whose key names a secret
 (``password=...``, ``"api_key": "..."``, ``--token ...``), tokens of well-known services by their form, private keys,
-and the user's own patterns. It errs on the side of taking out too much, except where that would make the usual error
-messages unreadable (``token: expired``). A secret that stands alone and has no form of its own cannot be recognised.
+and the user's own patterns. It prefers to redact too much, except where that would make usual error messages unreadable
+(``token: expired``). A lone secret without a recognisable form cannot be found.
 
-Every pattern below is anchored at something rare and repeats only over disjoint or bounded sets of characters, so that
-the time is linear in the length of the text, whoever wrote it. The user's own patterns may not be: the bound on the
-text is for them.
+Every pattern below is anchored at something rare and repeats only over disjoint or bounded sets of characters, so the
+time is linear in the length of any text. The user's own patterns may take longer, so the length of the text is bounded.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-#: What stands in a secret's place.
+#: The replacement of a secret.
 MARK = "REDACTED"
 #: Characters of a text that are read; the rest is cut off.
-MOST = 20_000
+MAX_LENGTH = 20_000
 
-#: Keys that name a secret, at the end of a longer key too (``DB_PASSWORD``, ``x-api-key``).
+#: Keys that name a secret, also at the end of a longer key (``DB_PASSWORD``, ``x-api-key``).
 _KEY = r"""(?:
     pass(?:word|wd|phrase|code) | (?<![a-z])pwd | credential
   | secret(?:[_-]?(?:access[_-]?)?key(?:[_-]?base)?)? | token
@@ -28,11 +27,11 @@ _KEY = r"""(?:
   | auth[_-]?string | connection[_-]?string | authorization
 )(?:[_-]?(?:value|hash|\d{1,3}))?"""
 
-#: Keys that mean something else in prose, and so only with an equals sign.
+#: Keys that mean something else in prose, so they count only with an equals sign.
 _SHORT_KEY = "(?:signature|(?<![a-z])(?:sig|pass))"
 _SECRET_KEY = re.compile(rf"(?:{_KEY}|{_SHORT_KEY}|cookie)\W*\Z", re.IGNORECASE | re.VERBOSE)
 
-#: Words that follow a key in a sentence rather than being its value.
+#: Words that follow a key in a sentence and are not its value.
 _PROSE = r"""(?:
     a|an|the|is|was|are|not|no|has|have|must|should|cannot|can|could|may|will|does|did|please
   | and|or|but|for|from|in|of|on|to|with|as|by|option|flag|argument|error|unknown|unset|found|given|provided
@@ -48,7 +47,7 @@ _VALUE = r"""(?P<value>
   | '(?:\\.|[^'\\\n])*'?
   | (?:[^\s"'<>,;&)}\]] | [,;&)}\]](?![\s,;&)}\]"']|$|[\w.%\ -]{1,40}[=:]))+
 )"""
-#: What may stand before a value and is no part of it: ``b'...'``, ``SecretStr('...')``, ``[...``.
+#: What may precede a value without being part of it: ``b'...'``, ``SecretStr('...')``, ``[...``.
 _OPENING = r"""(?:[\[({]{1,3} | [A-Za-z_.]{1,40}\((?=\\*["']) | [brfu]{1,2}(?=\\*["']))?"""
 
 _Replacement = str | Callable[[re.Match[str]], str]
@@ -56,7 +55,7 @@ _Rule = tuple[re.Pattern[str], _Replacement]
 
 
 def _quoted(match: re.Match[str]) -> str:
-    """Replace a value and leave its quotes standing."""
+    """Replace a value and keep its quotes."""
     value = match["value"]
     quote = re.match(r"\\*[\"']", value)
     if quote is None:
@@ -88,9 +87,9 @@ _RULES: tuple[_Rule, ...] = (
         r"""(?<=://)[^\s/"'<>:@]{0,200}:
             (?:[^\s/"'<>]{0,300}(?=@) | (?!\d{1,5}/)[^\s"'<>@]{1,300}(?=@))"""
     ),
-    # https://token@host; in other schemes a lone name is a user's (git@).
+    # https://token@host; in other schemes a lone name is a user (git@).
     _rule(r"""(?:(?<=http://)|(?<=https://))[^\s/"'<>:@?#]{1,300}(?=@)"""),
-    # Authorization headers, with or without the header's name. "Basic usage" and "bearer token" are none.
+    # Authorization headers, with or without the header's name. "Basic usage" and "bearer token" do not count.
     _rule(
         r"""(?P<head>\b(?:bearer|basic|digest|negotiate|apikey)\s{1,5})
             (?!(?-i:[A-Z]?[a-z]{1,15})(?![\w~+/=-]|\.\w) | [a-z]{1,15}[=:](?!=|\s|$))[\w.~+/=-]{6,}""",
@@ -98,7 +97,7 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _rule(rf"""(?P<head>authorization["']?\s{{0,3}}[:=]\s{{0,3}}["']?{_SCHEME}\s{{1,3}})[^\s"',;]+""", _HEAD),
     _rule(r"""(?P<head>cookie["']?\s{0,3}:\s{0,3}["']?)[^\s"'=;]{1,100}=[^\n"']*""", _HEAD),
-    # Key and value: `key=value`, `"key": "value"`, `key => value`; and with a colon unless a sentence goes on.
+    # Key and value: `key=value`, `"key": "value"`, `key => value`; and with a colon unless a sentence continues.
     _rule(
         rf"""(?P<head>{_KEY}(?:\\*["'])?\s{{0,3}}
              (?:(?:=>|:=|={{1,2}})\s{{0,3}} | :\s{{0,3}}(?!{_PROSE}))
@@ -108,7 +107,7 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _rule(rf"(?P<head>--[\w-]{{0,40}}?{_KEY}\s{{1,3}})(?!-|{_PROSE}|{_NOTHING}){_VALUE}", _quoted),
     _rule(rf"(?P<head>{_SHORT_KEY}=)(?!{_NOTHING}){_VALUE}", _quoted),
-    # Tokens that are known by their form.
+    # Tokens with a known form.
     _rule(
         r"""(?<![A-Za-z0-9])(?:
             (?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])  # AWS access key ids
@@ -122,29 +121,29 @@ _RULES: tuple[_Rule, ...] = (
         )""",
         flags=_CASE_COUNTS,
     ),
-    # JSON Web Tokens. Only at a word's start: a text of nothing but `eyJ` would be scanned from each of them.
+    # JSON Web Tokens, only at the start of a word: otherwise a text of repeated `eyJ` would be scanned from each.
     _rule(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?", flags=_CASE_COUNTS),
 )
 
 
 def names_secret(key: str) -> bool:
-    """Say whether a key names a secret, as ``DB_PASSWORD`` does, so that its value is one whatever it looks like.
+    """Return whether a key names a secret, such as ``DB_PASSWORD``, so that any value of it is secret.
 
     Args:
-        key: The key alone; in a text with its value, ``redact`` finds both.
+        key: The key without its value; ``redact`` finds keys with values in text.
     """
     return _SECRET_KEY.search(key) is not None
 
 
 class Redactor:
-    """Takes secrets out of text. Doing it twice changes nothing more."""
+    """Redacts secrets in text. Redacting again changes nothing."""
 
     def __init__(self, patterns: Sequence[str] = ()) -> None:
-        """Take the user's own regular expressions; all that they match is a secret."""
+        """Compile the user's own regular expressions; everything that they match is a secret."""
         self._own = tuple(re.compile(pattern) for pattern in patterns)
 
     def redact(self, text: str) -> str:
-        """Replace what looks like a secret by ``REDACTED``; of a text beyond 20,000 characters the rest is cut off."""
+        """Replace secrets by ``REDACTED``, and cut the text after 20,000 characters."""
         text = _bounded(text)
         for pattern in self._own:
             text = _own(pattern, text)
@@ -158,7 +157,7 @@ def _own(pattern: re.Pattern[str], text: str) -> str:
 
     def replacement(match: re.Match[str]) -> str:
         start, end = match.span()
-        # An empty match is nothing, and a mark that contains "ACT" need not be marked again.
+        # Ignore empty matches, and matches within an earlier mark, as of "ACT" in "REDACTED".
         within = any(first <= start and end <= last for first, last in marks)
         return match[0] if start == end or within else MARK
 
@@ -166,9 +165,9 @@ def _own(pattern: re.Pattern[str], text: str) -> str:
 
 
 def _bounded(text: str) -> str:
-    if len(text) <= MOST:
+    if len(text) <= MAX_LENGTH:
         return text
-    # Half a token is not known by its form any more, so the last word goes as a whole.
-    head = text[: MOST - 1]
+    # Half a token no longer has a known form, so the last word is removed as a whole.
+    head = text[: MAX_LENGTH - 1]
     words = re.fullmatch(r"(.*\s)\S*", head, re.DOTALL)
     return (words[1].rstrip() if words else head) + "…"

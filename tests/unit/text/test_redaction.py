@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from monitoring.text.redaction import MARK, MOST, Redactor, names_secret
+from monitoring.text.redaction import MARK, MAX_LENGTH, Redactor, names_secret
 
 REDACTOR = Redactor()
 
@@ -179,9 +179,9 @@ def test_a_pattern_that_matches_within_the_mark_leaves_it_whole() -> None:
 
 
 def test_a_long_text_is_cut_at_a_word_so_that_no_half_token_stays() -> None:
-    text = "x " * ((MOST - 20) // 2) + "ghp_0123456789abcdefghij0123456789abcdef"
+    text = "x " * ((MAX_LENGTH - 20) // 2) + "ghp_0123456789abcdefghij0123456789abcdef"
     redacted = REDACTOR.redact(text)
-    assert len(redacted) <= MOST
+    assert len(redacted) <= MAX_LENGTH
     assert redacted.endswith("x…")
     assert REDACTOR.redact(redacted) == redacted
 
@@ -196,7 +196,7 @@ def test_a_long_text_is_cut_at_a_word_so_that_no_half_token_stays() -> None:
     ],
 )  # fmt: skip
 def test_hostile_text_takes_no_longer_than_other_text(piece: str) -> None:
-    text = piece * (MOST // len(piece))
+    text = piece * (MAX_LENGTH // len(piece))
     started = time.process_time()
     REDACTOR.redact(text)
     # Some 20 ms; what is not linear takes minutes.
