@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 
 from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, nothing
 from monitoring.checks.facts.situation import Situation
@@ -20,16 +21,19 @@ def judge(situation: Situation, deployment: Deployment, settings: StaySettings) 
     stays = sorted(
         filter(None, (too_long(observation, run, settings) for run in runs)), key=lambda stay: (stay.since, stay.run.id)
     )
-    compared = [Compared(f"{stay.run.name}: {stay.run.state_name}", stay.observed, stay.expected) for stay in stays]
+    compared = [
+        Compared(f"{stay.run.name}: {stay.run.state_name}", stay.observed, stay.expected)
+        for stay in stays[:MAX_COMPARED]
+    ]
     stuck = [stay.run for stay in stays]
-    for run in runs:
-        if run not in stuck:
-            since = began(observation, run)
-            compared.append(
-                Compared(f"{run.name}: {run.state_name} for", situation.now - since, limit[run.state_type], since)
-            )
+    stuck_ids = {run.id for run in stuck}
+    for run in islice((run for run in runs if run.id not in stuck_ids), MAX_COMPARED - len(compared)):
+        since = began(observation, run)
+        compared.append(
+            Compared(f"{run.name}: {run.state_name} for", situation.now - since, limit[run.state_type], since)
+        )
     if not stays:
-        return nothing("no run has been in its state for too long", *compared[:MAX_COMPARED])
+        return nothing("no run has been in its state for too long", *compared)
     oldest = stays[0]
     states = Counter(run.state_name for run in stuck)
     listed = ", ".join(f"{count:,} {name}" for name, count in states.most_common())
@@ -46,7 +50,7 @@ def judge(situation: Situation, deployment: Deployment, settings: StaySettings) 
         since=oldest.since,
         cause=situation.causes.waiting(deployment, stuck),
     )
-    return found(finding, *compared[:MAX_COMPARED])
+    return found(finding, *compared)
 
 
 CHECK = Check(
