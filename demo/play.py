@@ -16,9 +16,9 @@ from demo.plant import NO_SUCCESS_FOR_DAYS, STORIES
 from demo.progress import Progress
 from demo.stack import Server, StackError
 from demo.stage import ROOT, WATCHDOG_CONFIG, WATCHDOG_POOL, WORKLOAD_POOL, Stage, Steps
+from monitoring.adapters.prefect.publish.artifacts import ARTIFACTS
 
 CHECK, DIGEST = "watchdog-check/check", "watchdog-digest/digest"
-ARTIFACTS = ("watchdog-health", "watchdog-findings", "watchdog-digest")
 
 
 def play(server: Server, console: Console) -> tuple[Stage, Comparison]:

@@ -37,7 +37,7 @@ from monitoring.text.limits import MARKDOWN
 
 
 def health_message(report: HealthReport) -> Message:
-    """Say how the server stands now."""
+    """Say how the server is doing now."""
     also = words.also(report)
     title = f"{report.status.upper()} {report.target}: {words.headline(report)}"
     return Message(
@@ -56,7 +56,7 @@ def health_message(report: HealthReport) -> Message:
 
 
 def digest_message(digest: DigestReport) -> Message:
-    """Say how the server stands this morning and how yesterday went; on a green day too."""
+    """Say how the server is doing this morning and how yesterday went; on a green day too."""
     report = digest.health
     title = f"{report.target} on {digest.day}: {words.STATUS[report.status]}"
     change = words.change(digest.yesterday, digest.day_before)

@@ -116,7 +116,7 @@ def _roots(report: HealthReport) -> dict[str, Finding]:
 
 
 def headline(report: HealthReport) -> str:
-    """Say in one sentence how the server stands."""
+    """Say in one sentence how the server is doing."""
     problems = heads(report)
     critical = sum(finding.severity == "critical" for finding in problems)
     parts = [counted(critical, "critical problem")] if critical else []

@@ -55,6 +55,17 @@ def test_a_recipe_is_short_and_shows_what_to_write(name: str) -> None:
     assert list(edits(PAGES[name]))
 
 
+RUN_TESTS = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["add-a-metric.md", "add-a-setting.md", "add-an-artifact.md"])
+def test_the_tests_that_a_recipe_names_pass(name: str, tmp_path: Path) -> None:
+    [paths] = re.findall(r"^Check it: `pytest ([^`]+)`", PAGES[name], re.MULTILINE)
+
+    python(follow(name, tmp_path), RUN_TESTS, "-q", "--ignore", "tests/docs/test_recipes.py", *paths.split())
+
+
 SETTINGS_DOCUMENTED = """
 from tests.unit.config.test_settings import *
 test_the_documentation_has_every_field_as_it_is_and_no_other()

@@ -25,10 +25,11 @@ HEALTH = "watchdog-health"
 FINDINGS = "watchdog-findings"
 DIGEST = "watchdog-digest"
 
-_DESCRIPTIONS = {
-    HEALTH: "How the server stands now. Updated by every check; a new version when something has changed.",
+#: The description of each artifact, by its key.
+ARTIFACTS = {
+    HEALTH: "How the server is doing now. Updated by every check; a new version when something has changed.",
     FINDINGS: "What `watchdog-health` says, as a table of plain values.",
-    DIGEST: "How the server stands this morning, and how yesterday went.",
+    DIGEST: "How the server is doing this morning, and how yesterday went.",
 }
 
 _PUBLISHED = TypeAdapter(Published)
@@ -91,6 +92,6 @@ class PrefectArtifacts:
     def _create(
         self, key: str, kind: str, data: str, identity: str, before: PublishedArtifact | None
     ) -> PublishedArtifact:
-        artifact: dict[str, Any] = {"key": key, "type": kind, "description": _DESCRIPTIONS[key], "data": data}
+        artifact: dict[str, Any] = {"key": key, "type": kind, "description": ARTIFACTS[key], "data": data}
         version = self._api.query("/artifacts/", artifact | self._run, _PUBLISHED)
         return PublishedArtifact(identity=identity, versions=(*(before.versions if before else ()), version))
