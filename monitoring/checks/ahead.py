@@ -1,8 +1,8 @@
-"""ahead: work that is due soon will not be able to start, as things are now.
+"""ahead: work that is due soon will not be able to start in the present situation.
 
-At a place that is paused or has had no live worker for a while that is all work. At a full limit it is what would be
-late: what comes due while as many runs as the limit allows are expected to hold its slots, by how long such runs take.
-Work that was planned and has just come due counts until the checks of work pools and limits report its place.
+At a work pool or queue that is paused or has had no live worker for a while, this is all work. At a full limit, it is
+the work that would be late: it comes due while all slots are expected to be held, judged by usual run times. Planned
+work that has just come due counts until the checks of work pools and limits report its place.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from monitoring.model.prefect import Deployment, FlowRun, WorkPool
 from monitoring.text.durations import spoken
 from monitoring.text.links import deployment_url, work_pool_url, work_queue_url
 
-_FOR_EVER = datetime.max.replace(tzinfo=timezone.utc)
+_FOREVER = datetime.max.replace(tzinfo=timezone.utc)
 
 
 class Ahead(CheckSettings):
@@ -37,7 +37,7 @@ class Ahead(CheckSettings):
 
 
 class _Due(NamedTuple):
-    """A run that is due soon, and what will hold it up: its place is closed, or a limit full until a time."""
+    """A run that is due soon, and the reason why it will wait: its place is closed, or a limit is full until a time."""
 
     run: FlowRun
     at: datetime
@@ -48,7 +48,7 @@ class _Due(NamedTuple):
 
     @property
     def pool(self) -> str:
-        """The name of the work pool that it will wait in."""
+        """The name of the work pool in which it will wait."""
         return self.run.work_pool or self.deployment.work_pool or ""
 
 
@@ -86,9 +86,9 @@ def judge(situation: Situation, place: Place, settings: Ahead) -> Verdict:
     """Judge whether work that is due soon at a place will be able to start."""
     count = Compared("runs that are due soon and held up:", len(place.held_up), 0)
     if not place.held_up:
-        return nothing(f"nothing that is due within {spoken(settings.within)} is held up there", count)
+        return nothing(f"no run that is due within {spoken(settings.within)} is held up there", count)
     first = place.held_up[0]
-    due = Compared(f"{first.run.name}, the first: due at", first.at, situation.now + settings.within)
+    due = Compared(f"{first.run.name}, the first run: due at", first.at, situation.now + settings.within)
     return found(_finding(situation, place), count, due)
 
 
@@ -105,9 +105,9 @@ def _due_soon(situation: Situation) -> Iterator[_Due]:
     due_now = [run for run in observation.runs.active if run.state_type == "SCHEDULED" and not run.retries_in_process]
     reported = _reported(situation)
 
-    def counts(run: FlowRun, at: datetime, cause: Cause, patience: timedelta) -> bool:
-        """Whether a run is to come; or was at the check before, and no other check reports its place yet."""
-        planned = at >= now - patience and run.created <= at - patience
+    def counts(run: FlowRun, at: datetime, cause: Cause, tolerance: timedelta) -> bool:
+        """Whether a run is due later, or was due after the previous check and no other check reports its place yet."""
+        planned = at >= now - tolerance and run.created <= at - tolerance
         return at > now or (planned and cause.what not in reported)
 
     runs_ahead = (*observation.pools.upcoming, *due_now)
@@ -119,15 +119,15 @@ def _due_soon(situation: Situation) -> Iterator[_Due]:
                 continue
             pool_policy = situation.policies.of_pool(pool)
             if closed := causes.closed(deployment, run):
-                patience = _patience(closed, policy, pool_policy)
-                left = _just_left(observation.pools.work_pools.get(pool), closed, now - patience)
-                if not left and counts(run, at, closed, patience):
+                tolerance = _tolerance(closed, policy, pool_policy)
+                left = _just_left(observation.pools.work_pools.get(pool), closed, now - tolerance)
+                if not left and counts(run, at, closed, tolerance):
                     yield _Due(run, at, deployment, closed)
                 continue
             for limit in causes.full(deployment, run):
-                patience = _patience(limit.cause, policy, pool_policy)
+                tolerance = _tolerance(limit.cause, policy, pool_policy)
                 until = _full_until(limit, situation.ledger)
-                if skips(deployment, limit) or not counts(run, at, limit.cause, patience):
+                if skips(deployment, limit) or not counts(run, at, limit.cause, tolerance):
                     continue
                 if until and until - late.after > at:
                     yield _Due(run, at, deployment, limit.cause, limit, until)
@@ -135,18 +135,18 @@ def _due_soon(situation: Situation) -> Iterator[_Due]:
 
 
 def _reported(situation: Situation) -> set[tuple[CauseKind, str, CauseReason]]:
-    """What runs have waited for so long that the checks of work pools, queues and limits report it."""
+    """The causes for which runs have waited so long that the checks of work pools, queues and limits report them."""
     reported = set()
     for wait in situation.waiting:
         pool = situation.policies.of_pool(wait.run.work_pool or wait.deployment.work_pool or "")
-        patience = _patience(wait.cause, situation.policy(wait.deployment), pool) if wait.cause else None
-        if wait.cause and patience is not None and situation.now - wait.due > patience:
+        tolerance = _tolerance(wait.cause, situation.policy(wait.deployment), pool) if wait.cause else None
+        if wait.cause and tolerance is not None and situation.now - wait.due > tolerance:
             reported.add(wait.cause.what)
     return reported
 
 
-def _patience(cause: Cause, deployment: BasePolicy, pool: BasePolicy) -> timedelta:
-    """For how long the check that reports a cause lets work wait, by the policies of deployment and pool."""
+def _tolerance(cause: Cause, deployment: BasePolicy, pool: BasePolicy) -> timedelta:
+    """How long work may wait until another check reports the cause, by the policies of deployment and pool."""
     place = deployment if cause.kind == "deployment" else pool
     if cause.reason == "limit-reached":
         return place.section("concurrency", WaitSettings).after
@@ -162,7 +162,7 @@ def _just_left(pool: WorkPool | None, cause: Cause, since: datetime) -> bool:
 def _full_until(limit: Full, ledger: Ledger) -> datetime | None:
     """Until when a limit is expected to be full; None where its holders do not show it."""
     if limit.limit < 1:
-        return _FOR_EVER
+        return _FOREVER
     ends = sorted(filter(None, (_expected_end(run, ledger) for run in limit.holders)), reverse=True)
     return ends[limit.limit - 1] if len(ends) >= limit.limit else None
 
@@ -201,12 +201,12 @@ def _finding(situation: Situation, place: Place) -> Finding:
 
 
 def _trouble(situation: Situation, due: _Due) -> tuple[str, str, datetime]:
-    """What will hold a run up, of the place in a sentence; what was observed; and since when both hold."""
+    """The problem of the place that will hold a run up, the observation, and since when both hold."""
     planned = due.run.created
     if due.limit and due.until:
         filled = max((run.state_timestamp for run in due.limit.holders), default=planned)
         what = f"its limit of {due.limit.limit:,} will still be full"
-        holders = f", and what holds it is expected to run until {_text(due.until)}" if due.until < _FOR_EVER else ""
+        holders = f", and its holders are expected to run until {_text(due.until)}" if due.until < _FOREVER else ""
         return what, f"limit of {due.limit.limit:,} full{holders}", max(planned, filled)
     pool = situation.observation.pools.work_pools[due.pool]
     if due.cause.reason == "paused":
@@ -223,10 +223,10 @@ CHECK = Check(
     section=Ahead,
     about="Work that is due soon and will not be able to start.",
     heading="Ahead: due soon, and cannot start",
-    predicate="cannot start what is due soon",
+    predicate="cannot start work that is due soon",
     cases=cases,
     judge=judge,
     deciding=lambda settings: ("within",),
     role="waits",
-    not_replayed="which workers lived, and what was scheduled ahead, is kept nowhere",
+    not_replayed="no history of live workers and of runs scheduled ahead is kept",
 )

@@ -1,4 +1,4 @@
-"""The parts of a check: what it knows of itself, the cases that it judges, and its verdicts."""
+"""The parts of a check: its description, the cases that it judges, and its verdicts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from monitoring.model.incident import ResolutionReason
 from monitoring.model.policy import BasePolicy, PolicyKey
 from monitoring.model.prefect import Deployment
 
-#: A verdict lists at most so many runs.
+#: The most runs that a verdict lists.
 MAX_COMPARED = 5
 
-#: What a finding of the check is beside others. A cause explains whatever names the same cause; what waits is a symptom
-#: of such a cause; a failure may be a symptom of a failed subflow, or of an error that many deployments share;
+#: The role of the check's findings in correlation. A cause inhibits the symptoms that name the same cause; a wait is a
+#: symptom of such a cause; a failure may be a symptom of a failed subflow, or of an error that many deployments share;
 #: information stands for itself.
 Role = Literal["cause", "waits", "failure", "information"]
 
@@ -33,10 +33,10 @@ class Compared(NamedTuple):
     """One observation beside its limit.
 
     Args:
-        what: What was measured, such as ``nightly: due for``.
+        what: The measured quantity, such as ``nightly: due for``.
         observed: The value; a timestamp, a duration, a count or words.
-        limit: What it was compared with; None where the value only informs.
-        since: Since when it has been so, where that is known.
+        limit: The limit; None if the value only informs.
+        since: When the condition began, if known.
     """
 
     what: str
@@ -47,7 +47,7 @@ class Compared(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check says of one subject: what was compared, and the finding or the reason why there is none."""
+    """A check's result for one subject: what was compared, and the finding or the reason why there is none."""
 
     compared: tuple[Compared, ...] = ()
     finding: Finding | None = None
@@ -75,9 +75,9 @@ class Case(Generic[T]):
 
     Args:
         subject: What a finding would be about.
-        thing: What the judging function gets: the deployment, the work pool, the limit.
-        policy: Which policy holds; None for what is configured for the watchdog as a whole.
-        deciding: The fields of the check's section that decide this case; None where those of the check do.
+        thing: The argument of the judging function: the deployment, the work pool, the limit.
+        policy: The policy that applies; None for settings of the watchdog as a whole.
+        deciding: The fields of the check's section that decide this case; None if the check's own fields do.
     """
 
     subject: Subject
@@ -88,7 +88,7 @@ class Case(Generic[T]):
 
 @dataclass(frozen=True)
 class Judged:
-    """A verdict, with the check and the case that it is of."""
+    """A verdict with its check and case."""
 
     check: Check[Any, Any]
     case: Case[Any]
@@ -113,7 +113,7 @@ def deployment_case(deployment: Deployment) -> Case[Deployment]:
 
 
 def policy_key(deployment: Deployment) -> PolicyKey:
-    """What decides which policy holds for a deployment."""
+    """The key of the policy that applies to a deployment."""
     return PolicyKey(deployment.name, deployment.tags, deployment.work_pool)
 
 
@@ -122,22 +122,22 @@ class Check(Generic[S, T]):
     """All of a check.
 
     Args:
-        name: How findings, silences and routes call it: ``work-pool``.
+        name: Its name in findings, silences and routes: ``work-pool``.
         section: Its section of the configuration, ``work_pool`` there.
-        about: What the section is about, in the configuration's documentation.
+        about: A description of the section, for the configuration's documentation.
         heading: The heading over its findings in a report.
-        predicate: What stands behind ``12 deployments``: ``are late``.
-        judge: Judges one subject by the settings that hold for it.
+        predicate: The predicate after ``12 deployments``: ``are late``.
+        judge: Judges one subject by its effective settings.
         deciding: The fields of the section that decide, most decisive first.
         cases: The subjects that it judges.
-        role: What its findings are beside others.
-        explained_by: Checks of the same deployment that explain a finding of this check; the first that fires does.
-        yields_to: Checks of the same subject that say all that a finding of this check says about the same runs.
-        resolution: Why an incident about a deployment is resolved once nothing is found; None if nothing shows that.
-        quieted_by: The tag with which a team quiets it, and when that is right.
-        not_replayed: Why history cannot show it; empty where the backtest replays it.
-        whole: Whether its section holds for the watchdog as a whole, and not for each deployment.
-        shows_only_now: Whether its findings know only that something is so now: it began when it was first found.
+        role: The role of its findings in correlation.
+        explained_by: Checks of the same deployment whose findings inhibit its findings; the first counts.
+        yields_to: Checks of the same subject whose findings cover a finding of this check about the same runs.
+        resolution: Why an incident about a deployment is resolved without a finding; None if it is not.
+        quieted_by: The tag with which a team quiets it, and when to use the tag.
+        not_replayed: Why history cannot show it; empty if the backtest replays it.
+        whole: Whether its section applies to the watchdog as a whole, and not to each deployment.
+        shows_only_now: Whether its findings show only the present: the condition began when it was first found.
         digest_heading: The heading of the digest under which its findings are listed.
     """
 
@@ -174,7 +174,7 @@ class Check(Generic[S, T]):
         return not isinstance(settings, CheckSettings) or settings.enabled
 
     def deciding_settings(self, policy: BasePolicy, case: Case[T] | None = None) -> tuple[str, ...]:
-        """The settings of a policy that decide, by dotted name, most decisive first; where given, of one case."""
+        """The dotted names of the settings that decide, most decisive first, of the given case if any."""
         of_case = case.deciding if case else None
         fields = self.deciding(self.settings(policy)) if of_case is None else of_case
         return tuple(f"{self.field}.{name}" for name in fields)

@@ -1,7 +1,7 @@
-"""concurrency: a full limit holds runs up, or its slots are held by runs that will not give them back.
+"""concurrency: a full limit holds runs up, or its slots are held by runs that will not release them.
 
-A full limit by itself is as it should be. Limits of deployments, work queues and work pools keep runs from starting; a
-tag's keeps task runs of RUNNING flows waiting; who waits for a global limit shows nowhere.
+A full limit alone is no problem. Limits of deployments, work queues and work pools keep runs from starting; tag limits
+keep task runs of RUNNING flow runs waiting. Prefect does not show which runs wait for a global limit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from monitoring.checks.base import Case, Check, Compared, Verdict, deployment_case, found, nothing
-from monitoring.checks.facts.causes import REFUSED, Queue, full_name, was_refused
+from monitoring.checks.facts.causes import SLOT_REJECTED, Queue, full_name, was_cancelled_for_slot
 from monitoring.checks.facts.situation import Situation
 from monitoring.checks.facts.slot_waits import held_up, slots_cause
 from monitoring.checks.facts.waiting import Waiting, WaitSettings, runs_wait
@@ -38,11 +38,11 @@ class Concurrency(WaitSettings):
 
 
 class _Lost(NamedTuple):
-    """Slots that no live run holds: how many, since when, and the runs that were cancelled for want of a slot."""
+    """Slots that no live run holds: how many, since when, and the runs that were cancelled for lack of a slot."""
 
     slots: int
     since: datetime
-    refused: Sequence[FlowRun]
+    cancelled: Sequence[FlowRun]
 
 
 def cases(situation: Situation) -> Iterator[Case[Limited]]:
@@ -77,7 +77,7 @@ def _judge_deployment(situation: Situation, deployment: Deployment, settings: Co
     taken = Compared("own slots taken:", deployment.slots_taken or 0, deployment.concurrency_limit)
     if full is None:
         return nothing("a slot is free", taken)
-    # A run keeps its slot over the wait for its retry.
+    # A run keeps its slot while it waits for its retry.
     scheduled = situation.active(deployment, "SCHEDULED")
     holding = [*full.holders, *(run for run in scheduled if run.retries_in_process)]
     held = situation.waiting_by_cause.get(full.cause.what, ())
@@ -114,9 +114,9 @@ def _judge_deployment(situation: Situation, deployment: Deployment, settings: Co
 def _lost(
     situation: Situation, deployment: Deployment, holding: Sequence[FlowRun], held: Sequence[Waiting]
 ) -> _Lost | None:
-    """The slots of a full limit that no live run holds, if all who may hold one are known.
+    """The slots of a full limit that no live run holds, if all possible holders are known.
 
-    They are lost since the last run ended that may have held one, as far as is known.
+    They count as lost since the last run ended that may have held a slot, as far as is known.
     """
     observation = situation.observation
     taken, limit = deployment.slots_taken or 0, deployment.concurrency_limit or 0
@@ -126,21 +126,21 @@ def _lost(
     if count <= 0 or taken < limit or not observation.coverage.has("active-runs", "due-runs", "limit-holders"):
         return None
     ended, before = situation.ended_runs(deployment), situation.record(deployment).last_ended
-    refused = [run for run in ended if was_refused(run)]
-    ends = [run.ended_at for run in ended if not was_refused(run)]
+    cancelled = [run for run in ended if was_cancelled_for_slot(run)]
+    ends = [run.ended_at for run in ended if not was_cancelled_for_slot(run)]
     last = max([*ends, *([before.ended] if before else [])], default=None)
-    shown = [*(wait.due for wait in held), *(run.ended_at for run in refused)]
+    shown = [*(wait.due for wait in held), *(run.ended_at for run in cancelled)]
     since = last or min(shown, default=None)
-    return _Lost(count, since, refused) if since else None
+    return _Lost(count, since, cancelled) if since else None
 
 
 def _lost_lines(deployment: Deployment, lost: _Lost, live: int) -> Iterator[str]:
     held = "1 slot is" if lost.slots == 1 else f"{lost.slots:,} slots are"
-    yield f"{held} held by no live run since {lost.since:%Y-%m-%d %H:%M} UTC: did the server restart in between?"
-    if lost.refused:
-        first = lost.refused[0].ended_at
-        yield f"{runs_text(len(lost.refused))} cancelled since {first:%Y-%m-%d %H:%M} UTC: {REFUSED}"
-    yield f"to free what is lost: {_to_free(f'deployment:{deployment.id}', live)}"
+    yield f"{held} held by no live run since {lost.since:%Y-%m-%d %H:%M} UTC: has the server restarted since?"
+    if lost.cancelled:
+        first = lost.cancelled[0].ended_at
+        yield f"{runs_text(len(lost.cancelled))} cancelled since {first:%Y-%m-%d %H:%M} UTC: {SLOT_REJECTED}"
+    yield f"to free the lost slots: {_to_free(f'deployment:{deployment.id}', live)}"
 
 
 def _judge_place(situation: Situation, place: WorkPool | Queue, settings: Concurrency) -> Verdict:
@@ -157,7 +157,7 @@ def _judge_place(situation: Situation, place: WorkPool | Queue, settings: Concur
         return nothing("a slot is free", Compared("slots taken:", limited.slots_taken or 0, limited.concurrency_limit))
     held = situation.waiting_by_cause.get(full.cause.what, ())
     compared = (Compared("slots taken:", len(full.holders), full.limit), *_compared(held, now, settings))
-    # Fewer holders than slots: a run got a slot while the server was read.
+    # Fewer holders than slots: a run took a slot while the server was read.
     if not held or now - held[0].due <= settings.after or len(full.holders) < full.limit:
         return nothing("the limit is full, and no run has waited for a slot for too long", *compared)
     finding = place_finding(
@@ -190,7 +190,7 @@ def _judge_tag(situation: Situation, limit: ConcurrencyLimit, settings: Concurre
     evidence = situation.holders.lines(limit.holders)
     unknown = limit.taken - sum(holder.slots for holder in limit.holders)
     if limit.more_holders and unknown > 0:
-        evidence.append(f"slots of which the server does not know who holds them: {unknown:,}")
+        evidence.append(f"slots whose holders the server does not know: {unknown:,}")
     if any(holder.ended for holder in limit.holders) or unknown > 0:
         evidence.append(f"to free all its slots: prefect concurrency-limit reset {quote(limit.name)}")
     waits = "1 running run waits" if len(waiting) == 1 else f"{len(waiting):,} running runs wait"
@@ -212,9 +212,9 @@ def _judge_tag(situation: Situation, limit: ConcurrencyLimit, settings: Concurre
 
 
 def _judge_global(situation: Situation, limit: ConcurrencyLimit, settings: Concurrency) -> Verdict:
-    """Judge a full global limit: are its slots known to be held by runs that are over, and by no others?
+    """Judge a full global limit: report only slots known to be held by runs that have ended.
 
-    What a killed run held, the server takes back within minutes, unless it was stopped itself.
+    The server takes back the slots of a killed run within minutes, unless it was stopped itself.
     """
     holders, now = situation.holders, situation.now
     dead = {holder.flow_run_id: since for holder in limit.holders if (since := holders.dead_since(holder))}
@@ -225,23 +225,30 @@ def _judge_global(situation: Situation, limit: ConcurrencyLimit, settings: Concu
     ]
     live = sum(holder.slots for holder in limit.holders if holder not in gone)
     lost = min(limit.taken - live, sum(holder.slots for holder in gone))
-    compared = (Compared("slots taken:", limit.taken, limit.limit), Compared("by runs that are over:", max(lost, 0), 0))
+    compared = (
+        Compared("slots taken:", limit.taken, limit.limit),
+        Compared("by runs that have ended:", max(lost, 0), 0),
+    )
     if limit.more_holders or lost <= 0:
-        return nothing("no slot is known to be held by a run that is over", *compared)
+        return nothing("no slot is known to be held by a run that has ended", *compared)
     free = _to_free(limit.name, limit.taken - lost)
     finding = place_finding(
         situation.observation,
         "concurrency",
         _subject(limit),
         severity="warning",
-        summary=f"{limit.name}: full, and slots are held by runs that are over: {lost:,} of {limit.limit:,}",
-        observed=f"{_taken(limit.taken, limit.limit)}, {lost:,} by runs that are over",
-        expected="slots given back when a run is over",
+        summary=f"{limit.name}: full, and slots are held by runs that have ended: {lost:,} of {limit.limit:,}",
+        observed=f"{_taken(limit.taken, limit.limit)}, {lost:,} by runs that have ended",
+        expected="slots released when a run ends",
         since=min(dead[holder.flow_run_id] for holder in gone),
         url=concurrency_limits_url(situation.observation.server.state.ui_url),
         run_ids=[holder.flow_run_id for holder in gone],
         cause=slots_cause(limit),
-        evidence=[*holders.lines(gone), "who waits for it, Prefect does not show", f"to free what is lost: {free}"],
+        evidence=[
+            *holders.lines(gone),
+            "Prefect does not show which runs wait for it",
+            f"to free the lost slots: {free}",
+        ],
     )
     return found(finding, *compared)
 
@@ -267,13 +274,13 @@ def _to_free(name: str, live: int) -> str:
 def _what(limit: int, lost: _Lost | None = None) -> str:
     if lost:
         return f"{lost.slots:,} of {limit:,} {'slot' if limit == 1 else 'slots'} held by no live run"
-    return f"limit of {limit:,} reached" if limit else "its limit is 0, which lets nothing start"
+    return f"limit of {limit:,} reached" if limit else "its limit is 0, so nothing can start"
 
 
 def _and_who(held: Sequence[Waiting], lost: _Lost | None = None) -> str:
     if held:
         return f", and {runs_wait(len(held))}"
-    return f", and {runs_text(len(lost.refused))} cancelled for it" if lost and lost.refused else ""
+    return f", and {runs_text(len(lost.cancelled))} cancelled for lack of a slot" if lost and lost.cancelled else ""
 
 
 def _wait(held: Sequence[Waiting], now: datetime) -> str:
@@ -286,7 +293,7 @@ def _taken(taken: int, limit: int) -> str:
 
 def _expected(limit: int, settings: Concurrency, lost: _Lost | None = None) -> str:
     if lost:
-        return "slots given back when a run is over"
+        return "slots released when a run ends"
     return f"a slot within {spoken(settings.after)}" if limit else "a limit of at least 1"
 
 
@@ -300,5 +307,5 @@ CHECK = Check(
     judge=judge,
     deciding=lambda settings: ("after",),
     role="cause",
-    not_replayed="limits and who held their slots in the past are kept nowhere",
+    not_replayed="no history of limits and the holders of their slots is kept",
 )

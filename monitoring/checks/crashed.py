@@ -1,4 +1,4 @@
-"""crashed: the latest ended run of a deployment crashed: what it ran on died.
+"""crashed: the latest ended run of a deployment crashed: its process or infrastructure died.
 
 Cancelled runs do not count: they prove neither health nor failure.
 """
@@ -13,7 +13,7 @@ from monitoring.checks.facts.streaks import StreakSettings, deciding, judge_stre
 CHECK = Check(
     name="crashed",
     section=StreakSettings,
-    about="The deployment's latest ended run crashed: what it ran on did.",
+    about="The deployment's latest ended run crashed: its process or infrastructure died.",
     heading="Crashed",
     predicate="crashed",
     cases=deployments,

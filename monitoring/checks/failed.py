@@ -1,4 +1,4 @@
-"""failed: the latest ended run of a deployment failed: its code did.
+"""failed: the latest ended run of a deployment failed: its code raised an error.
 
 Cancelled runs do not count: they prove neither health nor failure.
 """
@@ -13,7 +13,7 @@ from monitoring.checks.facts.streaks import StreakSettings, deciding, judge_stre
 CHECK = Check(
     name="failed",
     section=StreakSettings,
-    about="The deployment's latest ended run failed: its code did.",
+    about="The deployment's latest ended run failed: its code raised an error.",
     heading="Failed",
     predicate="failed",
     cases=deployments,

@@ -1,4 +1,4 @@
-"""What all checks share: how a finding about a deployment is put together."""
+"""Builds findings about deployments, work pools, limits and the server."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ def deployment_finding(
     evidence: Sequence[str] = (),
     unknown: bool = False,
 ) -> Finding:
-    """Put together a finding about one deployment (or flow).
+    """Build a finding about one deployment (or flow).
 
-    It links to the run when there is one only or when one stands for all (the first of ``run_ids`` of a
-    failure), else to the deployment.
+    It links to the run if it is about a single run, else to the deployment.
     """
     server = observation.server
     own_page = flow_url if deployment.kind == "flow" else deployment_url
@@ -74,22 +73,22 @@ def place_finding(
     cause: Cause | None = None,
     evidence: Sequence[str] = (),
 ) -> Finding:
-    """Put together a finding about something that is no deployment: a work pool, a limit, the server.
+    """Build a finding about a subject other than a deployment: a work pool, a limit, the server.
 
     Args:
-        observation: What was seen.
-        check: Which check finds it.
-        subject: What it is about; its id names the finding over time.
-        severity: How bad it is.
+        observation: What was observed.
+        check: The name of the check.
+        subject: The subject; its id identifies the finding over time.
+        severity: The severity.
         summary: One sentence; it begins with the subject's name and a colon.
-        observed: What was seen, with units.
-        expected: What should have been.
+        observed: The observation, with units.
+        expected: The expectation.
         since: When it began.
-        url: Where to look.
+        url: The page of the subject.
         run_ids: The runs that show it.
-        run_count: How many there are, if more than their ids.
-        cause: Why. Symptoms elsewhere that name the same cause are shown under this finding.
-        evidence: What it rests on, in lines.
+        run_count: The number of runs, if more than their ids.
+        cause: The cause. Symptoms elsewhere that name the same cause are shown under this finding.
+        evidence: The evidence, in lines.
     """
     return Finding(
         fingerprint=fingerprint(observation.target, check, subject.kind, subject.id),
@@ -111,7 +110,7 @@ def place_finding(
 def by_deployment(
     observation: Observation, policies: Policies, runs: Iterable[FlowRun]
 ) -> Iterator[tuple[Deployment, BasePolicy, list[FlowRun]]]:
-    """Group runs by what they belong to, with its policy; runs of what cannot be named are left out."""
+    """Group runs by deployment, with its policy; runs of unknown deployments are left out."""
     groups: dict[str, list[FlowRun]] = {}
     for run in runs:
         groups.setdefault(run.key, []).append(run)
@@ -126,7 +125,7 @@ def policy_of(deployment: Deployment, policies: Policies) -> BasePolicy:
 
 
 def whose_runs(deployments: Iterable[str]) -> list[str]:
-    """Say whose runs they are, a line for each of the five deployments with most: ``etl/nightly: 3 runs``.
+    """Count runs by deployment, a line for each of the five deployments with most runs: ``etl/nightly: 3 runs``.
 
     Args:
         deployments: The name of each run's deployment.

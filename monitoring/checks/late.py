@@ -1,7 +1,7 @@
-"""late: a run is due and has not started, whatever its waiting state is called.
+"""late: a run is due and has not started, whatever the name of its waiting state.
 
-Late states come from a background service of the server, and only runs named Scheduled get one; so
-lateness is computed from due times.
+A background service of the server sets Late states, and only for runs named Scheduled; so lateness is computed from
+due times.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def judge(situation: Situation, deployment: Deployment, settings: Late) -> Verdi
         for run in waiting[:MAX_COMPARED]
     ]
     if not waiting:
-        return nothing("no run is due and waits")
+        return nothing("no run is due")
     late = [run for run in waiting if now - due[run.id] > settings.after]
     if not late:
-        return nothing("no run is due for longer than it may wait", *compared)
+        return nothing("no run has been due for too long", *compared)
     oldest = late[0]
     lateness = now - due[oldest.id]
     finding = deployment_finding(

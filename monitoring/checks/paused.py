@@ -1,6 +1,6 @@
-"""paused: nothing of a deployment has run by itself for long, because somebody paused it.
+"""paused: no scheduled run of a deployment has started for long, because it was paused.
 
-That is no problem, and easily forgotten: information, for the digest.
+That is no problem, but easily forgotten: information for the digest.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def judge(situation: Situation, deployment: Deployment, settings: Paused) -> Ver
     what = "paused" if deployment.paused else "all its schedules are inactive"
     compared = Compared(f"{what} for", situation.now - since, settings.after, since)
     if situation.now - since <= settings.after:
-        return nothing("it has not been so for long", compared)
+        return nothing("it has not been inactive for long", compared)
     finding = deployment_finding(
         situation.observation,
         "paused",
@@ -40,7 +40,7 @@ def judge(situation: Situation, deployment: Deployment, settings: Paused) -> Ver
         run_ids=[],
         run_count=0,
         summary=f"{deployment.name}: {what} for {spoken(situation.now - since)}",
-        observed=f"{what} since {since:%Y-%m-%d %H:%M} UTC, or longer",
+        observed=f"{what} since {since:%Y-%m-%d %H:%M} UTC or earlier",
         expected=f"active again within {spoken(settings.after)}",
         since=since,
     )
@@ -56,5 +56,5 @@ CHECK = Check(
     cases=deployments,
     judge=judge,
     deciding=lambda settings: ("after",),
-    not_replayed="when a deployment was paused is kept nowhere",
+    not_replayed="no history of pauses is kept",
 )

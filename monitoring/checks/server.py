@@ -1,4 +1,4 @@
-"""server: it cannot be used, or what it does by itself does not work: answering, marking, scheduling, events."""
+"""server: it cannot be used, answers slowly, or one of its services (late marking, scheduler, events) does not work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from monitoring.model.policy import ApiSettings
 from monitoring.model.prefect import FlowRun
 from monitoring.text.durations import spoken
 
-#: Fewer answers say nothing of how fast a server is.
+#: Fewer answers do not show how fast a server is.
 _MIN_ANSWERS = 5
 _MAX_NAMED = 3
 
@@ -47,7 +47,7 @@ Part = Callable[[Situation, Server], Verdict]
 
 
 def cases(situation: Situation) -> Iterator[Case[Part]]:
-    """The server as such where it cannot be used, which hides everything else; else each part of its work."""
+    """The server as a whole if it cannot be used, which hides everything else; else each part of its work."""
     target = situation.observation.target
     if situation.observation.server.state.problem is not None:
         yield Case(Subject(kind="server", id=target, name=target), _judge_use)
@@ -74,7 +74,7 @@ def server_finding(observation: Observation) -> Finding:
         severity="critical",
         summary=f"The Prefect server {target} cannot be used",
         observed=state.problem or "",
-        expected=f"{state.api_url} answers, and its database is ready",
+        expected=f"{state.api_url} responds, and its database is ready",
         since=observation.at,
         url=state.ui_url,
         cause=Cause(kind="server", name=target, reason="unreachable"),
@@ -89,7 +89,7 @@ def _judge_use(situation: Situation, settings: Server) -> Verdict:
 def _judge_answers(situation: Situation, settings: Server) -> Verdict:
     vitals = situation.observation.server.vitals
     if vitals.answer_time is None or vitals.answers < _MIN_ANSWERS:
-        return nothing("too few answers say how fast it is", Compared("answers:", vitals.answers, _MIN_ANSWERS))
+        return nothing("too few answers to show how fast it is", Compared("answers:", vitals.answers, _MIN_ANSWERS))
     seconds, limit = (f"{span.total_seconds():.1f} s" for span in (vitals.answer_time, settings.slow_answer))
     compared = Compared(f"median of {vitals.answers:,} answers:", seconds, limit)
     if vitals.answer_time <= settings.slow_answer:
@@ -108,7 +108,7 @@ def _judge_answers(situation: Situation, settings: Server) -> Verdict:
 def _judge_clock(situation: Situation, settings: Server) -> Verdict:
     offset = situation.observation.server.vitals.clock_offset
     if offset is None:
-        return nothing("its clock is not known")
+        return nothing("its clock is unknown")
     compared = Compared("clocks apart by", abs(offset), settings.clock_apart)
     if abs(offset) <= settings.clock_apart:
         return nothing("its clock is right", compared)
@@ -117,19 +117,19 @@ def _judge_clock(situation: Situation, settings: Server) -> Verdict:
         situation,
         "clock",
         summary=f"its clock is {apart} the watchdog's",
-        observed=f"its answers bear times that are {apart} the clock of the machine that checks",
+        observed=f"the times in its answers are {apart} the clock of the machine that checks",
         expected=f"at most {spoken(settings.clock_apart)} apart",
         since=situation.now,
-        evidence=["With the clocks apart, runs look late, stuck or dead that are not, and the other way round."],
+        evidence=["With different clocks, healthy runs look late, stuck or dead, and such runs look healthy."],
     )
     return found(finding, compared)
 
 
 def _judge_late_marking(situation: Situation, settings: Server) -> Verdict:
-    """Judge the service that marks runs called Scheduled that were due 15 s ago (prefect/server/services/late_runs.py).
+    """Judge the service that marks runs named Scheduled that were due 15 s ago (prefect/server/services/late_runs.py).
 
-    It exempts nothing else, whatever is paused or full. It goes by the server's clock, and by rows that are there: a
-    run that was just made with a due time in the past waits for its turn.
+    It marks every such run, whatever is paused or full. It uses the server's clock and sees only existing rows: a run
+    just created with a due time in the past waits until its next round.
     """
     observation, offset = situation.observation, situation.observation.server.vitals.clock_offset
     theirs = situation.now + offset if offset and abs(offset) > settings.clock_apart else situation.now
@@ -140,22 +140,22 @@ def _judge_late_marking(situation: Situation, settings: Server) -> Verdict:
     }
     runs = sorted((run for run in observation.runs.active if run.id in due), key=lambda run: (due[run.id], run.id))
     if not runs:
-        return nothing("no run that is due is called Scheduled")
+        return nothing("no run that is due is named Scheduled")
     since = due[runs[0].id]
-    compared = Compared(f"{runs[0].name}: due and called Scheduled for", theirs - since, settings.late_marking, since)
+    compared = Compared(f"{runs[0].name}: due and named Scheduled for", theirs - since, settings.late_marking, since)
     unmarked = [run for run in runs if theirs - due[run.id] > settings.late_marking]
     if not unmarked:
-        return nothing("no run has been called Scheduled for too long", compared)
+        return nothing("no run has been named Scheduled for too long", compared)
     finding = _finding(
         situation,
         "late-marking",
-        summary=f"it does not mark late runs, {runs_text(len(unmarked))} by now",
-        observed=f"{unmarked[0].name}: due for {spoken(theirs - since)}, and still called Scheduled",
-        expected=f"called Late within {spoken(settings.late_marking)}, by the server's own service",
+        summary=f"it does not mark late runs: {runs_text(len(unmarked))} by now",
+        observed=f"{unmarked[0].name}: due for {spoken(theirs - since)}, still named Scheduled",
+        expected=f"named Late within {spoken(settings.late_marking)} by the server's own service",
         since=since,
         runs=unmarked,
         evidence=[
-            "Automations that wait for late runs do not fire. The watchdog itself goes by due times.",
+            "Automations that wait for late runs do not fire. The watchdog itself uses due times.",
             *(_named(run, observation) for run in unmarked[:_MAX_NAMED]),
         ],
     )
@@ -164,15 +164,15 @@ def _judge_late_marking(situation: Situation, settings: Server) -> Verdict:
 
 def _named(run: FlowRun, observation: Observation) -> str:
     deployment = observation.deployments.get(run.key)
-    whose = f" of {deployment.name}" if deployment else ""
-    return f"{run.name}{whose}: due {run.next_scheduled_start_time:%Y-%m-%d %H:%M} UTC, still Scheduled"
+    owner = f" of {deployment.name}" if deployment else ""
+    return f"{run.name}{owner}: due {run.next_scheduled_start_time:%Y-%m-%d %H:%M} UTC, still Scheduled"
 
 
 def _judge_scheduler(situation: Situation, settings: Server) -> Verdict:
     observation, idle = situation.observation, situation.observation.schedules.nothing_ahead
-    compared = Compared("deployments that nothing is scheduled ahead for, and should be:", len(idle))
+    compared = Compared("deployments with nothing scheduled ahead that should have runs:", len(idle))
     if not situation.scheduler_is_dead:
-        return nothing("its scheduler makes runs, or nothing shows that it does not", compared)
+        return nothing("its scheduler creates runs, or nothing shows that it does not", compared)
     names = sorted(observation.deployments[key].name for key in idle if key in observation.deployments)
     count = f"{len(idle):,} deployments" if len(idle) != 1 else "1 deployment"
     finding = place_finding(
@@ -180,14 +180,14 @@ def _judge_scheduler(situation: Situation, settings: Server) -> Verdict:
         "server",
         Subject(kind="scheduler", id=observation.target, name=observation.target),
         severity="critical",
-        summary=f"{observation.target}: its scheduler makes no runs, {count} will not run",
+        summary=f"{observation.target}: its scheduler creates no runs: {count} will not run",
         observed=f"{count} with active schedules and nothing scheduled ahead",
-        expected="runs scheduled ahead for every active schedule, by the server's own service",
+        expected="runs scheduled ahead for every active schedule by the server's own service",
         since=min(idle.values()),
         url=observation.server.state.ui_url,
         cause=scheduler_cause(observation.target),
         evidence=[
-            "Only the server's log says why: look there for errors of its scheduler.",
+            "Only the server's log shows why: look there for errors of its scheduler.",
             *names[:_MAX_NAMED],
         ],
     )
@@ -206,7 +206,7 @@ def _judge_events(situation: Situation, settings: Server) -> Verdict:
         return nothing("its event may still come", ago)
     if newest and (newest > now - settings.events_missing or run.end_time <= newest + EVENTS_DELAY):
         return nothing("other events arrive", ago, Compared("newest event at", newest))
-    seen = f"the newest event is of {newest:%Y-%m-%d %H:%M} UTC" if newest else "there is no event of the last day"
+    seen = f"the newest event is from {newest:%Y-%m-%d %H:%M} UTC" if newest else "there is no event from the last day"
     finding = _finding(
         situation,
         "events",
@@ -215,7 +215,7 @@ def _judge_events(situation: Situation, settings: Server) -> Verdict:
         expected=f"events of every run within {spoken(settings.events_missing)} of its end",
         since=newest or run.end_time,
         runs=[run],
-        evidence=["Without events there are no heartbeats, so dead runs cannot be told, and no automation fires."],
+        evidence=["Without events there are no heartbeats, so zombies cannot be detected, and no automation fires."],
     )
     return found(finding, ago)
 
@@ -254,14 +254,14 @@ def _subject(target: str, part: str) -> Subject:
 CHECK = Check(
     name="server",
     section=Server,
-    about="How the Prefect API is asked.",
+    about="How the Prefect API is queried.",
     heading="Server",
     predicate="do not work",
     cases=cases,
     judge=judge,
     deciding=lambda settings: ("slow_answer", "clock_apart", "late_marking", "events_missing"),
     role="cause",
-    not_replayed="how the server answered is kept nowhere",
+    not_replayed="no history of the server's answers is kept",
     whole=True,
     shows_only_now=True,
 )

@@ -1,6 +1,6 @@
-"""slow: a run takes, or took, longer than it may: than a given limit, else than its deployment's runs usually take.
+"""slow: a run takes or took longer than its limit: a configured limit, else the baseline of its deployment.
 
-Run time is time in RUNNING over all attempts; waits between retries and pauses are none.
+Run time is the time in RUNNING over all attempts, without waits for retries and without pauses.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Slow(BaselineSettings, CheckSettings):
 
 
 class Bound(NamedTuple):
-    """What a run may take; ``usual`` is what it was learned from, None where it was given."""
+    """The longest allowed run time; ``usual`` is the baseline that it comes from, None if it is configured."""
 
     limit: timedelta
     usual: Baseline | None
@@ -53,12 +53,12 @@ class _SlowRun(NamedTuple):
     name: str
     took: timedelta
     bound: Bound
-    #: None where it still runs.
+    #: None while it runs.
     ended: datetime | None
 
 
 def judge(situation: Situation, deployment: Deployment, settings: Slow) -> Verdict:
-    """Judge the run times of a deployment: of what runs now, and of the latest run that ended."""
+    """Judge the run times of a deployment: of its active runs and of the latest ended run."""
     record = situation.record(deployment)
     running, last = situation.active(deployment, "RUNNING"), record.last_ended
     may = bound(record.run_times, settings) if running else None
@@ -83,17 +83,17 @@ def judge(situation: Situation, deployment: Deployment, settings: Slow) -> Verdi
 def _why_not(record: Record, may: Bound | None, settings: Slow) -> str:
     last = record.last_ended
     if may is None and not settings.baseline and settings.limit is None:
-        return "no limit is given, and the baseline is turned off"
+        return "no limit is configured, and the baseline is turned off"
     if may is None:
         known = len(record.run_times.recent)
-        return f"a baseline needs {runs_text(settings.min_samples)} that completed; known: {known}"
+        return f"a baseline needs {settings.min_samples} completed runs; known: {known}"
     if last and last.run_time > may.limit:
-        return "the last ended run is forgiven, or ended in a way that is not judged"
-    return "no run takes longer than it may"
+        return "the slow run has expired, or ended in a state that is not judged"
+    return "no run takes longer than its limit"
 
 
 def bound(known: RunTimes, settings: Slow) -> Bound | None:
-    """What a run of a deployment may take; None where nothing is given and too little is known.
+    """The longest allowed run time of a deployment; None if none is configured and too little is known.
 
     Args:
         known: The deployment's completed runs, without the run that is judged.
@@ -122,8 +122,8 @@ def _running(situation: Situation, runs: Iterable[FlowRun], may: Bound | None) -
 def _too_long(situation: Situation, deployment: Deployment, last: EndedRun, may: Bound, settings: Slow) -> bool:
     """Whether the latest ended run took too long.
 
-    A baseline is of completed runs and judges completed runs; a given limit holds however a run ended. A slow run is
-    forgiven where nothing will run by itself to show that it is over.
+    A baseline comes from completed runs and judges completed runs; a configured limit applies however a run ended. A
+    slow run expires if no scheduled run will show that later runs are faster.
     """
     expired = not deployment.scheduled and situation.now - last.ended >= settings.expire_after
     judged = may.usual is None or last.state_type == "COMPLETED"
@@ -137,7 +137,7 @@ def _finding(
     limit, usual = first.bound
     took = f"took {spoken(first.took)}" if first.ended else f"running for {spoken(first.took)}"
     at_most = f"at most {spoken(limit)} of run time"
-    beyond = "what is usual" if usual else f"the limit of {spoken(limit)}"
+    beyond = "the usual run time" if usual else f"the limit of {spoken(limit)}"
     what = "the latest ended run" if first.ended else "running"
     moved = drift(record.run_times)
     return deployment_finding(
@@ -157,7 +157,7 @@ def _finding(
 
 
 def _cause(situation: Situation, slow: Sequence[_SlowRun]) -> Cause | None:
-    """The full tag limit at which the runs wait, if without that wait none of them were slow."""
+    """The full tag limit at which the runs wait, if none of them would be slow without that wait."""
     for full in situation.observation.limits.full:
         waits = {run_id: situation.now - since for run_id, since in held_up(full).items()}
         if all(run.id in waits and run.took - waits[run.id] <= run.bound.limit for run in slow):
@@ -174,14 +174,14 @@ def _deciding(settings: Slow) -> tuple[str, ...]:
 CHECK = Check(
     name="slow",
     section=Slow,
-    about="Runs beyond an explicit limit of run time, or what is usual.",
+    about="Runs beyond a configured limit of run time, or beyond the usual run time.",
     heading="Slow",
     predicate="are slow",
     cases=deployments,
     judge=judge,
     deciding=_deciding,
     role="waits",
-    # A dead run is no slow one.
+    # A dead run is not slow.
     yields_to=("zombie",),
-    quieted_by=("watchdog:max-run-time=12h", "with as long as it may take"),
+    quieted_by=("watchdog:max-run-time=12h", "with the longest run time that is fine"),
 )

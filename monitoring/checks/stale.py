@@ -1,8 +1,8 @@
 """stale: a deployment has not succeeded within its freshness window.
 
-The window is given, or comes from the deployment's own schedules: so many scheduled times may pass without a
+The window is configured, or comes from the deployment's own schedules: a number of scheduled times may pass without a
 success. A success that may have been lost to the server's retention makes freshness unknown, not stale.
-A deployment without schedules that ran regularly is expected to go on so, as information.
+A deployment without schedules that ran regularly is expected to continue; its findings are information.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ def judge(situation: Situation, deployment: Deployment, settings: Stale) -> Verd
         return _judge_cadence(situation, deployment, record, settings, compared)
     scheduled_since = record.scheduled_since
     if settings.within is None and scheduled_since and since < scheduled_since:
-        return nothing(f"it has these schedules since {_at(scheduled_since)} only", *compared)
+        return nothing(f"it has had these schedules only since {_at(scheduled_since)}", *compared)
     if last:
         if last.ended >= since:
             return nothing(f"the last {wanted} is newer", *compared)
         return found(_finding(situation, deployment, settings, last, since), *compared)
     if not record.success_searched:
-        return nothing("the history before what was read was not searched", *compared)
+        return nothing("older history was not searched", *compared)
     if deployment.created > since:
         return nothing(f"it was created later, at {_at(deployment.created)}", *compared)
     oldest = observation.history.oldest_success
@@ -78,7 +78,7 @@ def judge(situation: Situation, deployment: Deployment, settings: Stale) -> Verd
         return found(_finding(situation, deployment, settings, None, since), *compared)
     if observation.coverage.has("oldest-run"):
         return found(_unknown(situation, deployment, settings, since), *compared)
-    return nothing("how far back the server has runs is not known", *compared)
+    return nothing("it is unknown how far back the server has runs", *compared)
 
 
 def fresh_states(expect: Expect) -> tuple[StateType, ...]:
@@ -94,7 +94,7 @@ def last_fresh(record: Record, expect: Expect) -> EndedRun | None:
 
 
 def success_due_since(deployment: Deployment, settings: Stale, now: datetime) -> datetime | None:
-    """The time after which a deployment should have succeeded; None where there is no such time."""
+    """The time after which a deployment should have succeeded; None if there is no such time."""
     if settings.within is not None:
         return now - settings.within if deployment.kind == "deployment" else None
     return deployment.due[0] if len(deployment.due) >= settings.missed_fires else None
@@ -108,7 +108,7 @@ def _judge_cadence(
         return nothing("too few scheduled times have passed", *compared)
     kept, last = _cadence(deployment, record) if settings.rhythm else None, record.last_success
     if kept is None or last is None:
-        return nothing("nothing shows how often it should succeed", *compared)
+        return nothing("it has no cadence that shows how often it should succeed", *compared)
     silence = situation.now - last.ended
     compared = [*compared, Compared(f"its last {kept.runs} runs came every", kept.gap, kept.longest)]
     if silence <= kept.longest:
@@ -124,17 +124,17 @@ def _judge_cadence(
         run_count=0,
         summary=f"{deployment.name}: no success for {spoken(silence)}, usually one every {spoken(kept.gap)}",
         observed=f"last success {_at(last.ended)}, {spoken(silence)} ago",
-        expected=f"one within {spoken(kept.longest)}, as its last {kept.runs} came, though it has no active schedule",
+        expected=f"one within {spoken(kept.longest)}, as for its last {kept.runs} runs; it has no active schedule",
         since=last.ended,
     )
     return found(finding, *compared)
 
 
 def _cadence(deployment: Deployment, record: Record) -> cadence.Cadence | None:
-    """The cadence in which a deployment without schedules ran; None where it has none, or schedules."""
+    """The cadence of a deployment without schedules; None if it has schedules or no cadence."""
     if deployment.kind != "deployment" or deployment.inactive_since:
         return None
-    # Where it had schedules until then, those made the cadence.
+    # Earlier runs may come from schedules that it had.
     began = record.scheduled_since.timestamp() if record.scheduled_since else 0
     return cadence.learned(end for end, _ in record.run_times.recent if end >= began)
 
@@ -170,8 +170,8 @@ def _unknown(situation: Situation, deployment: Deployment, settings: Stale, sinc
         severity="info",
         run_ids=[],
         run_count=0,
-        summary=f"{deployment.name}: freshness cannot be judged, {_RETENTION}",
-        observed=f"no {wanted} in what the server still has",
+        summary=f"{deployment.name}: freshness cannot be judged: {_RETENTION}",
+        observed=f"no {wanted} among the runs that the server still has",
         expected=_expected(wanted, settings, since),
         since=deployment.created,
         unknown=True,
@@ -184,19 +184,15 @@ def _wanted(policy: BasePolicy) -> str:
 
 def _missed(missed: MissedRuns) -> str:
     more = f"at least {missed.count:,}" if missed.count >= MAX_MISSED else f"{missed.count:,}"
-    fires = "fire" if missed.count == 1 else "fires"
-    return f"first missed fire {_at(missed.first)}, {more} {fires} since then"
+    times = "scheduled time" if missed.count == 1 else "scheduled times"
+    return f"{more} {times} missed since {_at(missed.first)}"
 
 
 def _expected(wanted: str, settings: Stale, since: datetime) -> str:
     if settings.within is not None:
         return f"a {wanted} within {spoken(settings.within)}"
-    fires = (
-        "1 fire of its schedule has"
-        if settings.missed_fires == 1
-        else f"{settings.missed_fires} fires of its schedule have"
-    )
-    return f"a {wanted} since {_at(since)}: {fires} passed, its usual run time and {spoken(settings.grace)} of grace"
+    times = "1 scheduled time" if settings.missed_fires == 1 else f"{settings.missed_fires} scheduled times"
+    return f"a {wanted} since {_at(since)}: {times}, its usual run time and {spoken(settings.grace)} of grace passed"
 
 
 def _at(timestamp: datetime) -> str:

@@ -63,5 +63,5 @@ CHECK = Check(
     judge=judge,
     deciding=lambda settings: ("pending_after", "cancelling_after", "paused_after", "timeout_grace"),
     role="waits",
-    not_replayed="how long a run was Pending, Cancelling or Paused is in its state history: one request a run",
+    not_replayed="the state history needs one request for each run",
 )

@@ -1,7 +1,7 @@
-"""unscheduled: an active deployment has no run scheduled ahead, so that nothing will ever be late.
+"""unscheduled: an active deployment has no run scheduled ahead, so no run will ever be late.
 
-The server's scheduler keeps runs ahead of every active schedule (three, and an hour of them, unless it is set
-otherwise: prefect/server/services/scheduler.py). Where it does not, it is dead, or fails at this deployment.
+The server's scheduler keeps runs scheduled ahead for every active schedule, by default at least three and an hour's
+worth (prefect/server/services/scheduler.py). If it does not, it is dead, or fails for this deployment.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def judge(situation: Situation, deployment: Deployment, settings: Unscheduled) -
     observation = situation.observation
     last_due = observation.schedules.nothing_ahead.get(deployment.key)
     if last_due is None:
-        planned = "runs are scheduled ahead, or it is too soon to expect any"
+        planned = "runs are scheduled ahead, or it is too soon to expect them"
         return nothing(planned if deployment.scheduled else "no schedule is active")
     due = f", though it is due at {deployment.next_due:%Y-%m-%d %H:%M} UTC" if deployment.next_due else ""
     since = _since(situation, deployment, last_due)
@@ -46,7 +46,7 @@ def judge(situation: Situation, deployment: Deployment, settings: Unscheduled) -
         run_count=0,
         summary=f"{deployment.name}: no run is scheduled ahead, though its schedule is active",
         observed=observed,
-        expected=f"runs scheduled ahead, {spoken(settings.after)} after a change of the deployment at the latest",
+        expected=f"runs scheduled ahead within {spoken(settings.after)} after a change of the deployment",
         since=since,
         cause=scheduler_cause(observation.target) if situation.scheduler_is_dead else None,
     )
@@ -54,7 +54,7 @@ def judge(situation: Situation, deployment: Deployment, settings: Unscheduled) -
 
 
 def _since(situation: Situation, deployment: Deployment, last_due: datetime) -> datetime:
-    """Since when runs are missing: its own newest due time moves on with each that is missed, the last run does not."""
+    """Since when runs are missing: the last due time moves on with each missed run, the last known run does not."""
     newest = max((run.expected_start_time or run.created for run in situation.active_runs(deployment)), default=None)
     last = situation.record(deployment).last_ended
     known = [at for at in (newest, last.ended if last else None) if at]
@@ -65,11 +65,11 @@ CHECK = Check(
     name="unscheduled",
     section=Unscheduled,
     about="Active deployments for which nothing is scheduled ahead.",
-    heading="Unscheduled: active, and nothing scheduled ahead",
+    heading="Unscheduled: active, with nothing scheduled ahead",
     predicate="have nothing scheduled ahead",
     cases=deployments,
     judge=judge,
     deciding=lambda settings: ("after",),
     role="waits",
-    not_replayed="what was scheduled ahead in the past is kept nowhere",
+    not_replayed="no history of runs scheduled ahead is kept",
 )

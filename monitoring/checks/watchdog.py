@@ -1,4 +1,4 @@
-"""watchdog: its own checks are late, fail, or do not see everything; and policy in tags that it cannot read."""
+"""watchdog: its own runs are late, fail or crash, or cannot read everything; and policy tags that it cannot read."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def judge(situation: Situation, part: Part, settings: Watchdog) -> Verdict:
 
 
 def _judge_own(situation: Situation, settings: Watchdog, deployment: Deployment) -> Verdict:
-    """Judge one of the watchdog's own deployments, as one problem: that it fails says why no run of it completed."""
+    """Judge one of the watchdog's own deployments as one problem: failing runs explain why no run completed."""
     ended = [run for run in situation.observation.own.ended if run.deployment_id == deployment.id]
     failing = _judge_failures(situation, settings, deployment, ended)
     if failing.finding:
@@ -86,19 +86,19 @@ def _judge_failures(
     situation: Situation, settings: Watchdog, deployment: Deployment, ended: Sequence[FlowRun]
 ) -> Verdict:
     judged = [run for run in ended if run.state_type != "CANCELLED"]
-    bad = list(takewhile(lambda run: run.state_type in ("FAILED", "CRASHED"), reversed(judged)))
-    compared = Compared("own runs in a row that failed or crashed:", len(bad), settings.failures)
-    if len(bad) < settings.failures:
-        return nothing("too few of its runs in a row failed or crashed", compared)
-    newest, first = bad[0], bad[-1]
+    streak = list(takewhile(lambda run: run.state_type in ("FAILED", "CRASHED"), reversed(judged)))
+    compared = Compared("own runs that failed or crashed in a row:", len(streak), settings.failures)
+    if len(streak) < settings.failures:
+        return nothing("too few of its runs failed or crashed in a row", compared)
+    newest, first = streak[0], streak[-1]
     finding = deployment_finding(
         situation.observation,
         "watchdog",
         deployment,
         severity="warning",
-        run_ids=[run.id for run in bad],
-        run_count=len(bad),
-        summary=f"{deployment.name}: the last {runs_text(len(bad))} of the watchdog itself ended badly",
+        run_ids=[run.id for run in streak],
+        run_count=len(streak),
+        summary=f"{deployment.name}: the last {runs_text(len(streak))} of the watchdog itself failed or crashed",
         observed=f"{newest.name}: {newest.state_name}: {newest.message[:_MAX_MESSAGE]}",
         expected=f"fewer than {runs_text(settings.failures)} in a row that fail or crash",
         since=first.ended_at,
@@ -115,13 +115,13 @@ def _judge_lateness(
         return nothing("it has no active schedule, or too few scheduled times have passed")
     if not observation.coverage.has("own-runs"):
         return nothing("its runs could not be read")
-    # A scheduled time from before it was resumed, or deployed anew, was none.
+    # Scheduled times from before it was resumed or deployed again do not count.
     began = max(filter(None, (deployment.created, deployment.scheduled_since, deployment.changed)))
     completed = max((run.ended_at for run in ended if run.state_type == "COMPLETED"), default=None)
     compared = Compared("last completed run at", completed or "none", due[0])
     if due[0] < began or (completed and completed >= due[0]):
         return nothing("a run of it completed in time, or it was deployed or resumed since", compared)
-    # The check deletes its own runs when they are old, and then nothing is known of them.
+    # The check deletes its own old runs.
     kept_since = situation.now - situation.policies.keep_runs
     if completed is None and deployment.flow_name == CHECK_FLOW and due[0] < kept_since:
         return nothing("its runs of that time have been deleted", compared)
@@ -138,7 +138,7 @@ def _judge_lateness(
         run_ids=[run.id for run in waiting],
         run_count=len(waiting),
         summary=f"{deployment.name}: no run of the watchdog itself has completed for {spoken(situation.now - since)}",
-        observed=f"{last}, {len(due)} fires of its schedule ago or more",
+        observed=f"{last}; at least {len(due)} scheduled times have passed since",
         expected=f"a completed run since {due[0]:%Y-%m-%d %H:%M} UTC",
         since=since,
         cause=situation.causes.waiting(deployment, late) if late else None,
@@ -148,22 +148,22 @@ def _judge_lateness(
 
 
 def _judge_coverage(situation: Situation, settings: Watchdog) -> Verdict:
-    """Judge how far ended runs were read: the cursor moves only when they were read whole; a check by hand has none."""
+    """Judge the cursor, which moves only when all ended runs were read; a check by hand has none."""
     observation, cursor, target = situation.observation, situation.ledger.cursor, situation.observation.target
     if observation.server.state.problem or observation.coverage.has("ended-runs") or cursor is None:
-        return nothing("the runs that ended were read, or the server cannot be used, or nothing was read before")
-    compared = Compared("ended runs last read whole, ago", situation.now - cursor, settings.incomplete_for, cursor)
+        return nothing("the ended runs were read, or the server cannot be used, or nothing was read before")
+    compared = Compared("ended runs last read completely, ago", situation.now - cursor, settings.incomplete_for, cursor)
     if situation.now - cursor <= settings.incomplete_for:
-        return nothing("the runs that ended have not been unread for long", compared)
+        return nothing("the ended runs have not been unread for long", compared)
     why = [f"{query.name}: {query.detail or query.outcome}" for query in observation.coverage.missing]
     finding = place_finding(
         observation,
         "watchdog",
         Subject(kind="server", id=target, name=target),
         severity="warning",
-        summary=f"{target}: runs that ended have not been read whole for {spoken(situation.now - cursor)}",
+        summary=f"{target}: ended runs have not been read completely for {spoken(situation.now - cursor)}",
         observed=f"read up to {cursor:%Y-%m-%d %H:%M} UTC",
-        expected=f"a whole answer at least every {spoken(settings.incomplete_for)}",
+        expected=f"a complete answer at least every {spoken(settings.incomplete_for)}",
         since=cursor,
         url=observation.server.state.ui_url,
         evidence=why[:_MAX_LINES],
@@ -184,7 +184,7 @@ def _judge_tags(situation: Situation, settings: Watchdog, deployment: Deployment
         severity="warning",
         run_ids=[],
         run_count=0,
-        summary=f"{deployment.name}: tag {problems[0][0]}{more} cannot be read and changes nothing",
+        summary=f"{deployment.name}: tag {problems[0][0]}{more} cannot be read and has no effect",
         observed=lines[0],
         expected="tags such as watchdog:off, watchdog:owner=data, watchdog:max-run-time=2h",
         since=situation.now,
@@ -206,7 +206,7 @@ CHECK = Check(
     cases=cases,
     judge=judge,
     deciding=lambda settings: ("missed_fires", "failures", "incomplete_for"),
-    not_replayed="it is about the watchdog's own runs, and those are deleted after a day",
+    not_replayed="the watchdog's own runs are deleted after a day",
     whole=True,
     shows_only_now=True,
 )

@@ -1,6 +1,6 @@
-"""work-pool: work is due at a work pool where nothing starts it, or piles up there.
+"""work-pool: work is due at a work pool that cannot start it, or piles up there.
 
-What the runs wait for is the cause that `late` gives them: one finding for the pool, with all that waits there.
+The runs wait for the same cause as in `late`: one finding for the pool lists all runs that wait there.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def cases(situation: Situation) -> Iterator[Case[WorkPool]]:
 
 
 def judge(situation: Situation, pool: WorkPool, settings: WorkPoolSettings) -> Verdict:
-    """Judge what waits at a work pool: no worker lives, it is paused, or work piles up."""
+    """Judge the runs that wait at a work pool: it has no live worker, it is paused, or work piles up."""
     waiting = situation.waiting_by_place.get(("work-pool", pool.name), ())
     unexplained = situation.waiting_by_place.get((None, pool.name), ())
     workers = "not counted" if pool.live_workers is None else f"{pool.live_workers:,}"
@@ -54,7 +54,7 @@ def judge(situation: Situation, pool: WorkPool, settings: WorkPoolSettings) -> V
             return found(_held_up(situation, pool, waiting, settings), *compared)
         return nothing("no work has waited for it for too long", *compared)
     backlog = situation.observation.pools.backlogs.get(pool.name)
-    compared.append(Compared("runs that wait, and nothing shows why:", len(unexplained), settings.growing_min))
+    compared.append(Compared("runs that wait without a known cause:", len(unexplained), settings.growing_min))
     if backlog is None or not unexplained:
         return nothing("no work waits for it", *compared)
     counts, first = [count for _, count in backlog.samples], backlog.samples[0][0]
@@ -66,7 +66,7 @@ def judge(situation: Situation, pool: WorkPool, settings: WorkPoolSettings) -> V
 
 
 def _since(pool: WorkPool, waiting: Sequence[Waiting]) -> datetime:
-    """Since when work waits for the pool itself: while a worker lived, it waited for something else."""
+    """Since when work waits for the pool itself; while a worker was alive, it waited for something else."""
     first = waiting[0].due
     return first if pool.paused else max(first, pool.last_heartbeat or first)
 
@@ -86,7 +86,7 @@ def _held_up(situation: Situation, pool: WorkPool, waiting: Sequence[Waiting], s
 
 
 def _grows(situation: Situation, backlog: Backlog, waiting: Sequence[Waiting], settings: WorkPoolSettings) -> bool:
-    """Whether runs pile up that nothing else explains."""
+    """Whether runs without another known cause pile up."""
     if len(waiting) < settings.growing_min or situation.now - backlog.samples[0][0] < settings.growing_for:
         return False
     counts = [count for _, count in backlog.samples]
@@ -152,5 +152,5 @@ CHECK = Check(
     judge=judge,
     deciding=lambda settings: ("after", "growing_for", "growing_min"),
     role="cause",
-    not_replayed="which workers lived, and what was paused, is kept nowhere",
+    not_replayed="no history of live workers and pauses is kept",
 )

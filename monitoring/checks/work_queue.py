@@ -1,6 +1,6 @@
 """work-queue: work is due at a work queue that is paused.
 
-What the runs wait for is the cause that `late` gives them: one finding for the queue, with all that waits there.
+The runs wait for the same cause as in `late`: one finding for the queue lists all runs that wait there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def cases(situation: Situation) -> Iterator[Case[Queue]]:
 
 
 def judge(situation: Situation, place: Queue, settings: WaitSettings) -> Verdict:
-    """Judge what waits at a work queue that is paused."""
+    """Judge the runs that wait at a paused work queue."""
     subject = _subject(place)
     paused = Compared("queue:", "paused" if place.queue.paused else "not paused")
     waiting = situation.waiting_by_place.get(("work-queue", subject.name), ())
@@ -70,5 +70,5 @@ CHECK = Check(
     judge=judge,
     deciding=lambda settings: ("after",),
     role="cause",
-    not_replayed="what was paused is kept nowhere",
+    not_replayed="no history of pauses is kept",
 )

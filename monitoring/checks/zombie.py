@@ -1,7 +1,7 @@
-"""zombie: a run reads RUNNING, and its heartbeats have stopped.
+"""zombie: a run is marked RUNNING, and its heartbeats have stopped.
 
-A run that never sent one (an older client, heartbeats turned off) cannot be judged, nor can any while the server's
-events do not arrive: that is information, and no zombie.
+A run that never sent a heartbeat (an older client, heartbeats turned off) cannot be judged, nor can any run while the
+server's events do not arrive. Both findings are information.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def judge(situation: Situation, deployment: Deployment, settings: HeartbeatSetti
         return found(_unheard(situation, deployment, silent, settings), *compared)
     if mute and observation.coverage.has("heartbeats"):
         return found(_mute(situation, deployment, mute, settings), *compared)
-    return nothing("no run has been silent for longer than it may be", *compared)
+    return nothing("no run has been silent for too long", *compared)
 
 
 def _compared(run: FlowRun, situation: Situation, settings: HeartbeatSettings) -> Compared:
@@ -62,7 +62,7 @@ def _dead(
         severity="critical",
         run_ids=[run.id for run in dead],
         run_count=len(dead),
-        summary=f"{deployment.name}: {runs_text(len(dead))} marked RUNNING, but without a sign of life",
+        summary=f"{deployment.name}: {runs_text(len(dead))} marked RUNNING, but without heartbeats",
         observed=f"{dead[0].name}: no heartbeat for {spoken(situation.now - oldest.last)}",
         expected=f"a heartbeat every {spoken(oldest.interval(settings.default_interval))}",
         since=oldest.last,
@@ -82,9 +82,9 @@ def _unheard(
         severity="info",
         run_ids=[run.id for run in silent],
         run_count=len(silent),
-        summary=f"{deployment.name}: {runs_text(len(silent))} cannot be told from a dead one: no events arrive",
+        summary=f"{deployment.name}: {runs_text(len(silent))} may be dead: no events arrive, so heartbeats are unknown",
         observed=f"{silent[0].name}: no heartbeat for {spoken(situation.now - oldest.last)}, nor any other event since "
-        f"{situation.heard_until:%Y-%m-%d %H:%M} UTC, though runs have changed their states",
+        f"{situation.heard_until:%Y-%m-%d %H:%M} UTC, though runs have changed state",
         expected=f"a heartbeat every {spoken(oldest.interval(settings.default_interval))}",
         since=oldest.last,
         unknown=True,
@@ -103,8 +103,8 @@ def _mute(
         severity="info",
         run_ids=[run.id for run in mute],
         run_count=len(mute),
-        summary=f"{deployment.name}: {runs_text(len(mute))} cannot be told from a dead one: no heartbeat is known",
-        observed=f"{mute[0].name}: RUNNING for {spoken(situation.now - since)}, no heartbeat in what is kept",
+        summary=f"{deployment.name}: {runs_text(len(mute))} may be dead: no heartbeat was ever received",
+        observed=f"{mute[0].name}: RUNNING for {spoken(situation.now - since)}, no heartbeat among the kept events",
         expected=f"a heartbeat every {spoken(settings.default_interval)} (Prefect 3.6.22 or newer sends them)",
         since=since,
         unknown=True,
@@ -114,8 +114,8 @@ def _mute(
 CHECK = Check(
     name="zombie",
     section=HeartbeatSettings,
-    about="Runs that read RUNNING and whose heartbeats have stopped.",
-    heading="Zombies: running, and no heartbeats",
+    about="Runs that are marked RUNNING and whose heartbeats have stopped.",
+    heading="Zombies: running without heartbeats",
     predicate="run without heartbeats",
     cases=deployments,
     judge=judge,

@@ -150,7 +150,7 @@ def test_every_check_shows_what_it_compared(prefect_server: Server, world: Seed,
     assert (said.status, said.stderr) == (0, "")
     assert said.stdout.startswith("etl/nightly (")
     assert "/deployments/deployment/" in said.stdout
-    assert "late: nothing found: no run is due for longer than it may wait" in section(said, "late")
+    assert "late: nothing found: no run has been due for too long" in section(said, "late")
     assert "due for 1 h; limit: 2 h" in section(said, "late")
     assert "late.after 2h (watchdog.yaml line 2)" in section(said, "late")
     assert section(said, "slow").startswith("slow: found")

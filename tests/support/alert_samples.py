@@ -67,7 +67,7 @@ POOL = incident(
         flow_run_ids=("run-1", "run-2"),
         flow_run_count=37,
         summary="k8s: 37 runs wait, and no worker is alive",
-        observed="no worker was ever there",
+        observed="no worker has ever sent a heartbeat",
         expected="a worker that sends heartbeats",
         since=NOW - timedelta(minutes=20),
         url=work_pool_url(UI, "k8s"),

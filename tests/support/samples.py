@@ -189,7 +189,7 @@ def scheduler_finding() -> Finding:
         check="server",
         severity="critical",
         subject=Subject(kind="scheduler", id="prod", name="prod"),
-        summary="prod: its scheduler makes no runs, 12 deployments will not run",
+        summary="prod: its scheduler creates no runs: 12 deployments will not run",
         observed="12 deployments with active schedules and nothing scheduled ahead",
         expected="runs scheduled ahead for every active schedule, by the server's own service",
         since=NOW - timedelta(minutes=40),

@@ -1,9 +1,9 @@
-"""Why runs wait or do not come, from what was seen and never from a guess.
+"""Why runs wait or are missing, as far as the observation shows it.
 
-What a worker is given is decided by the server (prefect/server/database/sql/*/get-runs-from-worker-queues.sql.jinja):
-nothing of a paused pool or queue, and nothing beyond the limits of either, which PENDING and RUNNING runs fill. What
-was given still needs a slot of its deployment's limit, which CANCELLING runs hold as well. That a deployment is paused
-keeps none of its runs waiting: its scheduled runs are deleted, and workers take those that somebody makes.
+The server decides which runs a worker gets (prefect/server/database/sql/*/get-runs-from-worker-queues.sql.jinja): none
+from a paused pool or queue, and none beyond the limits of either, which PENDING and RUNNING runs fill. Such a run still
+needs a slot of its deployment's limit, which CANCELLING runs hold as well. A paused deployment keeps no run waiting:
+its scheduled runs are deleted, and workers take its other runs.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from monitoring.model.finding import Cause, CauseKind
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import Deployment, FlowRun, WorkPool, WorkQueue
 
-#: A cause names at most so many of the runs that show it.
-MOST_HOLDERS = 10
-#: What the server says to a run that it cancels, with the collision strategy CANCEL_NEW
+#: The most runs that a cause names.
+MAX_HOLDERS = 10
+#: The message of a run that the server cancels with the collision strategy CANCEL_NEW
 #: (prefect/server/orchestration/core_policy.py, ``SecureFlowConcurrencySlots``).
-REFUSED = "Deployment concurrency limit reached."
+SLOT_REJECTED = "Deployment concurrency limit reached."
 _WAITING = ("SCHEDULED", "PENDING")
 
 
@@ -38,22 +38,22 @@ class Queue(NamedTuple):
 
 
 class Full(NamedTuple):
-    """A limit of which no slot is left, its holders, and the cause of what waits for one."""
+    """A limit without a free slot, its holders, and the cause of waiting for a slot."""
 
     limit: int
     holders: Sequence[FlowRun]
     cause: Cause
 
 
-def was_refused(run: FlowRun) -> bool:
+def was_cancelled_for_slot(run: FlowRun) -> bool:
     """Whether a run was cancelled because its deployment's limit was full: it never held a slot."""
-    return run.state_type == "CANCELLED" and run.message == REFUSED
+    return run.state_type == "CANCELLED" and run.message == SLOT_REJECTED
 
 
 def skips(deployment: Deployment, full: Full) -> bool:
-    """Whether a full limit makes a deployment skip runs, as its owner wants it, and not wait with them.
+    """Whether a full limit makes a deployment skip runs, as its owner intends, instead of waiting.
 
-    A limit of 0 lets nothing run at all, which is never meant.
+    A limit of 0 lets nothing run at all, which is never intended.
     """
     return deployment.skips_overlaps and full.cause.kind == "deployment" and full.limit > 0
 
@@ -62,12 +62,12 @@ class Slots:
     """Who holds the slots of limits, and which limits are full.
 
     Args:
-        active: The runs that may hold some; those that hold none are left aside.
-        whole: Whether these are all.
+        active: The runs that may hold slots; runs that hold none are ignored.
+        whole: Whether these are all such runs.
     """
 
     def __init__(self, active: Iterable[FlowRun], whole: bool) -> None:
-        """Sort the holders by where their slots are, once for all questions."""
+        """Group the holders by the place of their slots, once."""
         self._whole = whole
         self._holders: dict[tuple[CauseKind, str], list[FlowRun]] = {}
         self._known: dict[tuple[CauseKind, str], Full | None] = {}
@@ -76,15 +76,15 @@ class Slots:
                 self._holders.setdefault(place, []).append(run)
 
     def of_deployment(self, deployment: Deployment) -> Full | None:
-        """The limit of a deployment, if it has one and that is full."""
+        """The limit of a deployment, if it has one and it is full."""
         return self._full("deployment", deployment.name, deployment.id, deployment)
 
     def of_pool(self, pool: WorkPool) -> Full | None:
-        """The limit of a work pool, if it has one and that is full."""
+        """The limit of a work pool, if it has one and it is full."""
         return self._full("work-pool", pool.name, pool.name, pool)
 
     def of_queue(self, pool: WorkPool, queue: WorkQueue) -> Full | None:
-        """The limit of a work queue, if it has one and that is full."""
+        """The limit of a work queue, if it has one and it is full."""
         name = full_name(pool, queue)
         return self._full("work-queue", name, name, queue)
 
@@ -100,7 +100,7 @@ class Slots:
     def _judged(
         self, kind: CauseKind, name: str, limit: int, taken: int | None, holders: Sequence[FlowRun]
     ) -> Full | None:
-        # The server counts slots too that no run holds any more, and an older one does not say how many are taken.
+        # The server also counts slots that no run holds any more, and an older server does not report the number.
         full = (taken is not None and taken >= limit) or (self._whole and len(holders) >= limit)
         return Full(limit, holders, limit_cause(kind, name, holders)) if full else None
 
@@ -109,11 +109,11 @@ class Causes:
     """The causes that an observation shows.
 
     Args:
-        observation: What was seen.
+        observation: What was observed.
     """
 
     def __init__(self, observation: Observation) -> None:
-        """Sort what was observed, once for all questions."""
+        """Index the observation, once."""
         self._observation = observation
         active = (*observation.runs.active, *observation.own.active)
         self.slots = Slots(active, whole=observation.coverage.has("active-runs"))
@@ -125,33 +125,33 @@ class Causes:
             self._active.setdefault(run.key, []).append(run)
 
     def waiting(self, deployment: Deployment, runs: Iterable[FlowRun]) -> Cause | None:
-        """Why runs of a deployment do not start: what most of them wait for. None where nothing shows why.
+        """The most frequent cause why runs of a deployment do not start; None if no cause is known.
 
         Args:
-            deployment: Whose runs wait.
-            runs: Runs of it, those that count most first.
+            deployment: The deployment.
+            runs: Its waiting runs, the most important first.
         """
         causes = [self.of_run(deployment, run) for run in runs]
         most = Counter(causes).most_common(1)
         return most[0][0] if most else None
 
     def of_run(self, deployment: Deployment, run: FlowRun) -> Cause | None:
-        """Why a SCHEDULED run does not start, or why a PENDING one does not get on; None for any other.
+        """Why a SCHEDULED run does not start, or a PENDING run does not continue; None for other states.
 
         Args:
-            deployment: Whose run it is.
-            run: The run. Its own work pool and queue count before its deployment's.
+            deployment: The deployment of the run.
+            run: The run. Its own work pool and queue take precedence over its deployment's.
         """
         if run.retries_in_process or run.state_type not in _WAITING:
             return None
         if run.state_type == "PENDING":
-            # It was taken already: a pause comes too late for it, and it holds its slots.
+            # A worker took it already: a pause no longer affects it, and it holds its slots.
             return _no_worker(self._place(deployment, run)[0])
         full = self.full(deployment, run)
         return self.closed(deployment, run) or (full[0].cause if full else None)
 
     def closed(self, deployment: Deployment, run: FlowRun) -> Cause | None:
-        """Why nothing starts at all where a run waits: a pause, or no live worker. Arguments as for ``of_run``."""
+        """Why nothing starts at all where a run waits: a pause or no live worker. Arguments as for ``of_run``."""
         pool, queue = self._place(deployment, run)
         if pool and pool.paused:
             return Cause(kind="work-pool", name=pool.name, reason="paused")
@@ -160,7 +160,7 @@ class Causes:
         return _no_worker(pool)
 
     def full(self, deployment: Deployment, run: FlowRun) -> list[Full]:
-        """The full limits that a run must pass, first the one that holds it up now. Arguments as for ``of_run``."""
+        """The full limits that a run must pass; the first holds it up now. Arguments as for ``of_run``."""
         pool, queue = self._place(deployment, run)
         limits = [
             self.slots.of_queue(pool, queue) if pool and queue else None,
@@ -168,12 +168,12 @@ class Causes:
             self.slots.of_deployment(deployment),
         ]
         if run.state_name == "AwaitingConcurrencySlot":
-            # A worker had taken it before its deployment's limit refused it.
+            # A worker took it before its deployment's limit rejected it.
             limits.reverse()
         return [limit for limit in limits if limit]
 
     def stale(self, deployment: Deployment) -> Cause | None:
-        """Why a deployment does not succeed: what keeps its runs from being made, from starting, or from ending.
+        """Why a deployment does not succeed: the cause that its runs are not created, do not start or do not end.
 
         Args:
             deployment: The deployment, or flow.
@@ -195,7 +195,7 @@ class Causes:
         )
 
     def _previous(self, deployment: Deployment, active: Iterable[FlowRun]) -> FlowRun | None:
-        """The oldest run that is still going and began before the newest fire that passed."""
+        """The oldest running run that began before the newest scheduled time that has passed."""
         running = [run for run in active if run.state_type == "RUNNING" and run.start_time]
         if deployment.due:
             running = [run for run in running if _began(run) < deployment.due[-1]]
@@ -208,14 +208,14 @@ class Causes:
 
 
 def limit_cause(kind: CauseKind, name: str, holders: Iterable[FlowRun]) -> Cause:
-    """The cause of what waits for a slot of a full limit.
+    """The cause of waiting for a slot of a full limit.
 
     Args:
-        kind: What the limit is of.
-        name: The name of that.
-        holders: Who holds its slots; those that have done so longest are named.
+        kind: The kind of the limited thing.
+        name: Its name.
+        holders: The holders of its slots; the longest-running holders are named.
     """
-    longest = sorted(holders, key=lambda run: (_began(run), run.id))[:MOST_HOLDERS]
+    longest = sorted(holders, key=lambda run: (_began(run), run.id))[:MAX_HOLDERS]
     return Cause(kind=kind, name=name, reason="limit-reached", flow_run_ids=tuple(run.id for run in longest))
 
 
@@ -224,7 +224,7 @@ def _no_worker(pool: WorkPool | None) -> Cause | None:
 
 
 def _held_by(run: FlowRun) -> Iterator[tuple[CauseKind, str]]:
-    """Where a run holds a slot, if there is a limit."""
+    """The places where a run holds a slot if they have a limit."""
     taken = run.state_type in ("PENDING", "RUNNING")
     if run.deployment_id and (taken or run.state_type == "CANCELLING"):
         yield "deployment", run.deployment_id

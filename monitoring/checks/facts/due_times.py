@@ -1,4 +1,4 @@
-"""When a run should have started, or gone on."""
+"""When a run should have started or continued."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from monitoring.model.prefect import FlowRun
 
 
 def due_time(observation: Observation, run: FlowRun) -> datetime | None:
-    """When a SCHEDULED run should have started, or gone on.
+    """When a SCHEDULED run should have started or continued.
 
-    Each refusal of a concurrency slot moves ``next_scheduled_start_time`` 30 s ahead; there the first
-    due time counts, or, for a run that had started before, the time at which it began to wait.
+    Each rejected request for a concurrency slot moves ``next_scheduled_start_time`` 30 s ahead. So the first due time
+    counts, or, for a run that had started before, the time when it began to wait.
     """
     if run.state_name == "AwaitingConcurrencySlot":
         return observation.runs.slot_wait_since.get(run.id) if run.start_time else run.expected_start_time

@@ -1,4 +1,4 @@
-"""Whether a RUNNING run still shows a sign of life."""
+"""Whether a RUNNING run still sends heartbeats."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class HeartbeatSettings(CheckSettings):
 
 
 def heard_until(observation: Observation) -> datetime:
-    """Until when silence proves something: a heartbeat that the server lost was never missed.
+    """Until when missing heartbeats prove that a run is silent, and not that the server lost events.
 
-    That is the time of the check, as long as nothing speaks against it: on a quiet server the dead run's last beat
-    may be the newest event. Where a run has changed its state since the newest event, and there is no event of that,
-    events do not arrive, and nothing is known from the newest event on. A check that runs on the server is such a run
-    itself; a check by hand is none.
+    Normally that is the time of the check: on a quiet server, the last heartbeat of a dead run may be the newest event.
+    But if a run has changed its state since the newest event without an event of that change, events do not arrive,
+    and nothing is known after the newest event. A check that runs on the server is such a run itself; a check by hand
+    is not.
     """
     vitals, own = observation.server.vitals, observation.own
     beats = (known.last for known in observation.runs.heartbeats.values())
@@ -43,8 +43,8 @@ def heard_until(observation: Observation) -> datetime:
 def is_silent(run: FlowRun, beats: Heartbeats, settings: HeartbeatSettings, until: datetime) -> bool:
     """Whether a RUNNING run's heartbeats had stopped by some time.
 
-    Silence counts from the last beat, or from when the run last went to RUNNING if that is later: it
-    sends none while it waits for a retry.
+    Silence counts from the last heartbeat, or from the run's last change to RUNNING if that is later: a run sends no
+    heartbeats while it waits for a retry.
     """
     return until - max(beats.last, run.state_timestamp) > allowance(beats, settings)
 

@@ -1,20 +1,20 @@
-"""Whether the server's scheduler still makes runs."""
+"""Whether the server's scheduler still creates runs."""
 
 from __future__ import annotations
 
 from monitoring.model.finding import Cause
 from monitoring.model.observation import Observation
 
-#: One deployment without runs ahead may be the scheduler's trouble with that deployment alone.
+#: A single deployment without runs ahead may be a problem with that deployment alone.
 _MIN_DEPLOYMENTS = 2
 
 
 def scheduler_is_dead(observation: Observation) -> bool:
-    """Whether nothing shows that the server's scheduler lives, and at least two deployments show that it does not.
+    """Whether no sign shows that the server's scheduler is alive, and at least two deployments show that it is dead.
 
-    A scheduler that has died leaves behind what it had planned: deployments that fire often have nothing ahead soon,
-    those that fire seldom still have. So it may live only if it has planned something later than what is missing.
-    What was just made or changed, and what never fires again, has nothing ahead under either.
+    A dead scheduler leaves its planned runs behind: deployments with short intervals soon have nothing ahead, while
+    others still have. So it may be alive only if it has planned a run later than the missing runs. Deployments that
+    were just created or changed, or have no scheduled times left, have nothing ahead either way.
     """
     nothing_ahead = observation.schedules.nothing_ahead
     empty = {key: d for key in nothing_ahead if (d := observation.deployments.get(key))}
@@ -27,7 +27,7 @@ def scheduler_is_dead(observation: Observation) -> bool:
 
 
 def scheduler_cause(target: str) -> Cause:
-    """The cause of what does not come because the scheduler makes no runs.
+    """The cause of missing runs when the scheduler creates none.
 
     Args:
         target: The server's name.

@@ -1,4 +1,4 @@
-"""All that the checks judge by, with the facts that several of them need, each derived once."""
+"""The input of all checks, with the facts that several checks need, each derived once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monitoring.model.prefect import Deployment, FlowRun
 
 
 class Situation:
-    """What the checks judge by at one time.
+    """The input of the checks at one time.
 
     Args:
         observation: What was observed.
@@ -43,7 +43,7 @@ class Situation:
         return policy_of(deployment, self.policies)
 
     def record(self, deployment: Deployment) -> Record:
-        """What the ledger holds of a deployment; empty where it holds nothing."""
+        """The ledger's record of a deployment; empty if there is none."""
         return self.ledger.records.get(deployment.key, Record())
 
     def active(self, deployment: Deployment, state_type: str) -> Sequence[FlowRun]:
@@ -68,7 +68,7 @@ class Situation:
 
     @cached_property
     def causes(self) -> Causes:
-        """Why runs wait or do not come."""
+        """Why runs wait or are missing."""
         return Causes(self.observation)
 
     @cached_property
@@ -78,7 +78,7 @@ class Situation:
 
     @cached_property
     def scheduler_is_dead(self) -> bool:
-        """Whether the server's scheduler makes no runs."""
+        """Whether the server's scheduler creates no runs."""
         return scheduler_is_dead(self.observation)
 
     @cached_property
@@ -93,7 +93,7 @@ class Situation:
 
     @cached_property
     def waiting_by_cause(self) -> ByCause:
-        """The runs that wait by what they wait for."""
+        """The waiting runs by the cause of their wait."""
         return by_cause(self.waiting)
 
     @cached_property

@@ -25,7 +25,7 @@ class StaySettings(CheckSettings):
 
 
 class Stay(NamedTuple):
-    """A run that is stuck: since when, in words, and what should have been."""
+    """A stuck run: since when, the observation in words, and the expectation."""
 
     run: FlowRun
     since: datetime
@@ -34,7 +34,7 @@ class Stay(NamedTuple):
 
 
 def began(observation: Observation, run: FlowRun) -> datetime:
-    """Since when a run has been in its state; without a break, where it is Pending."""
+    """Since when a run has been in its state, for Pending without interruption."""
     return observation.runs.pending_since.get(run.id, run.state_timestamp)
 
 
@@ -49,9 +49,9 @@ def too_long(observation: Observation, run: FlowRun, settings: StaySettings) -> 
     now, since = observation.at, began(observation, run)
     limit = limits(settings).get(run.state_type)
     if run.state_type == "PAUSED" and run.pause_timeout and now - run.pause_timeout > settings.timeout_grace:
-        # The server fails such runs within seconds (prefect/server/services/pause_expirations.py), unless it is set
-        # otherwise, or that service is dead.
-        passed = f"for {spoken(now - since)}, its own time-out passed {spoken(now - run.pause_timeout)} ago"
+        # By default, the server fails such runs within seconds (prefect/server/services/pause_expirations.py), unless
+        # that service is dead.
+        passed = f"for {spoken(now - since)}, its own timeout passed {spoken(now - run.pause_timeout)} ago"
         return Stay(run, run.pause_timeout, passed, f"resumed or failed within {spoken(settings.timeout_grace)} of it")
     if limit is None or now - since <= limit:
         return None

@@ -1,4 +1,4 @@
-"""Whether the latest ended run of a deployment failed or crashed: the two are judged alike and never merged."""
+"""Whether the latest ended run of a deployment failed or crashed: both are judged alike, but never merged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monitoring.model.policy import BasePolicy
 from monitoring.model.prefect import Deployment
 from monitoring.text.durations import spoken
 
-#: A state's name for FAILED runs that their time-out ended (prefect/flow_engine.py, `handle_timeout`).
+#: The state name of FAILED runs that exceeded their timeout (prefect/flow_engine.py, `handle_timeout`).
 _TIMED_OUT = "TimedOut"
 _MAX_REASON = 120
 
@@ -52,7 +52,7 @@ def judge_streak(kind: Kind, situation: Situation, deployment: Deployment, setti
     record = situation.record(deployment)
     last, streak, now = record.last_ended, record.streak, situation.now
     if last is None:
-        return nothing("no run has ended in what was read")
+        return nothing("no run is known to have ended")
     ended = Compared("last ended run", f"{last.name}, {last.state_name}", since=last.ended)
     if streak is None or last.state_type != kind.upper():
         return nothing(f"the last ended run has not {kind}", ended)
@@ -62,7 +62,9 @@ def judge_streak(kind: Kind, situation: Situation, deployment: Deployment, setti
     if deployment.paused:
         return nothing("the deployment is paused", *compared)
     if _expired(deployment, last, settings, situation):
-        return nothing(f"nothing runs by itself, and it was {spoken(now - last.ended)} ago: forgiven", *compared)
+        return nothing(
+            f"expired: it has no active schedule, and the run ended {spoken(now - last.ended)} ago", *compared
+        )
     if count <= settings.tolerate:
         return nothing(f"{count:,} in a row are tolerated", *compared)
     return found(_finding(kind, situation, deployment, last, streak, count, settings), *compared)
@@ -71,14 +73,14 @@ def judge_streak(kind: Kind, situation: Situation, deployment: Deployment, setti
 def resolution(
     situation: Situation, deployment: Deployment, finding: Finding, settings: StreakSettings
 ) -> ResolutionReason | None:
-    """Why an incident about failed or crashed runs is resolved; None where nothing shows that it is."""
+    """Why an incident about failed or crashed runs is resolved; None if nothing shows that it is."""
     if reason := paused_or_succeeded(situation, deployment):
         return reason
     record = situation.ledger.records.get(deployment.key)
     since = record.last_ended.ended if record and record.last_ended else finding.since
     if not deployment.scheduled and situation.now - since >= settings.expire_after:
         return "expired"
-    # Without a record the saved state was lost, and with it the failure: it is not resolved for that.
+    # Without a record, the saved state was lost with the failure; that does not resolve the incident.
     return "cleared" if record else None
 
 
@@ -91,14 +93,14 @@ def paused_or_succeeded(situation: Situation, deployment: Deployment) -> Resolut
 
 
 def _expired(deployment: Deployment, last: EndedRun, settings: StreakSettings, situation: Situation) -> bool:
-    """Whether a failure is forgiven: nothing will ever run again by itself to prove that it is over."""
+    """Whether a failure has expired: without an active schedule, no run will show that it is resolved."""
     return not deployment.scheduled and situation.now - last.ended >= settings.expire_after
 
 
 def _unwanted(kind: Kind, streak: Streak, policy: BasePolicy) -> int:
-    """How many runs in a row ended as they should not; a deployment may be there to fail, and never to crash.
+    """The length of the unwanted streak; a deployment may be expected to fail, but never to crash.
 
-    Where failures are expected, a failure ends a streak of crashes, as a success does elsewhere.
+    If failures are expected, a failure ends a streak of crashes as a success does elsewhere.
     """
     if policy.expect == "success":
         return streak.length
@@ -136,7 +138,7 @@ def _finding(
 
 
 def _what_happened(kind: Kind, last: EndedRun, streak: Streak, count: int) -> str:
-    """``the last 3 runs failed (2 failed, 1 crashed), the latest in task load``; a run that timed out is named so."""
+    """``the last 3 runs failed (2 failed, 1 crashed), the latest in task load``; a timed-out run is named as such."""
     failure = last.failure or Failure()
     task = f" in task {failure.task}" if failure.task else ""
     timed_out = last.state_name == _TIMED_OUT
@@ -155,7 +157,7 @@ def _what_happened(kind: Kind, last: EndedRun, streak: Streak, count: int) -> st
 
 
 def _path(deployment: Deployment, failure: Failure) -> tuple[str, ...]:
-    """How the failure came up: the flow, the flows below it, and the task."""
+    """The path of the failure: the flow, its subflows and the task."""
     task = (failure.task,) if failure.task else ()
     return (deployment.flow_name, *(child.flow_name for child in failure.path), *task)
 

@@ -1,4 +1,4 @@
-"""The runs that are due and wait, each with what it waits for."""
+"""The runs that are due and wait, each with the cause of its wait."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Waiting(NamedTuple):
     cause: Cause | None
 
 
-#: Waiting runs by what they wait for (``Cause.what``); longest wait first.
+#: Waiting runs by the cause of their wait (``Cause.what``); longest wait first.
 ByCause = Mapping[tuple[CauseKind, str, CauseReason], Sequence[Waiting]]
-#: Waiting runs by the work pool or queue that holds them up; those without a cause by their work pool, with the kind
-#: None. Longest wait first.
+#: Waiting runs by the work pool or queue that holds them up; runs without a cause by their work pool, with the
+#: kind None. Longest wait first.
 ByPlace = Mapping[tuple[CauseKind | None, str], Sequence[Waiting]]
 
 
@@ -83,7 +83,7 @@ def runs_wait(count: int) -> str:
 
 
 def last_heartbeat(pool: WorkPool, now: datetime) -> str:
-    """When any worker of a pool was last heard of, in words.
+    """When any worker of a pool sent its last heartbeat, in words.
 
     Args:
         pool: A work pool whose workers were counted.
@@ -93,5 +93,5 @@ def last_heartbeat(pool: WorkPool, now: datetime) -> str:
     return (
         f"last heartbeat of a worker {last:%Y-%m-%d %H:%M} UTC, {spoken(now - last)} ago"
         if last
-        else "no worker was ever there"
+        else "no worker has ever sent a heartbeat"
     )

@@ -113,7 +113,7 @@ def test_slots_that_no_live_run_holds(prefect_server: Server, world: Seed) -> No
 
     assert set(found) == {"lost/refusing", "lost/quiet"}
     refusing = found["lost/refusing"]
-    assert refusing.summary == "lost/refusing: 1 of 1 slot held by no live run, and 1 run cancelled for it"
+    assert refusing.summary == "lost/refusing: 1 of 1 slot held by no live run, and 1 run cancelled for lack of a slot"
     assert refusing.since == now - 2 * HOUR
     assert any(REFUSED in line for line in refusing.evidence)
     assert refusing.evidence[-1].endswith(f"update deployment:{refusing.subject.id} --active-slots 0")
@@ -230,7 +230,7 @@ def test_a_tag_whose_holders_the_server_has_forgotten(
     for finding in found.values():
         assert finding.evidence == (
             "holds: Running for 3 h",
-            "slots of which the server does not know who holds them: 1",
+            "slots whose holders the server does not know: 1",
             "to free all its slots: prefect concurrency-limit reset 'it'\"'\"'s / a tag'",
         )
 
@@ -322,7 +322,7 @@ def test_a_global_limit_held_by_runs_that_are_over(prefect_server: Server, world
 
     assert set(found) == {"lost"}
     assert looked.missing == {}
-    assert found["lost"].summary == "lost: full, and slots are held by runs that are over: 1 of 1"
+    assert found["lost"].summary == "lost: full, and slots are held by runs that have ended: 1 of 1"
     assert found["lost"].subject.kind == "global-concurrency-limit"
     assert found["lost"].since == now - 2 * HOUR
     assert names(found["lost"], gone)

@@ -68,7 +68,7 @@ def test_checks_that_fail_in_a_row(prefect_server: Server, world: Seed, check: D
     twice = assess_server(world.now)
 
     assert all("ended badly" not in summary for summary in own(once).values())
-    assert own(twice) == {CHECK: f"{CHECK}: the last 2 runs of the watchdog itself ended badly"}
+    assert own(twice) == {CHECK: f"{CHECK}: the last 2 runs of the watchdog itself failed or crashed"}
     assert "hunter2" not in twice.found["watchdog", CHECK].model_dump_json()
     # Own runs appear nowhere else.
     assert {name for name, _ in twice.found} == {"watchdog"}
@@ -95,7 +95,7 @@ def test_ended_runs_that_cannot_be_read_for_long(prefect_server: Server, world: 
         old = assess_server(world.now, at=relay.url, ledger=Ledger(cursor=world.now - 31 * MINUTE))
 
     assert own(fresh) == {}
-    assert own(old) == {"prefect": "prefect: runs that ended have not been read whole for 31 min"}
+    assert own(old) == {"prefect": "prefect: ended runs have not been read completely for 31 min"}
     assert any(line.startswith("ended-runs: ") for line in old.found["watchdog", "prefect"].evidence)
 
 
@@ -114,9 +114,7 @@ def test_policy_in_tags(prefect_server: Server, world: Seed) -> None:
     plant("misspelt", "watchdog:ownr=data")
     looked = assess_server(now)
 
-    assert own(looked) == {
-        "team/misspelt": "team/misspelt: tag 'watchdog:ownr=data' cannot be read and changes nothing"
-    }
+    assert own(looked) == {"team/misspelt": "team/misspelt: tag 'watchdog:ownr=data' cannot be read and has no effect"}
     assert {(check, name): finding.severity for (check, name), finding in looked.found.items()} == {
         ("failed", "team/plain"): "warning",
         ("failed", "team/loud"): "critical",

@@ -77,7 +77,7 @@ def test_it_says_when_the_first_is_due() -> None:
     (finding,) = look(pool(live_workers=0), due(hours(9), hours(3), hours(5)))
 
     assert finding.summary == "etl: 3 runs are due from 15:00 UTC on, in 3 h, and it has no live worker"
-    assert finding.observed == "no worker was ever there; 3 runs are due, the first at 2026-11-23 15:00 UTC"
+    assert finding.observed == "no worker has ever sent a heartbeat; 3 runs are due, the first at 2026-11-23 15:00 UTC"
     assert finding.expected == "able to start at 2026-11-23 15:00 UTC"
     assert finding.url == f"{UI}/work-pools/work-pool/etl"
 

@@ -82,7 +82,7 @@ def test_a_limit_that_holds_nobody_up_is_as_it_should_be(runs: tuple[FlowRun, ..
 def test_a_limit_of_nothing_lets_nothing_start() -> None:
     (finding,) = of_limits(found(seen(run("SCHEDULED", state_name="Late", since=NOW - LONGER), limit=0)))
 
-    assert finding.summary == "etl/nightly: its limit is 0, which lets nothing start, and 1 run waits"
+    assert finding.summary == "etl/nightly: its limit is 0, so nothing can start, and 1 run waits"
     assert finding.expected == "a limit of at least 1"
 
 
@@ -104,7 +104,7 @@ def test_who_holds_a_slot_may_be_dead_or_stuck() -> None:
     (finding,) = of_limits(found(seen(waiting(hours(1)), *holders, limit=4, heartbeats=beats)))
 
     assert finding.evidence == (
-        "name of dead: Running, but without a sign of life for 4 h",
+        "name of dead: Running, but without a heartbeat for 4 h",
         "name of pending: stuck in Pending for 31 min",
         "name of cancelling: stuck in Cancelling for 16 min",
         "name of new: Pending for 1 min",
@@ -137,8 +137,8 @@ def test_a_slot_that_no_live_run_holds_is_one_by_itself(ago: timedelta, is_one: 
         assert finding.summary == "etl/nightly: 1 of 1 slot held by no live run"
         assert finding.since == NOW - ago
         assert finding.evidence == (
-            "1 slot is held by no live run since 2026-11-23 11:44 UTC: did the server restart in between?",
-            "to free what is lost: prefect global-concurrency-limit update deployment:etl/nightly --active-slots 0",
+            "1 slot is held by no live run since 2026-11-23 11:44 UTC: has the server restarted since?",
+            "to free the lost slots: prefect global-concurrency-limit update deployment:etl/nightly --active-slots 0",
         )
 
 
@@ -157,7 +157,7 @@ def test_runs_that_are_cancelled_for_a_lost_slot_are_told() -> None:
     refused = run("CANCELLED", "refused", since=NOW - minutes(4), message=REFUSED)
     (finding,) = of_limits(found(seen(refused, taken=1), ended_before(hours(2))))
 
-    assert finding.summary == "etl/nightly: 1 of 1 slot held by no live run, and 1 run cancelled for it"
+    assert finding.summary == "etl/nightly: 1 of 1 slot held by no live run, and 1 run cancelled for lack of a slot"
     assert "1 run cancelled since 2026-11-23 11:56 UTC: Deployment concurrency limit reached." in finding.evidence
 
 
@@ -287,7 +287,7 @@ def test_what_a_tags_slots_are_lost_to_is_said_with_what_to_do() -> None:
 
     assert finding.evidence == (
         "name of over: Crashed 2 h ago",
-        "slots of which the server does not know who holds them: 1",
+        "slots whose holders the server does not know: 1",
         "to free all its slots: prefect concurrency-limit reset database",
     )
 
@@ -332,13 +332,13 @@ def test_a_global_limit_whose_slots_are_held_by_runs_that_are_over_is_one() -> N
 
     assert finding.severity == "warning"
     assert finding.subject.kind == "global-concurrency-limit"
-    assert finding.summary == "the api: full, and slots are held by runs that are over: 2 of 3"
+    assert finding.summary == "the api: full, and slots are held by runs that have ended: 2 of 3"
     assert finding.since == NOW - LONGER
     assert finding.flow_run_ids == ("over",)
     assert finding.evidence == (
         "name of over: Crashed 15 min 1 s ago, with 2 slots",
-        "who waits for it, Prefect does not show",
-        "to free what is lost: prefect global-concurrency-limit update 'the api' --active-slots 1",
+        "Prefect does not show which runs wait for it",
+        "to free the lost slots: prefect global-concurrency-limit update 'the api' --active-slots 1",
     )
 
 

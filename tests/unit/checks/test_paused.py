@@ -31,7 +31,7 @@ def test_what_was_paused_is_told_apart() -> None:
 
     assert paused.summary == "etl/nightly: paused for 15 d"
     assert inactive.summary == "etl/nightly: all its schedules are inactive for 15 d"
-    assert paused.observed == "paused since 2026-11-08 12:00 UTC, or longer"
+    assert paused.observed == "paused since 2026-11-08 12:00 UTC or earlier"
     assert paused.since == since
 
 

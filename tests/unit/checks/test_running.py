@@ -125,7 +125,7 @@ def test_a_dead_pipeline_makes_one_problem_and_no_zombies() -> None:
     assert names(findings) == [("zombie", "etl/nightly", "info"), ("server", "prod", "warning")]
     assert findings[0].observed == (
         "name of run-0: no heartbeat for 1 h, nor any other event since 2026-11-23 11:00 UTC, "
-        "though runs have changed their states"
+        "though runs have changed state"
     )
 
 
@@ -138,4 +138,4 @@ def test_nobody_who_holds_a_slot_is_called_dead_while_no_events_arrive(newest: d
     holder = Holder(flow_run_id="run", name="run", state_name="Running", since=NOW - hours(2))
 
     assert (holders.dead_since(holder) == heard.last) is dead
-    assert ("sign of life" in holders.lines([holder])[0]) is dead
+    assert ("without a heartbeat" in holders.lines([holder])[0]) is dead

@@ -101,7 +101,7 @@ def test_unmarked_runs_are_one_finding_that_counts_them() -> None:
     ]
     finding = only(observation(*waiting))
 
-    assert finding.summary == "prod: it does not mark late runs, 300 runs by now"
+    assert finding.summary == "prod: it does not mark late runs: 300 runs by now"
     assert (finding.flow_run_count, finding.flow_run_ids[0]) == (300, "run-299")
     assert finding.since == NOW - minutes(305)
     assert finding.evidence[1] == "name of run-299 of etl/nightly: due 2026-11-23 06:55 UTC, still Scheduled"
@@ -117,7 +117,7 @@ def test_a_dead_scheduler_is_one_problem_of_the_server() -> None:
 
     assert (finding.fingerprint, finding.severity) == ("prod/server/scheduler/prod", "critical")
     assert finding.cause == Cause(kind="scheduler", name="prod", reason="not-scheduling")
-    assert finding.summary == "prod: its scheduler makes no runs, 3 deployments will not run"
+    assert finding.summary == "prod: its scheduler creates no runs: 3 deployments will not run"
     assert finding.since == NOW - minutes(22)
     symptoms = [other for other in found(seen) if other.check == "unscheduled"]
     assert {other.symptom_of for other in symptoms} == {finding.fingerprint}

@@ -130,7 +130,7 @@ def test_what_it_says_and_what_it_rests_on() -> None:
     known = history(*[minutes(4)] * 60, *[minutes(9)] * 30)
     (finding,) = found(observation(running(minutes(60)), heartbeats=ALIVE), known)
 
-    assert finding.summary == "etl/nightly: 1 run beyond what is usual (running)"
+    assert finding.summary == "etl/nightly: 1 run beyond the usual run time (running)"
     assert finding.observed == "name of run: running for 1 h"
     assert finding.expected == "at most 18 min of run time: 9 min is the median of 30 runs"
     assert finding.evidence == ("median 4 min in August 2026, 9 min now",)
@@ -216,7 +216,7 @@ def test_the_longest_run_stands_for_all() -> None:
     (finding,) = found(several, USUAL)
 
     assert finding.flow_run_ids == ("three", "one", "ended")
-    assert finding.summary == "etl/nightly: 3 runs beyond what is usual (running)"
+    assert finding.summary == "etl/nightly: 3 runs beyond the usual run time (running)"
     assert finding.observed == "name of three: running for 3 h"
 
 

@@ -155,20 +155,20 @@ def test_a_cancelled_run_explains_nothing() -> None:
 @pytest.mark.parametrize(
     ("missed", "told"),
     [
-        (MissedRuns(first=DUE[0], count=1), "first missed fire 2026-11-23 10:00 UTC, 1 fire since then"),
-        (MissedRuns(first=DUE[0], count=999), "first missed fire 2026-11-23 10:00 UTC, 999 fires since then"),
+        (MissedRuns(first=DUE[0], count=1), "1 scheduled time missed since 2026-11-23 10:00 UTC"),
+        (MissedRuns(first=DUE[0], count=999), "999 scheduled times missed since 2026-11-23 10:00 UTC"),
         (
             MissedRuns(first=DUE[0], count=1_000),
-            "first missed fire 2026-11-23 10:00 UTC, at least 1,000 fires since then",
+            "at least 1,000 scheduled times missed since 2026-11-23 10:00 UTC",
         ),
     ],
 )
-def test_it_says_which_fire_was_missed_first_and_how_many(missed: MissedRuns, told: str) -> None:
+def test_it_shows_how_many_scheduled_times_were_missed_and_since_when(missed: MissedRuns, told: str) -> None:
     seen = observation(success(NOW - hours(9)), deployments=[deployment(due=DUE)], missed={"etl/nightly": missed})
     (finding,) = found(seen)
 
     assert finding.observed == f"last success 2026-11-23 03:00 UTC, 9 h ago; {told}"
-    assert "2 fires of its schedule have passed, its usual run time and 30 min of grace" in finding.expected
+    assert "2 scheduled times, its usual run time and 30 min of grace passed" in finding.expected
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_a_rhythm_says_what_was_usual() -> None:
 
     assert finding.summary == "etl/nightly: no success for 4 d, usually one every 1 d"
     assert finding.observed == "last success 2026-11-19 12:00 UTC, 4 d ago"
-    assert finding.expected == "one within 3 d, as its last 10 came, though it has no active schedule"
+    assert finding.expected == "one within 3 d, as for its last 10 runs; it has no active schedule"
     assert finding.since == NOW - 4 * DAY
 
 

@@ -46,7 +46,7 @@ def test_what_was_expected_is_said() -> None:
     (finding,) = found(observation(late))
 
     assert finding.summary == "etl/nightly: 1 run stuck (1 Paused)"
-    assert finding.observed == "name of run: Paused for 2 h, its own time-out passed 1 h ago"
+    assert finding.observed == "name of run: Paused for 2 h, its own timeout passed 1 h ago"
     assert finding.expected == "resumed or failed within 15 min of it"
 
 

@@ -155,7 +155,7 @@ def test_its_own_runs_fail_in_a_row(states: list[StateType], bad: bool) -> None:
 def test_a_check_that_fails_and_so_is_late_is_one_problem() -> None:
     runs = [own_run("COMPLETED", hours(2)), *(own_run("FAILED", minutes(n)) for n in range(1, 40))]
 
-    assert "39 runs of the watchdog itself ended badly" in only(seen(*runs)).summary
+    assert "39 runs of the watchdog itself failed or crashed" in only(seen(*runs)).summary
 
 
 def test_a_message_of_megabytes_is_cut() -> None:
@@ -208,7 +208,7 @@ def test_a_tag_that_cannot_be_read_is_named() -> None:
     finding = only(with_tags("gold", "watchdog:max-run-time=2 hours", "watchdog:owner=data"))
 
     assert (finding.severity, finding.subject.name) == ("warning", "etl/nightly")
-    assert finding.summary == "etl/nightly: tag 'watchdog:max-run-time=2 hours' cannot be read and changes nothing"
+    assert finding.summary == "etl/nightly: tag 'watchdog:max-run-time=2 hours' cannot be read and has no effect"
     assert "expected a duration" in finding.observed
 
 

@@ -118,7 +118,7 @@ def test_it_began_when_work_was_due_and_no_worker_lived(last: Any, since: Any) -
     (finding,) = found(seen(pool(live_workers=0, last_heartbeat=last), *due()))
 
     assert finding.since == since
-    assert ("no worker was ever there" in finding.observed) is (last is None)
+    assert ("no worker has ever sent a heartbeat" in finding.observed) is (last is None)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_late_shows_the_due_time_and_the_limit() -> None:
     tagged = deployment(tags=("watchdog:owner=data",))
     strict = of(explained(observation(waiting, deployments=[tagged]), late={"after": "5m"}), "late")
 
-    assert (early.finding, early.verdict.why_not) == (None, "no run is due for longer than it may wait")
+    assert (early.finding, early.verdict.why_not) == (None, "no run has been due for too long")
     assert early.verdict.compared == (Compared("name of waits: due for", minutes(10), minutes(15), due),)
     assert strict.finding
     assert (strict.finding.check, strict.finding.owner) == ("late", "data")
@@ -102,7 +102,7 @@ def test_a_run_beyond_its_own_time_out_is_judged_by_that() -> None:
     (compared,) = stuck.verdict.compared
     assert (compared.what, compared.observed) == (
         "name of asks: Paused",
-        "for 2 h, its own time-out passed 1 h ago",
+        "for 2 h, its own timeout passed 1 h ago",
     )
     assert compared.limit == "resumed or failed within 15 min of it"
 

@@ -19,7 +19,7 @@ from monitoring.adapters.prefect.read.collection import Collection, chunks
 from monitoring.adapters.prefect.read.families import outermost
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.checks.concurrency import CHECK as CONCURRENCY
-from monitoring.checks.facts.causes import Slots, was_refused
+from monitoring.checks.facts.causes import Slots, was_cancelled_for_slot
 from monitoring.errors import BadAnswer, CredentialsRefused
 from monitoring.model.base import Value
 from monitoring.model.observation import ConcurrencyLimit, Holder, LimitSlots
@@ -161,7 +161,7 @@ def holders_again(
     # would otherwise read every run of these deployments.
     ends = {"after_": (collection.now - _CLOCKS_DIFFER).isoformat()}
     just_ended = collection.runs("limit-holders", {"flow_runs": {"end_time": ends}, "sort": "END_TIME_DESC"})
-    over = {run.id: run for run in just_ended if run.id not in seen and not was_refused(run)}
+    over = {run.id: run for run in just_ended if run.id not in seen and not was_cancelled_for_slot(run)}
     return Again(
         holders=tuple(run for run in fresh if run.id not in over),
         moving=frozenset(unexplained) & {run.key for run in over.values()},
