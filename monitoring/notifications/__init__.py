@@ -1,1 +1,1 @@
-"""Who is notified of which incident, and when; how the outbox is sent."""
+"""Decides who is notified of which incident and when, and sends the outbox."""

@@ -1,4 +1,4 @@
-"""What has changed about the incidents of a notification since people were notified."""
+"""Finds what has changed about the incidents of a notification since people were notified."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from monitoring.notifications.suppression import silenced, suppression_of_repeat
 
 
 class Change(NamedTuple):
-    """A member of a notification as it is now, and what people are notified of because of it."""
+    """A member of a notification as it is now, and the notification that its change requires."""
 
     member: Member
-    #: None where there is nothing to notify of.
+    #: None if no notification is due.
     about: About | None = None
     incident: Incident | None = None
-    #: A sentence that explains the notification; may be empty.
+    #: A sentence that explains the notification, or empty.
     note: str = ""
 
 
@@ -28,7 +28,7 @@ def find_change(member: Member, situation: Situation) -> Change:
 
     Args:
         member: The incident as people were notified of it.
-        situation: How things stand.
+        situation: The state after the check.
     """
     incident = situation.known.get(member.number)
     if member.moved:
@@ -44,7 +44,7 @@ def find_change(member: Member, situation: Situation) -> Change:
 
 
 def _unsilenced(member: Member, incident: Incident, situation: Situation) -> Change | None:
-    """The change where a silence has ended and the incident still fires."""
+    """The change if a silence has ended and the incident still fires."""
     if not member.silenced or silenced(incident, situation):
         return None
     suppression = suppression_of_repeat(incident, situation)
@@ -65,7 +65,7 @@ def _firing(member: Member, incident: Incident, situation: Situation) -> Member:
 
 
 def _severity(member: Member, incident: Incident, situation: Situation) -> dict[str, object]:
-    """The severity that people know: what has been milder for long is news when it becomes worse again."""
+    """The severity that people know: if it was milder for long, becoming worse again is news."""
     now, severity = situation.now, incident.finding.severity
     if rank(member.severity) <= rank(severity):
         return {"milder_since": None}
@@ -76,6 +76,6 @@ def _severity(member: Member, incident: Incident, situation: Situation) -> dict[
 
 
 def _may_rise(incident: Incident, situation: Situation) -> bool:
-    """Whether people are notified now that it became critical; until then it stays in its notification."""
+    """Whether people are notified now that the incident became critical; until then it stays in its notification."""
     route = route_of(incident, situation.config)
     return has_receiver(route, situation.config) and suppression_of_rise(incident, situation) is None

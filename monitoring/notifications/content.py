@@ -1,4 +1,4 @@
-"""What a notification says, as a value."""
+"""Builds the content of a notification, as a value."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def build_content(
     suppressed: Mapping[int, Suppression],
     notes: Sequence[str] = (),
 ) -> Content:
-    """Put together what a notification says.
+    """Build the content of a notification.
 
     Args:
         about: What has changed about the incidents.
         incidents: At least one.
-        situation: How things stand.
-        suppressed: Why no notification was sent of incidents by the check before, by number.
-        notes: More sentences for people.
+        situation: The state after the check.
+        suppressed: Why the previous check sent no notification for incidents, by number.
+        notes: Additional sentences for people.
     """
     # Resolved incidents come last, so that firing ones are seen.
     ordered = sorted(
@@ -54,12 +54,12 @@ def build_content(
 
 
 def has_details(content: Content) -> bool:
-    """Whether there is more to say of the incidents than the notification does."""
+    """Whether the incidents have details that the notification does not show."""
     return any(incident.finding.flow_run_ids or incident.finding.evidence for incident in content.incidents)
 
 
 def hash_content(content: Content) -> str:
-    """Name what a notification says, without the words that move with the clock."""
+    """Hash the content of a notification, without the parts that change with the clock."""
     parts = [str(content.total), str(content.open), str(sorted(content.explained_by.items()))]
     for incident in content.incidents:
         known: Mapping[str, object] = incident.finding.model_dump(include={"severity", "flow_run_count", "owner"})
@@ -80,7 +80,7 @@ def _delays(incidents: Sequence[Incident], suppressed: Mapping[int, Suppression]
 
 
 def _shortened(incident: Incident, *, evidence: bool) -> Incident:
-    """What a message needs of an incident: a queue of hundreds is read and written often."""
+    """Keep only what a message needs of an incident, because a queue of hundreds is often read and written."""
     finding = incident.finding
     lines = finding.evidence[-MAX_EVIDENCE:] if evidence else ()
     short = finding.model_copy(update={"flow_run_ids": finding.flow_run_ids[:MAX_RUNS], "evidence": lines})

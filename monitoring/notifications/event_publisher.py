@@ -1,6 +1,6 @@
-"""Sends the events in the outbox to the Prefect server; a later check looks whether the server has stored them.
+"""Sends the events in the outbox to the Prefect server; a later check verifies that the server has stored them.
 
-A server answers as soon as it has events in its memory, and stores them seconds later
+A server answers as soon as it has the events in memory, and stores them seconds later
 (prefect/server/events/services/event_persister.py): if it is killed in between, they are lost.
 """
 
@@ -18,23 +18,23 @@ from monitoring.notifications.ports import Events
 
 _log = get_logger(__name__)
 
-#: The events that one request carries or asks for. No more are found by one (prefect/server/events/storage/__init__.py,
-#: ``INTERACTIVE_PAGE_SIZE``), and a server has a limit on the size of a request.
+#: Events in a request, to send or to query. A query returns no more (prefect/server/events/storage/__init__.py,
+#: ``INTERACTIVE_PAGE_SIZE``), and a server limits the size of a request.
 MAX_AT_ONCE = 50
-#: The events that one check sends at most; the next one sends more.
+#: Events that a check sends; the next check sends more.
 MAX_EVENTS = 1_000
-#: By when a server has stored the events that it has accepted: after 5 s, unless it was set up otherwise.
+#: Accepted events are certainly stored after this: a server needs 5 s, unless configured otherwise.
 STORED_AFTER = timedelta(seconds=30)
-#: An event that a server has lost so often is not sent again.
+#: An event that a server has lost this often is not sent again.
 MAX_ATTEMPTS = 3
 
 
 def emit(outbox: Outbox, events: Events, save: Callable[[Outbox], None], now: datetime) -> Outbox:
-    """Send the events that wait, and once more those that the server has lost; return what is left, which is saved.
+    """Send the queued events, and resend events that the server has lost; return the saved outbox after that.
 
     Args:
-        outbox: Holds the events, those among them that earlier checks have sent.
-        events: Sends events, and knows which were stored.
+        outbox: Has the events, including those that earlier checks have sent.
+        events: Sends events, and reads which were stored.
         save: Saves the outbox; what it raises ends the sending, and nothing is lost.
         now: The time of the check.
     """
@@ -44,7 +44,7 @@ def emit(outbox: Outbox, events: Events, save: Callable[[Outbox], None], now: da
         for part in _parts(event for event in queued if event.sent_at is None):
             events.send(_events(part))
             after = outboxes.mark_accepted(after, part, now)
-        # Nobody waits for these, and a server that cannot be queried must not delay new events.
+        # New events come first: a server that cannot be queried must not delay them.
         for part in _parts(event for event in queued if event.sent_at is not None and _stored(event.sent_at, now)):
             kept = events.kept(_events(part))
             lost = [event for event in part if event.id not in kept and event.attempts < MAX_ATTEMPTS]
@@ -62,7 +62,7 @@ def emit(outbox: Outbox, events: Events, save: Callable[[Outbox], None], now: da
 
 
 def _stored(sent_at: datetime, now: datetime) -> bool:
-    # An event that was sent later than now was sent by a clock that was ahead.
+    # An event with a later time was sent while the clock was ahead.
     return not timedelta(0) <= now - sent_at < STORED_AFTER
 
 

@@ -1,7 +1,7 @@
-"""Steps of incidents as Prefect events, on which people's own automations can act.
+"""Transitions of incidents as Prefect events, for people's own automations.
 
-A trigger sees the labels of an event's resources and not its payload, so whatever somebody may want to match is a
-label. Names are in labels as they are: patterns are in triggers, never in labels.
+A trigger sees the labels of an event's resources and not its payload, so everything that people may want to match is a
+label. Labels have names unchanged: patterns belong in triggers, never in labels.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from monitoring.model.observation import Observation
 from monitoring.model.outbox import Delivery, Event, Outbox
 from monitoring.model.report import HealthReport
 
-#: Related resources that a server takes (prefect/settings/models/server/events.py, ``maximum_related_resources``).
+#: Related resources that a server accepts (prefect/settings/models/server/events.py, ``maximum_related_resources``).
 MAX_RELATED = 100
 #: Characters of a label or of a text in the payload: a server drops an event of more than 1.5 MB without an error
-#: (prefect/server/events/messaging.py), and a hundred resources have a name each.
+#: (prefect/server/events/messaging.py), and a hundred resources each have a name.
 MAX_TEXT = 1_000
-#: Longer tags are left out: they are part of a resource's id, and PostgreSQL has an index on those that refuses 2.7 kB
-#: and with it the events of everybody that the server was about to store.
+#: Longer tags are left out: they are part of a resource's id. PostgreSQL's index of these ids rejects 2.7 kB, and with
+#: it the whole batch of events that the server is storing.
 MAX_TAG = 200
-#: Runs related to all events of one check, and to each however many there are: a queue of thousands is written often.
+#: Runs related to all events of a check together, and at least to each event: a queue of thousands is written often.
 MAX_RUNS = 5_000
 MIN_RUNS = 5
-#: So many tags come before the runs.
+#: Tags that come before the runs.
 MAX_TAGS = 20
 
 CHECK_COMPLETED = "watchdog.check.completed"
@@ -39,13 +39,13 @@ def with_events(outbox: Outbox, incidents: Incidents, closed: Sequence[Incident]
     """Queue an event for each step that incidents have taken since the last check.
 
     Args:
-        outbox: Knows the time up to which steps have become events.
+        outbox: Has the time up to which steps have become events.
         incidents: The open incidents.
         closed: The incidents that were closed recently.
-        observation: Its time is that of the newest steps.
+        observation: Its time is the time of the newest steps.
     """
     now, until = observation.at, outbox.events_until
-    # Where the clock was set back, some are queued again, which changes nothing as their ids are the same.
+    # If the clock was set back, some are queued again with the same ids, which changes nothing.
     since = None if until is None else min(until, now)
     steps = [
         (step.at, incident.number, incident, step)
@@ -67,18 +67,18 @@ def with_events(outbox: Outbox, incidents: Incidents, closed: Sequence[Incident]
 
 
 def incident_event(incident: Incident, step: Step, observation: Observation, max_runs: int = MAX_RELATED) -> Event:
-    """The event of one step; the same step always gives the same id.
+    """The event of a step; the same step always has the same id.
 
     Args:
         incident: As it is now.
         step: One of its steps.
-        observation: Knows the ids of flow and work pool.
-        max_runs: How many runs are related to it; the rest is counted.
+        observation: Has the ids of the flow and the work pool.
+        max_runs: The maximum number of related runs; the rest is only counted.
     """
     finding, target = incident.finding, observation.target
-    places, runs = list(_places(incident, observation)), list(finding.flow_run_ids[:max_runs])
+    subjects, runs = list(_subjects(incident, observation)), list(finding.flow_run_ids[:max_runs])
     tags = [tag for tag in incident.tags if len(tag) <= MAX_TAG]
-    first = [*places, *(_resource("tag", _text(tag)) for tag in tags[:MAX_TAGS])]
+    first = [*subjects, *(_resource("tag", _text(tag)) for tag in tags[:MAX_TAGS])]
     related = [*first, *(_resource("flow-run", run) for run in runs)][:MAX_RELATED]
     shown = len(related) - len(first)
     return Event(
@@ -118,8 +118,8 @@ def incident_event(incident: Incident, step: Step, observation: Observation, max
     )
 
 
-def _places(incident: Incident, observation: Observation) -> Iterator[dict[str, str]]:
-    """What the incident is about, under the names and ids that Prefect's own events have (server/models/events.py)."""
+def _subjects(incident: Incident, observation: Observation) -> Iterator[dict[str, str]]:
+    """The subjects of the incident, with the names and ids of Prefect's own events (server/models/events.py)."""
     finding, subject = incident.finding, incident.finding.subject
     deployment = observation.deployments.get(subject.key)
     if subject.kind == "deployment":
@@ -162,7 +162,7 @@ def _text(text: str) -> str:
 
 
 def check_completed(report: HealthReport, run_id: str) -> Event:
-    """The event by which others see that the watchdog works.
+    """The event that shows that the watchdog works.
 
     Args:
         report: The report of the check.
@@ -189,5 +189,5 @@ def check_completed(report: HealthReport, run_id: str) -> Event:
 
 
 def check_resource(target: str) -> str:
-    """The id of the resource that ``watchdog.check.completed`` is about: the check of one target."""
+    """The resource id of ``watchdog.check.completed``: the check of a target."""
     return f"watchdog.check.{target}"

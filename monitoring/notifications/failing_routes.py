@@ -12,7 +12,7 @@ from monitoring.model.observation import Observation
 from monitoring.model.outbox import Trouble
 from monitoring.text.durations import spoken
 
-#: A temporary error is a finding only after this.
+#: A temporary error becomes a finding after this time.
 GRACE = timedelta(minutes=30)
 
 
@@ -22,7 +22,7 @@ def route_findings(troubles: Mapping[str, Trouble], observation: Observation, po
     Args:
         troubles: The errors, by route.
         observation: What the check saw.
-        policies: Say whether the watchdog watches itself, and which routes there are.
+        policies: The routes, and whether the watchdog watches itself.
     """
     config, now = policies.config, observation.at
     for route, trouble in troubles.items():
@@ -37,9 +37,9 @@ def route_findings(troubles: Mapping[str, Trouble], observation: Observation, po
             "watchdog",
             Subject(kind="route", id=route, name=route),
             severity="critical" if trouble.permanent else "warning",
-            summary=f"{route}: alerts by this route have not been delivered for {spoken(lasting)}",
+            summary=f"{route}: alerts on this route have not been delivered for {spoken(lasting)}",
             observed=trouble.problem,
-            expected="every alert delivered; nothing is lost, and what is not delivered is tried again",
+            expected="every alert delivered; undelivered alerts are kept and retried",
             since=trouble.since,
             url=observation.server.state.ui_url,
         )

@@ -1,4 +1,4 @@
-"""Which incidents share a notification."""
+"""Decides which incidents share a notification."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from monitoring.model.outbox import Notification
 from monitoring.notifications.routing import has_receiver, route_of
 from monitoring.notifications.situation import Situation
 
-#: A group by check takes in new incidents for so long, where nothing is repeated; after that a new one is better.
+#: How long incidents may join a group by check if reminders are off; after that a new notification is better.
 _MAX_JOIN_AGE = timedelta(hours=24)
 _CAUSE = "cause "
 
 
 def group_incidents(incidents: Iterable[Incident], config: Config) -> Mapping[tuple[str, str], Sequence[Incident]]:
-    """Put incidents into groups, by route and by what they have in common; those without a receiver are left out.
+    """Group incidents by route and by what they have in common; incidents without a receiver are left out.
 
     Args:
         incidents: The incidents that people are to be notified of.
-        config: Knows the routes.
+        config: Has the routes.
     """
     groups: dict[tuple[str, str], list[Incident]] = {}
     for incident in incidents:
@@ -34,7 +34,7 @@ def group_incidents(incidents: Iterable[Incident], config: Config) -> Mapping[tu
 def find_joinable(
     notifications: Sequence[Notification], route: str, group: str, situation: Situation
 ) -> Notification | None:
-    """The newest notification of a group that still takes in incidents; None if there is none."""
+    """The newest notification of a group that incidents can still join; None if there is none."""
     for notification in reversed(notifications):
         same = (notification.route, notification.group) == (route, group)
         if same and notification.open and (is_by_cause(group) or _is_young(notification, situation)):
@@ -43,14 +43,14 @@ def find_joinable(
 
 
 def is_by_cause(group: str) -> bool:
-    """Whether the incidents of a group have their cause in common, and not only their check."""
+    """Whether the incidents of a group share a cause, and not only a check."""
     return group.startswith(_CAUSE)
 
 
 def recently_changed(notification: Notification, situation: Situation) -> bool:
     """Whether the next change of a message has to wait for the group interval.
 
-    A message that changes now anyway takes in new incidents, which would wait for ever where it changes at every check.
+    New incidents join a message that changes now anyway: otherwise they could wait forever.
     """
     return timedelta(0) < situation.now - notification.changed_at < situation.config.alerts.group_interval
 

@@ -1,4 +1,4 @@
-"""Changes of the outbox: what is queued, and what became of what was sent."""
+"""Changes of the outbox: queued messages and events, and the outcome of sending them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from monitoring.model.outbox import Content, Delivery, DigestContent, MessageRef
 #: The first wait before another attempt; each further one is twice as long, up to the maximum.
 FIRST_WAIT = timedelta(minutes=1)
 MAX_WAIT = timedelta(hours=1)
-#: A digest that could not be sent for so long is not sent: the next one is due.
+#: An older digest is no longer sent, because the next digest is due.
 MAX_DIGEST_AGE = timedelta(hours=24)
-#: A receiver may ask for a longer wait, up to this.
+#: The maximum wait that a receiver may request.
 _MAX_RETRY_AFTER = timedelta(days=1)
 
 
 def with_notification(outbox: Outbox, notification: Notification) -> Outbox:
-    """Add a notification, or put it in the place of the one with its number."""
+    """Add a notification, or replace the notification with its number."""
     if notification.number == outbox.next_notification:
         notifications = (*outbox.notifications, notification)
         return outbox.model_copy(update={"notifications": notifications, "next_notification": notification.number + 1})
-    notifications = tuple(notification if one.number == notification.number else one for one in outbox.notifications)
+    notifications = tuple(notification if old.number == notification.number else old for old in outbox.notifications)
     return outbox.model_copy(update={"notifications": notifications})
 
 
@@ -40,12 +40,12 @@ def queue_delivery(
     """Queue a message.
 
     Args:
-        outbox: Gives the message its id.
-        kind: What to do with it.
-        content: What it says.
+        outbox: Determines the id of the message.
+        kind: How it is sent.
+        content: Its content.
         notification: The notification that it belongs to, if any.
-        route: Where it goes if it belongs to none.
-        broadcast: Whether a reply is shown in the channel, too.
+        route: Its route if it belongs to no notification.
+        broadcast: Whether a reply is also shown in the channel.
     """
     delivery = Delivery(
         id=f"{content.target}-{outbox.next_delivery}",
@@ -61,10 +61,10 @@ def queue_delivery(
 
 
 def queue_digest(outbox: Outbox, digest: DigestContent, now: datetime) -> Outbox:
-    """Queue the digest of a day once, in the place of an older one that still waits.
+    """Queue the digest of a day once, in place of an older digest that still waits.
 
     Args:
-        outbox: Knows which day's digest was queued last.
+        outbox: Has the day of the last queued digest.
         digest: The digest.
         now: The time of the digest.
     """
@@ -78,7 +78,7 @@ def queue_digest(outbox: Outbox, digest: DigestContent, now: datetime) -> Outbox
         queued_at=now,
         expires_at=now + MAX_DIGEST_AGE,
     )
-    queue = (*(one for one in outbox.queue if one.digest is None), delivery)
+    queue = (*(queued for queued in outbox.queue if queued.digest is None), delivery)
     return outbox.model_copy(update={"queue": queue, "digest_day": digest.day})
 
 
@@ -88,17 +88,17 @@ def digest_id(digest: DigestContent) -> str:
 
 
 def queue_update(outbox: Outbox, content: Content, notification: Notification) -> Outbox:
-    """Queue the change of a message; where an earlier change or the message itself still waits, change that."""
+    """Queue the change of a message; if the message or an earlier change still waits, replace its content."""
     post = unsent_post(outbox, notification)
     if post is not None and post.content is not None:
         kept = {"about": post.content.about, "notes": (*post.content.notes, *content.notes)}
         return _replace(outbox, post.model_copy(update={"content": content.model_copy(update=kept)}))
-    queue = tuple(one for one in outbox.queue if one.kind != "update" or one.notification != notification.number)
+    queue = tuple(old for old in outbox.queue if old.kind != "update" or old.notification != notification.number)
     return queue_delivery(outbox.model_copy(update={"queue": queue}), "update", content, notification)
 
 
 def unsent_post(outbox: Outbox, notification: Notification) -> Delivery | None:
-    """The first message of a notification, if it waits in the queue and surely was not sent."""
+    """The first message of a notification, if it waits in the queue and was certainly not sent."""
     for delivery in outbox.queue:
         post = delivery.kind == "post" and delivery.notification == notification.number
         first = delivery.content is not None and delivery.content.about != "repeated"
@@ -108,25 +108,25 @@ def unsent_post(outbox: Outbox, notification: Notification) -> Delivery | None:
 
 
 def is_due(delivery: Delivery, now: datetime) -> bool:
-    """Whether it may be sent now. A wait until long after now was noted by a clock that was ahead."""
+    """Whether it may be sent now. A very long wait was recorded while the clock was ahead, and does not count."""
     wait = timedelta(0) if delivery.not_before is None else delivery.not_before - now
     return not timedelta(0) < wait <= _MAX_RETRY_AFTER
 
 
 def mark_sending(outbox: Outbox, delivery: Delivery) -> Outbox:
-    """Note that a message is about to be sent: if the process dies now, the outcome is unknown."""
+    """Record that a message is about to be sent: if the process dies now, the outcome is unknown."""
     return _replace(outbox, delivery.model_copy(update={"outcome_unknown": True, "attempts": delivery.attempts + 1}))
 
 
 def mark_sent(outbox: Outbox, delivery: Delivery, message: MessageRef | None) -> Outbox:
-    """Note that a message was sent.
+    """Record that a message was sent.
 
     Args:
-        outbox: Where it was in the queue.
-        delivery: What was sent.
-        message: Where it is now, if it was posted and can be edited.
+        outbox: The outbox with the message in its queue.
+        delivery: The message.
+        message: Where the message is now, if it was posted and can be edited.
     """
-    troubles = {route: one for route, one in outbox.troubles.items() if route != delivery.route}
+    troubles = {route: trouble for route, trouble in outbox.troubles.items() if route != delivery.route}
     notifications = tuple(
         notification.model_copy(update={"message": message})
         if delivery.kind == "post" and notification.number == delivery.notification
@@ -139,19 +139,19 @@ def mark_sent(outbox: Outbox, delivery: Delivery, message: MessageRef | None) ->
 
 
 def mark_accepted(outbox: Outbox, events: Iterable[Delivery], now: datetime) -> Outbox:
-    """Note that the server has accepted these events. They stay until it is known to have kept them."""
-    taken = {one.id for one in events}
+    """Record that the server has accepted these events. They stay queued until it has certainly stored them."""
+    accepted = {event.id for event in events}
     queue = tuple(
-        one.model_copy(update={"sent_at": now, "attempts": one.attempts + 1}) if one.id in taken else one
-        for one in outbox.queue
+        queued.model_copy(update={"sent_at": now, "attempts": queued.attempts + 1}) if queued.id in accepted else queued
+        for queued in outbox.queue
     )
     return outbox.model_copy(update={"queue": queue})
 
 
 def remove(outbox: Outbox, deliveries: Iterable[Delivery]) -> Outbox:
-    """Take these out of the queue."""
-    gone = {delivery.id for delivery in deliveries}
-    return outbox.model_copy(update={"queue": tuple(one for one in outbox.queue if one.id not in gone)})
+    """Remove deliveries from the queue."""
+    removed = {delivery.id for delivery in deliveries}
+    return outbox.model_copy(update={"queue": tuple(queued for queued in outbox.queue if queued.id not in removed)})
 
 
 def mark_failed(
@@ -165,19 +165,19 @@ def mark_failed(
     outcome_unknown: bool,
     retry_after: timedelta | None = None,
 ) -> Outbox:
-    """Note that a message could not be sent.
+    """Record that a message could not be sent.
 
-    What the route's receiver rejects for good goes to the fallback route, with all that belongs to the same
-    notification. Where there is no fallback, or its receiver rejects it, it is tried again later: people repair routes.
+    A message that the receiver of its route rejects permanently moves to the fallback route, with all messages of the
+    same notification. Without a fallback, or if the fallback rejects it, it is retried later: people repair routes.
 
     Args:
-        outbox: Has it in the queue.
+        outbox: The outbox with the message in its queue.
         delivery: The message.
-        problem: Why, and what to do, in one line.
+        problem: The reason, and what to do, in one line.
         now: The time of the check.
-        config: Knows the fallback route.
-        permanent: Another attempt cannot succeed.
-        outcome_unknown: It may have been sent all the same.
+        config: Has the fallback route.
+        permanent: Whether another attempt cannot succeed.
+        outcome_unknown: Whether it may have been sent all the same.
         retry_after: How long the receiver asks to wait.
     """
     troubles = dict(outbox.troubles)
@@ -203,7 +203,7 @@ def mark_failed(
 
 
 def _move_to_fallback(outbox: Outbox, rejected: Delivery) -> Outbox:
-    """Move a message and all that belongs to the same notification to the fallback route, where it begins anew."""
+    """Move a message, and all messages of its notification, to the fallback route, where they start again."""
     queue: list[Delivery] = []
     for delivery in outbox.queue:
         same = rejected.notification and delivery.notification == rejected.notification
@@ -217,7 +217,7 @@ def _move_to_fallback(outbox: Outbox, rejected: Delivery) -> Outbox:
             "attempts": 0,
             "not_before": None,
         }
-        # There is no message there yet that could be edited or replied to.
+        # There is no message yet to edit or reply to.
         if delivery.id == rejected.id and delivery.kind != "post":
             changes.update(kind="post", broadcast=False)
         queue.append(delivery.model_copy(update=changes))
@@ -237,5 +237,5 @@ def _count(outbox: Outbox, route: str, *, sent: int = 0, failed: int = 0) -> dic
 
 def _replace(outbox: Outbox, delivery: Delivery) -> Outbox:
     return outbox.model_copy(
-        update={"queue": tuple(delivery if one.id == delivery.id else one for one in outbox.queue)}
+        update={"queue": tuple(delivery if old.id == delivery.id else old for old in outbox.queue)}
     )

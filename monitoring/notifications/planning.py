@@ -1,9 +1,9 @@
-"""Plans notifications: one when an incident fires, one when it is resolved, and reminders in between.
+"""Plans notifications: when an incident fires, when it is resolved, and reminders in between.
 
-It compares how things stand with what people were notified of, whatever led to either. So nothing is lost when a check
-dies between saving the incidents and saving the notifications: the next check sees the same difference.
+It compares the state after the check with the notifications so far, whatever led to either. So nothing is lost if a
+check dies between saving the incidents and saving the notifications: the next check sees the same difference.
 
-Each stage takes an outbox and returns the next one: the summary of preexisting incidents, changes of earlier
+Each stage takes an outbox and returns the changed outbox: the summary of preexisting incidents, changes of earlier
 notifications, new incidents that are not suppressed, reminders.
 """
 
@@ -24,20 +24,20 @@ from monitoring.notifications.routing import has_receiver, is_editable
 from monitoring.notifications.situation import Situation
 from monitoring.notifications.suppression import suppression_of_new, suppression_of_repeat
 
-#: A resolved incident is remembered for a while longer than it may come back.
+#: A resolved incident is kept a little longer than it may reopen.
 _MARGIN = timedelta(hours=1)
 
 
 def plan_notifications(outbox: Outbox, situation: Situation) -> Outbox:
     """Queue the notifications that are due.
 
-    People are notified of a firing incident unless it is suppressed; where it still fires and is found when the
-    suppression ends, they are notified then. They are notified that it is resolved if and only if they were notified
-    that it fires.
+    People are notified of a firing incident unless it is suppressed. If it still fires and is found when the
+    suppression ends, they are notified then. They are notified of its resolution if and only if they were notified of
+    the incident.
 
     Args:
-        outbox: What people were notified of, and what is still to be sent.
-        situation: How things stand.
+        outbox: The notifications so far, and the messages that still wait.
+        situation: The state after the check.
     """
     if not situation.config.alerts.enabled or situation.incidents.baselined_at is None:
         return outbox
@@ -47,26 +47,28 @@ def plan_notifications(outbox: Outbox, situation: Situation) -> Outbox:
     reasons = {incident.number: suppression_of_new(incident, situation) for incident in new}
     earlier = outbox.notifications
     outbox = _open_groups(outbox, "risen", risen, situation)
-    outbox = _join_or_open(outbox, [one for one in new if reasons[one.number] is None], earlier, situation)
+    outbox = _join_or_open(
+        outbox, [incident for incident in new if reasons[incident.number] is None], earlier, situation
+    )
     outbox = _repeat(outbox, situation)
     suppressed = {
         number: reason
         for number, reason in reasons.items()
-        # That an incident is preexisting is part of its status.
+        # The status of an incident already shows that it is preexisting.
         if reason is not None and reason.reason is not SuppressionReason.PREEXISTING
     }
     return outbox.model_copy(
         update={
             "notifications": tuple(_keep(outbox, situation)),
             "suppressed": suppressed,
-            # Whoever configures a receiver later gets the summary of what is left then.
+            # If a receiver is configured later, it gets the summary of what is left then.
             "summarised": outbox.summarised or has_receiver(DEFAULT_ROUTE, situation.config),
         }
     )
 
 
 def _summarize(outbox: Outbox, situation: Situation) -> Outbox:
-    """Summarize the preexisting incidents once; a server that was healthy then needs no summary."""
+    """Summarize the preexisting incidents once; without such incidents no summary is sent."""
     preexisting = [incident for incident in situation.firing.values() if incident.preexisting]
     if outbox.summarised or not preexisting or not has_receiver(DEFAULT_ROUTE, situation.config):
         return outbox
@@ -75,7 +77,7 @@ def _summarize(outbox: Outbox, situation: Situation) -> Outbox:
 
 
 def _follow(outbox: Outbox, situation: Situation) -> tuple[Outbox, list[Incident]]:
-    """Notify of what has changed about earlier notifications; return the incidents that became critical as well."""
+    """Notify people of changes to earlier notifications; return also the incidents that became critical."""
     risen: list[Incident] = []
     for notification in outbox.notifications:
         changes = [find_change(member, situation) for member in notification.members]
@@ -101,7 +103,7 @@ def _notify_changes(
 
 
 def _find_unnotified(outbox: Outbox, risen: Iterable[Incident], situation: Situation) -> list[Incident]:
-    """The firing incidents that no notification is about."""
+    """The firing incidents that no notification covers."""
     members = chain.from_iterable(notification.members for notification in outbox.notifications)
     notified = {member.number for member in members if not member.moved} | {incident.number for incident in risen}
     return [incident for number, incident in situation.firing.items() if number not in notified]
@@ -117,19 +119,19 @@ def _open_groups(outbox: Outbox, about: About, incidents: Iterable[Incident], si
 def _join_or_open(
     outbox: Outbox, incidents: Iterable[Incident], earlier: Sequence[Notification], situation: Situation
 ) -> Outbox:
-    """Let each group of incidents join an earlier notification; open one for those that cannot."""
+    """Let each group of incidents join an earlier notification; open a new notification for the rest."""
     for (route, group), members in group_incidents(incidents, situation.config).items():
         notification = find_joinable(earlier, route, group, situation)
-        alone = members
+        rest = members
         if notification is not None:
-            # An edit notifies nobody: critical incidents do not join warnings.
+            # Editing a message calls nobody, so critical incidents do not join warnings.
             calls = any(member.severity == "critical" for member in notification.members)
-            fit = [one for one in members if calls or one.finding.severity != "critical"]
-            alone = [one for one in members if one not in fit]
+            fit = [incident for incident in members if calls or incident.finding.severity != "critical"]
+            rest = [incident for incident in members if incident not in fit]
             if fit and not recently_changed(notification, situation):
                 outbox = _join(outbox, notification, fit, situation)
-        if alone:
-            outbox = _open(outbox, "opened", route, group, alone, situation)
+        if rest:
+            outbox = _open(outbox, "opened", route, group, rest, situation)
     return outbox
 
 
@@ -157,7 +159,7 @@ def _open(
 def _join(outbox: Outbox, notification: Notification, incidents: Sequence[Incident], situation: Situation) -> Outbox:
     members = (*notification.members, *_members(incidents))
     notification = notification.model_copy(update={"members": members})
-    # A message that is yet to be sent will be about them as well.
+    # A message that still waits will include them.
     if not is_editable(notification.route, situation.config) or unsent_post(outbox, notification) is None:
         broadcast = not is_by_cause(notification.group)
         outbox = _add(outbox, notification, "joined", incidents, situation, broadcast=broadcast)
@@ -175,8 +177,8 @@ def _repeat(outbox: Outbox, situation: Situation) -> Outbox:
         if due:
             notification = notification.model_copy(update={"posted_at": situation.now, "changed_at": situation.now})
             outbox = with_notification(outbox, notification)
-            # Where nothing can be sent, the post that waits says all that a reminder would.
-            if not any(one.notification == notification.number and one.kind == "post" for one in outbox.queue):
+            # A post that still waits already has everything that a reminder would have.
+            if not any(queued.notification == notification.number and queued.kind == "post" for queued in outbox.queue):
                 content = build_content("repeated", due, situation, outbox.suppressed)
                 outbox = queue_delivery(outbox, "post", content, notification)
     return outbox
@@ -193,19 +195,19 @@ def _needs_reminder(incident: Incident, situation: Situation) -> bool:
 def _keep(outbox: Outbox, situation: Situation) -> Iterator[Notification]:
     """The notifications that may still change."""
     margin = situation.config.alerts.reopen_within + _MARGIN
-    # What waits to be sent belongs to its notification.
+    # Waiting messages need their notification.
     waiting = {delivery.notification for delivery in outbox.queue}
     for notification in outbox.notifications:
-        # An incident that moved to a newer notification is marked as resolved in both.
+        # An incident that moved to a newer notification is marked as resolved in both notifications.
         fires = notification.open or any(member.number in situation.firing for member in notification.members)
         if notification.number in waiting or fires or situation.now - notification.changed_at < margin:
             yield notification
 
 
 def _edit(outbox: Outbox, notification: Notification, situation: Situation, *, at_once: bool) -> Outbox:
-    """Change the message of a notification, if it has to say something else and may change by now."""
-    incidents = [situation.known[one.number] for one in notification.members if one.number in situation.known]
-    # Where all incidents are forgotten, there is nothing to say.
+    """Update the message of a notification, if its content has changed and the group interval has passed."""
+    incidents = [situation.known[m.number] for m in notification.members if m.number in situation.known]
+    # If no incident is known any more, there is nothing to update.
     if incidents and (at_once or not recently_changed(notification, situation)):
         content = build_content("opened", incidents, situation, outbox.suppressed)
         says = hash_content(content)
@@ -226,7 +228,7 @@ def _add(
     broadcast: bool,
     notes: Sequence[str] = (),
 ) -> Outbox:
-    """Add to a notification: in its thread, or in a message of its own where the receiver has no threads."""
+    """Add to a notification: in its thread, or in a separate message if the receiver has no threads."""
     content = build_content(about, incidents, situation, outbox.suppressed, notes)
     if is_editable(notification.route, situation.config):
         return queue_delivery(outbox, "reply", content, notification, broadcast=broadcast)

@@ -1,4 +1,4 @@
-"""What notifications need of the outside, as protocols."""
+"""The ports of notifications, as protocols."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ class Notifier(Protocol):
 
         Args:
             delivery: The message.
-            thread: The message to reply to; None for a message of its own.
+            thread: The message to reply to; None for a new message.
 
         Returns:
-            Where it is; None where messages cannot be edited.
+            Where the message is; None if messages cannot be edited.
         """
 
     def update(self, message: MessageRef, delivery: Delivery) -> None:
-        """Change what a message says; a second time changes nothing."""
+        """Update the content of a message. Updating again changes nothing."""
 
     def find(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
-        """Look for a message whose outcome is unknown; None if it was not sent, or that cannot be seen."""
+        """Find a message whose delivery outcome is unknown; None if it was not sent, or cannot be found."""
 
 
 class Events(Protocol):
     """The events of a Prefect server."""
 
     def send(self, events: Sequence[Event]) -> None:
-        """Send events; one with an id that was sent before changes nothing.
+        """Send events. Sending an event again, with the same id, changes nothing.
 
         Raises:
-            ServerProblem: The server did not take them.
+            ServerProblem: The server did not accept them.
         """
 
     def kept(self, events: Sequence[Event]) -> Collection[str]:
-        """Return the ids of those of these events, at most 50, that the server has stored.
+        """Return the ids of the events, of at most 50, that the server has stored.
 
-        Where the key may not read events, these are all: what was sent counts as stored.
+        If the key may not read events, all of them count as stored.
 
         Raises:
             ServerProblem: The server cannot be used.

@@ -1,4 +1,4 @@
-"""Where notifications go, and which silences and quiet hours are in force."""
+"""Where notifications go, and which silences and quiet hours are active."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SATURDAY = 5
 
 
 def route_of(incident: Incident, config: Config) -> str:
-    """The name of an incident's route: the first that matches."""
+    """The name of an incident's route: the first match."""
     return next((route.name for route in config.routes if route.match.matcher.matches(incident.labels)), DEFAULT_ROUTE)
 
 
 def has_receiver(route: str, config: Config) -> bool:
-    """Whether a route leads to a receiver."""
+    """Whether a route has a receiver."""
     receiver = config.receiver(route)
     return receiver is not None and receiver.kind is not None
 
@@ -32,7 +32,7 @@ def is_editable(route: str, config: Config) -> bool:
 
 
 def silence_of(incident: Incident, silences: Iterable[Silence], now: datetime) -> Silence | None:
-    """The silence in force that matches an incident; of several the one that ends last."""
+    """The active silence that matches an incident; of several, the silence that ends last."""
     matching = [silence for silence in silences if silence.active(now) and silence.matches(incident.labels)]
     return max(matching, key=lambda silence: silence.ends_at, default=None)
 
@@ -42,7 +42,7 @@ def quiet(hours: QuietHours, now: datetime) -> bool:
 
     Args:
         hours: The configured hours.
-        now: Any zone.
+        now: The time, in any zone.
     """
     local = now.astimezone(ZoneInfo(hours.time_zone))
     if hours.weekends and local.weekday() >= _SATURDAY:
@@ -52,5 +52,5 @@ def quiet(hours: QuietHours, now: datetime) -> bool:
     at = f"{local:%H:%M}"
     if hours.begin < hours.end:
         return hours.begin <= at < hours.end
-    # Over midnight.
+    # Across midnight.
     return at >= hours.begin or at < hours.end

@@ -1,4 +1,4 @@
-"""Sends the messages in the outbox: each is noted before and after, in order, and no route delays another."""
+"""Sends the messages in the outbox in order, saves it before and after each, and lets no route delay another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = get_logger(__name__)
 
 
 class Sender:
-    """Sends what is due, once per check or digest."""
+    """Sends the messages that are due, once per check or digest."""
 
     def __init__(
         self,
@@ -29,16 +29,16 @@ class Sender:
         now: datetime,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is sent yet.
+        """Prepare to send.
 
         Args:
-            notifier: Gives the notifier of a route by its name; raises ``DeliveryError`` where it cannot be used.
-            save: Saves the outbox; what it raises ends the sending, and nothing is lost.
-            config: Routes, and how long the sending may take.
+            notifier: Returns the notifier of a route by its name; raises ``DeliveryError`` if it cannot be used.
+            save: Saves the outbox; an error that it raises ends the sending, and nothing is lost.
+            config: Routes, and the time budget.
             now: The time of the check.
-            timer: Seconds on a clock that only runs forward; another one in tests.
+            timer: A monotonic clock, in seconds; tests pass their own.
         """
-        # One for each route: a token is read once.
+        # A notifier per route: a token is read only once.
         self._notifier = cache(notifier)
         self._save = save
         self._config = config
@@ -47,7 +47,7 @@ class Sender:
         self._until = timer() + config.alerts.budget.total_seconds()
 
     def send(self, outbox: Outbox) -> Outbox:
-        """Send what is due, and return what is left; it is saved.
+        """Send the messages that are due, and return the saved outbox with the rest.
 
         Raises:
             LockLost: Another check took over; nothing more was sent.
@@ -59,15 +59,16 @@ class Sender:
         while delivery := self._first(outbox, blocked, waiting):
             due = outboxes.is_due(delivery, self._now)
             if delivery.rejected and not due:
-                # A message that is always rejected must not delay the others; only what belongs to it waits as well.
+                # A rejected message must not delay others; only messages of its thread wait as well.
                 waiting.add(_thread(delivery))
                 continue
             if not due or self._timer() >= self._until:
-                # What follows on the same route would overtake it.
+                # Later messages on the same route must not overtake it.
                 blocked.add(delivery.route)
                 continue
             outbox = self._send(outbox, delivery)
-            left = next((one for one in outbox.queue if (one.id, one.route) == (delivery.id, delivery.route)), None)
+            sent = (delivery.id, delivery.route)
+            left = next((queued for queued in outbox.queue if (queued.id, queued.route) == sent), None)
             if left is not None and delivery.rejected and left.rejected:
                 waiting.add(_thread(delivery))
             elif left is not None:
@@ -75,16 +76,18 @@ class Sender:
         return outbox
 
     def _remove_expired(self, outbox: Outbox) -> Outbox:
-        expired = [one for one in outbox.queue if one.expires_at is not None and one.expires_at <= self._now]
+        expired = [old for old in outbox.queue if old.expires_at is not None and old.expires_at <= self._now]
         if expired:
             for delivery in expired:
-                _log.warning("alert not delivered", **_named(delivery), permanent=True, problem="it is too old")
+                _log.warning(
+                    "alert not delivered", **_log_fields(delivery), permanent=True, problem="the message is too old"
+                )
             outbox = outboxes.remove(outbox, expired)
             self._save(outbox)
         return outbox
 
     def _first(self, outbox: Outbox, blocked: Container[str], waiting: Container[int | str]) -> Delivery | None:
-        """The first message that may be sent, apart from those on these routes and in these threads."""
+        """The first message that may be sent, except on blocked routes and in waiting threads."""
         for delivery in outbox.queue:
             enabled = delivery.digest is not None or self._config.alerts.enabled
             free = delivery.route not in blocked and _thread(delivery) not in waiting
@@ -93,16 +96,16 @@ class Sender:
         return None
 
     def _send(self, outbox: Outbox, delivery: Delivery) -> Outbox:
-        """Send a message, and save what became of it."""
-        found = next((one for one in outbox.notifications if one.number == delivery.notification), None)
+        """Send a message, and save the outcome."""
+        found = next((known for known in outbox.notifications if known.number == delivery.notification), None)
         message = found.message if found else None
         if message is None and delivery.content is not None and delivery.content.about == "details":
-            # Details belong into a thread: a receiver such as a fallback may have none.
+            # Details belong in a thread, and the receiver, such as a fallback, may have none.
             outbox = outboxes.remove(outbox, [delivery])
             self._save(outbox)
             return outbox
         if delivery.kind != "post" and message is None:
-            # The message to edit or reply to was never posted, or its receiver has no such thing.
+            # The message to edit or reply to was never posted, or its receiver cannot edit or reply.
             delivery = delivery.model_copy(update={"kind": "post"})
         try:
             notifier = self._notifier(delivery.route)
@@ -112,9 +115,9 @@ class Sender:
             else:
                 outbox, posted = self._post(outbox, delivery, message, notifier)
                 outbox = outboxes.mark_sent(outbox, delivery, posted)
-            _log.info("alert delivered", **_named(delivery))
+            _log.info("alert delivered", **_log_fields(delivery))
         except DeliveryError as error:
-            _log.warning("alert not delivered", **_named(delivery), permanent=error.permanent, problem=str(error))
+            _log.warning("alert not delivered", **_log_fields(delivery), permanent=error.permanent, problem=str(error))
             outbox = outboxes.mark_failed(
                 outbox,
                 delivery,
@@ -131,7 +134,7 @@ class Sender:
     def _post(
         self, outbox: Outbox, delivery: Delivery, message: MessageRef | None, notifier: Notifier
     ) -> tuple[Outbox, MessageRef | None]:
-        """Post, or reply in a thread; a message that may have been sent before is looked for first."""
+        """Post, or reply in a thread. If the message may have been sent before, look for it first."""
         thread = message if delivery.kind == "reply" else None
         if delivery.outcome_unknown and (found := notifier.find(delivery, thread)):
             return outbox, found
@@ -141,12 +144,12 @@ class Sender:
 
 
 def _thread(delivery: Delivery) -> int | str:
-    """Names what must be sent in order."""
+    """The key of messages that must be sent in order."""
     return delivery.notification or delivery.id
 
 
-def _named(delivery: Delivery) -> dict[str, Any]:
-    """The fields that tie a log line to incidents, and to the message where it is."""
+def _log_fields(delivery: Delivery) -> dict[str, Any]:
+    """The fields that tie a log line to incidents and to the message at the receiver."""
     content = delivery.content
     return {
         "delivery": delivery.id,

@@ -1,4 +1,4 @@
-"""How things stand after a check: all that decides which notifications are due."""
+"""The state after a check that decides which notifications are due."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from monitoring.model.silence import Silence
 
 @dataclass(frozen=True)
 class Situation:
-    """How things stand after a check.
+    """The state after a check.
 
     Args:
         incidents: The open incidents.
-        closed: The incidents that were closed recently, by this check too.
-        silences: Silences and maintenance windows, in force or not.
+        closed: The incidents that were closed recently, also by this check.
+        silences: Silences and maintenance windows, active or not.
         config: Routes, intervals and quiet hours.
         ui_url: Address of the Prefect UI, if there is one.
         now: The time of the check.

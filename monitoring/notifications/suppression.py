@@ -1,4 +1,4 @@
-"""Why no notification is sent of an incident that fires."""
+"""Why no notification is sent for a firing incident."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from monitoring.notifications.situation import Situation
 
 
 def suppression_of_new(incident: Incident, situation: Situation) -> Suppression | None:
-    """Why no notification is sent of a firing incident that nobody was notified of; None if one is due."""
+    """Why no notification is sent for a new firing incident; None if a notification is due."""
     return _preexisting(incident, situation) or suppression_of_rise(incident, situation)
 
 
 def suppression_of_rise(incident: Incident, situation: Situation) -> Suppression | None:
-    """Why no notification is sent of an incident that became critical; None if one is due."""
+    """Why no notification is sent for an incident that became critical; None if a notification is due."""
     return (
         _inhibited(incident, situation)
         or _uninhibited(incident, situation)
@@ -25,7 +25,7 @@ def suppression_of_rise(incident: Incident, situation: Situation) -> Suppression
 
 
 def suppression_of_repeat(incident: Incident, situation: Situation) -> Suppression | None:
-    """Why people who were notified of an incident are not reminded of it; None if they are."""
+    """Why no reminder is sent for an incident; None if a reminder is due."""
     return (
         _unseen(incident) or _acknowledged(incident) or _inhibited(incident, situation) or _muted(incident, situation)
     )
@@ -43,7 +43,7 @@ def _by(silence: Silence) -> Suppression:
 
 
 def _preexisting(incident: Incident, situation: Situation) -> Suppression | None:
-    """The watchdog's first check found it, and it has not become worse since."""
+    """Suppressed if the first check found the incident and it has not become worse since."""
     baselined_at = situation.incidents.baselined_at
     worse = any(
         step.reason == "worse" and baselined_at is not None and step.at > baselined_at for step in incident.history
@@ -63,7 +63,7 @@ def _inhibited(incident: Incident, situation: Situation) -> Suppression | None:
 
 
 def _inhibits_itself(incident: Incident, situation: Situation) -> bool:
-    """Whether the chain of causes leads back to the incident, as where deployments start each other."""
+    """Whether the chain of causes leads back to the incident, for example if deployments start each other."""
     incidents, own = situation.incidents.open, incident.finding.fingerprint
     passed: set[str] = set()
     cause = incident.finding.symptom_of
@@ -74,9 +74,9 @@ def _inhibits_itself(incident: Incident, situation: Situation) -> bool:
 
 
 def _uninhibited(incident: Incident, situation: Situation) -> Suppression | None:
-    """Its cause is resolved: one complete check later it may be resolved as well."""
+    """Suppressed after its cause is resolved: by the next complete check it may be resolved as well."""
     uninhibited_at, now = incident.uninhibited_at, situation.now
-    # A later check than the one that uninhibited it, even if the clock was set back.
+    # Any other check than the one that uninhibited it, even if the clock was set back.
     if uninhibited_at is None or (situation.complete and now != uninhibited_at):
         return None
     waited = now - uninhibited_at >= situation.config.watchdog.incomplete_for
@@ -92,7 +92,7 @@ def _muted(incident: Incident, situation: Situation) -> Suppression | None:
 
 
 def _unseen(incident: Incident) -> Suppression | None:
-    """It is open and no longer found: it may be resolved, and is notified when it is found again."""
+    """Suppressed while it is open but not found: it may be resolved, and is notified when it is found again."""
     return None if incident.unseen_since is None else Suppression(reason=SuppressionReason.UNSEEN)
 
 

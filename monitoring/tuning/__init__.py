@@ -1,1 +1,1 @@
-"""What helps to set limits: explanations, backtests and run comparisons."""
+"""Helps to set limits: explanations, backtests and run comparisons."""

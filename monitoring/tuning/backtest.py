@@ -1,12 +1,12 @@
-"""Replays history as a sequence of checks: what would have been opened, and resolved, when and by which rule.
+"""Replays history as a sequence of checks: which incidents would have been opened and resolved, when, by which rule.
 
-History is what the server still knows of runs: when each was due, began and ended, and how. All else stays as it is
-today: deployments, schedules, who is paused, the configuration. What such history cannot show is left out, and
-``NOT_REPLAYED`` says so; nothing is made up.
+History is the server's record of runs: when each was due, began and ended, and how. Everything else is taken as it is
+today: deployments, schedules, pauses, the configuration. Checks that history cannot replay are left out, and
+``NOT_REPLAYED`` lists them.
 
-The watchdog's own rules judge each moment, deployment by deployment. Between two moments at which something is due,
-begins or ends, only the clock moves, and with the clock each finding comes or goes once at most; so the moments in
-between are searched by halves rather than one by one.
+The watchdog's own rules judge each deployment at each check time. Between two times at which a run is due, begins or
+ends, only the clock moves, and each finding appears or disappears at most once. So the check times in between are
+searched by bisection.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from monitoring.model.prefect import TERMINAL, Deployment, FlowRun, StateType
 
 #: The schedule of the check itself (prefect.yaml).
 EVERY = timedelta(minutes=5)
-#: A check that remembers nothing begins with the runs of the window before it: so does a replay.
+#: A check without a saved state begins with the runs of the window before it: so does a replay.
 WARM_UP = timedelta(days=1)
 
-#: The checks that history can show.
+#: The checks that can be replayed.
 REPLAYED = tuple(check for check in CHECKS if not check.not_replayed)
-#: The others, and why it cannot.
+#: The other checks, and why they cannot be replayed.
 NOT_REPLAYED: Mapping[str, str] = {check.name: check.not_replayed for check in CHECKS if check.not_replayed}
 
-#: What else a reader of the result should know.
+#: Other limitations that the result states.
 BOUNDS = (
-    "Deployments, their schedules, pauses and tags are taken as they are today; those that are gone are left out.",
-    "A run counts as waiting until it began: whether it was Scheduled or Pending then is not known.",
-    "Of a run that was tried again, or started again by hand, only its first start and its last end are known; waits "
-    "in between are taken to have come first, so that it is called slow too late rather than too early.",
-    "Causes and subflows are not looked up, so that one problem may count as several here.",
+    "Deployments, their schedules, pauses and tags are taken as they are today; deleted deployments are left out.",
+    "A run counts as waiting until it started, because it is not known whether it was Scheduled or Pending.",
+    "Of a run that was retried or restarted by hand, only the first start and the last end are known. Waits in between "
+    "are assumed to have come first, so a slow run is found too late rather than too early.",
+    "Causes and subflows are not looked up, so a single problem may count as several.",
 )
 
 _COMPLETE = Coverage(
@@ -63,7 +63,7 @@ _COMPLETE = Coverage(
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """What is kept of one flow run to replay it; there are many."""
+    """The data of a flow run that a replay needs."""
 
     id: str
     name: str
@@ -71,35 +71,35 @@ class PastRun:
     deployment_id: str | None
     created: datetime
     auto_scheduled: bool
-    #: When it was due; None where nobody knows.
+    #: When it was due; None if unknown.
     due: datetime | None
-    #: When it first went to RUNNING; None where it never did.
+    #: When it first entered RUNNING; None if it never did.
     began: datetime | None
-    #: When it ended, or was last known to wait or run; None where it does so still.
+    #: When it ended, or was last known to wait or run; None if it still does.
     over: datetime | None
-    #: Time in RUNNING up to then.
+    #: Time in RUNNING until then.
     run_time: timedelta
-    #: How it ended; None where it has not.
+    #: How it ended; None if it has not.
     state_type: StateType | None
     state_name: str
     message: str
 
     @property
     def seen_from(self) -> datetime | None:
-        """From when on it waits or runs; None for never."""
-        return min((moment for moment in (self.due, self.began) if moment), default=None)
+        """When it begins to wait or run; None if never."""
+        return min((start for start in (self.due, self.began) if start), default=None)
 
-    def at(self, moment: datetime, until: datetime) -> FlowRun:
+    def at(self, when: datetime, until: datetime) -> FlowRun:
         """The run as it was while it waited or ran.
 
         Args:
-            moment: Not before it was due or began, and not after it was over.
+            when: A time between its due time or beginning and its end.
             until: The end of history.
         """
-        running = self.began is not None and self.began <= moment
+        running = self.began is not None and self.began <= when
         if self.began is not None and running:
-            # Where it waited between two attempts is not known: as if before the first.
-            since = min(moment, max(self.began, (self.over or until) - self.run_time))
+            # When it waited between attempts is unknown: assume before the first.
+            since = min(when, max(self.began, (self.over or until) - self.run_time))
         else:
             since = self.created
         return self._run(
@@ -111,7 +111,7 @@ class PastRun:
         )
 
     def ended(self) -> FlowRun:
-        """The run as it ended; only for one that has."""
+        """The run as it ended; only for a run that has ended."""
         assert self.state_type is not None
         assert self.over is not None
         return self._run(
@@ -143,7 +143,7 @@ class PastRun:
 
 
 def past_run(run: FlowRun, until: datetime) -> PastRun:
-    """Keep of a run what can be replayed.
+    """Extract the data of a run that a replay needs.
 
     Args:
         run: The run as it is now.
@@ -153,7 +153,7 @@ def past_run(run: FlowRun, until: datetime) -> PastRun:
     waits = run.state_type == "SCHEDULED" and run.start_time is None
     over = run.ended_at if ended else None
     if not ended and not waits and run.state_type != "RUNNING":
-        # Since then it has been Pending, Paused or the like: how it got there is not known.
+        # Since then it has been Pending, Paused or similar; its earlier states are unknown.
         over = run.state_timestamp
     run_time = run.total_run_time
     if run.state_type == "RUNNING":
@@ -178,11 +178,11 @@ def past_run(run: FlowRun, until: datetime) -> PastRun:
 
 @dataclass(frozen=True)
 class History:
-    """What a server still knows of its past, up to now."""
+    """The history that a server still has, up to now."""
 
     target: str
     server: ServerState
-    #: The first moment that is judged; runs are known from ``WARM_UP`` before it.
+    #: The first check time; runs are known from ``WARM_UP`` before it.
     since: datetime
     #: Now.
     until: datetime
@@ -190,38 +190,38 @@ class History:
     deployments: Mapping[str, Deployment]
     #: By the same key.
     runs: Mapping[str, Sequence[PastRun]]
-    #: By deployment id: when its schedules fire, ascending, from well before ``since``.
+    #: By deployment id: the scheduled times, ascending, from well before ``since``.
     fires: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
-    #: By deployment id, where asked: the newest success before the runs that are known; None where there is none.
+    #: By deployment id, if queried: the newest success before the known runs; None if there is none.
     last_success: Mapping[str, FlowRun | None] = field(default_factory=dict)
-    #: When the oldest success began that the server still has; None where it has none.
+    #: When the oldest success that the server still has began; None if it has none.
     oldest: datetime | None = None
-    #: What could not be read whole, in words.
+    #: Descriptions of the data that could not be read completely.
     gaps: tuple[str, ...] = ()
 
     @property
     def run_count(self) -> int:
-        """How many runs are known."""
+        """The number of known runs."""
         return sum(map(len, self.runs.values()))
 
 
 class Replayed(Value):
-    """An incident as it would have been. ``resolved_at`` is None where it would be open still."""
+    """An incident as it would have been. ``resolved_at`` is None if it would still be open."""
 
     incident: Incident
-    #: Whether it was so already when the replay began; when it was opened is then not known.
+    #: Whether it was already there when the replay began, so that its true beginning is unknown.
     before: bool
-    #: The settings that decided, each with where it was set.
+    #: The settings that decided, each with its source.
     decided_by: str
 
     @property
     def alert(self) -> bool:
-        """Whether somebody would have been told: not of what was so before, nor of another problem's symptom."""
+        """Whether it would have been notified: not if it was there before, and not if it is a symptom."""
         return not self.before and self.incident.finding.symptom_of is None
 
 
 class Replay(Value):
-    """What a configuration would have made of a history; incidents in the order in which they open."""
+    """The incidents that a configuration would have opened, in the order of their opening."""
 
     origin: str
     since: datetime
@@ -229,79 +229,79 @@ class Replay(Value):
     incidents: tuple[Replayed, ...]
 
     def per_day(self, zone: ZoneInfo) -> dict[date, tuple[int, int]]:
-        """How many alerts were opened and resolved on each day of the replay, none left out.
+        """The number of alerts opened and resolved on each day of the replay, including days without any.
 
         Args:
-            zone: Where days begin and end.
+            zone: The time zone of the days.
         """
-        first, last = (moment.astimezone(zone).date() for moment in (self.since, self.until))
+        first, last = (end.astimezone(zone).date() for end in (self.since, self.until))
         opened: dict[date, int] = defaultdict(int)
         resolved: dict[date, int] = defaultdict(int)
-        for one in self.incidents:
-            if one.alert:
-                opened[one.incident.opened_at.astimezone(zone).date()] += 1
-                if one.incident.resolved_at:
-                    resolved[one.incident.resolved_at.astimezone(zone).date()] += 1
+        for replayed in self.incidents:
+            if replayed.alert:
+                opened[replayed.incident.opened_at.astimezone(zone).date()] += 1
+                if replayed.incident.resolved_at:
+                    resolved[replayed.incident.resolved_at.astimezone(zone).date()] += 1
         days = (first + timedelta(days=n) for n in range((last - first).days + 1))
         return {day: (opened[day], resolved[day]) for day in days}
 
     def per_rule(self) -> dict[tuple[str, str], int]:
-        """How many alerts each check opened by each setting, the most first."""
+        """The number of alerts by check and deciding settings, largest first."""
         counts: dict[tuple[str, str], int] = defaultdict(int)
-        for one in self.incidents:
-            counts[(one.incident.finding.check, one.decided_by)] += one.alert
+        for replayed in self.incidents:
+            counts[(replayed.incident.finding.check, replayed.decided_by)] += replayed.alert
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 class Difference(Value):
-    """What two configurations make differently of the same history."""
+    """The differences between two replays of the same history."""
 
     only_first: tuple[Replayed, ...]
     only_second: tuple[Replayed, ...]
-    #: The same incident at other times or of another severity, as the first and the second have it.
+    #: The same incident at other times or with another severity, in the first and in the second replay.
     changed: tuple[tuple[Replayed, Replayed], ...]
     same: int
 
 
-def replay(history: History, policies: Policies, told: Callable[[int], None] = lambda done: None) -> Replay:
-    """Judge a history by a configuration as checks every five minutes would have, the last of them now.
+def replay(history: History, policies: Policies, on_progress: Callable[[int], None] = lambda done: None) -> Replay:
+    """Judge a history with a configuration as checks every five minutes would have, the last of them now.
 
     Args:
-        history: What is known of the past.
+        history: The history.
         policies: The configuration.
-        told: Called with the number of deployments that are done.
+        on_progress: Called with the number of replayed deployments.
     """
-    moments = _moments(history)
+    times = _check_times(history)
     found: list[Replayed] = []
     for done, (key, deployment) in enumerate(history.deployments.items(), start=1):
         if policy_of(deployment, policies).watch:
-            found += _Life(history, key, deployment, policies, moments).incidents()
-        told(done)
-    found.sort(key=lambda one: (one.incident.opened_at, one.incident.finding.fingerprint))
-    return Replay(origin=policies.origin, since=moments[0], until=moments[-1], incidents=tuple(found))
+            found += _Life(history, key, deployment, policies, times).incidents()
+        on_progress(done)
+    found.sort(key=lambda replayed: (replayed.incident.opened_at, replayed.incident.finding.fingerprint))
+    return Replay(origin=policies.origin, since=times[0], until=times[-1], incidents=tuple(found))
 
 
 def compare(first: Replay, second: Replay) -> Difference:
-    """Set two replays of the same history against each other: incidents of one thing that overlap are the same."""
+    """Compare two replays of the same history: overlapping incidents with the same fingerprint are the same."""
     others: dict[str, list[Replayed]] = defaultdict(list)
-    for one in second.incidents:
-        others[one.incident.finding.fingerprint].append(one)
+    for replayed in second.incidents:
+        others[replayed.incident.finding.fingerprint].append(replayed)
     only_first, changed, same = [], [], 0
-    for one in first.incidents:
-        candidates = others[one.incident.finding.fingerprint]
-        match = next((other for other in candidates if _overlap(one.incident, other.incident)), None)
+    for replayed in first.incidents:
+        candidates = others[replayed.incident.finding.fingerprint]
+        match = next((other for other in candidates if _overlap(replayed.incident, other.incident)), None)
         if match is None:
-            only_first.append(one)
+            only_first.append(replayed)
             continue
         candidates.remove(match)
-        if _in_short(one.incident) == _in_short(match.incident):
+        if _summary(replayed.incident) == _summary(match.incident):
             same += 1
         else:
-            changed.append((one, match))
-    left = {id(one) for candidates in others.values() for one in candidates}
+            changed.append((replayed, match))
+    left = {id(replayed) for candidates in others.values() for replayed in candidates}
     return Difference(
         only_first=tuple(only_first),
-        only_second=tuple(one for one in second.incidents if id(one) in left),
+        only_second=tuple(replayed for replayed in second.incidents if id(replayed) in left),
         changed=tuple(changed),
         same=same,
     )
@@ -316,16 +316,16 @@ def observation_at(
     ended: Iterable[PastRun],
     policies: Policies,
 ) -> Observation:
-    """What a check at a past moment would have seen, as far as history shows it.
+    """What a check at a past time would have observed, as far as history shows it.
 
     Args:
-        history: What is known of the past.
-        deployments: By key: the deployment, and its runs that wait or run at that moment.
-        ledger: What was remembered before.
-        at: The moment.
-        since: The moment of the check before.
+        history: The history.
+        deployments: By key: the deployment, and its runs that wait or run at that time.
+        ledger: The ledger of the check before.
+        at: The time of the check.
+        since: The time of the check before.
         ended: The runs that ended in between, oldest first.
-        policies: Say how many fires of a schedule matter.
+        policies: Determine how many scheduled times matter.
     """
     active = (run.at(at, history.until) for _, runs in deployments.values() for run in runs)
     return Observation(
@@ -340,7 +340,7 @@ def observation_at(
         },
         runs=RunFacts(active=tuple(active), ended=tuple(run.ended() for run in ended)),
         history=HistoryFacts(
-            # Known to every check of the past; a ledger that holds a success ignores it.
+            # Known to every past check; a ledger with a success ignores it.
             last_success={key: history.last_success[key] for key in deployments if key in history.last_success},
             oldest_success=history.oldest,
         ),
@@ -350,7 +350,7 @@ def observation_at(
 def _deployment(
     deployment: Deployment, fires: Sequence[datetime], record: Record | None, at: datetime, policies: Policies
 ) -> Deployment:
-    """The deployment with the due times that mattered then, as the reader gives it."""
+    """The deployment with the due times that mattered then, as the reader returns it."""
     settings = STALE.settings(policy_of(deployment, policies))
     due: Sequence[datetime] = ()
     if settings.within is None:
@@ -361,21 +361,21 @@ def _deployment(
 
 
 class _Life:
-    """One deployment's days, moment by moment."""
+    """The replay of one deployment."""
 
     def __init__(
-        self, history: History, key: str, deployment: Deployment, policies: Policies, moments: Sequence[datetime]
+        self, history: History, key: str, deployment: Deployment, policies: Policies, times: Sequence[datetime]
     ) -> None:
         self._history = history
         self._key = key
         self._deployment = deployment
         self._policies = policies
-        self._moments = moments
+        self._times = times
         stale = STALE.settings(policy_of(deployment, policies))
-        # Where nothing waits, runs or is wrong, the clock alone makes nothing wrong but the age of the last success.
+        # If nothing waits, runs or is wrong, the clock alone can only make the last success too old.
         self._ages = stale.enabled and (stale.within is not None or bool(history.fires.get(key)))
-        # The usual run time counts from the check after a run has ended on, and with it what is due.
-        self._looks_twice = stale.grace < EVERY
+        # The usual run time changes with the check after the end of a run, and with it the due times.
+        self._judges_twice = stale.grace < EVERY
         self._active: dict[str, PastRun] = {}
         self._ledger = Ledger()
         self._open = Incidents()
@@ -383,9 +383,9 @@ class _Life:
         self._closed: list[Replayed] = []
 
     def incidents(self) -> list[Replayed]:
-        """Go through all that happened, and return what was opened."""
+        """Replay the history, and return the incidents that were opened."""
         appears, ends, steps = self._events()
-        for step, following in zip(steps, [*steps[1:], len(self._moments)], strict=True):
+        for step, following in zip(steps, [*steps[1:], len(self._times)], strict=True):
             over = ends.get(step, ())
             for run in appears.get(step, ()):
                 self._active[run.id] = run
@@ -404,7 +404,7 @@ class _Life:
         return [*self._closed, *still]
 
     def _events(self) -> tuple[dict[int, list[PastRun]], dict[int, list[PastRun]], list[int]]:
-        """Which runs come into sight and which are over, by the step that first sees it; and all such steps."""
+        """The runs that appear and that end, by the first check that sees it; and the indexes of all such checks."""
         appears: dict[int, list[PastRun]] = defaultdict(list)
         ends: dict[int, list[PastRun]] = defaultdict(list)
         steps = {0}
@@ -413,22 +413,22 @@ class _Life:
             seen = self._step(run.seen_from) if run.seen_from else None
             if over is not None:
                 ends[over].append(run)
-                steps.update([over, min(over + 1, len(self._moments) - 1)] if self._looks_twice else [over])
+                steps.update([over, min(over + 1, len(self._times) - 1)] if self._judges_twice else [over])
             if seen is not None and (over is None or seen < over):
                 appears[seen].append(run)
                 steps.add(seen)
                 steps.update(step for step in [self._step(run.began) if run.began else None] if step is not None)
         return appears, ends, sorted(steps)
 
-    def _step(self, moment: datetime) -> int | None:
-        """The first moment that is not before; None where there is none."""
-        step = max(0, -((self._moments[0] - moment) // EVERY))
-        return step if step < len(self._moments) else None
+    def _step(self, when: datetime) -> int | None:
+        """The index of the first check at or after a time; None if there is none."""
+        step = max(0, -((self._times[0] - when) // EVERY))
+        return step if step < len(self._times) else None
 
     def _observe(self, step: int, ended: Sequence[PastRun] = ()) -> Observation:
-        since = self._moments[step - 1] if step else self._moments[0] - WARM_UP
+        since = self._times[step - 1] if step else self._times[0] - WARM_UP
         mine = {self._key: (self._deployment, self._active.values())}
-        return observation_at(self._history, mine, self._ledger, self._moments[step], since, ended, self._policies)
+        return observation_at(self._history, mine, self._ledger, self._times[step], since, ended, self._policies)
 
     def _judged(self, observation: Observation) -> tuple[Finding, ...]:
         return judged(observation, self._ledger, self._policies)
@@ -436,7 +436,7 @@ class _Life:
     def _changes(
         self, first: int, before: Sequence[Finding], last: int, after: Sequence[Finding]
     ) -> Iterator[tuple[Observation, Sequence[Finding]]]:
-        """The moments, in their order, at which findings come or go by the clock alone."""
+        """The checks, in order, at which findings appear or disappear by the clock alone."""
         if _in_sight(before) == _in_sight(after):
             return
         if last - first == 1:
@@ -448,7 +448,7 @@ class _Life:
         yield from self._changes(middle, between, last, after)
 
     def _move(self, observation: Observation, findings: Sequence[Finding]) -> None:
-        # Each incident by itself: how often something would come back is what a replay is to show.
+        # Without reopening: a replay shows how often a problem would have come back.
         moved = advance(self._open, (), findings, observation, self._ledger, self._policies, complete=True)
         self._open = moved.incidents
         for fingerprint, incident in moved.open.items():
@@ -461,17 +461,17 @@ class _Life:
         worst = self._worst.pop(incident.finding.fingerprint)
         return Replayed(
             incident=incident.model_copy(update={"finding": worst.finding}),
-            before=incident.opened_at == self._moments[0],
+            before=incident.opened_at == self._times[0],
             decided_by=_decided_by(incident.finding.check, self._deployment, self._policies),
         )
 
 
 def judged(observation: Observation, ledger: Ledger, policies: Policies) -> tuple[Finding, ...]:
-    """What the checks find that history can show.
+    """The findings of the replayable checks.
 
     Args:
-        observation: What was seen at a past moment.
-        ledger: What was remembered then, the observation folded in.
+        observation: What a check at a past time observed.
+        ledger: The ledger then, with the observation folded in.
         policies: The configuration.
     """
     return correlate(run_checks(observation, ledger, policies, REPLAYED), observation, ledger)
@@ -486,24 +486,24 @@ def _decided_by(check: str, deployment: Deployment, policies: Policies) -> str:
     return "; ".join(f"{', '.join(fields)} ({source})" for source, fields in by_source.items())
 
 
-def _moments(history: History) -> tuple[datetime, ...]:
-    """Every moment of a check, the last of them now; the first may be a little later than history's beginning."""
+def _check_times(history: History) -> tuple[datetime, ...]:
+    """The times of all checks, the last of them now; the first may be a little after the beginning of history."""
     count = max(0, (history.until - history.since) // EVERY)
     return tuple(history.until - (count - n) * EVERY for n in range(count + 1))
 
 
 def _in_sight(findings: Iterable[Finding]) -> set[tuple[str, Severity]]:
-    return {(one.fingerprint, one.severity) for one in findings if one.severity != "info"}
+    return {(finding.fingerprint, finding.severity) for finding in findings if finding.severity != "info"}
 
 
-def _worse(one: Incident, other: Incident) -> bool:
-    return rank(one.finding.severity) > rank(other.finding.severity)
+def _worse(first: Incident, second: Incident) -> bool:
+    return rank(first.finding.severity) > rank(second.finding.severity)
 
 
-def _overlap(one: Incident, other: Incident) -> bool:
+def _overlap(first: Incident, second: Incident) -> bool:
     end = datetime.max.replace(tzinfo=timezone.utc)
-    return one.opened_at <= (other.resolved_at or end) and other.opened_at <= (one.resolved_at or end)
+    return first.opened_at <= (second.resolved_at or end) and second.opened_at <= (first.resolved_at or end)
 
 
-def _in_short(incident: Incident) -> tuple[datetime, datetime | None, Severity]:
+def _summary(incident: Incident) -> tuple[datetime, datetime | None, Severity]:
     return (incident.opened_at, incident.resolved_at, incident.finding.severity)

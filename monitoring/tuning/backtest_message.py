@@ -1,4 +1,4 @@
-"""A backtest as a message: incidents, alerts by day and by rule, the difference of two configurations."""
+"""A backtest as a message: incidents, alerts by day and by rule, differences between two configurations."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from monitoring.tuning.backtest import BOUNDS, EVERY, NOT_REPLAYED, Difference, 
 def backtest_message(
     history: History, replay: Replay, zone: ZoneInfo, other: Replay | None = None, apart: Difference | None = None
 ) -> Message:
-    """Say what a configuration would have made of the past, and what another would have made differently.
+    """Show what a configuration would have found in the past, and what another would have found differently.
 
     Args:
-        history: What was replayed.
-        replay: What the configuration made of it.
-        zone: Where days begin and end.
-        other: What another configuration made of it.
-        apart: What the two differ in.
+        history: The replayed history.
+        replay: The replay with the configuration.
+        zone: The time zone of the days.
+        other: The replay with another configuration.
+        apart: The differences between the two.
     """
     replays = [replay] if other is None else [replay, other]
     title = _title(history, replay)
@@ -61,7 +61,7 @@ def _totals(replay: Replay) -> str:
     before = sum(replayed.before for replayed in replay.incidents)
     symptoms = len(replay.incidents) - alerts - before
     also = [words.counted(symptoms, "symptom of another", "symptoms of others")] if symptoms else []
-    also += [f"{before:,} {'was' if before == 1 else 'were'} so before it began"] if before else []
+    also += [f"{before:,} already there at the start"] if before else []
     days = (replay.until - replay.since).total_seconds() / 86_400
     rate = f", {alerts / days:.1f} a day" if days else ""
     rest = f" ({', '.join(also)})" if also else ""
@@ -99,7 +99,7 @@ def _incident(replayed: Replayed) -> Row:
 def _difference(replay: Replay, other: Replay, apart: Difference) -> Iterator[Element]:
     yield Heading(
         text=f"{other.origin} against {replay.origin}: {len(apart.only_first):,} no longer opened, "
-        f"{len(apart.only_second):,} new, {len(apart.changed):,} at other times or of another severity, "
+        f"{len(apart.only_second):,} new, {len(apart.changed):,} at other times or with another severity, "
         f"{apart.same:,} the same"
     )
     rows = [_changed("gone", replayed, _span(replayed), "") for replayed in apart.only_first]
@@ -124,7 +124,7 @@ def _changed(kind: str, replayed: Replayed, before: str, after: str) -> Row:
 
 
 def _days(replays: Sequence[Replay], zone: ZoneInfo) -> Iterator[Element]:
-    """Alerts by day, every configuration beside the others; the bar is the first one's."""
+    """Alerts by day for each configuration; the bar shows the first."""
     counts = [replay.per_day(zone) for replay in replays]
     yield Heading(text=f"Alerts by day ({zone})")
     yield Plot(

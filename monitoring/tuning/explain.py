@@ -1,4 +1,4 @@
-"""Explains how the checks judge one deployment: the verdicts of all that concern it, and the settings that decided."""
+"""Explains how the checks judge a deployment: the verdicts that concern it, and the settings that decided."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _GENERAL = ("watch", "owner", "severity", "expect")
 
 
 class Limit(Value):
-    """A setting that decides, as it is written, and where it was set."""
+    """A setting that decides, as in the file, and where it was set."""
 
     name: str
     value: str
@@ -42,8 +42,8 @@ class Explained:
     Args:
         check: The check.
         subject: What was judged: the deployment, its work pool, the server.
-        verdict: What the check says of it.
-        finding: The finding of the verdict, correlated; None where there is none, or another finding says all of it.
+        verdict: The verdict of the check.
+        finding: The finding of the verdict, correlated; None if there is none, or another finding covers it.
         limits: The settings that decided.
     """
 
@@ -55,7 +55,7 @@ class Explained:
 
 
 class Bar(Value):
-    """How many runs took from ``start`` to ``end``; ``marks`` says what else lies there."""
+    """The number of runs that took from ``start`` to ``end``; ``marks`` names other values in that range."""
 
     start: timedelta
     end: timedelta
@@ -69,12 +69,12 @@ class Explanation:
 
     deployment: Deployment
     at: datetime
-    #: What holds for all its checks: whether it is watched, and its owner.
+    #: Settings for all its checks: whether it is watched, and its owner.
     general: tuple[Limit, ...]
     verdicts: tuple[Explained, ...]
-    #: How long its newest completed runs took, shortest first; empty without any.
+    #: Run times of its newest completed runs, shortest first; empty without any.
     run_times: tuple[Bar, ...] = ()
-    #: Findings elsewhere that the deployment's findings are symptoms of.
+    #: Findings elsewhere whose symptoms are the deployment's findings.
     causes: tuple[Finding, ...] = ()
 
 
@@ -99,29 +99,29 @@ def explain(
     deployment = observation.deployments[key]
     by_fingerprint = {finding.fingerprint: finding for finding in findings}
     general = policies.explain(*policy_key(deployment))
-    concerning = [one for one in judged if _concerns(one.case.subject, deployment)]
-    explained = [_explained(one, policies, by_fingerprint) for one in concerning]
+    concerning = [verdict for verdict in judged if _concerns(verdict.case.subject, deployment)]
+    explained = [_explained(verdict, policies, by_fingerprint) for verdict in concerning]
     explained += _without_subject(deployment, policies, concerning)
     order = [check.name for check in CHECKS]
-    shown = {one.finding.fingerprint for one in explained if one.finding}
-    heads = dict.fromkeys(one.finding.symptom_of for one in explained if one.finding)
+    shown = {entry.finding.fingerprint for entry in explained if entry.finding}
+    heads = dict.fromkeys(entry.finding.symptom_of for entry in explained if entry.finding)
     return Explanation(
         deployment=deployment,
         at=observation.at,
         general=tuple(_limits(_GENERAL, general)),
-        verdicts=tuple(sorted(explained, key=lambda one: order.index(one.check))),
+        verdicts=tuple(sorted(explained, key=lambda entry: order.index(entry.check))),
         run_times=tuple(bars(ledger.records.get(key, Record()), policy_of(deployment, policies))),
         causes=tuple(by_fingerprint[head] for head in heads if head in by_fingerprint and head not in shown),
     )
 
 
 def _concerns(subject: Subject, deployment: Deployment) -> bool:
-    """Whether a verdict about a subject is one about a deployment, its work pool or queue, or the server."""
+    """Whether a subject is a deployment, its work pool or queue, or the server."""
     if subject.kind in ("deployment", "flow"):
         return subject.id == deployment.id
-    places = (deployment.work_pool, f"{deployment.work_pool}/{deployment.work_queue}")
+    names = (deployment.work_pool, f"{deployment.work_pool}/{deployment.work_queue}")
     return subject.kind in ("server", "scheduler") or (
-        subject.kind in ("work-pool", "work-queue") and subject.name in places
+        subject.kind in ("work-pool", "work-queue") and subject.name in names
     )
 
 
@@ -142,10 +142,10 @@ def _explained(judged: Judged, policies: Policies, findings: dict[str, Finding])
 
 
 def _without_subject(deployment: Deployment, policies: Policies, judged: Iterable[Judged]) -> Iterator[Explained]:
-    """The checks that have nothing to judge about a deployment, each with that as its verdict."""
+    """The checks that have nothing to judge about a deployment, each with a verdict that states so."""
     subject = Subject(kind=deployment.kind, id=deployment.id, name=deployment.name)
     policy, settings = policy_of(deployment, policies), policies.explain(*policy_key(deployment))
-    with_subject = {one.check.name for one in judged}
+    with_subject = {verdict.check.name for verdict in judged}
     for check in CHECKS:
         if check.name not in with_subject and not check.whole:
             limits = tuple(_limits((f"{check.field}.enabled", *check.deciding_settings(policy)), settings))
@@ -159,10 +159,10 @@ def _limits(names: Iterable[str], settings: Layer) -> Iterator[Limit]:
 
 
 def bars(record: Record, policy: BasePolicy) -> Iterator[Bar]:
-    """Count the newest completed runs by how long they took, on a scale of factors, and mark median and limit.
+    """Count the newest completed runs by run time, on a logarithmic scale, and mark the median and the limit.
 
     Args:
-        record: What the ledger holds of the deployment.
+        record: The ledger's record of the deployment.
         policy: Its policy.
     """
     took = sorted(seconds for _, seconds in record.run_times.recent)
@@ -174,7 +174,7 @@ def bars(record: Record, policy: BasePolicy) -> Iterator[Bar]:
         marked["limit"] = may.limit.total_seconds()
     low, high = min(took[0], *marked.values()), max(took[-1], *marked.values())
     count = min(_MAX_BARS, max(1, math.ceil(math.log2(high / low))))
-    # The last edge is a little beyond the highest value, so that it lies within.
+    # The last edge is slightly above the highest value, which thus lies within.
     ratio = (high / low * 1.001) ** (1 / count)
     edges = [low * ratio**n for n in range(count + 1)]
     for start, end in pairwise(edges):

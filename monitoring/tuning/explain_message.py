@@ -1,4 +1,4 @@
-"""An explanation as a message: verdict by verdict, run times as a plot, and one run beside another."""
+"""An explanation as a message: the verdicts, run times as a plot, and the comparison of two runs."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from monitoring.tuning.run_comparison import RunDetails, changes
 
 
 def explanation_message(explained: Explanation, ui_url: str | None, missing: Sequence[Query]) -> Message:
-    """Say how the checks judge a deployment.
+    """Show how the checks judge a deployment.
 
     Args:
         explained: The verdicts.
-        ui_url: Where the Prefect UI is.
-        missing: Queries that were not answered as a whole.
+        ui_url: Address of the Prefect UI, if there is one.
+        missing: Queries without a complete answer.
     """
     title = f"{explained.deployment.name} ({words.moment(explained.at)})"
     elements: list[Element] = [_deployment(explained, ui_url)]
@@ -56,30 +56,30 @@ def explanation_message(explained: Explanation, ui_url: str | None, missing: Seq
 
 
 def run_message(bad: RunDetails, good: RunDetails | None) -> Message:
-    """Say what differs in a failed run from the last good one.
+    """Show how a failed run differs from the last good run.
 
     Args:
         bad: The run.
-        good: The last run of the same deployment that completed before; None where there is none.
+        good: The last run of the same deployment that completed before; None if there is none.
     """
     ended = f" at {words.moment(bad.run.end_time)}" if bad.run.end_time else ""
     title = f"Run {bad.run.name}: {bad.run.state_name}{ended}, run time {spoken(bad.run.total_run_time)}"
-    said = [Prose(spans=inline(bad.run.message))] if bad.run.message else []
-    return Message(title=title, fallback=title, elements=(*said, *_compared_runs(bad, good)))
+    text = [Prose(spans=inline(bad.run.message))] if bad.run.message else []
+    return Message(title=title, fallback=title, elements=(*text, *_compared_runs(bad, good)))
 
 
 def _compared_runs(bad: RunDetails, good: RunDetails | None) -> Iterator[Element]:
     if bad.run.state_type not in ("FAILED", "CRASHED"):
-        yield Prose(spans=inline("It has not failed, so it is compared with no other run."))
+        yield Prose(spans=inline("The run has not failed, so it is not compared with another run."))
         return
     if good is None:
-        yield Prose(spans=inline("No run completed before, so it is compared with no other run."))
+        yield Prose(spans=inline("No earlier run completed, so there is no run to compare with."))
         return
     ended = f", which ended {words.moment(good.run.end_time)}" if good.run.end_time else ""
-    yield Prose(spans=inline(f"Compared with the last good run before, {good.run.name}{ended}:"))
+    yield Prose(spans=inline(f"Compared with the last good run, {good.run.name}{ended}:"))
     different = changes(bad, good)
     if not different:
-        yield Prose(spans=inline("Nothing that Prefect shows of them differs."))
+        yield Prose(spans=inline("Prefect shows no difference between the two runs."))
         return
     yield Table(
         columns=(Column(label="What", role="title"), Column(label="This run"), Column(label="Last good run")),
@@ -156,7 +156,7 @@ def _limits(limits: Iterable[Limit]) -> str:
 
 
 def _plot(bars: Sequence[explain.Bar]) -> Iterator[Element]:
-    """How many runs took how long: a bar for a span of run times, each as many times longer than the one before."""
+    """The distribution of run times: a bar per range, each range longer than the previous by the same factor."""
     runs = sum(bar.count for bar in bars)
     yield Heading(text=f"Run times of its newest {words.counted(runs, 'completed run')}:")
     yield Plot(bars=tuple(map(_bar, bars)))

@@ -1,4 +1,4 @@
-"""What differs between a run that ended badly and the last good one of the same deployment."""
+"""The differences between a failed or crashed run and the last good run of the same deployment."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from monitoring.model.base import Value
 from monitoring.model.prefect import FlowRun, StateType
 from monitoring.text.durations import spoken
 
-#: A task took much longer when it took so many times as long, and so much longer.
+#: A task took much longer if its time grew by at least this factor and by at least this duration.
 _TIMES = 2.0
 _LONGER = timedelta(seconds=10)
 _NOTHING = "none"
 
 
 class Given(Value):
-    """One parameter or variable of a run: its text, redacted and cut, and what tells two values apart."""
+    """A parameter or variable of a run: its text, redacted and cut, and an identity that distinguishes values."""
 
     shown: str
     identity: str
@@ -31,14 +31,14 @@ class TaskTime(Value):
     runs: int
     #: Time from the start of each to its end, added up.
     took: timedelta
-    #: How they stand, the worst first: ``Failed``, ``Completed``.
+    #: Their states, worst first: ``Failed``, ``Completed``.
     states: tuple[str, ...]
-    #: The type of the worst.
+    #: The type of the worst state.
     worst: StateType
 
 
 class RunDetails(Value):
-    """One flow run, as far as it can be compared with another."""
+    """The details of a flow run that can be compared."""
 
     run: FlowRun
     #: By name; texts are redacted.
@@ -46,11 +46,11 @@ class RunDetails(Value):
     job_variables: Mapping[str, Given] = Field(default_factory=dict)
     deployment_version: str | None = None
     flow_version: str | None = None
-    #: Where it ran, as the worker named it: a process, a container, a pod.
+    #: Where it ran, as named by the worker: a process, a container, a pod.
     infrastructure: str | None = None
-    #: The worker that submitted it; None where no event tells.
+    #: The worker that submitted it; None if no event shows it.
     worker: str | None = None
-    #: What made it: a schedule, a person, an automation.
+    #: Its creator: a schedule, a person, an automation.
     created_by: str | None = None
     tags: tuple[str, ...] = ()
     #: In the order in which the tasks began.
@@ -60,7 +60,7 @@ class RunDetails(Value):
 
 
 class Change(Value):
-    """One thing that differs: what, in the run that ended badly, and in the good one."""
+    """A difference: its name, and the values in the failed and in the good run."""
 
     what: str
     bad: str
@@ -68,7 +68,7 @@ class Change(Value):
 
 
 def changes(bad: RunDetails, good: RunDetails) -> tuple[Change, ...]:
-    """Compare a run with a good one.
+    """Compare a run with a good run.
 
     Args:
         bad: A run that failed or crashed.
@@ -87,27 +87,27 @@ def _facts(bad: RunDetails, good: RunDetails) -> Iterator[Change]:
         ("infrastructure", _host(bad.infrastructure), _host(good.infrastructure)),
         ("work pool", bad.run.work_pool, good.run.work_pool),
         ("work queue", bad.run.work_queue, good.run.work_queue),
-        ("made by", bad.created_by, good.created_by),
+        ("created by", bad.created_by, good.created_by),
         ("tags", ", ".join(sorted(bad.tags)), ", ".join(sorted(good.tags))),
         ("attempts", str(bad.run.run_count), str(good.run.run_count)),
         ("run time", spoken(bad.run.total_run_time), spoken(good.run.total_run_time)),
     )
-    for what, one, other in pairs:
-        if (one or _NOTHING) != (other or _NOTHING):
-            yield Change(what=what, bad=one or _NOTHING, good=other or _NOTHING)
+    for what, value, usual in pairs:
+        if (value or _NOTHING) != (usual or _NOTHING):
+            yield Change(what=what, bad=value or _NOTHING, good=usual or _NOTHING)
 
 
 def _given(kind: str, bad: Mapping[str, Given], good: Mapping[str, Given]) -> Iterator[Change]:
     for name in sorted({*bad, *good}):
-        one, other = bad.get(name), good.get(name)
-        if one is None or other is None or one.identity != other.identity:
-            texts = [value.shown if value else "not given" for value in (one, other)]
-            same = " (another value)" if texts[0] == texts[1] else ""
+        given, usual = bad.get(name), good.get(name)
+        if given is None or usual is None or given.identity != usual.identity:
+            texts = [value.shown if value else "not given" for value in (given, usual)]
+            same = " (a different value)" if texts[0] == texts[1] else ""
             yield Change(what=f"{kind} {name}", bad=texts[0] + same, good=texts[1])
 
 
 def _host(infrastructure: str | None) -> str | None:
-    """A process is another at each run; what may tell something is its machine (``host:pid``)."""
+    """The machine of a process (``host:pid``), because the process is different for each run."""
     name, colon, number = (infrastructure or "").rpartition(":")
     return name if colon and number.isdigit() else infrastructure
 
@@ -118,22 +118,22 @@ def _tasks(bad: RunDetails, good: RunDetails) -> Iterator[Change]:
         usual = before.get(name)
         if usual is None:
             if not good.more_tasks:
-                yield Change(what=f"task {name}", bad=_said(task), good="did not run")
+                yield Change(what=f"task {name}", bad=_summary(task), good="did not run")
         elif task.worst != usual.worst or _much_longer(task.took, usual.took) or _much_longer(usual.took, task.took):
-            yield Change(what=f"task {name}", bad=_said(task), good=_said(usual))
+            yield Change(what=f"task {name}", bad=_summary(task), good=_summary(usual))
     for name, task in before.items():
         if name not in now and not bad.more_tasks:
-            yield Change(what=f"task {name}", bad="not reached", good=_said(task))
+            yield Change(what=f"task {name}", bad="not reached", good=_summary(task))
 
 
 def _by_name(tasks: Iterable[TaskTime]) -> dict[str, TaskTime]:
     return {task.name: task for task in tasks}
 
 
-def _said(task: TaskTime) -> str:
+def _summary(task: TaskTime) -> str:
     times = f" {task.runs:,} times" if task.runs != 1 else ""
     return f"{', '.join(task.states)}{times} in {spoken(task.took)}"
 
 
-def _much_longer(one: timedelta, other: timedelta) -> bool:
-    return one >= _TIMES * other and one - other >= _LONGER
+def _much_longer(took: timedelta, usual: timedelta) -> bool:
+    return took >= _TIMES * usual and took - usual >= _LONGER

@@ -69,7 +69,7 @@ def test_the_past_is_replayed(prefect_server: Server, world: Seed, tmp_path: Pat
     [late] = lines(said, "UTC", "UTC", "45 min", "warning", "late", "late/once")
     assert "late.after 15m" in late
     # The noise has a past as well: it failed 50 hours ago, and had no success before that.
-    assert "defaults: 3 alerts, 1.0 a day (1 was so before it began)" in said.stdout
+    assert "defaults: 3 alerts, 1.0 a day (1 already there at the start)" in said.stdout
     assert len([line for line in lines(said, "noise") if not line.startswith("  ")]) == 2
     assert "watchdog-check" not in said.stdout
     assert "hunter2" not in said.stdout
@@ -207,7 +207,7 @@ def test_a_failed_run_beside_the_last_good_one(prefect_server: Server, world: Se
     assert section(said, "failed").startswith("failed: found")
     text = said.stdout.partition("Compared with the last good run")[2]
     assert re.search(r'parameter day +"2026-01-02" +"2026-01-01"', text)
-    assert re.search(r'parameter password +"REDACTED" \(another value\) +"REDACTED"', text)
+    assert re.search(r'parameter password +"REDACTED" \(a different value\) +"REDACTED"', text)
     assert re.search(r"deployment version +v2 +v1", text)
     assert re.search(r"worker +right +left", text)
     assert re.search(r"task extract +Completed in 1 h +Completed in 1 min", text)

@@ -55,7 +55,7 @@ def test_a_secret_that_changed_is_told_without_telling_it() -> None:
     bad = details(parameters={"key": given("REDACTED", "one")})
     good = details(parameters={"key": given("REDACTED", "other")})
 
-    assert in_short(bad, good) == [("parameter key", "REDACTED (another value)", "REDACTED")]
+    assert in_short(bad, good) == [("parameter key", "REDACTED (a different value)", "REDACTED")]
 
 
 @pytest.mark.parametrize(
