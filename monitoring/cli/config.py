@@ -15,7 +15,7 @@ from rich.text import Text
 from monitoring.cli import UNABLE
 from monitoring.cli.session import Address, ConfigPath, configuration, open_session
 from monitoring.cli.terminal import print_error, print_lines, reports_errors
-from monitoring.config.policy import Layer, Policies, written
+from monitoring.config.policy import Layer, Policies, format_value
 from monitoring.config.problems import secret_like
 from monitoring.config.source import DEFAULTS_ORIGIN, FILE_NAME, find, read_file, understand
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, WatchdogError
@@ -131,7 +131,7 @@ def _print_settings(settings: Layer, title: str) -> None:
         # Folded and never cut: a cut value is wrong.
         table.add_column(heading, overflow="fold")
     for name, setting in settings.items():
-        value = written(setting.value)
+        value = format_value(setting.value)
         shown = "(looks like a secret: not shown)" if secret_like(value) else terminal(value)
         table.add_row(name, Text(shown), Text(terminal(setting.source)))
     console = Console(highlight=False)

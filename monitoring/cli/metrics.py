@@ -193,9 +193,9 @@ class _Serving:
                 self._snapshot = found
         except StateError as error:
             problem = str(error)
-        except CredentialsRefused as refused:
+        except CredentialsRefused as error:
             # The server may work for everybody else: the last check knows better.
-            problem, up = str(refused), None
+            problem, up = str(error), None
         except ServerProblem as error:
             problem, up = str(error), False
         missing = _aged(self._snapshot) if self._snapshot.samples else problem

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from monitoring.config.policy import Layer, layer, written
+from monitoring.config.policy import Layer, format_value, layer
 from monitoring.config.problems import dotted, problems
 from monitoring.config.settings import Config, Policy
 from monitoring.errors import ConfigError
@@ -30,7 +30,7 @@ def _optional(section: type[Section], name: str, doc: str | None) -> type[BaseMo
         else:
             for constraint in field.metadata:
                 kind = Annotated[kind, constraint]
-            usual = "" if field.default is None else f" Default: {written(field.default)}."
+            usual = "" if field.default is None else f" Default: {format_value(field.default)}."
             fields[field_name] = (kind | None, Field(None, title=title, description=f"{description}{usual}"))
     made: type[BaseModel] = create_model(
         name, __config__=ConfigDict(frozen=True, extra="forbid"), __doc__=doc, **fields

@@ -70,7 +70,7 @@ def layer(section: Section, source: str, lines: Mapping[str, int] | None = None)
     }
 
 
-def written(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Format a setting's value as in the file: ``15m``, ``true``, ``null``."""
     if isinstance(value, timedelta):
         return format_duration(value)

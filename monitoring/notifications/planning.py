@@ -210,11 +210,11 @@ def _edit(outbox: Outbox, notification: Notification, situation: Situation, *, a
     # If no incident is known any more, there is nothing to update.
     if incidents and (at_once or not recently_changed(notification, situation)):
         content = build_content("opened", incidents, situation, outbox.suppressed)
-        says = hash_content(content)
-        if says != notification.says:
+        content_hash = hash_content(content)
+        if content_hash != notification.says:
             if is_editable(notification.route, situation.config):
                 outbox = queue_update(outbox, content, notification)
-            notification = notification.model_copy(update={"says": says, "changed_at": situation.now})
+            notification = notification.model_copy(update={"says": content_hash, "changed_at": situation.now})
     return with_notification(outbox, notification)
 
 

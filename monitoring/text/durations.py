@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
-# The digits are bounded because Python refuses to read endless ones, with an error of its own.
+# The number of digits is bounded, because Python rejects very long numbers with an error of its own.
 _PARTS = re.compile("".join(rf"(?:([0-9]{{1,12}}){unit})?" for unit in _SECONDS), re.IGNORECASE)
 _SPACE_BETWEEN = re.compile(r"(?<=[a-z])\s+(?=[0-9])", re.IGNORECASE)
 _SCHEMA_PATTERN = "^" + "".join(rf"(\d+{unit})?" for unit in _SECONDS) + "$"

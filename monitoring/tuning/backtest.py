@@ -22,7 +22,7 @@ from monitoring.checks.base import policy_key
 from monitoring.checks.findings import policy_of
 from monitoring.checks.registry import BY_NAME, CHECKS, run_checks
 from monitoring.checks.stale import CHECK as STALE
-from monitoring.config.policy import Policies, written
+from monitoring.config.policy import Policies, format_value
 from monitoring.history.baselines import granted
 from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate
@@ -482,7 +482,7 @@ def _decided_by(check: str, deployment: Deployment, policies: Policies) -> str:
     settings = policies.explain(*policy_key(deployment))
     by_source: dict[str, list[str]] = {}
     for name in BY_NAME[check].deciding_settings(policy_of(deployment, policies)):
-        by_source.setdefault(settings[name].source, []).append(f"{name} {written(settings[name].value)}")
+        by_source.setdefault(settings[name].source, []).append(f"{name} {format_value(settings[name].value)}")
     return "; ".join(f"{', '.join(fields)} ({source})" for source, fields in by_source.items())
 
 

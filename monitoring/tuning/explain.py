@@ -13,7 +13,7 @@ from monitoring.checks.findings import policy_of
 from monitoring.checks.registry import CHECKS
 from monitoring.checks.slow import CHECK as SLOW
 from monitoring.checks.slow import bound
-from monitoring.config.policy import Layer, Policies, written
+from monitoring.config.policy import Layer, Policies, format_value
 from monitoring.history.baselines import typical
 from monitoring.model.base import Value
 from monitoring.model.finding import Finding, Subject
@@ -155,7 +155,7 @@ def _without_subject(deployment: Deployment, policies: Policies, judged: Iterabl
 def _limits(names: Iterable[str], settings: Layer) -> Iterator[Limit]:
     for name in names:
         if name in settings:
-            yield Limit(name=name, value=written(settings[name].value), source=settings[name].source)
+            yield Limit(name=name, value=format_value(settings[name].value), source=settings[name].source)
 
 
 def bars(record: Record, policy: BasePolicy) -> Iterator[Bar]:

@@ -81,9 +81,9 @@ def check(ports: Ports, policies: Policies, now: datetime, run_id: str) -> str:
     try:
         with ports.lock.hold(LOCK_TIMEOUT) as held:
             if not held:
-                says = "Another check is running"
-                _log.info("check skipped", says=says)
-                return says
+                summary = "Another check is running"
+                _log.info("check skipped", says=summary)
+                return summary
             _start(ports.ping)
             report = _checked(ports, policies, now, run_id)
     except ServerProblem as problem:
@@ -95,10 +95,10 @@ def check(ports: Ports, policies: Policies, now: datetime, run_id: str) -> str:
 
 def _completed(report: HealthReport, effort: Effort) -> str:
     """Log the outcome of a check, and return it in one line."""
-    says = headline(report)
+    summary = headline(report)
     _log.info(
         "check completed",
-        says=says,
+        says=summary,
         status=report.status,
         complete=report.coverage.complete,
         findings=len(report.findings),
@@ -106,7 +106,7 @@ def _completed(report: HealthReport, effort: Effort) -> str:
         requests=effort.requests,
         seconds=round(effort.took.total_seconds(), 1),
     )
-    return says
+    return summary
 
 
 def _checked(ports: Ports, policies: Policies, now: datetime, run_id: str) -> HealthReport:

@@ -86,9 +86,9 @@ def digest(ports: DigestPorts, policies: Policies, now: datetime) -> str:
     _raise_if_rejected(outbox, content)
     if unpublished:
         raise unpublished
-    says = headline(report.health)
-    _log.info("digest completed", says=says)
-    return says
+    summary = headline(report.health)
+    _log.info("digest completed", says=summary)
+    return summary
 
 
 def _queue(outbox: Outbox, content: DigestContent, ports: DigestPorts, config: Config, now: datetime) -> Outbox:

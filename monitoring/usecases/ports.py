@@ -102,7 +102,7 @@ class MetricsStore(Protocol):
 
         Raises:
             ServerProblem: The server that keeps them cannot be used.
-            CredentialsRefused: It refuses our key.
+            CredentialsRefused: It rejects the API key.
         """
 
 

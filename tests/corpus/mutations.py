@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from monitoring.checks.registry import CHECKS, run_checks
 from monitoring.checks.server import Server
 from monitoring.checks.watchdog import Watchdog
-from monitoring.config.policy import leaves, written
+from monitoring.config.policy import format_value, leaves
 from monitoring.config.settings import Config, Policy
 from monitoring.usecases import assess as service
 from tests.corpus.bench import Bench
@@ -79,7 +79,7 @@ class Mutation:
         branch = changed
         for section in sections:
             branch = branch.setdefault(section, {})
-        branch[name] = written(moved) if isinstance(moved, timedelta) else moved
+        branch[name] = format_value(moved) if isinstance(moved, timedelta) else moved
         try:
             Config.model_validate(changed)
         except ValidationError:

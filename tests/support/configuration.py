@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
 from monitoring.config.alert_settings import Maintenance, Route
-from monitoring.config.policy import written
+from monitoring.config.policy import format_value
 from monitoring.config.settings import Config, Rule
 from monitoring.model.fields import Section
 
@@ -49,7 +49,7 @@ def fields(section: type[Section] = Config, prefix: str = "") -> Iterator[Row]:
             yield Row(
                 prefix + name,
                 _kind(field),
-                "required" if field.is_required() else written(field.default),
+                "required" if field.is_required() else format_value(field.default),
                 field.description or "",
             )
 

@@ -7,7 +7,7 @@ import pytest
 
 from monitoring.checks.late import CHECK as LATE
 from monitoring.config.environment import RESERVED, environment
-from monitoring.config.policy import Policies, Setting, leaves, written
+from monitoring.config.policy import Policies, Setting, format_value, leaves
 from monitoring.config.settings import Config
 from monitoring.errors import ConfigError
 
@@ -49,7 +49,7 @@ def test_every_field_has_a_variable(field: str) -> None:
     default = dict(leaves(Config(), unset=True))[field]
     name = "WATCHDOG_" + field.replace(".", "__").upper()
 
-    assert settings(**{name: written(default)}) == {field: Setting(default, f"environment {name}")}
+    assert settings(**{name: format_value(default)}) == {field: Setting(default, f"environment {name}")}
 
 
 def test_a_field_beats_its_section_however_they_are_ordered() -> None:

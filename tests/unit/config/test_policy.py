@@ -13,7 +13,7 @@ from monitoring.checks.late import Late
 from monitoring.checks.slow import CHECK as SLOW
 from monitoring.checks.slow import Slow
 from monitoring.config.match import Match
-from monitoring.config.policy import Policies, Setting, layer, leaves, written
+from monitoring.config.policy import Policies, Setting, format_value, layer, leaves
 from monitoring.config.settings import Config, Policy, Rule
 from monitoring.model.fields import Section
 
@@ -152,7 +152,7 @@ def test_ten_thousand_deployments_are_cheap() -> None:
     ],
 )
 def test_values_are_written_as_in_the_file(value: Any, expected: str) -> None:
-    assert written(value) == expected
+    assert format_value(value) == expected
 
 
 # --- any layers at all ------------------------------------------------------------------------------
