@@ -1,4 +1,4 @@
-"""Where log events go, and how they look: JSON or lines for people on stderr, and lines in the Prefect UI."""
+"""Writes log events: JSON or lines for people to stderr, and lines to the Prefect UI."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from monitoring.logs import ROOT, Event
 from monitoring.text.escaping import terminal
 from monitoring.text.redaction import MARK, names_secret
 
-#: Fields that logging makes for every line.
-_MADE = frozenset({"timestamp", "level", "logger"})
-#: And those that we make ourselves, and by which lines are tied together: no pattern of the user's is meant for them.
-_OURS = _MADE | {"event", "run", "target", "incident", "incidents", "delivery"}
-#: Characters of a field that a line for people shows.
-_MOST = 2_000
-#: What other libraries put on records of theirs, or of ours: none of it is said by us.
+#: Fields that logging adds to every line.
+_ADDED = frozenset({"timestamp", "level", "logger"})
+#: And our own fields that connect lines; the user's redaction patterns do not apply to them.
+_OURS = _ADDED | {"event", "run", "target", "incident", "incidents", "delivery"}
+#: The most characters of a field in a line for people.
+_MAX_FIELD = 2_000
+#: Fields that other libraries add to records; none is ours.
 _FOREIGN = ("flow_run_id", "flow_run_name", "flow_name", "task_run_id", "send_to_api", "color_message")
-#: What needs no quotes in a line for people: it can look like nothing but one value.
+#: Values that need no quotes in a line for people.
 _PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
 
 
 def from_environment(environ: Mapping[str, str]) -> Logs:
-    """Read how to log from the environment: what is known of it before the configuration is read.
+    """Read the log settings from the environment, before the configuration is read.
 
     Args:
-        environ: The environment's variables. One that cannot be used counts as not set: to say what is wrong with it
-            is up to who reads the configuration.
+        environ: The environment's variables. An invalid variable counts as not set; reading the configuration reports
+            it.
     """
     layers: list[Layer] = []
     for name in sorted(environ):
@@ -52,11 +52,11 @@ def from_environment(environ: Mapping[str, str]) -> Logs:
 
 
 def configure(settings: Logs, redact: Callable[[str], str], *, in_run: bool) -> None:
-    """Send what the library logs to stderr, and to the Prefect UI where a flow run is under way.
+    """Send the library's logs to stderr, and in a flow run also to the Prefect UI.
 
     Args:
-        settings: Level and form.
-        redact: Takes secrets out of text.
+        settings: Level and format.
+        redact: Redacts secrets in text.
         in_run: Whether this is a flow run, whose log people read in the UI.
     """
     stream = logging.StreamHandler(sys.stderr)
@@ -67,25 +67,25 @@ def configure(settings: Logs, redact: Callable[[str], str], *, in_run: bool) -> 
         ui.setFormatter(_formatter(_without_time, redact))
         handlers.append(ui)
     logger = logging.getLogger(ROOT)
-    # Not more of the same, where one process runs many checks.
+    # Replaced, not added: one process may run many checks.
     logger.handlers[:] = handlers
     logger.setLevel(settings.level)
-    # The root logger, which Prefect configures, would say everything a second time.
+    # The root logger, which Prefect configures, would repeat every line.
     logger.propagate = False
 
 
 def redacting(redact: Callable[[str], str]) -> Processor:
-    """Make a processor that takes secrets out of every field that may hold what others wrote, however deep they lie.
+    """Make a processor that redacts secrets in every field that may contain text of others, at any depth.
 
-    It is the first of a ``ProcessorFormatter``, and leaves nothing of what that adds for it.
+    It must be the first of a ``ProcessorFormatter``, whose additional fields it removes.
 
     Args:
-        redact: Takes secrets out of text.
+        redact: Redacts secrets in text.
     """
 
     def processor(logger: Any, method: str, event: EventDict) -> EventDict:
-        # Anybody may log below our logger, with fields of any name.
-        kept = _OURS if isinstance(event["_record"].msg, Event) else _MADE
+        # Other code may log below our logger, with fields of any name.
+        kept = _OURS if isinstance(event["_record"].msg, Event) else _ADDED
         fields = ProcessorFormatter.remove_processors_meta(logger, method, event)
         return {name: value if name in kept else _redacted(name, value, redact) for name, value in fields.items()}
 
@@ -100,9 +100,9 @@ def _redacted(key: str, value: Any, redact: Callable[[str], str]) -> Any:
     if isinstance(value, (int, float)):
         return value
     if isinstance(value, Mapping):
-        return {redact(_text(name)): _redacted(_text(name), one, redact) for name, one in value.items()}
+        return {redact(_text(name)): _redacted(_text(name), field, redact) for name, field in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_redacted(key, one, redact) for one in value]
+        return [_redacted(key, element, redact) for element in value]
     return redact(_text(value))
 
 
@@ -141,21 +141,21 @@ def _without_time(_: Any, __: str, event: EventDict) -> str:
 
 
 def _line(fields: dict[str, Any]) -> str:
-    """An event in one line: its name, its fields and, after the first colon outside of quotes, what it says.
+    """Write an event in one line: its name, its fields and, after the first colon outside of quotes, its text.
 
-    What others wrote in it can neither begin another line, nor look like another field, nor move the cursor.
+    Text of others can neither begin another line, nor look like another field, nor move the cursor.
     """
-    name = terminal(str(fields.pop("event")), _MOST)
+    name = terminal(str(fields.pop("event")), _MAX_FIELD)
     # These are the same on every line of a check.
     for known in ("logger", "target", "run"):
         fields.pop(known, None)
-    says = fields.pop("says", None) or fields.pop("problem", None)
+    text = fields.pop("says", None) or fields.pop("problem", None)
     line = " ".join([name, *(f"{key}={_word(value)}" for key, value in fields.items())])
-    return f"{line}: {terminal(str(says), _MOST)}" if says else line
+    return f"{line}: {terminal(str(text), _MAX_FIELD)}" if text else line
 
 
 def _word(value: Any) -> str:
-    text = terminal(", ".join(map(str, value)) if isinstance(value, list) else str(value), _MOST)
+    text = terminal(", ".join(map(str, value)) if isinstance(value, list) else str(value), _MAX_FIELD)
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 

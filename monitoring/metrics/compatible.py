@@ -1,7 +1,7 @@
 """The metrics of Prefect's own exporter, by the same names and with the same labels: see docs/metrics-compatibility.md.
 
 Source of names, labels and meanings: https://github.com/PrefectHQ/prometheus-prefect-exporter, ``metrics/metrics.py``.
-All of them are gauges there, those that end in ``_total`` too, and so they are here.
+All are gauges there, even the names that end in ``_total``, and so they are here.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from monitoring.model.exporter_facts import (
 )
 from monitoring.model.prefect import FlowRun
 
-#: When a work queue is healthy: the same for all of them (prefect/server/models/work_queues.py,
+#: When a work queue is healthy: the same for all work queues (prefect/server/models/work_queues.py,
 #: ``read_work_queue_status``), and how that is decided (prefect/server/schemas/core.py, ``WorkQueueHealthPolicy``).
-MOST_LATE_RUNS = 0
-MOST_SINCE_POLLED = timedelta(seconds=60)
+MAX_LATE_RUNS = 0
+MAX_SINCE_POLLED = timedelta(seconds=60)
 
-#: What a label says where there is nothing of that name, and where Prefect leaves a field empty.
+#: The value of a label if the named object is unknown, and if Prefect leaves a field empty.
 _NOTHING, _EMPTY = "null", "None"
 
 _Row = tuple[tuple[str, ...], float]
 
 
 def compatible(facts: ExporterFacts, settings: Compatibility, now: datetime) -> Mapping[str, tuple[Sample, ...]]:
-    """Measure what is known whole; a metric that rests on anything else is left out.
+    """Measure everything that was read completely; other metrics are left out.
 
-    Samples with the same labels are one, with their sum.
+    Samples with the same labels are merged into their sum.
 
     Args:
         facts: What was collected.
-        settings: How many failed runs are named, and how many series there may be.
-        now: The moment to which run times of ongoing runs count.
+        settings: How many failed runs are named, and the most series.
+        now: The end of the run times of ongoing runs.
 
     Returns:
-        The samples by the metric's name, and how many are left out by the name of the watchdog's own metric for that.
+        The samples by the metric's name, and the number of dropped series under the watchdog's own metric.
     """
     known = _Known(facts, settings, now)
     samples = {}
@@ -67,7 +67,7 @@ def compatible(facts: ExporterFacts, settings: Compatibility, now: datetime) -> 
 
 
 def added(snapshot: Snapshot, facts: ExporterFacts, settings: Compatibility) -> Snapshot:
-    """Add these metrics to what a check has measured; the arguments are those of ``compatible``."""
+    """Add these metrics to the snapshot of a check; the arguments are those of ``compatible``."""
     found = dict(compatible(facts, settings, snapshot.at))
     dropped = (*snapshot.samples.get(SERIES_DROPPED.name, ()), *found.pop(SERIES_DROPPED.name, ()))
     both = {**snapshot.samples, **found, **({SERIES_DROPPED.name: dropped} if dropped else {})}
@@ -92,18 +92,18 @@ class _Known:
 
 
 def _deployments(known: _Known) -> Iterator[_Row]:
-    for one in known.facts.deployments:
+    for deployment in known.facts.deployments:
         yield (
             (
-                known.flow(one.flow_id),
-                str(not one.paused),
-                one.name,
-                _text(one.path),
-                str(one.paused),
-                _text(one.work_pool),
-                _text(one.work_queue),
-                _text(one.status),
-                ",".join(sorted(one.tags)),
+                known.flow(deployment.flow_id),
+                str(not deployment.paused),
+                deployment.name,
+                _text(deployment.path),
+                str(deployment.paused),
+                _text(deployment.work_pool),
+                _text(deployment.work_queue),
+                _text(deployment.status),
+                ",".join(sorted(deployment.tags)),
             ),
             1,
         )
@@ -149,31 +149,31 @@ def _pools(known: _Known) -> Iterator[_Row]:
 
 
 def _queues(known: _Known) -> Iterator[_Row]:
-    return ((_queue(known, one), 0 if one.paused else 1) for one in known.facts.queues)
+    return ((_queue(known, queue), 0 if queue.paused else 1) for queue in known.facts.queues)
 
 
 def _late(known: _Known) -> Iterator[_Row]:
-    return ((_queue(known, one), one.late) for one in known.facts.queues)
+    return ((_queue(known, queue), queue.late) for queue in known.facts.queues)
 
 
 def _queue(known: _Known, queue: Queue) -> tuple[str, ...]:
-    polled = queue.last_polled is not None and known.now - queue.last_polled <= MOST_SINCE_POLLED
+    polled = queue.last_polled is not None and known.now - queue.last_polled <= MAX_SINCE_POLLED
     return (
         str(queue.paused),
         queue.name,
         str(queue.priority),
-        # A work queue has no type; the label is there for the sake of its name.
+        # A work queue has no type; the label exists only for compatibility.
         _NOTHING,
         _text(queue.work_pool),
         _text(queue.status),
-        str(polled and queue.late <= MOST_LATE_RUNS),
-        str(MOST_LATE_RUNS),
-        str(int(MOST_SINCE_POLLED.total_seconds())),
+        str(polled and queue.late <= MAX_LATE_RUNS),
+        str(MAX_LATE_RUNS),
+        str(int(MAX_SINCE_POLLED.total_seconds())),
     )
 
 
 def _text(field: str | None) -> str:
-    """A field that may be missing; one that is there and says nothing is no missing one."""
+    """The text of a field that may be missing; an empty text is not missing."""
     return _EMPTY if field is None else field
 
 
@@ -182,7 +182,7 @@ def _count(what: Callable[[ExporterFacts], Sized]) -> Callable[[_Known], Iterato
 
 
 class _Measured(NamedTuple):
-    """A metric, the queries that it rests on, and how it is made of their answers."""
+    """A metric, the queries that it needs, and the function that makes its rows."""
 
     metric: Metric
     queries: tuple[str, ...]
@@ -207,7 +207,7 @@ _QUEUE_LABELS = (
 )
 _MEASURED: tuple[_Measured, ...] = (
     _Measured(
-        _gauge("prefect_deployments_total", "How many deployments there are."),
+        _gauge("prefect_deployments_total", "Number of deployments."),
         (DEPLOYMENTS,),
         _count(lambda facts: facts.deployments),
     ),
@@ -228,10 +228,10 @@ _MEASURED: tuple[_Measured, ...] = (
         _NAMES,
         _deployments,
     ),
-    _Measured(_gauge("prefect_flows_total", "How many flows there are."), (FLOWS,), _count(lambda facts: facts.flows)),
+    _Measured(_gauge("prefect_flows_total", "Number of flows."), (FLOWS,), _count(lambda facts: facts.flows)),
     _Measured(_gauge("prefect_info_flows", "1 for each flow.", "flow_name"), (FLOWS,), _flows),
     _Measured(
-        _gauge("prefect_flow_runs_total", "How many flow runs ended in the window."),
+        _gauge("prefect_flow_runs_total", "Number of flow runs that ended in the window."),
         (ENDED,),
         _count(lambda facts: facts.ended),
     ),
@@ -247,7 +247,7 @@ _MEASURED: tuple[_Measured, ...] = (
     _Measured(
         _gauge(
             "prefect_flow_runs_ongoing_run_time",
-            "Seconds since a flow run began that has not ended.",
+            "Seconds since the start of a flow run that has not ended.",
             "deployment_name",
             "flow_name",
             "state_name",
@@ -259,7 +259,7 @@ _MEASURED: tuple[_Measured, ...] = (
     _Measured(
         _gauge(
             "prefect_info_flow_runs",
-            "How many flow runs began in the window or are planned for later.",
+            "Number of flow runs that began in the window or are planned for later.",
             "deployment_name",
             "flow_name",
             "state_name",
@@ -281,14 +281,14 @@ _MEASURED: tuple[_Measured, ...] = (
         _failed,
     ),
     _Measured(
-        _gauge("prefect_work_pools_total", "How many work pools there are."),
+        _gauge("prefect_work_pools_total", "Number of work pools."),
         (POOLS,),
         _count(lambda facts: facts.pools),
     ),
     _Measured(
         _gauge(
             "prefect_info_work_pools",
-            "1 for each work pool, 0 where it is paused.",
+            "1 for each work pool, 0 if it is paused.",
             "is_paused",
             "work_pool_name",
             "type",
@@ -298,21 +298,21 @@ _MEASURED: tuple[_Measured, ...] = (
         _pools,
     ),
     _Measured(
-        _gauge("prefect_work_queues_total", "How many work queues there are."),
+        _gauge("prefect_work_queues_total", "Number of work queues."),
         (QUEUES,),
         _count(lambda facts: facts.queues),
     ),
     _Measured(
-        _gauge("prefect_info_work_queues", "1 for each work queue, 0 where it is paused.", *_QUEUE_LABELS),
+        _gauge("prefect_info_work_queues", "1 for each work queue, 0 if it is paused.", *_QUEUE_LABELS),
         (QUEUES, LATE),
         _queues,
     ),
     _Measured(
-        _gauge("prefect_work_queues_late_runs_count", "How many late flow runs a work queue has.", *_QUEUE_LABELS),
+        _gauge("prefect_work_queues_late_runs_count", "Number of late flow runs of a work queue.", *_QUEUE_LABELS),
         (QUEUES, LATE),
         _late,
     ),
 )
-METRICS: tuple[Metric, ...] = tuple(one.metric for one in _MEASURED)
-#: Every query that a metric rests on.
-QUERIES: frozenset[str] = frozenset(chain.from_iterable(one.queries for one in _MEASURED))
+METRICS: tuple[Metric, ...] = tuple(measured.metric for measured in _MEASURED)
+#: Every query that a metric needs.
+QUERIES: frozenset[str] = frozenset(chain.from_iterable(measured.queries for measured in _MEASURED))

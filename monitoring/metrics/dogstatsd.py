@@ -1,12 +1,12 @@
-"""Numbers as datagrams in the DogStatsD protocol, for a Datadog agent and whatever else listens for it.
+"""Metrics as datagrams in the DogStatsD protocol, for a Datadog agent or any other DogStatsD receiver.
 
 Rules: https://docs.datadoghq.com/extend/dogstatsd/datagram_shell (the datagrams) and
 https://docs.datadoghq.com/getting_started/tagging/ (at most 200 characters of a tag, its key included, and no colon at
-the end). Nothing in the protocol escapes anything. Datadog writes tags in small letters, and an underscore for whatever
-is not a letter, a digit or one of ``_-:./``; other receivers do not, so that is left to it.
+the end). The protocol has no escaping. Datadog itself converts tags to lower case and replaces characters other than
+letters, digits and ``_-:./`` by underscores.
 
-Counters are gauges here, of what they have risen to: the protocol's own counters are increments, and one that is lost
-or sent twice stays wrong for ever, while the next gauge says it all. Datadog's ``monotonic_diff()`` gives the rise
+Counters are sent as gauges of their totals: the protocol's own counters are increments, and a lost or repeated
+increment stays wrong forever, while the next gauge is right again. Datadog's ``monotonic_diff()`` gives the increase
 (https://docs.datadoghq.com/dashboards/functions/rate/).
 """
 
@@ -20,24 +20,24 @@ from monitoring.metrics.catalog import METRICS
 from monitoring.metrics.labels import harmless, label_names, label_values
 from monitoring.metrics.snapshot import Distribution, Metric, Sample, Snapshot
 
-#: Bytes of a datagram that goes through most networks whole, and of one that an agent reads from its Unix socket
+#: Bytes of a datagram that most networks do not fragment, and of a datagram that an agent reads from its Unix socket
 #: (https://docs.datadoghq.com/extend/dogstatsd/high_throughput, ``dogstatsd_buffer_size``).
 UDP_SIZE, UNIX_SIZE = 1_432, 8_192
 
-_LONGEST_TAG = 200
-#: What ends a tag, or the list of them, and what no tag may end with.
+_MAX_TAG = 200
+#: Characters that end a tag or the list of tags, and the character that no tag may end with.
 _UNSAFE = re.compile(r"[,|]|:\Z")
 
 
 def datagrams(snapshot: Snapshot, definitions: Iterable[Metric] = METRICS, size: int = UDP_SIZE) -> list[bytes]:
-    """Render what is measured.
+    """Render a snapshot.
 
-    A histogram is two gauges, ``.count`` and ``.sum``: the protocol has none that was counted elsewhere.
+    A histogram is two gauges, ``.count`` and ``.sum``: the protocol has no histograms that are already counted.
 
     Args:
-        snapshot: The numbers.
-        definitions: The metrics that are rendered, in this order.
-        size: The most bytes of a datagram; a line that alone is longer goes alone.
+        snapshot: The snapshot.
+        definitions: The metrics to render, in this order.
+        size: The most bytes of a datagram; a longer line gets a datagram of its own.
     """
     return list(_packed(_lines(snapshot, definitions), size))
 
@@ -52,7 +52,7 @@ def _lines(snapshot: Snapshot, definitions: Iterable[Metric]) -> Iterator[str]:
 
 
 def _numbers(metric: Metric, value: float | Distribution) -> Iterator[tuple[str, float]]:
-    """The numbers that a value is made of, by the names that they are sent under."""
+    """The numbers of a value, with the names under which they are sent."""
     if isinstance(value, Distribution):
         yield f"{metric.name}.count", value.cumulative[-1]
         yield f"{metric.name}.sum", value.sum
@@ -62,7 +62,7 @@ def _numbers(metric: Metric, value: float | Distribution) -> Iterator[tuple[str,
 
 def _tags(metric: Metric, snapshot: Snapshot, sample: Sample) -> str:
     pairs = zip(label_names(metric), label_values(metric, snapshot, sample), strict=True)
-    tags = [f"{name}:{harmless(value, _LONGEST_TAG - len(name) - 1, _UNSAFE)}" for name, value in pairs if value]
+    tags = [f"{name}:{harmless(value, _MAX_TAG - len(name) - 1, _UNSAFE)}" for name, value in pairs if value]
     return f"|#{','.join(tags)}" if tags else ""
 
 

@@ -1,4 +1,4 @@
-"""Metrics exporters that do not work, as findings of the watchdog about itself."""
+"""Failing metrics exporters, as findings of the watchdog about itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monitoring.model.observation import Observation
 from monitoring.model.outbox import Trouble
 from monitoring.text.durations import spoken
 
-#: What may pass by itself has so long to do so; until then it is shown, and no incident.
+#: How long a temporary problem is only shown before it is an incident.
 GRACE = timedelta(minutes=30)
 
 
@@ -23,22 +23,22 @@ def exporter_findings(
 
     Args:
         troubles: The problems, by the setting that names the exporter.
-        observation: What was seen.
-        policies: Say whether the watchdog watches itself, and which exporters are configured.
+        observation: What was observed.
+        policies: Whether the watchdog watches itself, and the configured exporters.
     """
     config, now = policies.config, observation.at
     for name, trouble in troubles.items() if config.watchdog.enabled else ():
         if name not in config.metrics.exporters:
             continue
-        lasting = now - trouble.since
+        age = now - trouble.since
         yield place_finding(
             observation,
             "watchdog",
             Subject(kind="metrics-outlet", id=name, name=name),
-            severity="warning" if lasting >= GRACE else "info",
-            summary=f"{name}: the numbers of the last checks did not get there, for {spoken(lasting)}",
+            severity="warning" if age >= GRACE else "info",
+            summary=f"{name}: the exporter has accepted no metrics for {spoken(age)}",
             observed=trouble.problem,
-            expected="the numbers of every check taken; each check tries again with its own",
+            expected="the metrics of every check accepted; each check tries again",
             since=trouble.since,
             url=observation.server.state.ui_url,
         )

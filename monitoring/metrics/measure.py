@@ -1,4 +1,4 @@
-"""Measures: turns what a check has seen and remembers into samples of the metrics in the catalog."""
+"""Turns the observation and saved state of a check into samples of the metrics in the catalog."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from monitoring.model.outbox import Outbox, Tally
 from monitoring.model.prefect import TERMINAL, FlowRun
 
 _Row = tuple[Metric, tuple[str, ...], float | Distribution]
-#: Series of one deployment that are left out together: a part of its runs would be taken for all.
+#: Series of one deployment that are dropped together: a part of its runs would look like all.
 _TOGETHER = {catalog.RUNS.name: len(TERMINAL)}
 
 
 class Effort(Value):
-    """What a check has cost so far."""
+    """The effort of a check so far."""
 
     #: Requests sent to the Prefect server.
     requests: int
@@ -41,23 +41,23 @@ class Effort(Value):
 
 
 class Measurable(Value):
-    """All that a check knows when it measures."""
+    """The values from which a check measures."""
 
     observation: Observation
     ledger: Ledger
     incidents: Incidents
     outbox: Outbox
-    #: Of the observation, and of what the check is told besides.
+    #: Of the observation and the saved state.
     coverage: Coverage
 
 
 def measure(known: Measurable, effort: Effort, policies: Policies) -> Snapshot:
-    """Measure everything; what was not seen is left out.
+    """Measure everything that was observed.
 
     Args:
-        known: What the check knows.
-        effort: What it has cost.
-        policies: The effective policy of each deployment, and how many series there may be.
+        known: The values of the check.
+        effort: The effort of the check so far.
+        policies: The effective policy of each deployment, and the most series.
     """
     seen = known.observation
     rows = [
@@ -80,12 +80,12 @@ def measure(known: Measurable, effort: Effort, policies: Policies) -> Snapshot:
 
 
 def capped(samples: Mapping[str, Iterable[Sample]], most: int, dropped: Metric) -> dict[str, tuple[Sample, ...]]:
-    """Leave out what is too much of one metric, always the same, and say how much that is.
+    """Drop the surplus series of each metric, always the same, and count them.
 
     Args:
         samples: By the metric's name.
-        most: How many of one metric may stay. A histogram is one, however many buckets it has.
-        dropped: The metric that says of others how many are left out.
+        most: The most series of one metric. A histogram counts as one, however many buckets it has.
+        dropped: The metric that counts the dropped series of other metrics.
     """
     kept: dict[str, tuple[Sample, ...]] = {}
     left_out: list[Sample] = []
@@ -108,23 +108,23 @@ def _of_the_watchdog(known: Measurable, effort: Effort, config: Config) -> Itera
     for outcome in ("complete", "partial", "failed"):
         yield catalog.CHECK_QUERIES, (outcome,), float(outcomes[outcome])
     fallback = [FALLBACK_ROUTE] if config.alerts.fallback.kind else []
-    # From 0 on, as no increase is seen of a series that begins with 1.
+    # From 0 on, as a series that begins with 1 shows no increase.
     routes = [DEFAULT_ROUTE, *(route.name for route in config.routes), *fallback, *known.outbox.tallies]
     for route in dict.fromkeys(routes):
         tally = known.outbox.tallies.get(route, Tally())
         yield catalog.ALERTS_SENT, (route,), float(tally.sent)
         yield catalog.ALERT_FAILURES, (route,), float(tally.failed)
     firing = Counter(
-        (one.finding.check, one.finding.severity, _deployment_of(one.finding))
-        for one in known.incidents.open.values()
-        if one.firing
+        (incident.finding.check, incident.finding.severity, _deployment_of(incident.finding))
+        for incident in known.incidents.open.values()
+        if incident.firing
     )
     for labels, number in firing.items():
         yield catalog.INCIDENTS, labels, float(number)
 
 
 def _deployment_of(finding: Finding) -> str:
-    """As in the other metrics: the flow's name where runs without a deployment are watched."""
+    """The deployment's name, or the flow's name for runs without a deployment, as in the other metrics."""
     return finding.deployment or (finding.subject.name if finding.subject.kind == "flow" else "")
 
 
@@ -158,7 +158,7 @@ def _of_deployments(seen: Observation, ledger: Ledger, policies: Policies) -> It
 
 
 def _of_work_pools(seen: Observation) -> Iterator[_Row]:
-    # What its own process tries again, no worker takes.
+    # No worker takes a run that its own process retries.
     waiting = Counter(run.work_pool for run, _ in _overdue(seen) if not run.retries_in_process)
     due = _oldest_due(seen, lambda run: None if run.retries_in_process else run.work_pool)
     for name, pool in seen.pools.work_pools.items():
@@ -195,7 +195,7 @@ def _of_limits(seen: Observation) -> Iterator[_Row]:
 
 
 def _shows_who_waits(seen: Observation, kind: str, name: str, *, full: bool) -> bool:
-    """Whether what was seen tells who waits for a slot of a limit; of a global limit, nothing ever does."""
+    """Whether the observation shows which runs wait for a slot of a limit; for a global limit, it never does."""
     if kind == "global-concurrency-limit":
         return False
     if kind != "tag":
@@ -219,7 +219,7 @@ def _waiting(seen: Observation) -> Counter[tuple[str, str]]:
 
 
 def _overdue(seen: Observation) -> Iterator[tuple[FlowRun, datetime]]:
-    """The runs that were due before now and have not started, with when that was."""
+    """The runs that are due and have not started, with their due times."""
     for run in seen.runs.active:
         due = due_time(seen, run) if run.state_type == "SCHEDULED" else None
         if due and due <= seen.at:
@@ -238,7 +238,7 @@ def _age(seen: Observation, due: datetime | None) -> float:
 
 
 def distribution(counts: Counts) -> Distribution:
-    """The run times of all completed runs that were counted, in seconds."""
+    """The run times of all counted completed runs, in seconds."""
     cumulative: list[int] = []
     for number in buckets_of(counts):
         cumulative.append(number + (cumulative[-1] if cumulative else 0))

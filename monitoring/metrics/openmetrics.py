@@ -1,8 +1,8 @@
-"""Numbers as text for Prometheus: OpenMetrics 1.0, and the classic format that Pushgateway and node exporter read.
+"""Metrics as text for Prometheus: OpenMetrics 1.0, and the classic format that Pushgateway and node exporter read.
 
 Rules: https://prometheus.io/docs/specs/om/open_metrics_spec/ and
-https://prometheus.io/docs/instrumenting/exposition_formats/. No sample has a time: receivers of files and pushes refuse
-it, and a scrape would go stale with it between two checks. When the numbers were measured is a metric itself.
+https://prometheus.io/docs/instrumenting/exposition_formats/. No sample has a timestamp: receivers of files and pushes
+reject timestamps, and a scraped series would go stale between two checks. The time of the check is a metric itself.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _SECONDS = "seconds"
 
 
 class Families(Collector):
-    """What prometheus-client renders and pushes: the families of the metrics that were measured."""
+    """The families of the measured metrics, which prometheus-client renders and pushes."""
 
     def __init__(self, snapshot: Snapshot, definitions: Iterable[Metric] = METRICS) -> None:
         """Nothing is rendered yet.
 
         Args:
-            snapshot: The numbers.
-            definitions: The metrics that are rendered, in this order.
+            snapshot: The snapshot.
+            definitions: The metrics to render, in this order.
         """
         self._snapshot = snapshot
         self._definitions = definitions
@@ -44,7 +44,7 @@ class Families(Collector):
             for sample in self._snapshot.samples.get(metric.name, ()):
                 if _fits(metric, sample):
                     labels = tuple(map(harmless, label_values(metric, self._snapshot, sample)))
-                    # Receivers refuse everything for the sake of two samples with the same labels.
+                    # Receivers reject everything if two samples have the same labels.
                     found.setdefault(labels, sample.value)
             if found:
                 yield _family(metric, found)
@@ -62,7 +62,7 @@ def text(snapshot: Snapshot, definitions: Iterable[Metric] = METRICS) -> bytes:
 
 
 def _fits(metric: Metric, sample: Sample) -> bool:
-    """Whether the sample is one of this metric: a watchdog of another version may have saved it."""
+    """Whether the sample fits this metric: a watchdog of another version may have saved it."""
     if len(sample.labels) != len(metric.labels):
         return False
     if isinstance(sample.value, Distribution):

@@ -1,4 +1,4 @@
-"""What is measured, as values, whatever system it goes to."""
+"""Measured values, independent of the exporters."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Kind = Literal["gauge", "counter", "histogram"]
 
 
 class Metric(Value):
-    """Something that is measured, as Prometheus has it."""
+    """The definition of a metric, in Prometheus' terms."""
 
-    #: Without the suffix that a counter's samples have.
+    #: Without the suffix of a counter's samples.
     name: str
     kind: Kind
     #: One sentence, for people.
@@ -26,15 +26,15 @@ class Metric(Value):
 
 
 class Distribution(Value):
-    """What a histogram counts."""
+    """The counts of a histogram."""
 
-    #: How many were at most as large as each of the metric's bounds, and how many there are in all.
+    #: The number of values at most as large as each of the metric's bounds, and the number of all values.
     cumulative: tuple[int, ...]
     sum: float
 
 
 class Sample(Value):
-    """One number, and what it is about."""
+    """A value with its labels."""
 
     #: In the order of the metric's labels; hostile text.
     labels: tuple[str, ...] = ()
@@ -42,9 +42,9 @@ class Sample(Value):
 
 
 class Snapshot(Value):
-    """All that one check has measured. What it could not see is left out: unknown is not zero."""
+    """The measurements of one check. Unobserved values are left out: unknown is not zero."""
 
     target: str
     at: AwareDatetime
-    #: By the metric's name; one without samples is not there.
+    #: By the metric's name; metrics without samples are left out.
     samples: Mapping[str, tuple[Sample, ...]] = Field(default_factory=dict)

@@ -20,7 +20,7 @@ from monitoring.adapters.prefect.read import compatible as collecting
 from monitoring.adapters.prefect.read.reader import ServerReader
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
-from monitoring.metrics.compatible import METRICS, MOST_LATE_RUNS, MOST_SINCE_POLLED, QUERIES, compatible
+from monitoring.metrics.compatible import MAX_LATE_RUNS, MAX_SINCE_POLLED, METRICS, QUERIES, compatible
 from monitoring.metrics.openmetrics import openmetrics
 from monitoring.model.exporter_facts import (
     DEPLOYMENTS,
@@ -155,8 +155,8 @@ def test_late_runs_and_health_of_each_queue_are_as_the_server_itself_says(known:
     for queue in queues:
         status = server.request("GET", f"/work_queues/{queue['id']}/status")
         policy = status["health_check_policy"]
-        assert policy["maximum_late_runs"] == MOST_LATE_RUNS
-        assert policy["maximum_seconds_since_last_polled"] == MOST_SINCE_POLLED.total_seconds()
+        assert policy["maximum_late_runs"] == MAX_LATE_RUNS
+        assert policy["maximum_seconds_since_last_polled"] == MAX_SINCE_POLLED.total_seconds()
         healthy, late = found[queue["work_pool_name"], queue["name"]]
         assert late == status["late_runs_count"]
         # It was polled when the world was made, and has not been since.

@@ -1,6 +1,6 @@
-"""Sends to a Datadog agent, or whatever else listens for DogStatsD, over UDP or a Unix datagram socket.
+"""Sends metrics to a Datadog agent or another DogStatsD receiver, over UDP or a Unix datagram socket.
 
-UDP loses what the receiver does not read in time, and nobody notices; on a Unix socket the sender waits
+UDP silently loses datagrams that the receiver does not read in time; on a Unix socket, the sender waits
 (https://docs.datadoghq.com/extend/dogstatsd/unix_socket).
 """
 
@@ -29,18 +29,18 @@ class DogStatsD:
 
         Args:
             address: ``host:port``, or ``unix://`` and a path.
-            timeout: The longest wait until a datagram is taken.
-            definitions: The metrics that are sent.
+            timeout: The longest wait until a datagram is accepted.
+            definitions: The metrics to send.
         """
         self._address = address
         self._timeout = timeout
         self._definitions = definitions
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Send what is measured.
+        """Send a snapshot.
 
         Raises:
-            DeliveryError: Nobody listens there, or too slowly.
+            DeliveryError: No receiver listens there, or it reads too slowly.
         """
         size = UNIX_SIZE if self._address.startswith(_UNIX) else UDP_SIZE
         messages = datagrams(snapshot, self._definitions, size)
@@ -48,10 +48,10 @@ class DogStatsD:
             self._send(messages)
         except TimeoutError:
             raise self._failed(
-                f"takes nothing within {format_duration(self._timeout)}: look at the agent, or raise metrics.timeout"
+                f"accepted nothing within {format_duration(self._timeout)}: check the agent, or raise metrics.timeout"
             ) from None
         except (OSError, ValueError, OverflowError) as error:
-            # What cannot be an address is one of the latter.
+            # An invalid address raises ValueError or OverflowError.
             reason = (error.strerror if isinstance(error, OSError) else "") or type(error).__name__
             raise self._failed(
                 f"cannot be sent to ({reason}): check the address, whether the agent runs and listens for DogStatsD "
@@ -63,10 +63,10 @@ class DogStatsD:
             connection.settimeout(self._timeout.total_seconds())
             for message in messages:
                 connection.send(message)
-            # Over UDP, that nobody takes a datagram is told with the next one at the earliest; for the last, ask.
-            refused = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if refused:
-                raise OSError(refused, os.strerror(refused))
+            # Over UDP, a rejected datagram is reported with the next one at the earliest; for the last, query it.
+            rejected = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if rejected:
+                raise OSError(rejected, os.strerror(rejected))
 
     def _connected(self) -> socket.socket:
         family, address = self._resolved()
@@ -86,5 +86,5 @@ class DogStatsD:
         family, _, _, _, address = found[0]
         return family, address
 
-    def _failed(self, what: str) -> DeliveryError:
-        return DeliveryError(f"metrics.dogstatsd: {self._address} {what}", permanent=False)
+    def _failed(self, problem: str) -> DeliveryError:
+        return DeliveryError(f"metrics.dogstatsd: {self._address} {problem}", permanent=False)

@@ -1,6 +1,6 @@
 """Pushes to a Prometheus Pushgateway (https://github.com/prometheus/pushgateway#put-method).
 
-A push replaces all that was pushed for the same ``job`` and ``target``: what is not measured any more is gone.
+A push replaces all earlier metrics of the same ``job`` and ``target``, so series that are no longer measured disappear.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from monitoring.text.escaping import clean
 
 JOB = "prefect_watchdog"
 
-#: Refusals that pass: too slow, too many requests.
-_PASSING = {408, 429}
+#: Temporary rejections: request timeout, too many requests.
+_TEMPORARY = {408, 429}
 
 
 class Pushgateway:
@@ -32,19 +32,19 @@ class Pushgateway:
         """Prepare to push; nothing is sent yet.
 
         Args:
-            address: The gateway's address, without ``/metrics``. Errors show it.
+            address: The gateway's address, without ``/metrics``. Errors contain it.
             timeout: The longest wait for an answer.
-            definitions: The metrics that are pushed.
+            definitions: The metrics to push.
         """
         self._address = address
         self._timeout = timeout
         self._definitions = definitions
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Push, once: the next check pushes again.
+        """Push once, without retries: the next check pushes again.
 
         Raises:
-            DeliveryError: The gateway did not take them.
+            DeliveryError: The gateway did not accept the metrics.
         """
         try:
             push_to_gateway(
@@ -56,35 +56,35 @@ class Pushgateway:
             )
         except HTTPError as error:
             with error:
-                raise self._refused(error) from None
+                raise self._rejected(error) from None
         except (OSError, HTTPException, ValueError, OverflowError) as error:
-            # What cannot be an address is one of the latter two, and what goes wrong before the answer comes wrapped.
+            # An invalid address raises one of the latter two; errors before the answer are wrapped.
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
                 raise self._failed(
-                    f"does not answer within {format_duration(self._timeout)}: check the address and the network, look "
-                    "at the gateway, or raise metrics.timeout"
+                    f"did not answer within {format_duration(self._timeout)}: check the address, the network and the "
+                    "gateway, or raise metrics.timeout"
                 ) from None
             raise self._failed(
-                f"cannot be reached ({_said(reason)}): check the address, and whether the gateway runs"
+                f"cannot be reached ({_reason(reason)}): check the address, and whether the gateway runs"
             ) from None
 
-    def _refused(self, error: HTTPError) -> DeliveryError:
+    def _rejected(self, error: HTTPError) -> DeliveryError:
         try:
             answer = clean(error.read(2_000).decode(errors="replace"), 300)
         except (OSError, HTTPException):
             answer = ""
-        passing = error.code >= 500 or error.code in _PASSING
+        temporary = error.code >= 500 or error.code in _TEMPORARY
         return self._failed(
-            f"refuses (status {error.code}{f': {answer}' if answer else ''}): check that a Pushgateway is there, "
-            "and look at its log",
-            permanent=not passing,
+            f"rejects the metrics (status {error.code}{f': {answer}' if answer else ''}): check that a Pushgateway is "
+            "there, and see its log",
+            permanent=not temporary,
         )
 
-    def _failed(self, what: str, *, permanent: bool = False) -> DeliveryError:
-        return DeliveryError(f"metrics.pushgateway: {self._address} {what}", permanent=permanent)
+    def _failed(self, problem: str, *, permanent: bool = False) -> DeliveryError:
+        return DeliveryError(f"metrics.pushgateway: {self._address} {problem}", permanent=permanent)
 
 
-def _said(reason: object) -> str:
-    said = getattr(reason, "strerror", None) or type(reason).__name__
-    return clean(str(said), 100)
+def _reason(reason: object) -> str:
+    text = getattr(reason, "strerror", None) or type(reason).__name__
+    return clean(str(text), 100)

@@ -1,8 +1,8 @@
-"""Answers Prometheus' scrapes from memory: ``/metrics``, and ``/-/healthy`` and ``/-/ready`` for whoever runs it.
+"""Answers Prometheus' scrapes from memory: ``/metrics``, and ``/-/healthy`` and ``/-/ready`` for its operators.
 
-The answer to a scrape is rendered when the metrics change, so that a scrape costs no more than sending it; and
-``answers_first`` keeps the rendering out of the way of scrapes. The server of prometheus_client renders at every
-scrape: with 1,000 deployments and 10 scrapers that takes seconds. Nor does it limit time and number of connections.
+The answer is rendered when the metrics change, so a scrape only sends it, and ``answers_first`` keeps rendering from
+delaying scrapes. The server of prometheus_client renders at every scrape: with 1,000 deployments and 10 scrapers, that
+takes seconds. It also limits neither the time nor the number of connections.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from monitoring.metrics.catalog import METRICS
 from monitoring.metrics.openmetrics import OPENMETRICS_TYPE, TEXT_TYPE, openmetrics, text
 from monitoring.metrics.snapshot import Metric, Snapshot
 
-#: Seconds until a request has arrived; then we hang up. More than a slow network takes, and short for clients that send
-#: nothing.
+#: Seconds until a request must have arrived; then the server hangs up. Enough for a slow network, and short for clients
+#: that send nothing.
 REQUEST_TIMEOUT = 2.0
-#: Seconds from then until the answer was read: Prometheus' own time-out by default.
+#: Seconds from then until the answer must have been read: Prometheus' default timeout.
 ANSWER_TIMEOUT = 10.0
-#: Connections at a time. More than any number of scrapers, and few enough for threads and open files.
+#: Connections at a time: more than the number of scrapers, and few enough for threads and open files.
 MAX_CONNECTIONS = 100
-#: Seconds until a thread that computes lets others have their turn. An answer takes many turns, and Python's own 5 ms
-#: for each of them are a tenth of a second.
+#: Seconds after which a computing thread yields to others. An answer needs many turns; with Python's default of 5 ms,
+#: they add up to a tenth of a second.
 TURN = 0.0005
 
 _EMPTY = Snapshot(target="", at=datetime.fromtimestamp(0, timezone.utc))
@@ -45,66 +45,66 @@ _NOT_ACCEPTED = re.compile(r"q=0(\.0*)?")
 
 
 def answers_first() -> None:
-    """Let nothing else hold up an answer for long, in a process that is there for nothing else and has all imports."""
-    # To look through all that was imported for garbage, as rendering brings about, takes a tenth of a second too.
+    """Keep other work from delaying answers, in a process that only serves metrics and has imported everything."""
+    # Rendering triggers garbage collection, which takes a tenth of a second if it includes all imports.
     gc.freeze()
     sys.setswitchinterval(TURN)
 
 
 @dataclass(frozen=True)
 class _Page:
-    """What ``/metrics`` answers."""
+    """The answer of ``/metrics``."""
 
-    #: By whether it is OpenMetrics, and whether it is compressed.
+    #: By format (whether OpenMetrics) and whether compressed.
     bodies: Mapping[tuple[bool, bool], bytes]
-    #: Why it is not ready; empty when it is.
+    #: Why it is not ready; empty if it is.
     missing: str
 
 
 class ScrapeServer:
-    """A web server with one page of numbers, which may be changed at any time."""
+    """A web server with one page of metrics, which may be changed at any time."""
 
     def __init__(self, listen: str, definitions: Iterable[Metric] = METRICS) -> None:
-        """Prepare to serve; nobody can connect yet.
+        """Prepare to serve; no client can connect yet.
 
         Args:
-            listen: ``host:port``; with port 0, one that is free.
-            definitions: The metrics that are served.
+            listen: ``host:port``; with port 0, a free port.
+            definitions: The metrics to serve.
         """
         self._listen = listen
         self._definitions = tuple(definitions)
-        self._page = _rendered(_EMPTY, self._definitions, "nothing was shown yet")
+        self._page = _rendered(_EMPTY, self._definitions, "no metrics yet")
         self._server: _Server | None = None
 
     def show(self, snapshot: Snapshot, missing: str = "") -> None:
-        """Render the numbers, and answer with them from now on.
+        """Render a snapshot, and answer with it from now on.
 
         Args:
-            snapshot: The numbers.
-            missing: What they lack, so that we are not ready; empty when we are.
+            snapshot: The snapshot.
+            missing: Why the server is not ready; empty if it is.
         """
         self._page = _rendered(snapshot, self._definitions, missing)
         if self._server:
-            # At once: a request that is being answered goes on with the page that it has.
+            # At once: a request in progress keeps its page.
             self._server.page = self._page
 
     def start(self) -> str:
         """Serve from now on, in threads of our own.
 
         Returns:
-            The address of the numbers.
+            The address of the metrics.
 
         Raises:
-            ConfigError: Nobody can listen there.
+            ConfigError: The address cannot be used.
         """
         try:
             server = _Server(*_resolved(self._listen))
         except (OSError, UnicodeError) as error:
-            # A host's name that cannot be one is a UnicodeError.
+            # An invalid host name raises UnicodeError.
             reason = (error.strerror if isinstance(error, OSError) else "") or type(error).__name__
             raise ConfigError(
-                f"metrics.listen: {self._listen}: {reason}; expected an address of this machine and a port that is "
-                "free and may be listened on"
+                f"metrics.listen: {self._listen}: {reason}; expected an address of this machine and a free port "
+                "on which it may listen"
             ) from None
         server.page = self._page
         threading.Thread(target=server.serve_forever, name="scrape server", daemon=True).start()
@@ -113,7 +113,7 @@ class ScrapeServer:
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics"
 
     def stop(self) -> None:
-        """Serve no more. Answers on their way are cut off when the process ends."""
+        """Stop serving. Unfinished answers are cut off when the process ends."""
         if self._server:
             self._server.shutdown()
             self._server.server_close()
@@ -138,17 +138,17 @@ def _resolved(listen: str) -> tuple[int, Any]:
 
 
 class _Server(ThreadingTCPServer):
-    # Not http.server's own: that one asks for this host's name in the DNS, which may take long.
+    # Not http.server's own server, which looks up this host's name in the DNS; that may take long.
     allow_reuse_address = True
     daemon_threads = True
-    # Five by default: with ten scrapers at the same moment, one would be told to come back a second later.
+    # Five by default: with ten scrapers at the same time, some would have to try again a second later.
     request_queue_size = 128
 
     page: _Page
 
     def __init__(self, family: int, address: Any) -> None:
         self.address_family = family
-        #: Until when each may last.
+        #: The deadline of each connection.
         self._connections: dict[socket.socket, float] = {}
         super().__init__(address, _Handler)
 
@@ -158,12 +158,12 @@ class _Server(ThreadingTCPServer):
         self._connections[request] = time.monotonic() + REQUEST_TIMEOUT
         return True
 
-    def heard(self, request: socket.socket) -> None:
+    def extend(self, request: socket.socket) -> None:
         """Give a request that has arrived the time for its answer."""
         self._connections[request] = time.monotonic() + ANSWER_TIMEOUT
 
     def service_actions(self) -> None:
-        """Hang up on those who take too long; called every half second, and after each new connection."""
+        """Hang up on connections past their deadline; called every half second and after each new connection."""
         now = time.monotonic()
         for request, until in list(self._connections.items()):
             if until < now:
@@ -174,14 +174,14 @@ class _Server(ThreadingTCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # Those who hang up, or were hung up on, are no fault of ours.
+        # Closed connections are no fault of ours.
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
 
 def _hang_up(connection: socket.socket) -> None:
     """Wake the thread that waits for this client; it closes the connection."""
-    # It may be gone by itself.
+    # It may be closed already.
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
@@ -194,30 +194,32 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        self.server.heard(self.connection)
+        self.server.extend(self.connection)
         page = self.server.page
         path = self.path.partition("?")[0]
         if path == "/metrics":
-            form = _takes(self.headers.get("Accept", ""), "application/openmetrics-text")
-            packed = _takes(self.headers.get("Accept-Encoding", ""), "gzip")
+            form = _accepts(self.headers.get("Accept", ""), "application/openmetrics-text")
+            packed = _accepts(self.headers.get("Accept-Encoding", ""), "gzip")
             headers = {"Content-Type": OPENMETRICS_TYPE if form else TEXT_TYPE, "Vary": "Accept, Accept-Encoding"}
             if packed:
                 headers["Content-Encoding"] = "gzip"
             self._answer(HTTPStatus.OK, page.bodies[form, packed], headers)
         elif path == "/-/healthy":
-            self._say(HTTPStatus.OK, "healthy")
+            self._answer_line(HTTPStatus.OK, "healthy")
         elif path == "/-/ready":
-            self._say(HTTPStatus.SERVICE_UNAVAILABLE if page.missing else HTTPStatus.OK, page.missing or "ready")
+            self._answer_line(
+                HTTPStatus.SERVICE_UNAVAILABLE if page.missing else HTTPStatus.OK, page.missing or "ready"
+            )
         else:
-            self._say(HTTPStatus.NOT_FOUND, "here are /metrics, /-/healthy and /-/ready")
+            self._answer_line(HTTPStatus.NOT_FOUND, "not found; available: /metrics, /-/healthy and /-/ready")
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: whoever scrapes does so every few seconds."""
+        """Log nothing: scrapers come every few seconds."""
 
-    def _say(self, status: HTTPStatus, line: str) -> None:
+    def _answer_line(self, status: HTTPStatus, line: str) -> None:
         self._answer(status, f"{line}\n".encode(), {"Content-Type": _PLAIN})
 
     def _answer(self, status: HTTPStatus, body: bytes, headers: Mapping[str, str]) -> None:
@@ -230,8 +232,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-def _takes(header: str, name: str) -> bool:
-    """Whether a list such as ``Accept`` holds a name, and not only to say that it is not wanted."""
+def _accepts(header: str, name: str) -> bool:
+    """Whether a list such as ``Accept`` contains a name, and not with quality 0."""
     for part in header.split(","):
         token, *parameters = (piece.strip().lower() for piece in part.split(";"))
         if token == name:

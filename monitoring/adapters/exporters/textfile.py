@@ -1,7 +1,7 @@
 """Writes a file for the textfile collector of Prometheus' node exporter.
 
-The collector reads every ``*.prom`` in its folder whenever it is scraped, so that the file must be there whole or not
-at all (https://github.com/prometheus/node_exporter#textfile-collector).
+The collector reads every ``*.prom`` in its directory at each scrape, so the file must be complete or absent
+(https://github.com/prometheus/node_exporter#textfile-collector).
 """
 
 from __future__ import annotations
@@ -16,56 +16,56 @@ from monitoring.metrics.catalog import METRICS
 from monitoring.metrics.openmetrics import text
 from monitoring.metrics.snapshot import Metric, Snapshot
 
-#: The node exporter is another user.
+#: The node exporter runs as another user.
 _MODE = 0o644
 
 
 class Textfile:
-    """A file."""
+    """A file of metrics."""
 
     def __init__(self, path: str, definitions: Iterable[Metric] = METRICS) -> None:
         """Prepare to write; nothing is written yet.
 
         Args:
-            path: Where, in a folder that exists.
-            definitions: The metrics that are written.
+            path: The path of the file, in an existing directory.
+            definitions: The metrics to write.
         """
         self._path = Path(path)
         self._definitions = definitions
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Put the numbers in the place of those of the check before.
+        """Replace the metrics of the previous check.
 
         Raises:
-            DeliveryError: They cannot be written; what was there is there still.
+            DeliveryError: The file cannot be written; the previous file remains.
         """
         try:
             self._replace(text(snapshot, self._definitions))
         except (OSError, ValueError) as error:
-            # A path that no file can have is a ValueError.
+            # An invalid path raises ValueError.
             reason = error.strerror if isinstance(error, OSError) else error
             raise DeliveryError(
-                f"metrics.textfile: {self._path} cannot be written ({reason}): make the folder on the "
-                "worker, let the worker's user write there, and see that the disk has room",
+                f"metrics.textfile: {self._path} cannot be written ({reason}): create the directory on "
+                "the worker, let the worker's user write there, and check that the disk has space",
                 permanent=isinstance(
                     error, (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, ValueError)
                 ),
             ) from None
 
     def _replace(self, content: bytes) -> None:
-        # In the same folder, as only there a rename happens at once; its name does not end as the collector wants it.
-        # Always the same name, so that a check that was killed leaves one file, and the next takes it away.
-        beside = self._path.with_name(f".{self._path.name}.tmp")
-        beside.unlink(missing_ok=True)
+        # In the same directory, as only there a rename is atomic, and with a suffix that the collector ignores. Always
+        # the same name, so that the next check removes the file of a killed check.
+        temporary = self._path.with_name(f".{self._path.name}.tmp")
+        temporary.unlink(missing_ok=True)
         try:
-            # A new file, never one that somebody has put there: it could be a link.
-            with open(beside, "xb") as file:
+            # A new file, never an existing one, which could be a link.
+            with open(temporary, "xb") as file:
                 file.write(content)
                 os.fchmod(file.fileno(), _MODE)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(beside, self._path)
+            os.replace(temporary, self._path)
         except BaseException:
             with suppress(OSError):
-                beside.unlink()
+                temporary.unlink()
             raise

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitoring.history.counts import RUN_TIME_BUCKETS
 from monitoring.metrics import catalog
 from monitoring.metrics import openmetrics as render
-from monitoring.metrics.labels import LONGEST, harmless
+from monitoring.metrics.labels import MAX_LENGTH, harmless
 from monitoring.metrics.snapshot import Distribution, Sample, Snapshot
 from tests.support.builders import NOW
 from tests.support.golden import Golden
@@ -161,11 +161,11 @@ ANYTHING = st.text(st.characters(exclude_categories=()))
 def test_a_label_is_short_and_visible(text: str) -> None:
     shown = harmless(text)
     assert not {"Cc", "Cf", "Cs", "Zl", "Zp"} & set(map(category, shown))
-    assert len(shown) <= LONGEST
+    assert len(shown) <= MAX_LENGTH
     assert harmless(shown) == shown
 
 
-@pytest.mark.parametrize("text", ["", "etl/nightly", 'a "quoted" \\ name', "naïve 🔥 名前", "x" * LONGEST])
+@pytest.mark.parametrize("text", ["", "etl/nightly", 'a "quoted" \\ name', "naïve 🔥 名前", "x" * MAX_LENGTH])
 def test_a_label_that_is_harmless_stays_as_it_is(text: str) -> None:
     assert harmless(text) == text
 

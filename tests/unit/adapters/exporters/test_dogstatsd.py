@@ -138,5 +138,5 @@ def test_an_agent_that_hangs_is_waited_for_as_long_as_configured(tmp_path: Path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hanging:
         hanging.bind(str(tmp_path / "dsd.socket"))
         error = refused(f"unix://{tmp_path}/dsd.socket", large(1_000))
-    assert "takes nothing within 1s" in str(error)
+    assert "accepted nothing within 1s" in str(error)
     assert "metrics.timeout" in str(error)

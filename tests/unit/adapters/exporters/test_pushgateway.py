@@ -107,7 +107,7 @@ def silent() -> Iterator[str]:
 
 def test_a_gateway_that_says_nothing_is_waited_for_as_long_as_configured(silent: str) -> None:
     error = refused(silent)
-    assert "does not answer within 1s" in str(error)
+    assert "did not answer within 1s" in str(error)
     assert "metrics.timeout" in str(error)
     assert not error.permanent
 

@@ -59,7 +59,7 @@ def test_everybody_may_read_it_and_nobody_else_may_write_it(file: Path, umask: i
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     error = refused(tmp_path / "no" / "prefect.prom")
     assert "No such file or directory" in str(error)
-    assert "make the folder" in str(error)
+    assert "create the directory" in str(error)
     assert error.permanent
 
 
@@ -102,7 +102,7 @@ except DeliveryError as error:
 """
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60).stdout
     assert said.startswith("False metrics.textfile: ")
-    assert "disk has room" in said
+    assert "disk has space" in said
     assert file.read_bytes() == text(UP)
     assert os.listdir(file.parent) == [file.name]
 
