@@ -14,7 +14,9 @@ from typing import NamedTuple
 from tests.support.paths import PROJECT
 
 RECIPES = PROJECT / "docs/contributing"
-_LEFT_OUT = shutil.ignore_patterns(".*", "*.egg-info", "build", "dist")
+_LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", ".demo", ".cache", ".hypothesis", ".*_cache", "*.egg-info", "build", "dist"
+)
 _PATH = re.compile(r"`([\w./-]+\.(?:py|md|json|yaml|yml))`")
 
 
