@@ -5,7 +5,7 @@ today: deployments, schedules, pauses, the configuration. Checks that history ca
 ``NOT_REPLAYED`` lists them.
 
 The watchdog's own rules judge each deployment at each check time. Between two times at which a run is due, begins or
-ends, only the clock moves, and each finding appears or disappears at most once. So the check times in between are
+ends, only the clock moves, and each run joins or leaves a finding at most once. So the check times in between are
 searched by bisection.
 """
 
@@ -374,8 +374,6 @@ class _Life:
         stale = STALE.settings(policy_of(deployment, policies))
         # If nothing waits, runs or is wrong, the clock alone can only make the last success too old.
         self._ages = stale.enabled and (stale.within is not None or bool(history.fires.get(key)))
-        # The usual run time changes with the check after the end of a run, and with it the due times.
-        self._judges_twice = stale.grace < EVERY
         self._active: dict[str, PastRun] = {}
         self._ledger = Ledger()
         self._open = Incidents()
@@ -413,7 +411,8 @@ class _Life:
             seen = self._step(run.seen_from) if run.seen_from else None
             if over is not None:
                 ends[over].append(run)
-                steps.update([over, min(over + 1, len(self._times) - 1)] if self._judges_twice else [over])
+                # The usual run time changes with the check after the end of a run, and with it the due times.
+                steps.update((over, min(over + 1, len(self._times) - 1)))
             if seen is not None and (over is None or seen < over):
                 appears[seen].append(run)
                 steps.add(seen)
@@ -492,8 +491,10 @@ def _check_times(history: History) -> tuple[datetime, ...]:
     return tuple(history.until - (count - n) * EVERY for n in range(count + 1))
 
 
-def _in_sight(findings: Iterable[Finding]) -> set[tuple[str, Severity]]:
-    return {(finding.fingerprint, finding.severity) for finding in findings if finding.severity != "info"}
+def _in_sight(findings: Iterable[Finding]) -> set[tuple[str, Severity, tuple[str, ...]]]:
+    # With its runs: one run may leave a finding before another joins it, and in between there is none.
+    notable = (finding for finding in findings if finding.severity != "info")
+    return {(finding.fingerprint, finding.severity, finding.flow_run_ids) for finding in notable}
 
 
 def _worse(first: Incident, second: Incident) -> bool:

@@ -146,6 +146,31 @@ def test_stale_when_fires_pass_without_a_success() -> None:
     assert one == ("stale", "etl/nightly", NOW - hours(24) + minutes(90), None, None)
 
 
+def test_the_usual_run_time_counts_from_the_second_check() -> None:
+    # Without the run time of the day before, both scheduled times have passed at the first check; with it, neither.
+    seen = history(
+        past("before", over=SINCE - minutes(207), run_time=minutes(400)),
+        fires={"etl/nightly": (SINCE - minutes(206), SINCE - minutes(34))},
+    )
+
+    assert told(replay(seen, policies())) == [
+        ("stale", "etl/nightly", SINCE, SINCE + EVERY, "succeeded"),
+        ("stale", "etl/nightly", SINCE + hours(7), None, None),
+    ]
+
+
+def test_one_slow_run_is_forgiven_before_another_becomes_slow() -> None:
+    ended = NOW - hours(27)
+    first = past("first", "tools/by-hand", due=ended - hours(3), over=ended)
+    second = past("second", "tools/by-hand", due=ended - minutes(20), over=ended + hours(7))
+    found = told(replay(history(first, second), policies(slow={"limit": "2h", "expire_after": "30m"})))
+
+    assert [row[2:] for row in found] == [
+        (ended - hours(1) + EVERY, ended + minutes(30), "cleared"),
+        (ended + minutes(100) + EVERY, ended + hours(7) + minutes(30), "cleared"),
+    ]
+
+
 def test_what_was_so_before_is_no_alert() -> None:
     bad = past("bad", state="FAILED", over=SINCE - hours(2))
     [one] = replay(history(bad), policies()).incidents
