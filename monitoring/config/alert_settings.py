@@ -142,7 +142,8 @@ class Digest(Section):
 
     time_zone: TimeZoneName = Field("UTC", description="IANA time zone in which the days of the digest begin and end.")
     receiver: Receiver = Field(
-        Receiver(), description="Receiver of the digest. Not set: `slack.channel`, else `alerts.default`."
+        Receiver(),
+        description="Receiver of the digest. Not set: `slack.channel`, else `alerts.default`, if that is no block.",
     )
 
 

@@ -101,5 +101,8 @@ class Config(Policy):
             return self.digest.receiver
         if self.slack.channel:
             return Receiver(channel=self.slack.channel)
+        if self.alerts.default.block:
+            # A block may be a pager: it gets a digest only where that is configured.
+            return Receiver()
         # People that alerts mention must not be mentioned every day.
         return self.alerts.default.model_copy(update={"mentions": ()})

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from monitoring.config.alert_settings import DIGEST_ROUTE
 from monitoring.messages.alert_message import alert_message
 from monitoring.messages.tables import cut
 from monitoring.model.message import Message, Table
 from monitoring.model.outbox import Delivery
 from monitoring.text.limits import PLAIN, SLACK
 
-_ROWS = max(SLACK.rows, PLAIN.rows)
 _NESTED = max(SLACK.nested, PLAIN.nested)
+#: Slack counts a row with its nested rows as one.
+_ROWS = max(SLACK.rows * (1 + _NESTED), PLAIN.rows)
 
 
 def delivery_message(delivery: Delivery, *, whole: bool = False) -> Message:
@@ -20,7 +22,8 @@ def delivery_message(delivery: Delivery, *, whole: bool = False) -> Message:
         whole: Whether it says everything, for receivers without threads for the details.
     """
     if delivery.digest is not None:
-        return delivery.digest.message
+        # Whom a fallback mentions for alerts must not be mentioned every day.
+        return delivery.digest.message.model_copy(update={"mentions": delivery.route == DIGEST_ROUTE})
     assert delivery.content is not None, "events have no message"
     return alert_message(delivery.content, whole=whole)
 

@@ -33,7 +33,7 @@ from monitoring.model.message import (
 )
 from monitoring.model.report import DigestReport, HealthReport, Totals
 from monitoring.model.silence import Silence
-from monitoring.text.limits import MARKDOWN
+from monitoring.text.limits import TERMINAL
 
 
 def health_message(report: HealthReport) -> Message:
@@ -242,4 +242,4 @@ def _lasted(span: timedelta | None) -> str:
 
 def _bounded(table: Table) -> Table:
     """A page with thousands of rows is read by nobody and drawn by few browsers; a saved message stays small."""
-    return cut(table, MARKDOWN.rows, MARKDOWN.nested)
+    return cut(table, TERMINAL.rows, TERMINAL.nested)

@@ -114,7 +114,7 @@ def _fitted(parts: Sequence[_Part], room: int) -> list[Block]:
 def _within(blocks: list[Block]) -> list[Block]:
     """Leave out blocks before the last while Slack would refuse the message, and count them."""
     kept, left_out = blocks, 0
-    while len(kept) > SLACK_BLOCKS or _size(kept) > SLACK_MESSAGE:
+    while left_out < len(blocks) - 2 and (len(kept) > SLACK_BLOCKS or _size(kept) > SLACK_MESSAGE):
         left_out += 1
         more = _context(f"and {left_out:,} more parts of this message")
         kept = [*blocks[: len(blocks) - 1 - left_out], more, blocks[-1]]
@@ -192,13 +192,21 @@ def _row(row: Row, below: Sequence[Row], table: Table, title: str, indent: str) 
     sign = f"{SIGN[row.level]} " if row.level else "• "
     what, name = "".join(span.text for span in shown.text), "".join(span.text for span in shown.title if span.url)
     repeated = bool(what) and f"{name}: {what}" in title
-    lines = [sign + (_line(shown.title) if repeated else _name(shown))]
-    lines += [indent + ", ".join(map(_line, shown.facts))]
-    lines += [_INDENT + slack_bounded(text, SLACK.line) for text in row.evidence[: SLACK.lines]]
+    head = sign + (_line(shown.title) if repeated else _name(shown))
+    facts = [_line(fact) for fact in shown.facts]
+    evidence = [_INDENT + slack_bounded(text, SLACK.line) for text in row.evidence[: SLACK.lines]]
     nested = [_name(line(other, table.columns)) for other in below]
-    nested += [slack(nested_rest(row, table))] if row.more_nested else []
-    lines += [f"{_INDENT}↳ {slack(table.nested_unit)}s: {'; '.join(nested)}"] if nested else []
-    return "\n".join(part for part in lines if part.strip())
+    while True:
+        left_out = row.model_copy(update={"more_nested": row.more_nested + len(below) - len(nested)})
+        symptoms = "; ".join(part for part in (*nested, slack(nested_rest(left_out, table))) if part)
+        lines = [head, indent + ", ".join(facts), *evidence]
+        lines += [f"{_INDENT}↳ {slack(table.nested_unit)}s: {symptoms}"] if symptoms else []
+        text = "\n".join(part for part in lines if part.strip())
+        # A row is never split. Escaped names and long addresses can make it too long for a section.
+        least = next((parts for parts in (evidence, nested, facts) if parts), None)
+        if slack_size(text) <= SLACK_SECTION - 100 or least is None:
+            return text
+        least.pop()
 
 
 def _name(shown: Line) -> str:

@@ -154,6 +154,15 @@ def remove(outbox: Outbox, deliveries: Iterable[Delivery]) -> Outbox:
     return outbox.model_copy(update={"queue": tuple(queued for queued in outbox.queue if queued.id not in removed)})
 
 
+def remove_expired(outbox: Outbox, expired: Iterable[Delivery]) -> Outbox:
+    """Take these out of the queue. A route without any other message has no trouble left to resolve."""
+    routes = {delivery.route for delivery in expired}
+    outbox = remove(outbox, expired)
+    idle = routes - {delivery.route for delivery in outbox.queue}
+    troubles = {route: trouble for route, trouble in outbox.troubles.items() if route not in idle}
+    return outbox.model_copy(update={"troubles": troubles})
+
+
 def mark_failed(
     outbox: Outbox,
     delivery: Delivery,
@@ -185,6 +194,9 @@ def mark_failed(
         since = troubles[delivery.route].since if delivery.route in troubles else now
         troubles[delivery.route] = Trouble(since=since, problem=problem, permanent=permanent)
     outbox = outbox.model_copy(update={"troubles": troubles, "tallies": _count(outbox, delivery.route, failed=1)})
+    if outcome_unknown and delivery.outcome_unknown and delivery.digest is not None:
+        # It may have been posted twice by now. A digest is repeated once at most.
+        return remove(outbox, [delivery])
     fallback = config.alerts.fallback.kind is not None and delivery.route not in ("", FALLBACK_ROUTE)
     if permanent and fallback:
         return _move_to_fallback(outbox, delivery)

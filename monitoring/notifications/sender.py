@@ -82,7 +82,7 @@ class Sender:
                 _log.warning(
                     "alert not delivered", **_log_fields(delivery), permanent=True, problem="the message is too old"
                 )
-            outbox = outboxes.remove(outbox, expired)
+            outbox = outboxes.remove_expired(outbox, expired)
             self._save(outbox)
         return outbox
 

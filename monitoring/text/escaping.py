@@ -173,13 +173,11 @@ def slack_bounded(text: str, max_size: int, url: str | None = None) -> str:
         url: The address; left out if it is too long.
     """
     target = address(url)
-    room = SLACK_URL if target and slack_size(target.replace("&", "&amp;")) < SLACK_URL else 0
+    short = target is not None and slack_size(target.replace("&", "&amp;")) < SLACK_URL
     text, limit = clean(text, max_size), max_size
-    while True:
-        shown = slack_link(text, url, limit) if room else slack(text, limit)
-        if slack_size(shown) <= max_size + room or limit <= 1:
-            return shown
+    while limit > 1 and slack_size(slack(text, limit)) > max_size:
         limit = limit * 3 // 4
+    return slack_link(text, url if short else None, limit)
 
 
 def slack_code(text: str) -> str:

@@ -63,9 +63,7 @@ def digest(ports: DigestPorts, policies: Policies, now: datetime) -> str:
     config = policies.config
     saved, known = ports.state.load()
     report = digest_report(ports.reader, saved, known, policies, now)
-    # The digest mentions only the people that its own receiver names.
-    message = bounded(digest_message(report)).model_copy(update={"mentions": True})
-    content = DigestContent(target=config.target.name, day=report.day, message=message)
+    content = DigestContent(target=config.target.name, day=report.day, message=bounded(digest_message(report)))
     # A check that runs longer than its lock lasts has lost the lock.
     with ports.lock.hold(2 * config.state.lock_expiry) as held:
         if not held:
@@ -122,7 +120,10 @@ def _publish(report: DigestReport, saved: SavedState, ports: DigestPorts) -> Sav
 def _raise_if_rejected(outbox: Outbox, content: DigestContent) -> None:
     for delivery in outbox.queue:
         if delivery.id == digest_id(content) and delivery.rejected:
-            raise DeliveryError(outbox.troubles[delivery.route].problem, permanent=True)
+            # Another message may have been sent on the route since.
+            trouble = outbox.troubles.get(delivery.route)
+            problem = trouble.problem if trouble else "the receiver has rejected the digest: see earlier log lines"
+            raise DeliveryError(problem, permanent=True)
 
 
 def digest_report(

@@ -7,11 +7,15 @@ import re
 from typing import Any
 
 import pytest
-from slackblocks import ContextBlock, HeaderBlock, Message, SectionBlock, Text, TextType
+from slackblocks import ContextBlock, HeaderBlock, SectionBlock, Text, TextType
+from slackblocks import Message as Built
 
+from monitoring.messages.delivery_message import bounded
 from monitoring.messages.report_messages import digest_message
 from monitoring.messages.slack_blocks import SlackMessage, slack_message
+from monitoring.model.message import Column, Message, Row, Table, inline, link
 from monitoring.model.report import DigestReport
+from monitoring.text.escaping import slack_size
 from tests.support import samples
 
 DIGESTS = [
@@ -45,7 +49,7 @@ def rebuilt(message: SlackMessage) -> dict[str, Any]:
             blocks.append(SectionBlock(fields=[text(field) for field in block["fields"]]))
         else:
             blocks.append(SectionBlock(text=text(block["text"])))
-    built: dict[str, Any] = json.loads(Message(channel="#ops", text=message.text, blocks=blocks).json())
+    built: dict[str, Any] = json.loads(Built(channel="#ops", text=message.text, blocks=blocks).json())
     for block in built["blocks"]:
         block.pop("block_id", None)
     return built
@@ -96,3 +100,29 @@ def test_an_unknown_day_is_not_called_a_bad_one() -> None:
     message = digest_in_slack(samples.unknown_digest(samples.incomplete()))
     assert "Yesterday: unknown." in message.text
     assert "0 %" not in json.dumps(message.blocks)
+
+
+@pytest.mark.parametrize("name", ["n" * 250, "&" * 250, "<" * 250])
+@pytest.mark.parametrize("address", ["https://prefect.example.com", f"https://prefect.example.com/{'a' * 300}"])
+def test_a_row_with_long_names_and_addresses_fits_in_a_section(name: str, address: str) -> None:
+    cells = (inline(link(name, address)), inline(name), *[inline(link(name, address))] * 6)
+    columns = (Column(label="Subject", role="title"), Column(label="What", role="text"), *[Column(label="Fact")] * 6)
+    row = Row(cells=cells, level="critical", evidence=(name, name))
+    nested = row.model_copy(update={"nested": True, "evidence": ()})
+    table = Table(columns=columns, rows=(row, nested, nested, nested, nested), nested_unit="symptom")
+    sections = [
+        block["text"]["text"]
+        for block in slack_message(Message(title="T", fallback="t", elements=(table,))).blocks
+        if block["type"] == "section"
+    ]
+    assert max(map(slack_size, sections)) <= 3_000
+    assert any("symptoms" in text and "more" in text for text in sections)
+
+
+def test_a_saved_digest_keeps_as_many_problems_with_symptoms_as_slack_shows() -> None:
+    columns = (Column(label="Subject", role="title"),)
+    rows = [Row(cells=(inline(f"cause-{number}"),)) for number in range(20)]
+    nested = Row(cells=(inline("symptom"),), nested=True)
+    table = Table(columns=columns, rows=tuple(row for head in rows for row in (head, *[nested] * 4)))
+    message = Message(title="T", fallback="t", elements=(table,))
+    assert slack_message(bounded(message)).blocks == slack_message(message).blocks

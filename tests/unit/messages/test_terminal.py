@@ -7,7 +7,7 @@ import re
 
 from monitoring.messages import terminal
 from monitoring.messages.report_messages import health_message
-from monitoring.text.limits import MARKDOWN, PIPE_WIDTH
+from monitoring.text.limits import PIPE_WIDTH, TERMINAL
 from tests.support import samples
 
 
@@ -41,11 +41,11 @@ def test_a_terminal_gets_links_and_no_control_characters_of_others() -> None:
 
 def test_many_findings_are_bounded_and_counted() -> None:
     stream = io.StringIO()
-    terminal.console(stream).print(terminal.rendered(health_message(samples.crowd(1_000))))
+    terminal.console(stream).print(terminal.rendered(health_message(samples.crowd(3_000))))
     shown = stream.getvalue()
     assert (
         sum(line.startswith(("critical", "  symptom")) for line in shown.splitlines())
-        < (MARKDOWN.rows + MARKDOWN.nested) * 7
+        < (TERMINAL.rows + TERMINAL.nested) * 7
     )
     assert re.search(r"^and \d+ more findings: see watchdog check --json", shown, re.MULTILINE)
     assert re.search(r"^  and \d+ more symptoms", shown, re.MULTILINE)

@@ -11,6 +11,7 @@ import pytest
 
 from monitoring.config.policy import Policies
 from monitoring.errors import DeliveryError, LockLost, StateError, Unreachable, WatchdogError
+from monitoring.messages.delivery_message import delivery_message
 from monitoring.model.coverage import Coverage, Query
 from monitoring.model.incident import Incident
 from monitoring.model.ledger import Ledger
@@ -261,7 +262,8 @@ def test_what_a_lost_lock_leaves_is_sent_by_the_check_that_took_it() -> None:
         ({"slack": {"channel": "ops"}, "alerts": {"default": {"channel": "alerts"}}}, ("ops", None, ())),
         # Whom alerts mention is not mentioned every day.
         ({"alerts": {"default": {"channel": "alerts", "mentions": ["here"]}}}, ("alerts", None, ())),
-        ({"alerts": {"default": {"block": "slack-webhook/ops"}}}, (None, "slack-webhook/ops", ())),
+        # A block may be a pager.
+        ({"alerts": {"default": {"block": "slack-webhook/ops"}}}, (None, None, ())),
         (
             {"slack": {"channel": "ops"}, "digest": {"receiver": {"channel": "daily", "mentions": ["here"]}}},
             ("daily", None, ("here",)),
@@ -273,3 +275,42 @@ def test_its_receiver(settings: dict[str, Any], receiver: tuple[Any, ...]) -> No
     found = policies(**settings).config.receiver("watchdog-digest")
     assert found
     assert (found.channel, found.block, found.mentions) == receiver
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_it_is_repeated_once_at_most_where_every_outcome_is_unknown(readable: bool) -> None:
+    installation = Installation()
+    installation.channel.readable = readable
+    installation.channel.fault = lambda _: busy(outcome_unknown=True)
+    installation.digest()
+    for hour in range(1, 24):
+        installation.check(NOW + hours(hour))
+    assert (installation.channel.tries, installation.queued) == (2, [])
+
+
+def test_a_digest_that_is_too_old_leaves_no_trouble_behind() -> None:
+    installation = Installation()
+    installation.channel.fault = lambda _: busy()
+    installation.digest()
+    installation.check(NOW + DAY)
+    assert installation.saved.outbox.troubles == {}
+
+
+def test_a_second_run_reports_a_rejection_though_the_trouble_of_the_route_is_over() -> None:
+    installation = Installation()
+    installation.channel.fault = lambda _: rejected()
+    with pytest.raises(DeliveryError):
+        installation.digest()
+    outbox = installation.saved.outbox.model_copy(update={"troubles": {}})
+    installation.saved = installation.saved.model_copy(update={"outbox": outbox})
+    with pytest.raises(DeliveryError, match="rejected the digest"):
+        installation.digest(NOW)
+
+
+@pytest.mark.parametrize(("route", "mentions"), [("watchdog-digest", True), ("fallback", False)])
+def test_a_fallback_mentions_nobody_for_a_digest(route: str, mentions: bool) -> None:
+    installation = Installation()
+    installation.channel.fault = lambda _: busy()
+    installation.digest()
+    [delivery] = installation.saved.outbox.queue
+    assert delivery_message(delivery.model_copy(update={"route": route})).mentions is mentions
