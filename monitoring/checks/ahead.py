@@ -24,7 +24,7 @@ from monitoring.model.finding import Cause, CauseKind, CauseReason, Finding, Sub
 from monitoring.model.ledger import Ledger, Record
 from monitoring.model.policy import BasePolicy, PolicyKey
 from monitoring.model.prefect import Deployment, FlowRun, WorkPool
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 from monitoring.text.links import deployment_url, work_pool_url, work_queue_url
 
 _FOREVER = datetime.max.replace(tzinfo=timezone.utc)
@@ -86,7 +86,7 @@ def judge(situation: Situation, place: Place, settings: Ahead) -> Verdict:
     """Judge whether work that is due soon at a place will be able to start."""
     count = Compared("runs that are due soon and held up:", len(place.held_up), 0)
     if not place.held_up:
-        return nothing(f"no run that is due within {spoken(settings.within)} is held up there", count)
+        return nothing(f"no run that is due within {humanized(settings.within)} is held up there", count)
     first = place.held_up[0]
     due = Compared(f"{first.run.name}, the first run: due at", first.at, situation.now + settings.within)
     return found(_finding(situation, place), count, due)
@@ -180,7 +180,7 @@ def _finding(situation: Situation, place: Place) -> Finding:
     cut = not observation.pools.upcoming_cut.isdisjoint({subject.name, first.pool})
     count = f"{'at least ' if cut else ''}{runs_text(len(held_up))} {'is' if len(held_up) == 1 else 'are'} due"
     when = f"at {first.at:%H:%M} UTC" if first.at == held_up[-1].at else f"from {first.at:%H:%M} UTC on"
-    away = f"in {spoken(first.at - situation.now)}" if first.at > situation.now else "now"
+    away = f"in {humanized(first.at - situation.now)}" if first.at > situation.now else "now"
     finding = place_finding(
         observation,
         "ahead",

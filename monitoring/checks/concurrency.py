@@ -24,7 +24,7 @@ from monitoring.model.finding import Subject
 from monitoring.model.observation import ConcurrencyLimit
 from monitoring.model.policy import PolicyKey
 from monitoring.model.prefect import Deployment, FlowRun, WorkPool, WorkQueue
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 from monitoring.text.links import concurrency_limits_url, work_pool_url, work_queue_url
 
 #: What has a limit.
@@ -200,7 +200,7 @@ def _judge_tag(situation: Situation, limit: ConcurrencyLimit, settings: Concurre
         _subject(limit),
         severity="warning",
         summary=f"{limit.name}: {_what(limit.limit)} for task runs, and {waits}",
-        observed=f"{_taken(limit.taken, limit.limit)}; {waits}, the longest for {spoken(now - first)}",
+        observed=f"{_taken(limit.taken, limit.limit)}; {waits}, the longest for {humanized(now - first)}",
         expected=_expected(limit.limit, settings),
         since=first,
         url=concurrency_limits_url(situation.observation.server.state.ui_url),
@@ -284,7 +284,7 @@ def _and_who(held: Sequence[Waiting], lost: _Lost | None = None) -> str:
 
 
 def _wait(held: Sequence[Waiting], now: datetime) -> str:
-    return f"; {runs_wait(len(held))}, the longest for {spoken(now - held[0].due)}" if held else ""
+    return f"; {runs_wait(len(held))}, the longest for {humanized(now - held[0].due)}" if held else ""
 
 
 def _taken(taken: int, limit: int) -> str:
@@ -294,7 +294,7 @@ def _taken(taken: int, limit: int) -> str:
 def _expected(limit: int, settings: Concurrency, lost: _Lost | None = None) -> str:
     if lost:
         return "slots released when a run ends"
-    return f"a slot within {spoken(settings.after)}" if limit else "a limit of at least 1"
+    return f"a slot within {humanized(settings.after)}" if limit else "a limit of at least 1"
 
 
 CHECK = Check(

@@ -17,7 +17,7 @@ from monitoring.checks.facts.waiting import WaitSettings
 from monitoring.checks.findings import deployment_finding, runs_text
 from monitoring.model.fields import Span
 from monitoring.model.prefect import Deployment
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 
 class Late(WaitSettings):
@@ -53,9 +53,9 @@ def judge(situation: Situation, deployment: Deployment, settings: Late) -> Verdi
         severity="critical" if lateness > settings.critical_after else "warning",
         run_ids=[run.id for run in late],
         run_count=len(late),
-        summary=f"{deployment.name}: {runs_text(len(late))} late, the oldest by {spoken(lateness)}",
-        observed=f"{oldest.name}: due for {spoken(lateness)}, still {oldest.state_name}",
-        expected=f"started within {spoken(settings.after)} of the due time",
+        summary=f"{deployment.name}: {runs_text(len(late))} late, the oldest by {humanized(lateness)}",
+        observed=f"{oldest.name}: due for {humanized(lateness)}, still {oldest.state_name}",
+        expected=f"started within {humanized(settings.after)} of the due time",
         since=due[oldest.id],
         cause=situation.causes.waiting(deployment, late),
     )

@@ -14,7 +14,7 @@ from monitoring.checks.facts.situation import Situation
 from monitoring.checks.findings import deployment_finding
 from monitoring.model.fields import CheckSettings, Span
 from monitoring.model.prefect import Deployment
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 
 class Paused(CheckSettings):
@@ -39,9 +39,9 @@ def judge(situation: Situation, deployment: Deployment, settings: Paused) -> Ver
         severity="info",
         run_ids=[],
         run_count=0,
-        summary=f"{deployment.name}: {what} for {spoken(situation.now - since)}",
+        summary=f"{deployment.name}: {what} for {humanized(situation.now - since)}",
         observed=f"{what} since {since:%Y-%m-%d %H:%M} UTC or earlier",
-        expected=f"active again within {spoken(settings.after)}",
+        expected=f"active again within {humanized(settings.after)}",
         since=since,
     )
     return found(finding, compared)

@@ -16,7 +16,7 @@ from monitoring.model.finding import Cause, Finding, Subject
 from monitoring.model.observation import EVENTS_DELAY, Observation
 from monitoring.model.policy import ApiSettings
 from monitoring.model.prefect import FlowRun
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 #: Fewer answers do not show how fast a server is.
 _MIN_ANSWERS = 5
@@ -112,13 +112,13 @@ def _judge_clock(situation: Situation, settings: Server) -> Verdict:
     compared = Compared("clocks apart by", abs(offset), settings.clock_apart)
     if abs(offset) <= settings.clock_apart:
         return nothing("its clock is right", compared)
-    apart = f"{spoken(abs(offset))} {'ahead of' if offset > timedelta(0) else 'behind'}"
+    apart = f"{humanized(abs(offset))} {'ahead of' if offset > timedelta(0) else 'behind'}"
     finding = _finding(
         situation,
         "clock",
         summary=f"its clock is {apart} the watchdog's",
         observed=f"the times in its answers are {apart} the clock of the machine that checks",
-        expected=f"at most {spoken(settings.clock_apart)} apart",
+        expected=f"at most {humanized(settings.clock_apart)} apart",
         since=situation.now,
         evidence=["With different clocks, healthy runs look late, stuck or dead, and such runs look healthy."],
     )
@@ -150,8 +150,8 @@ def _judge_late_marking(situation: Situation, settings: Server) -> Verdict:
         situation,
         "late-marking",
         summary=f"it does not mark late runs: {runs_text(len(unmarked))} by now",
-        observed=f"{unmarked[0].name}: due for {spoken(theirs - since)}, still named Scheduled",
-        expected=f"named Late within {spoken(settings.late_marking)} by the server's own service",
+        observed=f"{unmarked[0].name}: due for {humanized(theirs - since)}, still named Scheduled",
+        expected=f"named Late within {humanized(settings.late_marking)} by the server's own service",
         since=since,
         runs=unmarked,
         evidence=[
@@ -212,7 +212,7 @@ def _judge_events(situation: Situation, settings: Server) -> Verdict:
         "events",
         summary="its events do not arrive",
         observed=f"{seen}; {run.name} ended {run.end_time:%Y-%m-%d %H:%M} UTC without one",
-        expected=f"events of every run within {spoken(settings.events_missing)} of its end",
+        expected=f"events of every run within {humanized(settings.events_missing)} of its end",
         since=newest or run.end_time,
         runs=[run],
         evidence=["Without events there are no heartbeats, so zombies cannot be detected, and no automation fires."],

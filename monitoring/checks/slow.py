@@ -20,7 +20,7 @@ from monitoring.model.fields import CheckSettings, Span
 from monitoring.model.finding import Cause, Finding, Severity
 from monitoring.model.ledger import EndedRun, Record, RunTimes
 from monitoring.model.prefect import Deployment, FlowRun
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 
 class Slow(BaselineSettings, CheckSettings):
@@ -135,9 +135,9 @@ def _finding(
 ) -> Finding:
     first = slow[0]
     limit, usual = first.bound
-    took = f"took {spoken(first.took)}" if first.ended else f"running for {spoken(first.took)}"
-    at_most = f"at most {spoken(limit)} of run time"
-    beyond = "the usual run time" if usual else f"the limit of {spoken(limit)}"
+    took = f"took {humanized(first.took)}" if first.ended else f"running for {humanized(first.took)}"
+    at_most = f"at most {humanized(limit)} of run time"
+    beyond = "the usual run time" if usual else f"the limit of {humanized(limit)}"
     what = "the latest ended run" if first.ended else "running"
     moved = drift(record.run_times)
     return deployment_finding(
@@ -149,7 +149,7 @@ def _finding(
         run_count=len(slow),
         summary=f"{deployment.name}: {runs_text(len(slow))} beyond {beyond} ({what})",
         observed=f"{first.name}: {took}",
-        expected=f"{at_most}: {spoken(usual.median)} is the median of {usual.samples} runs" if usual else at_most,
+        expected=f"{at_most}: {humanized(usual.median)} is the median of {usual.samples} runs" if usual else at_most,
         since=first.ended or situation.now - (first.took - limit),
         cause=_cause(situation, slow),
         evidence=[moved] if moved else [],

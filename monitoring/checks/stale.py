@@ -25,7 +25,7 @@ from monitoring.model.ledger import EndedRun, Record
 from monitoring.model.observation import MAX_MISSED, MissedRuns
 from monitoring.model.policy import BasePolicy
 from monitoring.model.prefect import Deployment, StateType
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 #: How runs should end: ``BasePolicy.expect``.
 Expect = Literal["success", "failure"]
@@ -122,9 +122,9 @@ def _judge_cadence(
         severity="info",
         run_ids=[last.id],
         run_count=0,
-        summary=f"{deployment.name}: no success for {spoken(silence)}, usually one every {spoken(kept.gap)}",
-        observed=f"last success {_at(last.ended)}, {spoken(silence)} ago",
-        expected=f"one within {spoken(kept.longest)}, as for its last {kept.runs} runs; it has no active schedule",
+        summary=f"{deployment.name}: no success for {humanized(silence)}, usually one every {humanized(kept.gap)}",
+        observed=f"last success {_at(last.ended)}, {humanized(silence)} ago",
+        expected=f"one within {humanized(kept.longest)}, as for its last {kept.runs} runs; it has no active schedule",
         since=last.ended,
     )
     return found(finding, *compared)
@@ -143,7 +143,7 @@ def _finding(
     situation: Situation, deployment: Deployment, settings: Stale, last: EndedRun | None, since: datetime
 ) -> Finding:
     wanted, now = _wanted(situation.policy(deployment)), situation.now
-    seen = f"last {wanted} {_at(last.ended)}, {spoken(now - last.ended)} ago" if last else f"no {wanted} ever"
+    seen = f"last {wanted} {_at(last.ended)}, {humanized(now - last.ended)} ago" if last else f"no {wanted} ever"
     began = last.ended if last else deployment.created
     missed = situation.observation.schedules.missed.get(deployment.key)
     return deployment_finding(
@@ -153,7 +153,7 @@ def _finding(
         severity="critical",
         run_ids=[last.id] if last else [],
         run_count=0,
-        summary=f"{deployment.name}: no {wanted} for {spoken(now - began)}",
+        summary=f"{deployment.name}: no {wanted} for {humanized(now - began)}",
         observed=f"{seen}; {_missed(missed)}" if missed else seen,
         expected=_expected(wanted, settings, since),
         since=began,
@@ -190,9 +190,9 @@ def _missed(missed: MissedRuns) -> str:
 
 def _expected(wanted: str, settings: Stale, since: datetime) -> str:
     if settings.within is not None:
-        return f"a {wanted} within {spoken(settings.within)}"
+        return f"a {wanted} within {humanized(settings.within)}"
     times = "1 scheduled time" if settings.missed_fires == 1 else f"{settings.missed_fires} scheduled times"
-    return f"a {wanted} since {_at(since)}: {times}, its usual run time and {spoken(settings.grace)} of grace passed"
+    return f"a {wanted} since {_at(since)}: {times}, its usual run time and {humanized(settings.grace)} of grace passed"
 
 
 def _at(timestamp: datetime) -> str:

@@ -16,7 +16,7 @@ from monitoring.checks.facts.situation import Situation
 from monitoring.checks.findings import deployment_finding
 from monitoring.model.fields import CheckSettings, Span
 from monitoring.model.prefect import Deployment
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 
 class Unscheduled(CheckSettings):
@@ -46,7 +46,7 @@ def judge(situation: Situation, deployment: Deployment, settings: Unscheduled) -
         run_count=0,
         summary=f"{deployment.name}: no run is scheduled ahead, though its schedule is active",
         observed=observed,
-        expected=f"runs scheduled ahead within {spoken(settings.after)} after a change of the deployment",
+        expected=f"runs scheduled ahead within {humanized(settings.after)} after a change of the deployment",
         since=since,
         cause=scheduler_cause(observation.target) if situation.scheduler_is_dead else None,
     )

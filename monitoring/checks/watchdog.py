@@ -15,7 +15,7 @@ from monitoring.checks.findings import deployment_finding, place_finding, runs_t
 from monitoring.model.fields import CheckSettings, Count, Span
 from monitoring.model.finding import Subject
 from monitoring.model.prefect import CHECK_FLOW, Deployment, FlowRun
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 _MAX_LINES = 5
 _MAX_TAGS = 10
@@ -130,6 +130,7 @@ def _judge_lateness(
     waiting = sorted((run for run in own if _due(run) <= due[-1]), key=_due)
     late = [run for run in waiting if run.state_type == "SCHEDULED"]
     last = f"the last completed run ended {since:%Y-%m-%d %H:%M} UTC" if completed else "no completed run"
+    silence = humanized(situation.now - since)
     finding = deployment_finding(
         observation,
         "watchdog",
@@ -137,7 +138,7 @@ def _judge_lateness(
         severity="warning",
         run_ids=[run.id for run in waiting],
         run_count=len(waiting),
-        summary=f"{deployment.name}: no run of the watchdog itself has completed for {spoken(situation.now - since)}",
+        summary=f"{deployment.name}: no run of the watchdog itself has completed for {silence}",
         observed=f"{last}; at least {len(due)} scheduled times have passed since",
         expected=f"a completed run since {due[0]:%Y-%m-%d %H:%M} UTC",
         since=since,
@@ -161,9 +162,9 @@ def _judge_coverage(situation: Situation, settings: Watchdog) -> Verdict:
         "watchdog",
         Subject(kind="server", id=target, name=target),
         severity="warning",
-        summary=f"{target}: ended runs have not been read completely for {spoken(situation.now - cursor)}",
+        summary=f"{target}: ended runs have not been read completely for {humanized(situation.now - cursor)}",
         observed=f"read up to {cursor:%Y-%m-%d %H:%M} UTC",
-        expected=f"a complete answer at least every {spoken(settings.incomplete_for)}",
+        expected=f"a complete answer at least every {humanized(settings.incomplete_for)}",
         since=cursor,
         url=observation.server.state.ui_url,
         evidence=why[:_MAX_LINES],

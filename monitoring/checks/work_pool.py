@@ -20,7 +20,7 @@ from monitoring.model.finding import Finding, Severity, Subject
 from monitoring.model.observation import Backlog
 from monitoring.model.policy import PolicyKey
 from monitoring.model.prefect import WorkPool
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 from monitoring.text.links import work_pool_url
 
 
@@ -79,8 +79,8 @@ def _held_up(situation: Situation, pool: WorkPool, waiting: Sequence[Waiting], s
         waiting,
         severity="warning" if pool.paused else "critical",
         summary=f"{pool.name}: {what}, and {runs_wait(len(waiting))}",
-        observed=f"{seen}; {runs_wait(len(waiting))}, the oldest for {spoken(situation.now - waiting[0].due)}",
-        expected=f"due work starts within {spoken(settings.after)}",
+        observed=f"{seen}; {runs_wait(len(waiting))}, the oldest for {humanized(situation.now - waiting[0].due)}",
+        expected=f"due work starts within {humanized(settings.after)}",
         since=_since(pool, waiting),
     )
 
@@ -97,7 +97,7 @@ def _growing(
     situation: Situation, pool: WorkPool, backlog: Backlog, waiting: Sequence[Waiting], settings: WorkPoolSettings
 ) -> Finding:
     counts = [count for _, count in backlog.samples]
-    grown_for = spoken(situation.now - backlog.samples[0][0])
+    grown_for = humanized(situation.now - backlog.samples[0][0])
     workers = "" if pool.live_workers is None else f"; live workers: {pool.live_workers:,}"
     return _finding(
         situation,
@@ -106,7 +106,7 @@ def _growing(
         severity="warning",
         summary=f"{pool.name}: the backlog has grown for {grown_for}, from {counts[0]:,} to {runs_text(counts[-1])}",
         observed=f"runs waiting, over {grown_for}: {', '.join(f'{count:,}' for count in counts)}{workers}",
-        expected=f"a backlog that does not grow for {spoken(settings.growing_for)}",
+        expected=f"a backlog that does not grow for {humanized(settings.growing_for)}",
         since=waiting[0].due,
     )
 

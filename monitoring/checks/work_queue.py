@@ -14,7 +14,7 @@ from monitoring.checks.facts.waiting import WaitSettings, runs_wait
 from monitoring.checks.findings import place_finding, whose_runs
 from monitoring.model.finding import Subject
 from monitoring.model.policy import PolicyKey
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 from monitoring.text.links import work_queue_url
 
 
@@ -45,8 +45,8 @@ def judge(situation: Situation, place: Queue, settings: WaitSettings) -> Verdict
         subject,
         severity="warning",
         summary=f"{subject.name}: paused, and {runs_wait(len(waiting))}",
-        observed=f"paused; {runs_wait(len(waiting))}, the oldest for {spoken(situation.now - first)}",
-        expected=f"due work starts within {spoken(settings.after)}",
+        observed=f"paused; {runs_wait(len(waiting))}, the oldest for {humanized(situation.now - first)}",
+        expected=f"due work starts within {humanized(settings.after)}",
         since=first,
         url=work_queue_url(situation.observation.server.state.ui_url, place.pool.name, place.queue.name),
         run_ids=[wait.run.id for wait in waiting],

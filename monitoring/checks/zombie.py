@@ -14,7 +14,7 @@ from monitoring.checks.facts.situation import Situation
 from monitoring.checks.findings import deployment_finding, runs_text
 from monitoring.model.finding import Finding
 from monitoring.model.prefect import Deployment, FlowRun
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 
 def judge(situation: Situation, deployment: Deployment, settings: HeartbeatSettings) -> Verdict:
@@ -63,8 +63,8 @@ def _dead(
         run_ids=[run.id for run in dead],
         run_count=len(dead),
         summary=f"{deployment.name}: {runs_text(len(dead))} marked RUNNING, but without heartbeats",
-        observed=f"{dead[0].name}: no heartbeat for {spoken(situation.now - oldest.last)}",
-        expected=f"a heartbeat every {spoken(oldest.interval(settings.default_interval))}",
+        observed=f"{dead[0].name}: no heartbeat for {humanized(situation.now - oldest.last)}",
+        expected=f"a heartbeat every {humanized(oldest.interval(settings.default_interval))}",
         since=oldest.last,
     )
 
@@ -83,9 +83,9 @@ def _unheard(
         run_ids=[run.id for run in silent],
         run_count=len(silent),
         summary=f"{deployment.name}: {runs_text(len(silent))} may be dead: no events arrive, so heartbeats are unknown",
-        observed=f"{silent[0].name}: no heartbeat for {spoken(situation.now - oldest.last)}, nor any other event since "
-        f"{situation.heard_until:%Y-%m-%d %H:%M} UTC, though runs have changed state",
-        expected=f"a heartbeat every {spoken(oldest.interval(settings.default_interval))}",
+        observed=f"{silent[0].name}: no heartbeat for {humanized(situation.now - oldest.last)}, nor any other event "
+        f"since {situation.heard_until:%Y-%m-%d %H:%M} UTC, though runs have changed state",
+        expected=f"a heartbeat every {humanized(oldest.interval(settings.default_interval))}",
         since=oldest.last,
         unknown=True,
     )
@@ -104,8 +104,8 @@ def _mute(
         run_ids=[run.id for run in mute],
         run_count=len(mute),
         summary=f"{deployment.name}: {runs_text(len(mute))} may be dead: no heartbeat was ever received",
-        observed=f"{mute[0].name}: RUNNING for {spoken(situation.now - since)}, no heartbeat among the kept events",
-        expected=f"a heartbeat every {spoken(settings.default_interval)} (Prefect 3.6.22 or newer sends them)",
+        observed=f"{mute[0].name}: RUNNING for {humanized(situation.now - since)}, no heartbeat among the kept events",
+        expected=f"a heartbeat every {humanized(settings.default_interval)} (Prefect 3.6.22 or newer sends them)",
         since=since,
         unknown=True,
     )

@@ -16,7 +16,7 @@ from monitoring.doctor.silence_automation import SHORTEST, patience, silent_auto
 from monitoring.errors import ConfigError
 from monitoring.model.fields import BlockReference
 from monitoring.model.prefect import CHECK_FLOW
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 from monitoring.text.links import automation_url, deployment_url
 
 app = App(name="automation")
@@ -61,7 +61,7 @@ def deploy(
         url = automation_url(server.api.ui_url, deployed.id)
     became = {"made": "created", "changed": "changed", "unchanged": "unchanged"}[deployed.became]
     print_lines(
-        f"{silent_name(name)}: {became}; notifies {reference} when no check has completed for {spoken(span)}: {url}"
+        f"{silent_name(name)}: {became}; notifies {reference} when no check has completed for {humanized(span)}: {url}"
     )
     return 0
 

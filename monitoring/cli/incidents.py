@@ -16,7 +16,7 @@ from monitoring.errors import WatchdogError
 from monitoring.messages import terminal
 from monitoring.messages.incident_json import SCHEMA, incident_json
 from monitoring.messages.incident_messages import incident_message, incidents_message, ordered
-from monitoring.messages.words import moment
+from monitoring.messages.words import timestamp
 from monitoring.model.incident import Incident
 from monitoring.text.escaping import clean
 
@@ -125,10 +125,10 @@ def _already(state: StateSession, what: str, incident: Incident, who: str, note:
     for request in state.saved.requests:
         mine = request.by == who and (not note or note.strip() == request.note)
         if (request.what, request.subject) == (what, incident.id) and (mine or what == "close"):
-            return f"{what} already requested by {request.by} at {moment(request.at)}, and the next check applies it"
+            return f"{what} already requested by {request.by} at {timestamp(request.at)}, and the next check applies it"
     mark = incident.acknowledged
     if what == "acknowledge" and mark and mark.by == who and (not note or note.strip() == mark.note):
-        return f"already acknowledged by {mark.by} at {moment(mark.at)}"
+        return f"already acknowledged by {mark.by} at {timestamp(mark.at)}"
     return ""
 
 
@@ -152,5 +152,5 @@ def _unknown(name: str) -> str:
 
 
 def _resolved(incident: Incident) -> str:
-    at = moment(incident.resolved_at) if incident.resolved_at else ""
+    at = timestamp(incident.resolved_at) if incident.resolved_at else ""
     return f"{incident.id}: already resolved at {at} ({incident.resolution}); nothing to do"

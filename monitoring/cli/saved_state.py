@@ -14,7 +14,7 @@ from monitoring.cli.session import configuration, open_session
 from monitoring.cli.terminal import print_error
 from monitoring.errors import ConfigError
 from monitoring.messages.incident_messages import IncidentView
-from monitoring.messages.words import moment
+from monitoring.messages.words import timestamp
 from monitoring.model.incident import Incident
 from monitoring.model.saved_state import SavedState
 from monitoring.notifications.routing import silence_of
@@ -58,7 +58,7 @@ class StateSession:
         planned = self.server.next_check()
         if planned is None:
             return "the next check applies it, but none is planned: is watchdog-check deployed, and not paused?"
-        return f"the next check applies it, planned for {moment(planned)}"
+        return f"the next check applies it, planned for {timestamp(planned)}"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from monitoring.config.policy import Layer, Policies
 from monitoring.config.source import load_policies
 from monitoring.errors import ConfigError
 from monitoring.model.target import Target
-from monitoring.text.durations import parse_duration, spoken
+from monitoring.text.durations import humanized, parse_duration
 
 if TYPE_CHECKING:
     from monitoring.wiring import Session
@@ -75,5 +75,5 @@ def duration(option: str, text: str, minimum: timedelta = timedelta(seconds=1)) 
     except ValueError as error:
         raise ConfigError(f"{option}: {text!r}: {error}") from None
     if span < minimum:
-        raise ConfigError(f"{option}: {text!r}: expected a duration of at least {spoken(minimum)}")
+        raise ConfigError(f"{option}: {text!r}: expected a duration of at least {humanized(minimum)}")
     return span

@@ -125,7 +125,7 @@ def expire(silence: str, /, *, by: By = None, config: ConfigPath = None, target:
         if found is None:
             raise WatchdogError(f"{clean(name, 60)}: no such silence; see `watchdog silence list`")
         if found.ends_at <= state.server.now:
-            print_line(f"{name}: already ended at {words.moment(found.ends_at)}; nothing to do")
+            print_line(f"{name}: already ended at {words.timestamp(found.ends_at)}; nothing to do")
             return 0
         if any((request.what, request.subject) == ("expire", name) for request in state.saved.requests):
             print_line(f"{name}: its end is already requested, and the next check applies it; nothing to do")
@@ -160,7 +160,7 @@ def _times(from_: str | None, for_: str | None, until: str | None, now: datetime
         except (ValueError, OverflowError) as error:
             raise ConfigError(f"--for: {for_!r}: {error}") from None
     if ends <= starts:
-        raise ConfigError(f"{option}: ends at {words.moment(ends)}; expected an end after {words.moment(starts)}")
+        raise ConfigError(f"{option}: ends at {words.timestamp(ends)}; expected an end after {words.timestamp(starts)}")
     if ends - now > _MAX_DURATION:
-        raise ConfigError(f"{option}: ends at {words.moment(ends)}; expected an end within 365 d from now")
+        raise ConfigError(f"{option}: ends at {words.timestamp(ends)}; expected an end within 365 d from now")
     return starts, ends

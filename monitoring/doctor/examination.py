@@ -17,7 +17,7 @@ from monitoring.doctor.installation import AUTOMATIONS, LOCK, STATE, Automation,
 from monitoring.model.base import Value
 from monitoring.model.prefect import CHECK_FLOW, OWN_FLOWS, Deployment, WorkPool
 from monitoring.notifications.failing_routes import GRACE
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 Outcome = Literal["ok", "warning", "fault", "unknown"]
 
@@ -135,9 +135,9 @@ def clock(offset: timedelta | None, apart: timedelta) -> Examined:
     if offset is None:
         return Examined(name="clock", outcome="unknown", detail="the server does not report its time")
     if abs(offset) <= apart:
-        return Examined(name="clock", outcome="ok", detail=f"within {spoken(apart)} of ours")
+        return Examined(name="clock", outcome="ok", detail=f"within {humanized(apart)} of ours")
     side = "ahead of" if offset > timedelta(0) else "behind"
-    detail = f"the server's clock is {spoken(abs(offset))} {side} ours"
+    detail = f"the server's clock is {humanized(abs(offset))} {side} ours"
     return Examined(name="clock", outcome="warning", detail=detail, fix="timedatectl set-ntp true on both machines")
 
 
@@ -243,7 +243,7 @@ def _queues(pool: WorkPool, used: set[str | None]) -> Iterator[Examined]:
 
 def _worker(pool: WorkPool, found: Installation) -> Examined:
     name = f"worker of {pool.name}"
-    beat = f"{spoken(found.at - pool.last_heartbeat)} ago" if pool.last_heartbeat else ""
+    beat = f"{humanized(found.at - pool.last_heartbeat)} ago" if pool.last_heartbeat else ""
     if pool.live_workers:
         detail = f"{pool.live_workers:,} alive; last heartbeat {beat}"
         return Examined(name=name, outcome="ok", detail=detail)
@@ -332,7 +332,7 @@ def _last_run(found: Installation, deployment: Deployment, config: Config) -> Ex
     if not _late(found, deployment, config):
         return Examined(name=name, outcome="ok", detail=last)
     if completed is None and deployment.flow_name == CHECK_FLOW and deployment.due[0] < _deleted_before(found, config):
-        detail = f"unknown: runs are deleted after {spoken(config.state.keep_runs)}"
+        detail = f"unknown: runs are deleted after {humanized(config.state.keep_runs)}"
         return Examined(name=name, outcome="unknown", detail=detail)
     detail = f"{last}; {len(deployment.due)} runs were due since {_timestamp(deployment.due[0])}"
     fix = f"prefect deployment run {quote(deployment.name)} --watch" if deployment.work_pool else _SERVE
@@ -374,7 +374,7 @@ def _read_until(found: Installation, config: Config) -> Examined:
         return Examined(name=name, outcome="unknown", detail="no check has read them yet")
     if found.at - cursor <= limit:
         return Examined(name=name, outcome="ok", detail=f"read completely until {_timestamp(cursor)}")
-    detail = f"last read completely {spoken(found.at - cursor)} ago, at {_timestamp(cursor)}"
+    detail = f"last read completely {humanized(found.at - cursor)} ago, at {_timestamp(cursor)}"
     checks = [deployment for deployment in found.deployments if deployment.flow_name == CHECK_FLOW]
     if not checks or any(_last_run(found, deployment, config).outcome != "ok" for deployment in checks):
         return Examined(name=name, outcome="unknown", detail=f"not judged, as checks do not complete; {detail}")
@@ -410,7 +410,7 @@ def saved_state(found: Installation, config: Config) -> Iterator[Examined]:
         age = found.at - trouble.since
         temporary = not trouble.permanent and age < GRACE
         outcome: Outcome = "fault" if trouble.permanent else "ok" if temporary else "warning"
-        detail = f"no delivery succeeded for {spoken(age)}: {trouble.problem}"
+        detail = f"no delivery succeeded for {humanized(age)}: {trouble.problem}"
         fix = "" if temporary else "fix the problem above; the next check sends the waiting notifications"
         yield Examined(name=f"deliveries by {route}", outcome=outcome, detail=detail, fix=fix)
 
@@ -437,7 +437,7 @@ def _outbox(found: Installation) -> Examined:
     if not queue:
         return Examined(name="outbox", outcome="ok", detail="no notification is waiting")
     oldest = min(delivery.queued_at for delivery in queue)
-    detail = f"{len(queue):,} waiting, the oldest for {spoken(found.at - oldest)}, since {_timestamp(oldest)}"
+    detail = f"{len(queue):,} waiting, the oldest for {humanized(found.at - oldest)}, since {_timestamp(oldest)}"
     if found.at - oldest < GRACE:
         return Examined(name="outbox", outcome="ok", detail=detail)
     fix = "fix the routes below, or the failing checks; each check tries again"
@@ -460,7 +460,7 @@ def lock(found: Installation) -> Examined:
     if held.expired:
         detail = f"left behind by {holder}, last renewed at {_timestamp(held.renewed)}; the next check takes it over"
         return Examined(name="lock", outcome="warning", detail=detail, fix="prefect variable unset watchdog_lock")
-    detail = f"held by {holder} since {_timestamp(held.since)}, renewed {spoken(found.at - held.renewed)} ago"
+    detail = f"held by {holder} since {_timestamp(held.since)}, renewed {humanized(found.at - held.renewed)} ago"
     return Examined(name="lock", outcome="ok", detail=detail)
 
 

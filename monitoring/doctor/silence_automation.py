@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from monitoring.notifications.events import CHECK_COMPLETED, check_resource
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 #: A check may be late, and so may the next check.
 INTERVALS = 3
@@ -64,9 +64,9 @@ def silent_automation(target: str, within: timedelta, block_id: str, page: str |
                 "block_document_id": block_id,
                 "subject": f"The watchdog of {target} is silent",
                 "body": (
-                    f"No check of {target} has completed for {spoken(within)}, so no incidents there are reported. "
+                    f"No check of {target} has completed for {humanized(within)}, so no incidents there are reported. "
                     f"Look{look}: is the deployment paused, does its work pool have a live worker, why did its last "
-                    f"runs fail? `watchdog doctor` shows more. This notification repeats every {spoken(2 * within)} "
+                    f"runs fail? `watchdog doctor` shows more. This notification repeats every {humanized(2 * within)} "
                     "until a check completes."
                 ),
             }

@@ -18,7 +18,7 @@ from monitoring.model.base import Value
 from monitoring.model.fields import Count, Section, Span
 from monitoring.model.ledger import EndedRun, RunTimes
 from monitoring.model.prefect import FlowRun
-from monitoring.text.durations import MAX_DURATION, spoken
+from monitoring.text.durations import MAX_DURATION, humanized
 
 #: A run is judged by this many earlier runs. ``BaselineSettings.min_samples`` cannot require more.
 SAMPLE = 30
@@ -174,7 +174,7 @@ def drift(known: RunTimes) -> str | None:
         return None
     for month, then in monthly(known).items():
         if max(now, then) >= _DRIFT * min(now, then):
-            return f"median {spoken(then)} in {date.fromisoformat(f'{month}-01'):%B %Y}, {spoken(now)} now"
+            return f"median {humanized(then)} in {date.fromisoformat(f'{month}-01'):%B %Y}, {humanized(now)} now"
     return None
 
 

@@ -39,13 +39,13 @@ from monitoring.model.message import (
     strong,
 )
 from monitoring.model.outbox import About, Content
-from monitoring.text.durations import format_duration, spoken
+from monitoring.text.durations import format_duration, humanized
 from monitoring.text.links import artifact_url, deployment_url, flow_run_logs_url, flow_run_url, flow_url
 
 #: The artifact with everything that is wrong now.
 HEALTH = "watchdog-health"
 #: Deployments for which a summary says how to quiet them.
-MOST_QUIETED = 5
+MAX_QUIETED = 5
 #: Characters of a name in a command; what is longer is matched by ``*``.
 _PATTERN = 100
 _PLAIN_SIGNS = " -_./+=,#"
@@ -142,7 +142,7 @@ def _elements(content: Content, whole: bool) -> Iterator[Element]:
         yield Facts(facts=tuple(Fact(label=command.does, value=inline(code(command.line))) for command in lines))
     if pages := links(content):
         yield Links(links=pages)
-    yield Prose(spans=inline(f"Prefect server {content.target}, {words.moment(content.at)}"), muted=True)
+    yield Prose(spans=inline(f"Prefect server {content.target}, {words.timestamp(content.at)}"), muted=True)
 
 
 def _level(content: Content) -> Level | None:
@@ -166,7 +166,7 @@ def alert_title(content: Content) -> str:
         were = "was" if content.total == 1 else "were"
         return f"{counted(content.total, 'problem')} {were} there before the watchdog began"
     if not content.open:
-        after = f"resolved after {spoken(max(map(_lasted, incidents), default=timedelta(0)))}"
+        after = f"resolved after {humanized(max(map(_lasted, incidents), default=timedelta(0)))}"
         if content.total == 1:
             finding = incidents[0].finding
             return f"{words.subject(finding)} ({finding.check}): {after}, {_why(incidents[0])}"
@@ -177,14 +177,14 @@ def alert_title(content: Content) -> str:
 def _prefix(content: Content) -> str:
     if content.about == "repeated":
         longest = max(content.at - _began(one) for one in content.incidents)
-        return f"Still broken after {spoken(longest)}: "
+        return f"Still broken after {humanized(longest)}: "
     return {"joined": "Also: ", "risen": "Critical now: ", "reopened": "Back again: "}.get(content.about, "")
 
 
 def _what(content: Content) -> str:
     if content.total == 1:
         finding = content.incidents[0].finding
-        said = words.said(finding)
+        said = words.summary(finding)
         return f"{words.subject(finding)}: {said}" if said != finding.summary else said
     cause, check = _cause(content), _check(content)
     over = content.total - content.open
@@ -278,7 +278,7 @@ def _row(incident: Incident, content: Content) -> Row:
     cells = [
         inline(strong(incident.id)),
         inline(link(words.subject(finding), finding.url)),
-        inline(words.said(finding)),
+        inline(words.summary(finding)),
         *map(inline, facts),
     ]
     return Row(cells=tuple(cells), level="resolved" if resolved else finding.severity)
@@ -286,7 +286,7 @@ def _row(incident: Incident, content: Content) -> Row:
 
 def _resolved(incident: Incident, content: Content) -> Sequence[str]:
     # Of a single incident the title says so.
-    status = f"resolved after {spoken(_lasted(incident))}: {_why(incident)}" if content.total > 1 else ""
+    status = f"resolved after {humanized(_lasted(incident))}: {_why(incident)}" if content.total > 1 else ""
     return [status, "", "", incident.finding.owner or "", "", "", "", ""]
 
 
@@ -294,7 +294,7 @@ def _firing(incident: Incident, content: Content) -> Sequence[str]:
     finding, mark = incident.finding, incident.acknowledged
     return [
         finding.severity,
-        words.moment(_began(incident)),
+        words.timestamp(_began(incident)),
         counted(finding.flow_run_count, "run") if finding.flow_run_count else "",
         finding.owner or "",
         words.cause(finding.cause) if finding.cause else "",
@@ -423,7 +423,7 @@ def quieters(content: Content) -> tuple[Quieter, ...]:
     for one in noisy:
         if one.finding.subject.kind == "deployment":
             noisiest.setdefault(one.finding.subject.name, one)
-    return tuple(_quieter(one, content.at) for one in list(noisiest.values())[:MOST_QUIETED])
+    return tuple(_quieter(one, content.at) for one in list(noisiest.values())[:MAX_QUIETED])
 
 
 def _quieter(incident: Incident, now: datetime) -> Quieter:

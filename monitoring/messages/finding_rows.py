@@ -61,9 +61,9 @@ def information(findings: Sequence[Finding]) -> Table:
             cells=(
                 inline(finding.check),
                 _subject(finding),
-                inline(words.said(finding)),
+                inline(words.summary(finding)),
                 inline(finding.observed),
-                inline(words.moment(finding.since)),
+                inline(words.timestamp(finding.since)),
             ),
             evidence=finding.evidence,
         )
@@ -74,7 +74,7 @@ def information(findings: Sequence[Finding]) -> Table:
 
 def unknown(findings: Sequence[Finding]) -> Table:
     """Subjects that could not be judged."""
-    rows = tuple(row(_subject(finding), words.said(finding), words.moment(finding.since)) for finding in findings)
+    rows = tuple(row(_subject(finding), words.summary(finding), words.timestamp(finding.since)) for finding in findings)
     return Table(
         columns=(_SUBJECT, Column(label="What", role="text"), _SINCE), rows=rows, unit="subject", elsewhere=_ELSEWHERE
     )
@@ -95,10 +95,10 @@ def _cells(finding: Finding, report: HealthReport, severity: str, cause: str) ->
     return (
         inline(severity),
         inline(incident_words.incident_of(finding, report), *_subject(finding)),
-        inline(words.said(finding)),
+        inline(words.summary(finding)),
         inline(finding.check),
         inline(cause),
-        inline(words.moment(finding.since)),
+        inline(words.timestamp(finding.since)),
         _runs(finding, report),
         inline(finding.observed),
         inline(finding.expected),

@@ -10,12 +10,12 @@ from monitoring.text.escaping import clean
 Row = dict[str, str | int | None]
 
 #: A list of artifacts carries their whole data, so a table stays small enough to be listed.
-MOST_ROWS = 1000
+MAX_ROWS = 1000
 
 
 def findings(report: HealthReport) -> list[Row]:
-    """Make one row per finding, in the report's order; a last row says how many there are beyond ``MOST_ROWS``."""
-    rows = [_row(finding, report) for finding in report.findings[:MOST_ROWS]]
+    """Make one row per finding, in the report's order; a last row says how many there are beyond ``MAX_ROWS``."""
+    rows = [_row(finding, report) for finding in report.findings[:MAX_ROWS]]
     more = len(report.findings) - len(rows)
     if more:
         empty: Row = dict.fromkeys(rows[0])
@@ -31,7 +31,7 @@ def _row(finding: Finding, report: HealthReport) -> Row:
         "subject": clean(f"{finding.subject.kind} {finding.subject.name}"),
         "deployment": clean(finding.deployment) if finding.deployment else None,
         "owner": clean(finding.owner) if finding.owner else None,
-        "since": words.moment(finding.since),
+        "since": words.timestamp(finding.since),
         "observed": clean(finding.observed),
         "expected": clean(finding.expected),
         "summary": clean(finding.summary),

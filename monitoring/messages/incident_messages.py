@@ -26,7 +26,7 @@ from monitoring.model.message import (
 from monitoring.model.outbox import Suppression
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 #: Ids of runs that are shown of one incident; `--json` has all that are kept.
 MAX_RUNS = 5
@@ -85,7 +85,7 @@ def incident_message(view: IncidentView, symptom_of: str) -> Message:
     return Message(
         title=title,
         level="resolved" if incident.resolved_at else finding.severity,
-        fallback=f"{title}: {words.said(finding)}",
+        fallback=f"{title}: {words.summary(finding)}",
         elements=tuple(elements),
     )
 
@@ -145,7 +145,7 @@ def _incident(view: IncidentView) -> Row:
         incident_words.standing(incident, view.silence),
         finding.check,
         words.subject(finding),
-        words.moment(finding.since),
+        words.timestamp(finding.since),
         f"{finding.flow_run_count:,}",
         finding.owner or "",
     )
@@ -157,8 +157,8 @@ def _silence(silence: Silence, now: datetime) -> Row:
         incident_words.silence_name(silence),
         incident_words.when(silence, now),
         incident_words.matched(silence),
-        words.moment(silence.starts_at),
-        words.moment(silence.ends_at),
+        words.timestamp(silence.starts_at),
+        words.timestamp(silence.ends_at),
         silence.author,
         silence.reason,
     )
@@ -176,7 +176,7 @@ def _facts(view: IncidentView, symptom_of: str) -> list[tuple[str, str | None]]:
     return [
         ("Status", incident_words.standing(incident, view.silence)),
         ("Severity", finding.severity),
-        ("What is wrong", words.said(finding)),
+        ("What is wrong", words.summary(finding)),
         ("Observed", finding.observed),
         ("Expected", finding.expected),
         ("Cause", words.cause(finding.cause) if finding.cause else None),
@@ -186,14 +186,14 @@ def _facts(view: IncidentView, symptom_of: str) -> list[tuple[str, str | None]]:
         ("Tags", ", ".join(incident.tags)),
         ("Work pool", incident.pool),
         ("Link", finding.url),
-        ("Since", words.moment(finding.since)),
-        ("Found", words.moment(incident.opened_at)),
-        ("Fired", words.moment(incident.fired_at) if incident.fired_at else None),
-        ("Resolved", words.moment(incident.resolved_at) if incident.resolved_at else None),
+        ("Since", words.timestamp(finding.since)),
+        ("Found", words.timestamp(incident.opened_at)),
+        ("Fired", words.timestamp(incident.fired_at) if incident.fired_at else None),
+        ("Resolved", words.timestamp(incident.resolved_at) if incident.resolved_at else None),
         ("Time to detect", _spoken(to_detect(incident))),
         ("Time to resolve", _spoken(to_resolve(incident))),
         ("Came back", words.counted(incident.reopened, "time") if incident.reopened else None),
-        ("Acknowledged", f"by {mark.by} at {words.moment(mark.at)}" if mark else None),
+        ("Acknowledged", f"by {mark.by} at {words.timestamp(mark.at)}" if mark else None),
         ("Note", mark.note if mark else None),
         ("Silenced for", f"{silence.reason} (by {silence.author})" if silence else None),
         ("Suppressed", view.suppression.text if view.suppression else None),
@@ -202,7 +202,7 @@ def _facts(view: IncidentView, symptom_of: str) -> list[tuple[str, str | None]]:
 
 def _step(step: Step) -> str:
     by = f", by {step.by}" if step.by else ""
-    return f"{words.moment(step.at)} {step.to}: {step.reason}{by}{f': {step.note}' if step.note else ''}"
+    return f"{words.timestamp(step.at)} {step.to}: {step.reason}{by}{f': {step.note}' if step.note else ''}"
 
 
 def _runs(incident: Incident) -> str:
@@ -213,4 +213,4 @@ def _runs(incident: Incident) -> str:
 
 
 def _spoken(span: timedelta | None) -> str | None:
-    return None if span is None else spoken(span)
+    return None if span is None else humanized(span)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from monitoring.incidents.timing import to_detect, to_resolve, usual
-from monitoring.messages.words import NOTHING, moment
+from monitoring.messages.words import NOTHING, timestamp
 from monitoring.model.finding import Finding
 from monitoring.model.incident import Incident
 from monitoring.model.report import HealthReport
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 _DOING = {"acknowledge": "acknowledges", "close": "closes", "expire": "ends"}
 
@@ -31,12 +31,12 @@ def standing(incident: Incident, silence: Silence | None) -> str:
         silence: What it falls under now, if anything.
     """
     if incident.resolved_at:
-        return f"resolved {moment(incident.resolved_at)} ({incident.resolution})"
+        return f"resolved {timestamp(incident.resolved_at)} ({incident.resolution})"
     parts = ["firing" if incident.firing else "pending"]
     parts += ["preexisting"] if incident.preexisting else []
     parts += [f"acknowledged by {incident.acknowledged.by}"] if incident.acknowledged else []
-    parts += [f"silenced by {silence_name(silence)} until {moment(silence.ends_at)}"] if silence else []
-    parts += [f"not seen since {moment(incident.unseen_since)}"] if incident.unseen_since else []
+    parts += [f"silenced by {silence_name(silence)} until {timestamp(silence.ends_at)}"] if silence else []
+    parts += [f"not seen since {timestamp(incident.unseen_since)}"] if incident.unseen_since else []
     return ", ".join(parts)
 
 
@@ -59,7 +59,7 @@ def when(silence: Silence, now: datetime) -> str:
 
 def lasted(span: timedelta | None) -> str:
     """Write how long something took; a dash where that is not known."""
-    return NOTHING if span is None else spoken(span)
+    return NOTHING if span is None else humanized(span)
 
 
 def statistics(resolved: Sequence[Incident]) -> str:
@@ -81,4 +81,4 @@ def asked(request: Request) -> str:
 
 def period(silence: Silence) -> str:
     """Say from when to when a silence holds."""
-    return f"from {moment(silence.starts_at)} until {moment(silence.ends_at)}"
+    return f"from {timestamp(silence.starts_at)} until {timestamp(silence.ends_at)}"

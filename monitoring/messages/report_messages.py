@@ -137,7 +137,7 @@ def _silences(silences: Sequence[Silence]) -> Iterator[Element]:
 
 
 def _silence(silence: Silence) -> tuple[str, ...]:
-    matched, until = incident_words.matched(silence), words.moment(silence.ends_at)
+    matched, until = incident_words.matched(silence), words.timestamp(silence.ends_at)
     return (incident_words.silence_name(silence), matched, until, silence.author, silence.reason)
 
 
@@ -159,7 +159,9 @@ def _footer(report: HealthReport) -> Iterator[Element]:
     version = f", Prefect {report.server.version}" if report.server.version else ""
     queries = counted(len(report.coverage.queries), "query", "queries")
     answered = f" Every query was answered ({queries})." if report.coverage.complete else ""
-    made = f"Made {words.moment(report.at)} by Prefect Watchdog {monitoring.__version__} for {report.target}{version}."
+    made = (
+        f"Made {words.timestamp(report.at)} by Prefect Watchdog {monitoring.__version__} for {report.target}{version}."
+    )
     yield Prose(spans=inline(f"{made}{answered}"), muted=True)
 
 
@@ -189,7 +191,7 @@ def _period(name: str, totals: Totals | None) -> Row:
     if totals is None:
         return row(name, success, *[""] * 7)
     numbers = (f"{number:,}" for number in (totals.ended, *(number for _, number in words.ended(totals))))
-    return row(name, success, *numbers, words.moment(totals.start), words.moment(totals.end))
+    return row(name, success, *numbers, words.timestamp(totals.start), words.timestamp(totals.end))
 
 
 def _change(change: str) -> Iterator[Element]:
@@ -228,8 +230,8 @@ def _resolved_row(incident: Incident) -> Row:
         incident.id,
         finding.check,
         inline(link(words.subject(finding), finding.url)),
-        words.moment(finding.since),
-        words.moment(incident.resolved_at) if incident.resolved_at else "",
+        words.timestamp(finding.since),
+        words.timestamp(incident.resolved_at) if incident.resolved_at else "",
         incident.resolution or "cleared",
         _lasted(to_detect(incident)),
         _lasted(to_resolve(incident)),

@@ -29,7 +29,7 @@ def signed(text: str, level: Level | None) -> str:
     return f"{SIGN[level]} {text}" if level else text
 
 
-def moment(at: datetime) -> str:
+def timestamp(at: datetime) -> str:
     """Write a time for a person: ``2026-01-31 08:00 UTC``."""
     return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
 
@@ -57,7 +57,7 @@ def owned(finding: Finding) -> str:
     return f"owner: {finding.owner}" if finding.owner else ""
 
 
-def said(finding: Finding) -> str:
+def summary(finding: Finding) -> str:
     """A finding's summary for a place that names its subject already."""
     return finding.summary.removeprefix(f"{finding.subject.name}: ")
 
@@ -143,7 +143,7 @@ def seen(report: HealthReport) -> str:
     """Say what was looked at, with units and zones."""
     return (
         f"{counted(report.deployments, 'deployment')}, {counted(report.active_runs, 'active run')} and "
-        f"{counted(report.ended_runs, 'run')} that ended since {moment(report.since)}."
+        f"{counted(report.ended_runs, 'run')} that ended since {timestamp(report.since)}."
     )
 
 

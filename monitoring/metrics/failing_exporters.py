@@ -10,7 +10,7 @@ from monitoring.config.policy import Policies
 from monitoring.model.finding import Finding, Subject
 from monitoring.model.observation import Observation
 from monitoring.model.outbox import Trouble
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 #: How long a temporary problem is only shown before it is an incident.
 GRACE = timedelta(minutes=30)
@@ -36,7 +36,7 @@ def exporter_findings(
             "watchdog",
             Subject(kind="metrics-outlet", id=name, name=name),
             severity="warning" if age >= GRACE else "info",
-            summary=f"{name}: the exporter has accepted no metrics for {spoken(age)}",
+            summary=f"{name}: the exporter has accepted no metrics for {humanized(age)}",
             observed=trouble.problem,
             expected="the metrics of every check accepted; each check tries again",
             since=trouble.since,

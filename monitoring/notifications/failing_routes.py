@@ -10,7 +10,7 @@ from monitoring.config.policy import Policies
 from monitoring.model.finding import Finding, Subject
 from monitoring.model.observation import Observation
 from monitoring.model.outbox import Trouble
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 #: A temporary error becomes a finding after this time.
 GRACE = timedelta(minutes=30)
@@ -37,7 +37,7 @@ def route_findings(troubles: Mapping[str, Trouble], observation: Observation, po
             "watchdog",
             Subject(kind="route", id=route, name=route),
             severity="critical" if trouble.permanent else "warning",
-            summary=f"{route}: alerts on this route have not been delivered for {spoken(lasting)}",
+            summary=f"{route}: alerts on this route have not been delivered for {humanized(lasting)}",
             observed=trouble.problem,
             expected="every alert delivered; undelivered alerts are kept and retried",
             since=trouble.since,

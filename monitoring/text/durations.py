@@ -44,7 +44,7 @@ def format_duration(span: timedelta) -> str:
     return "".join(parts) or "0s"
 
 
-def spoken(span: timedelta) -> str:
+def humanized(span: timedelta) -> str:
     """Format a duration for people, in its two largest units: ``2 h 5 min``, ``3 d``, ``45 s``."""
     rest = max(0, round(span.total_seconds()))
     words = []

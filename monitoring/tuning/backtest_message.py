@@ -22,7 +22,7 @@ from monitoring.model.message import (
     link,
     row,
 )
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 from monitoring.tuning.backtest import BOUNDS, EVERY, NOT_REPLAYED, Difference, History, Replay, Replayed
 
 
@@ -52,8 +52,8 @@ def backtest_message(
 
 def _title(history: History, replay: Replay) -> str:
     seen = f"{words.counted(history.run_count, 'run')} of {words.counted(len(history.deployments), 'deployment')}"
-    span = f"{words.moment(replay.since)} to {words.moment(replay.until)}"
-    return f"Backtest of {history.target}: {seen}, {span}, a check every {spoken(EVERY)}"
+    span = f"{words.timestamp(replay.since)} to {words.timestamp(replay.until)}"
+    return f"Backtest of {history.target}: {seen}, {span}, a check every {humanized(EVERY)}"
 
 
 def _totals(replay: Replay) -> str:
@@ -91,7 +91,7 @@ def _incident(replayed: Replayed) -> Row:
         "symptom" if finding.symptom_of else finding.severity,
         finding.check,
         _subject(replayed),
-        words.said(finding),
+        words.summary(finding),
         replayed.decided_by,
     )
 
@@ -172,18 +172,18 @@ def _subject(replayed: Replayed) -> Inline:
 
 
 def _opened(replayed: Replayed) -> str:
-    return "before" if replayed.before else words.moment(replayed.incident.opened_at)
+    return "before" if replayed.before else words.timestamp(replayed.incident.opened_at)
 
 
 def _resolved(replayed: Replayed) -> str:
     over = replayed.incident.resolved_at
-    return words.moment(over) if over else "still open"
+    return words.timestamp(over) if over else "still open"
 
 
 def _lasted(replayed: Replayed) -> str:
     over = replayed.incident.resolved_at
     least = "over " if replayed.before else ""
-    return f"{least}{spoken(over - replayed.incident.opened_at)}" if over else words.NOTHING
+    return f"{least}{humanized(over - replayed.incident.opened_at)}" if over else words.NOTHING
 
 
 def _span(replayed: Replayed) -> str:

@@ -21,7 +21,7 @@ from monitoring.model.ledger import Ledger, Record
 from monitoring.model.observation import Observation
 from monitoring.model.policy import BasePolicy
 from monitoring.model.prefect import Deployment
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 _MAX_BARS = 8
 _GENERAL = ("watch", "owner", "severity", "expect")
@@ -183,5 +183,5 @@ def bars(record: Record, policy: BasePolicy) -> Iterator[Bar]:
             start=timedelta(seconds=start),
             end=timedelta(seconds=end),
             count=sum(start <= seconds < end for seconds in took),
-            marks=tuple(f"{name} {spoken(timedelta(seconds=marked[name]))}" for name in within),
+            marks=tuple(f"{name} {humanized(timedelta(seconds=marked[name]))}" for name in within),
         )

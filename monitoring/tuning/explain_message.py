@@ -25,7 +25,7 @@ from monitoring.model.message import (
     row,
 )
 from monitoring.model.prefect import Deployment
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 from monitoring.text.links import deployment_url, flow_url
 from monitoring.tuning import explain
 from monitoring.tuning.explain import Explained, Explanation, Limit
@@ -40,7 +40,7 @@ def explanation_message(explained: Explanation, ui_url: str | None, missing: Seq
         ui_url: Address of the Prefect UI, if there is one.
         missing: Queries without a complete answer.
     """
-    title = f"{explained.deployment.name} ({words.moment(explained.at)})"
+    title = f"{explained.deployment.name} ({words.timestamp(explained.at)})"
     elements: list[Element] = [_deployment(explained, ui_url)]
     for verdict in explained.verdicts:
         elements += _verdict(verdict, explained.deployment)
@@ -62,8 +62,8 @@ def run_message(bad: RunDetails, good: RunDetails | None) -> Message:
         bad: The run.
         good: The last run of the same deployment that completed before; None if there is none.
     """
-    ended = f" at {words.moment(bad.run.end_time)}" if bad.run.end_time else ""
-    title = f"Run {bad.run.name}: {bad.run.state_name}{ended}, run time {spoken(bad.run.total_run_time)}"
+    ended = f" at {words.timestamp(bad.run.end_time)}" if bad.run.end_time else ""
+    title = f"Run {bad.run.name}: {bad.run.state_name}{ended}, run time {humanized(bad.run.total_run_time)}"
     text = [Prose(spans=inline(bad.run.message))] if bad.run.message else []
     return Message(title=title, fallback=title, elements=(*text, *_compared_runs(bad, good)))
 
@@ -75,7 +75,7 @@ def _compared_runs(bad: RunDetails, good: RunDetails | None) -> Iterator[Element
     if good is None:
         yield Prose(spans=inline("No earlier run completed, so there is no run to compare with."))
         return
-    ended = f", which ended {words.moment(good.run.end_time)}" if good.run.end_time else ""
+    ended = f", which ended {words.timestamp(good.run.end_time)}" if good.run.end_time else ""
     yield Prose(spans=inline(f"Compared with the last good run, {good.run.name}{ended}:"))
     different = changes(bad, good)
     if not different:
@@ -130,7 +130,7 @@ def _finding(finding: Finding) -> list[tuple[str, str | None]]:
         (finding.severity.capitalize(), " ".join([finding.summary, *remarks])),
         ("Observed", finding.observed),
         ("Expected", finding.expected),
-        ("Since", words.moment(finding.since)),
+        ("Since", words.timestamp(finding.since)),
         ("Owner", finding.owner),
         ("Cause", words.cause(finding.cause) if finding.cause else None),
         ("Link", finding.url),
@@ -139,15 +139,15 @@ def _finding(finding: Finding) -> list[tuple[str, str | None]]:
 
 def _compared(compared: Compared) -> str:
     limit = "" if compared.limit is None else f"; limit: {_value(compared.limit)}"
-    since = "" if compared.since is None else f"; since {words.moment(compared.since)}"
+    since = "" if compared.since is None else f"; since {words.timestamp(compared.since)}"
     return f"{compared.what} {_value(compared.observed)}{limit}{since}"
 
 
 def _value(value: timedelta | datetime | int | str) -> str:
     if isinstance(value, timedelta):
-        return spoken(value)
+        return humanized(value)
     if isinstance(value, datetime):
-        return words.moment(value)
+        return words.timestamp(value)
     return f"{value:,}" if isinstance(value, int) else value
 
 
@@ -164,6 +164,6 @@ def _plot(bars: Sequence[explain.Bar]) -> Iterator[Element]:
 
 def _bar(bar: explain.Bar) -> Bar:
     seconds = bar.end.total_seconds()
-    longest = f"{seconds:.1f} s" if seconds < 10 else spoken(bar.end)
+    longest = f"{seconds:.1f} s" if seconds < 10 else humanized(bar.end)
     marks = f" <- {', '.join(bar.marks)}" if bar.marks else ""
     return Bar(label=f"up to {longest}", value=bar.count, text=f"{words.counted(bar.count, 'run')}{marks}")

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from monitoring.model.base import Value
 from monitoring.model.prefect import FlowRun, StateType
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 #: A task took much longer if its time grew by at least this factor and by at least this duration.
 _TIMES = 2.0
@@ -90,7 +90,7 @@ def _facts(bad: RunDetails, good: RunDetails) -> Iterator[Change]:
         ("created by", bad.created_by, good.created_by),
         ("tags", ", ".join(sorted(bad.tags)), ", ".join(sorted(good.tags))),
         ("attempts", str(bad.run.run_count), str(good.run.run_count)),
-        ("run time", spoken(bad.run.total_run_time), spoken(good.run.total_run_time)),
+        ("run time", humanized(bad.run.total_run_time), humanized(good.run.total_run_time)),
     )
     for what, value, usual in pairs:
         if (value or _NOTHING) != (usual or _NOTHING):
@@ -132,7 +132,7 @@ def _by_name(tasks: Iterable[TaskTime]) -> dict[str, TaskTime]:
 
 def _summary(task: TaskTime) -> str:
     times = f" {task.runs:,} times" if task.runs != 1 else ""
-    return f"{', '.join(task.states)}{times} in {spoken(task.took)}"
+    return f"{', '.join(task.states)}{times} in {humanized(task.took)}"
 
 
 def _much_longer(took: timedelta, usual: timedelta) -> bool:

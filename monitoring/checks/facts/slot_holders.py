@@ -11,7 +11,7 @@ from monitoring.checks.findings import policy_of
 from monitoring.model.observation import Holder, Observation
 from monitoring.model.policy import Policies
 from monitoring.model.prefect import FlowRun
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 #: The most holders of slots that a finding names.
 _MAX_NAMED = 5
@@ -61,19 +61,19 @@ class Holders:
     def _state_of_run(self, run: FlowRun) -> str:
         deployment = self._observation.deployments.get(run.key)
         if silent := self._silent_since(run):
-            return f"{run.state_name}, but without a heartbeat for {spoken(self._now - silent)}"
+            return f"{run.state_name}, but without a heartbeat for {humanized(self._now - silent)}"
         if deployment:
             settings = policy_of(deployment, self._policies).section("stuck", StaySettings)
             if stay := too_long(self._observation, run, settings):
                 return f"stuck in {run.state_name} {stay.observed}"
-        return f"{run.state_name} for {spoken(self._now - _began(run))}"
+        return f"{run.state_name} for {humanized(self._now - _began(run))}"
 
     def _state_of(self, holder: Holder) -> str:
         run = self._active.get(holder.flow_run_id)
         slots = "" if holder.slots == 1 else f", with {holder.slots:,} slots"
         if run:
             return self._state_of_run(run) + slots
-        passed = spoken(self._now - holder.since)
+        passed = humanized(self._now - holder.since)
         return (f"{holder.state_name} {passed} ago" if holder.ended else f"{holder.state_name} for {passed}") + slots
 
 

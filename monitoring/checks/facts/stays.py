@@ -10,7 +10,7 @@ from pydantic import Field
 from monitoring.model.fields import CheckSettings, Span
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import FlowRun
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 
 class StaySettings(CheckSettings):
@@ -51,11 +51,15 @@ def too_long(observation: Observation, run: FlowRun, settings: StaySettings) -> 
     if run.state_type == "PAUSED" and run.pause_timeout and now - run.pause_timeout > settings.timeout_grace:
         # By default, the server fails such runs within seconds (prefect/server/services/pause_expirations.py), unless
         # that service is dead.
-        passed = f"for {spoken(now - since)}, its own timeout passed {spoken(now - run.pause_timeout)} ago"
-        return Stay(run, run.pause_timeout, passed, f"resumed or failed within {spoken(settings.timeout_grace)} of it")
+        passed = f"for {humanized(now - since)}, its own timeout passed {humanized(now - run.pause_timeout)} ago"
+        return Stay(
+            run, run.pause_timeout, passed, f"resumed or failed within {humanized(settings.timeout_grace)} of it"
+        )
     if limit is None or now - since <= limit:
         return None
-    return Stay(run, since, f"for {spoken(now - since)}", f"at most {spoken(limit)} in {run.state_type.capitalize()}")
+    return Stay(
+        run, since, f"for {humanized(now - since)}", f"at most {humanized(limit)} in {run.state_type.capitalize()}"
+    )
 
 
 def limits(settings: StaySettings) -> dict[str, timedelta]:

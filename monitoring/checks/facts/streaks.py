@@ -18,7 +18,7 @@ from monitoring.model.incident import ResolutionReason
 from monitoring.model.ledger import EndedRun, Streak
 from monitoring.model.policy import BasePolicy
 from monitoring.model.prefect import Deployment
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 #: The state name of FAILED runs that exceeded their timeout (prefect/flow_engine.py, `handle_timeout`).
 _TIMED_OUT = "TimedOut"
@@ -63,7 +63,7 @@ def judge_streak(kind: Kind, situation: Situation, deployment: Deployment, setti
         return nothing("the deployment is paused", *compared)
     if _expired(deployment, last, settings, situation):
         return nothing(
-            f"expired: it has no active schedule, and the run ended {spoken(now - last.ended)} ago", *compared
+            f"expired: it has no active schedule, and the run ended {humanized(now - last.ended)} ago", *compared
         )
     if count <= settings.tolerate:
         return nothing(f"{count:,} in a row are tolerated", *compared)

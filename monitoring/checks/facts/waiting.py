@@ -16,7 +16,7 @@ from monitoring.model.finding import Cause, CauseKind, CauseReason
 from monitoring.model.observation import Observation
 from monitoring.model.policy import Policies
 from monitoring.model.prefect import Deployment, FlowRun, WorkPool
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 
 class WaitSettings(CheckSettings):
@@ -91,7 +91,7 @@ def last_heartbeat(pool: WorkPool, now: datetime) -> str:
     """
     last = pool.last_heartbeat
     return (
-        f"last heartbeat of a worker {last:%Y-%m-%d %H:%M} UTC, {spoken(now - last)} ago"
+        f"last heartbeat of a worker {last:%Y-%m-%d %H:%M} UTC, {humanized(now - last)} ago"
         if last
         else "no worker has ever sent a heartbeat"
     )

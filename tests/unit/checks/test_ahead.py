@@ -243,7 +243,7 @@ def test_a_worker_that_is_restarted_is_soon_back(heard: timedelta | None, says: 
 @pytest.mark.parametrize(
     ("ago", "planned", "checks"),
     [
-        # What was spoken of ahead is spoken of until the pool itself is.
+        # What was humanized of ahead is humanized of until the pool itself is.
         (minutes(0), hours(1), ["ahead"]),
         (minutes(5), hours(1), ["ahead"]),
         (minutes(5) + SECOND, hours(1), ["work-pool"]),

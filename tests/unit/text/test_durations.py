@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from monitoring.text.durations import MAX_DURATION, Duration, format_duration, parse_duration, spoken
+from monitoring.text.durations import MAX_DURATION, Duration, format_duration, humanized, parse_duration
 
 DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)
 
@@ -104,7 +104,7 @@ def test_writes(span: timedelta, expected: str) -> None:
     ],
 )
 def test_speaks_in_two_units(span: timedelta, expected: str) -> None:
-    assert spoken(span) == expected
+    assert humanized(span) == expected
 
 
 @pytest.mark.parametrize("value", [15, 15.0, True, None, ["15m"], {"m": 15}])

@@ -20,7 +20,7 @@ from monitoring.errors import BadAnswer, CredentialsRefused
 from monitoring.model.ledger import Ledger, Record
 from monitoring.model.observation import MAX_MISSED, MissedRuns
 from monitoring.model.prefect import Deployment, FlowRun
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 #: Missed runs are counted for this many deployments: a thousand dates of a cron line take a tenth of a second.
 _MAX_COUNTED = 200
@@ -212,7 +212,7 @@ def _without_restarted(
     after = {key: UNSCHEDULED.settings(collection.policy(deployments[key])).after for key in nothing}
     restarted = {key for key in nothing if gap > after[key]}
     if restarted:
-        detail = f"{len(restarted)} deployments not judged before the next check: nobody has looked for {spoken(gap)}"
+        detail = f"{len(restarted)} deployments not judged before the next check: no check ran for {humanized(gap)}"
         collection.note(_AHEAD, "partial", detail)
     return {key: due for key, due in nothing.items() if key not in restarted}
 

@@ -11,7 +11,7 @@ from monitoring.checks.facts.situation import Situation
 from monitoring.checks.findings import deployment_finding
 from monitoring.model.fields import CheckSettings, Span
 from monitoring.model.prefect import Deployment
-from monitoring.text.durations import spoken
+from monitoring.text.durations import humanized
 
 
 class Quiet(CheckSettings):
@@ -36,9 +36,9 @@ def judge(situation: Situation, deployment: Deployment, settings: Quiet) -> Verd
         severity="warning",
         run_ids=[last.id],
         run_count=1,
-        summary=f"{deployment.name}: no run has ended for {spoken(silence)}",
-        observed=f"the last run ended {spoken(silence)} ago",
-        expected=f"a run that ends within {spoken(settings.after)}",
+        summary=f"{deployment.name}: no run has ended for {humanized(silence)}",
+        observed=f"the last run ended {humanized(silence)} ago",
+        expected=f"a run that ends within {humanized(settings.after)}",
         since=last.ended,
     )
     return found(finding, compared)
