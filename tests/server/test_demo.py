@@ -174,7 +174,12 @@ def test_it_stops_all_that_it_has_started(demo: Demo) -> None:
 
 
 def test_the_command_in_the_readme_runs_this_demo() -> None:
-    dry = subprocess.run(["make", "--dry-run", "demo", "ARGS=--once"], cwd=PROJECT, capture_output=True, text=True)
+    dry = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", "demo", "ARGS=--once"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
     assert dry.stdout.splitlines()[-1] == ".venv/bin/python -m demo --once", dry.stderr
 
 

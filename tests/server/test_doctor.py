@@ -372,7 +372,7 @@ def no_prefect(asked: Asked) -> Response | None:
     ("answer", "name", "said", "mend"),
     [
         pytest.param(refuse, "credentials", "refuses our credentials (401)", "PREFECT_API_KEY", id="credentials"),
-        pytest.param(without_database, "database", "does not reach", "PREFECT_SERVER_DATABASE", id="database"),
+        pytest.param(without_database, "database", "cannot reach", "PREFECT_SERVER_DATABASE", id="database"),
         pytest.param(old, "version", "the server is Prefect 2.20.1", "pip install 'prefect==3.", id="version"),
         pytest.param(no_prefect, "server", "is this a Prefect API?", "PREFECT_API_URL", id="another-server"),
     ],
