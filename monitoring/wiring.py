@@ -177,7 +177,7 @@ class Session:
             )
         if not token:
             raise DeliveryError(
-                "there is no Slack token: set WATCHDOG_SLACK_TOKEN or create a Secret block named "
+                "there is no Slack token; set WATCHDOG_SLACK_TOKEN or create a Secret block named "
                 f"{slack.token_secret!r}",
                 permanent=True,
             )

@@ -85,8 +85,8 @@ def _why_not(record: Record, may: Bound | None, settings: Slow) -> str:
     if may is None and not settings.baseline and settings.limit is None:
         return "no limit is configured, and the baseline is turned off"
     if may is None:
-        known = len(record.run_times.recent)
-        return f"a baseline needs {settings.min_samples} completed runs; known: {known}"
+        known = len(without_run(record.run_times, last).recent) if last else len(record.run_times.recent)
+        return f"a baseline needs {settings.min_samples} completed runs besides the one that is judged; known: {known}"
     if last and last.run_time > may.limit:
         return "the slow run has expired, or ended in a state that is not judged"
     return "no run takes longer than its limit"

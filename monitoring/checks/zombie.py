@@ -45,7 +45,7 @@ def _compared(run: FlowRun, situation: Situation, settings: HeartbeatSettings) -
             f"{run.name}: no heartbeat, RUNNING for", situation.now - run.state_timestamp, limit, run.state_timestamp
         )
     return Compared(
-        f"{run.name}: {beats.count:,} heartbeats, the last one ago", situation.now - beats.last, limit, beats.last
+        f"{run.name}: no heartbeat, after {beats.count:,}, for", situation.now - beats.last, limit, beats.last
     )
 
 

@@ -153,7 +153,9 @@ def test_without_a_token_the_digest_is_an_artifact_and_says_so_once(
 ) -> None:
     run = installation.start(DIGEST, env=slack_at(httpserver.url_for("/api/"), token=None) | JSON_LOGS)
     assert installation.wait(run) == ("COMPLETED", "Nothing is wrong.")
-    [line] = [line for line in installation.log(run) if line.startswith("digest not posted: there is no Slack token")]
+    [line] = [
+        line for line in installation.log(run) if line.startswith("digest not posted: there is no Slack token; set ")
+    ]
     assert "WATCHDOG_SLACK_TOKEN" in line
     assert "watchdog-slack-token" in line
     assert events(installation, run) == ["digest not posted", "digest completed"]

@@ -277,7 +277,7 @@ def test_numbers_that_no_check_renews_are_told_of(prefect_server: Server, serve:
     old, unreadable, gone = (line for line in served.lines() if line.startswith("WARNING metrics not current: "))
     assert "whether the deployment watchdog-check runs" in old
     assert "have the same version here and there" in unreadable
-    assert "the next check writes them anew" in gone
+    assert "the next check saves them again" in gone
 
 
 def test_a_refused_key_says_nothing_about_the_server(fresh_server: ServerFactory, serve: Callable[..., Served]) -> None:
