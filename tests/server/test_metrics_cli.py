@@ -275,7 +275,7 @@ def test_numbers_that_no_check_renews_are_told_of(prefect_server: Server, serve:
     served.wait(lambda: "metrics current" in served.lines()[-1], timeout=180, waiting_for="the numbers")
 
     old, unreadable, gone = (line for line in served.lines() if line.startswith("WARNING metrics not current: "))
-    assert "whether the deployment watchdog-check runs" in old
+    assert "check that the deployment watchdog-check runs" in old
     assert "have the same version here and there" in unreadable
     assert "the next check saves them again" in gone
 

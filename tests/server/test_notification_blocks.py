@@ -234,7 +234,7 @@ def test_a_slack_block_with_an_address_that_is_not_slacks_is_told_of(httpserver:
 def test_a_block_that_does_not_exist_is_told_of() -> None:
     error = refused("slack-webhook/nobody-made-it")
     assert error.permanent
-    assert "make it on the Prefect server" in str(error)
+    assert "create it on the Prefect server" in str(error)
 
 
 def test_a_block_of_a_type_that_is_not_installed_is_told_of(prefect_server: Server) -> None:
@@ -252,7 +252,7 @@ def test_a_block_that_notifies_nobody_is_told_of() -> None:
     Secret(value=TOKEN).save("ops", overwrite=True)
     error = refused("secret/ops")
     assert error.permanent
-    assert "no notification block" in str(error)
+    assert "is not a notification block" in str(error)
 
 
 def test_a_block_whose_contents_are_rubbish_is_told_of(prefect_server: Server) -> None:
@@ -262,7 +262,7 @@ def test_a_block_whose_contents_are_rubbish_is_told_of(prefect_server: Server) -
     prefect_server.request("PATCH", f"/block_documents/{document_id}", body)
     error = refused("custom-webhook/ops")
     assert error.permanent
-    assert "correct it on the Prefect server" in str(error)
+    assert "correct it on its page under Blocks" in str(error)
 
 
 def test_a_prefect_server_that_is_gone_is_told_of(fresh_server: ServerFactory) -> None:
