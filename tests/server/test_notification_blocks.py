@@ -285,11 +285,12 @@ def test_no_address_reaches_a_log(
     with caplog.at_level(logging.DEBUG):
         for address in (good, bad):
             for reference in (webhook(address), by_apprise(address), by_apprise(address.replace("http", "json"))):
+                # Making the block may log as well, in a process in which Prefect has set up its logging.
                 caplog.clear()
+                capfd.readouterr()
                 with suppress(DeliveryError):
                     NotificationBlock(reference).post(delivery(), None)
-                assert TOKEN not in caplog.text
-    assert TOKEN not in "".join(capfd.readouterr())
+                assert TOKEN not in "".join([caplog.text, *capfd.readouterr()])
 
 
 def test_an_update_is_said_anew_and_nothing_is_ever_found(httpserver: HTTPServer) -> None:

@@ -223,7 +223,7 @@ def test_a_run_that_is_well_is_compared_with_none(prefect_server: Server, world:
     done = world.run(world.deployment("etl/nightly"), ended=world.now - HOUR)
     first = world.run(world.deployment("etl/first"), "CRASHED", ended=world.now - HOUR)
 
-    assert "It has not failed" in run(prefect_server, tmp_path, "explain", str(done.id)).stdout
+    assert "The run has not failed" in run(prefect_server, tmp_path, "explain", str(done.id)).stdout
     assert "No run completed before" in run(prefect_server, tmp_path, "explain", str(first.id)).stdout
 
 
