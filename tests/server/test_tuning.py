@@ -224,7 +224,7 @@ def test_a_run_that_is_well_is_compared_with_none(prefect_server: Server, world:
     first = world.run(world.deployment("etl/first"), "CRASHED", ended=world.now - HOUR)
 
     assert "The run has not failed" in run(prefect_server, tmp_path, "explain", str(done.id)).stdout
-    assert "No run completed before" in run(prefect_server, tmp_path, "explain", str(first.id)).stdout
+    assert "No earlier run completed" in run(prefect_server, tmp_path, "explain", str(first.id)).stdout
 
 
 def test_what_cannot_be_explained_is_said(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
