@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import NamedTuple
 
 from monitoring.config.settings import Config
 from monitoring.model.incident import Incident
@@ -16,30 +17,36 @@ _MAX_JOIN_AGE = timedelta(hours=24)
 _CAUSE = "cause "
 
 
-def group_incidents(incidents: Iterable[Incident], config: Config) -> Mapping[tuple[str, str], Sequence[Incident]]:
+class Group(NamedTuple):
+    """Incidents that share notifications."""
+
+    route: str
+    #: What the incidents have in common.
+    key: str
+
+
+def group_incidents(incidents: Iterable[Incident], config: Config) -> Mapping[Group, Sequence[Incident]]:
     """Group incidents by route and by what they have in common; incidents without a receiver are left out.
 
     Args:
         incidents: The incidents that people are to be notified of.
         config: Has the routes.
     """
-    groups: dict[tuple[str, str], list[Incident]] = {}
+    groups: dict[Group, list[Incident]] = {}
     for incident in incidents:
         route = route_of(incident, config)
         if has_receiver(route, config):
-            groups.setdefault((route, _group(incident)), []).append(incident)
+            groups.setdefault(Group(route, _key(incident)), []).append(incident)
     return groups
 
 
-def find_joinable(
-    notifications: Sequence[Notification], route: str, group: str, situation: Situation
-) -> Notification | None:
-    """The newest notification of a group that incidents can still join; None if there is none."""
-    for notification in reversed(notifications):
-        same = (notification.route, notification.group) == (route, group)
-        if same and notification.open and (is_by_cause(group) or _is_young(notification, situation)):
-            return notification
-    return None
+def joinable(notifications: Iterable[Notification], situation: Situation) -> Mapping[Group, Notification]:
+    """The newest notification of each group that incidents can still join."""
+    return {
+        Group(notification.route, notification.group): notification
+        for notification in notifications
+        if notification.open and (is_by_cause(notification.group) or _is_young(notification, situation))
+    }
 
 
 def is_by_cause(group: str) -> bool:
@@ -55,7 +62,7 @@ def recently_changed(notification: Notification, situation: Situation) -> bool:
     return timedelta(0) < situation.now - notification.changed_at < situation.config.alerts.group_interval
 
 
-def _group(incident: Incident) -> str:
+def _key(incident: Incident) -> str:
     cause = incident.finding.cause
     return _CAUSE + " ".join(cause.what) if cause else f"check {incident.finding.check}"
 

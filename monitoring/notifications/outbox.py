@@ -1,14 +1,13 @@
-"""Changes of the outbox: queued messages and events, and the outcome of sending them."""
+"""Changes of the outbox: the queued digest, and the outcome of sending what is queued."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Literal
 
 from monitoring.config.alert_settings import DIGEST_ROUTE, FALLBACK_ROUTE
 from monitoring.config.settings import Config
-from monitoring.model.outbox import Content, Delivery, DigestContent, MessageRef, Notification, Outbox, Tally, Trouble
+from monitoring.model.outbox import Delivery, DigestContent, MessageRef, Outbox, Tally, Trouble
 
 #: The first wait before another attempt; each further one is twice as long, up to the maximum.
 FIRST_WAIT = timedelta(minutes=1)
@@ -17,47 +16,6 @@ MAX_WAIT = timedelta(hours=1)
 MAX_DIGEST_AGE = timedelta(hours=24)
 #: The maximum wait that a receiver may request.
 _MAX_RETRY_AFTER = timedelta(days=1)
-
-
-def with_notification(outbox: Outbox, notification: Notification) -> Outbox:
-    """Add a notification, or replace the notification with its number."""
-    if notification.number == outbox.next_notification:
-        notifications = (*outbox.notifications, notification)
-        return outbox.model_copy(update={"notifications": notifications, "next_notification": notification.number + 1})
-    notifications = tuple(notification if old.number == notification.number else old for old in outbox.notifications)
-    return outbox.model_copy(update={"notifications": notifications})
-
-
-def queue_delivery(
-    outbox: Outbox,
-    kind: Literal["post", "update", "reply"],
-    content: Content,
-    notification: Notification | None = None,
-    *,
-    route: str = "",
-    broadcast: bool = False,
-) -> Outbox:
-    """Queue a message.
-
-    Args:
-        outbox: Determines the id of the message.
-        kind: How it is sent.
-        content: Its content.
-        notification: The notification that it belongs to, if any.
-        route: Its route if it belongs to no notification.
-        broadcast: Whether a reply is also shown in the channel.
-    """
-    delivery = Delivery(
-        id=f"{content.target}-{outbox.next_delivery}",
-        kind=kind,
-        route=notification.route if notification else route,
-        notification=notification.number if notification else 0,
-        content=content,
-        broadcast=broadcast,
-        queued_at=content.at,
-    )
-    queue = (*outbox.queue, delivery)
-    return outbox.model_copy(update={"queue": queue, "next_delivery": outbox.next_delivery + 1})
 
 
 def queue_digest(outbox: Outbox, digest: DigestContent, now: datetime) -> Outbox:
@@ -85,26 +43,6 @@ def queue_digest(outbox: Outbox, digest: DigestContent, now: datetime) -> Outbox
 def digest_id(digest: DigestContent) -> str:
     """The id of a digest's delivery: the same for every run of a day."""
     return f"{digest.target}-digest-{digest.day}"
-
-
-def queue_update(outbox: Outbox, content: Content, notification: Notification) -> Outbox:
-    """Queue the change of a message; if the message or an earlier change still waits, replace its content."""
-    post = unsent_post(outbox, notification)
-    if post is not None and post.content is not None:
-        kept = {"about": post.content.about, "notes": (*post.content.notes, *content.notes)}
-        return _replace(outbox, post.model_copy(update={"content": content.model_copy(update=kept)}))
-    queue = tuple(old for old in outbox.queue if old.kind != "update" or old.notification != notification.number)
-    return queue_delivery(outbox.model_copy(update={"queue": queue}), "update", content, notification)
-
-
-def unsent_post(outbox: Outbox, notification: Notification) -> Delivery | None:
-    """The first message of a notification, if it waits in the queue and was certainly not sent."""
-    for delivery in outbox.queue:
-        post = delivery.kind == "post" and delivery.notification == notification.number
-        first = delivery.content is not None and delivery.content.about != "repeated"
-        if post and first and not delivery.outcome_unknown:
-            return delivery
-    return None
 
 
 def is_due(delivery: Delivery, now: datetime) -> bool:

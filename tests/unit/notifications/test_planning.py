@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timedelta
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from monitoring.errors import DeliveryError
+from monitoring.model.finding import Cause
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence
 from monitoring.notifications.failing_routes import route_findings
@@ -461,6 +464,35 @@ def test_a_server_that_never_answers_whole_does_not_keep_people_waiting_for_ever
         watchdog.check(A, complete=False)
     watchdog.check(A, B, complete=False)
     assert watchdog.channel.said() == [("preexisting", ["W-1"]), ("opened", ["W-2"])]
+
+
+# --- cost --------------------------------------------------------------------------------------------
+
+
+def calls_to_plan(count: int) -> int:
+    """How many calls of functions it takes to plan that many resolved notifications, each with a cause of its own."""
+    watchdog = Watchdog()
+    pools = [Cause(kind="work-pool", name=f"pool-{n}", reason="no-live-worker") for n in range(count)]
+    watchdog.decide([problem(f"etl/{pool.name}", cause=pool) for pool in pools])
+    calls = 0
+
+    def counted(frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    watchdog.now += minutes(5)
+    before = sys.getprofile()
+    sys.setprofile(counted)
+    try:
+        watchdog.decide([])
+    finally:
+        sys.setprofile(before)
+    assert len(watchdog.outbox.notifications) == count
+    return calls
+
+
+def test_the_work_grows_with_open_notifications_and_not_with_their_square() -> None:
+    assert calls_to_plan(400) < 4.4 * calls_to_plan(100)
 
 
 # --- routes ------------------------------------------------------------------------------------------
