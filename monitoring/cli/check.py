@@ -24,8 +24,7 @@ from monitoring.model.incident import Incidents
 from monitoring.model.ledger import Ledger
 from monitoring.model.report import HealthReport
 from monitoring.model.request import Silences
-from monitoring.usecases.assess import Assessment, assess
-from monitoring.usecases.reporting import unreachable_report
+from monitoring.usecases.assess import Assessment, assess, unreachable_report
 
 if TYPE_CHECKING:
     from monitoring.wiring import Session

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from monitoring.config.alert_settings import DIGEST_ROUTE, FALLBACK_ROUTE
 from monitoring.config.settings import Config
+from monitoring.errors import DeliveryError
 from monitoring.model.outbox import Delivery, DigestContent, MessageRef, Outbox, Tally, Trouble
 
 #: The first wait before another attempt; each further one is twice as long, up to the maximum.
@@ -101,17 +102,7 @@ def remove_expired(outbox: Outbox, expired: Iterable[Delivery]) -> Outbox:
     return outbox.model_copy(update={"troubles": troubles})
 
 
-def mark_failed(
-    outbox: Outbox,
-    delivery: Delivery,
-    problem: str,
-    now: datetime,
-    config: Config,
-    *,
-    permanent: bool,
-    outcome_unknown: bool,
-    retry_after: timedelta | None = None,
-) -> Outbox:
+def mark_failed(outbox: Outbox, delivery: Delivery, error: DeliveryError, now: datetime, config: Config) -> Outbox:
     """Record that a message could not be sent.
 
     A message that the receiver of its route rejects permanently moves to the fallback route, with all messages of the
@@ -120,33 +111,30 @@ def mark_failed(
     Args:
         outbox: The outbox with the message in its queue.
         delivery: The message.
-        problem: The reason, and what to do, in one line.
+        error: Why not.
         now: The time of the check.
         config: Has the fallback route.
-        permanent: Whether another attempt cannot succeed.
-        outcome_unknown: Whether it may have been sent all the same.
-        retry_after: How long the receiver asks to wait.
     """
     troubles = dict(outbox.troubles)
     if delivery.route:
         since = troubles[delivery.route].since if delivery.route in troubles else now
-        troubles[delivery.route] = Trouble(since=since, problem=problem, permanent=permanent)
+        troubles[delivery.route] = Trouble(since=since, problem=str(error), permanent=error.permanent)
     outbox = outbox.model_copy(update={"troubles": troubles, "tallies": _count(outbox, delivery.route, failed=1)})
-    if outcome_unknown and delivery.outcome_unknown and delivery.digest is not None:
+    if error.outcome_unknown and delivery.outcome_unknown and delivery.digest is not None:
         # It may have been posted twice by now. A digest is repeated once at most.
         return remove(outbox, [delivery])
     fallback = config.alerts.fallback.kind is not None and delivery.route not in ("", FALLBACK_ROUTE)
-    if permanent and fallback:
+    if error.permanent and fallback:
         return _move_to_fallback(outbox, delivery)
     wait = min(MAX_WAIT, FIRST_WAIT * 2 ** min(delivery.attempts, 10))
     return _replace(
         outbox,
         delivery.model_copy(
             update={
-                "outcome_unknown": outcome_unknown,
-                "rejected": permanent,
+                "outcome_unknown": error.outcome_unknown,
+                "rejected": error.permanent,
                 "attempts": delivery.attempts + 1,
-                "not_before": now + min(_MAX_RETRY_AFTER, max(wait, retry_after or timedelta(0))),
+                "not_before": now + min(_MAX_RETRY_AFTER, max(wait, error.retry_after or timedelta(0))),
             }
         ),
     )

@@ -118,16 +118,7 @@ class Sender:
             _log.info("alert delivered", **_log_fields(delivery))
         except DeliveryError as error:
             _log.warning("alert not delivered", **_log_fields(delivery), permanent=error.permanent, problem=str(error))
-            outbox = outboxes.mark_failed(
-                outbox,
-                delivery,
-                str(error),
-                self._now,
-                self._config,
-                permanent=error.permanent,
-                outcome_unknown=error.outcome_unknown,
-                retry_after=error.retry_after,
-            )
+            outbox = outboxes.mark_failed(outbox, delivery, error, self._now, self._config)
         self._save(outbox)
         return outbox
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitoring.config.policy import Policies
-from monitoring.config.settings import Config
 from monitoring.errors import DeliveryError, ServerProblem
 from monitoring.incidents.lifecycle import advance
 from monitoring.incidents.requests import apply_requests
@@ -28,11 +27,10 @@ from monitoring.notifications.planning import plan_notifications
 from monitoring.notifications.ports import Events, Notifier
 from monitoring.notifications.sender import Sender
 from monitoring.notifications.situation import Situation
-from monitoring.usecases.assess import assess
+from monitoring.usecases.assess import assess, unreachable_report
 from monitoring.usecases.measure import Measuring, publish, take
 from monitoring.usecases.ports import Artifacts, Housekeeping, Lock, Ping, Reader, State
-from monitoring.usecases.reporting import unreachable_report
-from monitoring.usecases.saving import OutboxSaver
+from monitoring.usecases.saver import Saver
 
 _log = get_logger(__name__)
 
@@ -142,19 +140,20 @@ def _checked(ports: Ports, policies: Policies, now: datetime, run_id: str) -> He
         closed=closed,
         artifacts=before.artifacts,
     )
-    state.save(before, after)
+    saver = Saver(state, before)
+    saver.save(after)
     for reason in applied.rejected:
         _log.warning("request not done", says=reason)
     report = seen.report.with_known(moved.open.values(), silences)
-    sent = _send(after, ports, config, now)
+    outbox = Sender(ports.notifier, saver.save_outbox, config, now).send(saver.saved.outbox)
+    # People come first: a server that is slow to accept events must not delay messages.
+    emit(outbox, ports.events, saver.save_outbox, now)
     # Registered before anything else can fail: an unregistered artifact is never deleted.
-    published = sent.model_copy(update={"artifacts": ports.artifacts.publish_health(report, sent.artifacts)})
-    state.save(sent, published)
-    tidied = published.model_copy(update={"artifacts": ports.housekeeping.tidy(now, published.artifacts)})
-    state.save(published, tidied)
-    _log.debug("report published", artifacts=len(tidied.artifacts))
+    saver.save_artifacts(ports.artifacts.publish_health(report, saver.saved.artifacts))
+    saver.save_artifacts(ports.housekeeping.tidy(now, saver.saved.artifacts))
+    _log.debug("report published", artifacts=len(saver.saved.artifacts))
     if ports.measuring:
-        _measured(tidied, ports, ports.measuring, observed, report.coverage, policies)
+        _measured(saver, ports.effort(), ports.measuring, observed, report.coverage, policies)
     _emit_completion(ports.events, report, run_id)
     return report
 
@@ -187,23 +186,15 @@ def _log_seen(report: HealthReport, transitions: Iterable[Transition]) -> None:
         )
 
 
-def _send(saved: SavedState, ports: Ports, config: Config, now: datetime) -> SavedState:
-    """Send the messages and events that are due; return the saved state after that."""
-    saver = OutboxSaver(ports.state, saved)
-    outbox = Sender(ports.notifier, saver.save, config, now).send(saved.outbox)
-    # People come first: a server that is slow to accept events must not delay messages.
-    emit(outbox, ports.events, saver.save, now)
-    return saver.saved
-
-
 def _measured(
-    saved: SavedState,
-    ports: Ports,
+    saver: Saver,
+    effort: Effort,
     measuring: Measuring,
     observation: Observation,
     coverage: Coverage,
     policies: Policies,
 ) -> None:
+    saved = saver.saved
     known = Measurable(
         observation=observation,
         ledger=saved.ledger,
@@ -211,9 +202,8 @@ def _measured(
         outbox=saved.outbox,
         coverage=coverage,
     )
-    snapshot = take(known, ports.effort(), policies)
-    failing = publish(snapshot, measuring, saved.outbox.outlets, observation.at)
-    ports.state.save(saved, saved.model_copy(update={"outbox": saved.outbox.model_copy(update={"outlets": failing})}))
+    failing = publish(take(known, effort, policies), measuring, saved.outbox.outlets, observation.at)
+    saver.save_outbox(saved.outbox.model_copy(update={"outlets": failing}))
 
 
 def _emit_completion(events: Events, report: HealthReport, run_id: str) -> None:

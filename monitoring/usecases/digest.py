@@ -25,7 +25,7 @@ from monitoring.notifications.routing import has_receiver
 from monitoring.notifications.sender import Sender
 from monitoring.usecases.assess import assess
 from monitoring.usecases.ports import Artifacts, Lock, Reader, State
-from monitoring.usecases.saving import OutboxSaver
+from monitoring.usecases.saver import Saver
 
 _log = get_logger(__name__)
 
@@ -69,18 +69,16 @@ def digest(ports: DigestPorts, policies: Policies, now: datetime) -> str:
         if not held:
             raise StateError("a check held the lock the whole time: run the digest again")
         before, _ = ports.state.load()
-        queued = before.model_copy(update={"outbox": _queue(before.outbox, content, ports, config, now)})
-        ports.state.save(before, queued)
+        saver = Saver(ports.state, before)
+        saver.save_outbox(_queue(before.outbox, content, ports, config, now))
         unpublished: WatchdogError | None = None
-        published = queued
         try:
-            published = _publish(report, queued, ports)
+            saver.save_artifacts(ports.artifacts.publish_digest(report, before.artifacts))
         except WatchdogError as error:
             # The message is sent all the same.
             _log.error("digest not published", problem=str(error))
             unpublished = error
-        saver = OutboxSaver(ports.state, published)
-        outbox = Sender(ports.notifier, saver.save, config, now).send(published.outbox)
+        outbox = Sender(ports.notifier, saver.save_outbox, config, now).send(saver.saved.outbox)
     _raise_if_rejected(outbox, content)
     if unpublished:
         raise unpublished
@@ -108,13 +106,6 @@ def _unusable(ports: DigestPorts, config: Config) -> str:
         if error.permanent and config.alerts.fallback.kind is None:
             return str(error)
     return ""
-
-
-def _publish(report: DigestReport, saved: SavedState, ports: DigestPorts) -> SavedState:
-    """Publish the artifact. Only the holder of the lock writes the register of artifacts."""
-    published = saved.model_copy(update={"artifacts": ports.artifacts.publish_digest(report, saved.artifacts)})
-    ports.state.save(saved, published)
-    return published
 
 
 def _raise_if_rejected(outbox: Outbox, content: DigestContent) -> None:

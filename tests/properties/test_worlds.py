@@ -23,7 +23,7 @@ from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import FlowRun
 from monitoring.model.report import DigestReport
-from monitoring.usecases.reporting import health_report
+from monitoring.usecases.assess import health_report
 from tests.support.builders import NOW, deployment, found, minutes, observation, policies, run, with_facts
 from tests.support.worlds import KEYS, ended_runs, moments, observations, partly
 

@@ -9,7 +9,7 @@ from monitoring.model.coverage import Coverage, Query
 from monitoring.model.finding import Finding
 from monitoring.model.observation import Observation
 from monitoring.model.report import HealthReport, Totals, ordered, status_of
-from monitoring.usecases.reporting import health_report, unreachable_report
+from monitoring.usecases.assess import health_report, unreachable_report
 from tests.support.builders import NOW, found, hours, minutes, observation, run
 
 WHOLE = Coverage(queries=(Query(name="server", outcome="complete"),))

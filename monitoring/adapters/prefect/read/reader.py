@@ -40,7 +40,7 @@ from monitoring.model.observation import (
 )
 from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.model.report import Totals
-from monitoring.usecases.reporting import unseen
+from monitoring.usecases.assess import unseen
 
 
 class ServerReader:

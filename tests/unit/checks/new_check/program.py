@@ -26,7 +26,7 @@ from monitoring.model.report import DigestReport
 from monitoring.tuning.backtest import REPLAYED
 from monitoring.tuning.explain import explain
 from monitoring.tuning.explain_message import explanation_message
-from monitoring.usecases.reporting import health_report
+from monitoring.usecases.assess import health_report
 from tests.support import alert_samples
 from tests.support.builders import NOW, deployment, hours, observation, run
 
