@@ -16,7 +16,7 @@ from monitoring.config.settings import Config
 from monitoring.doctor.installation import AUTOMATIONS, LOCK, STATE, Automation, Installation, Kept
 from monitoring.model.base import Value
 from monitoring.model.prefect import CHECK_FLOW, OWN_FLOWS, Deployment, WorkPool
-from monitoring.notifications.failing_routes import GRACE
+from monitoring.notifications.troubles import GRACE
 from monitoring.text.durations import humanized
 
 Outcome = Literal["ok", "warning", "fault", "unknown"]

@@ -11,7 +11,6 @@ from monitoring.config.policy import Policies
 from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate
 from monitoring.incidents.lifecycle import still_known
-from monitoring.metrics.failing_exporters import exporter_findings
 from monitoring.model.base import Value
 from monitoring.model.coverage import ALWAYS_QUERIED, Coverage, Query
 from monitoring.model.finding import Finding
@@ -20,7 +19,7 @@ from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation, ServerFacts, ServerState
 from monitoring.model.outbox import Outbox
 from monitoring.model.report import HealthReport, ordered, status_of
-from monitoring.notifications.failing_routes import route_findings
+from monitoring.notifications.troubles import trouble_findings
 from monitoring.usecases.ports import Reader
 
 
@@ -57,8 +56,7 @@ def assess(
     folded = fold(ledger, observation)
     found = [*run_checks(observation, folded, policies)]
     if outbox:
-        found += route_findings(outbox.troubles, observation, policies)
-        found += exporter_findings(outbox.outlets, observation, policies)
+        found += trouble_findings(outbox, observation, policies.config)
     findings = still_known(correlate(found, observation, folded), incidents or {}, observation, policies)
     report = health_report(observation, findings, known)
     return Assessment(observation=observation, ledger=folded, findings=findings, report=report)

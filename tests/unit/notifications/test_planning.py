@@ -13,7 +13,7 @@ from monitoring.errors import DeliveryError
 from monitoring.model.finding import Cause
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence
-from monitoring.notifications.failing_routes import route_findings
+from monitoring.notifications.troubles import trouble_findings
 from tests.support.builders import NOW, hours, minutes, observation
 from tests.support.simulation import POOL, Channel, Watchdog, ids, problem, symptom
 
@@ -529,9 +529,9 @@ def test_a_route_that_leads_nowhere_any_more_is_no_trouble(alerts: dict[str, str
     watchdog = Watchdog({"default": Channel(fault=lambda _: DeliveryError("no", permanent=True))})
     watchdog.check(A)
     seen = observation(at=watchdog.now)
-    assert [one.subject.name for one in route_findings(watchdog.outbox.troubles, seen, watchdog.policies)] == [
+    assert [one.subject.name for one in trouble_findings(watchdog.outbox, seen, watchdog.policies.config)] == [
         "default"
     ]
     watchdog.policies = Watchdog(slack=alerts).policies
     lasts = alerts["channel"] is not None
-    assert bool(list(route_findings(watchdog.outbox.troubles, seen, watchdog.policies))) == lasts
+    assert bool(list(trouble_findings(watchdog.outbox, seen, watchdog.policies.config))) == lasts

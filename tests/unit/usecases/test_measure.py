@@ -11,7 +11,6 @@ import pytest
 
 from monitoring.errors import CredentialsRefused, DeliveryError, Unreachable
 from monitoring.metrics import catalog
-from monitoring.metrics.failing_exporters import GRACE, exporter_findings
 from monitoring.metrics.measure import Effort, Measurable
 from monitoring.metrics.snapshot import Snapshot
 from monitoring.model.coverage import Coverage, Query
@@ -19,6 +18,7 @@ from monitoring.model.exporter_facts import FAILED, ExporterFacts
 from monitoring.model.incident import Incidents
 from monitoring.model.ledger import Ledger
 from monitoring.model.outbox import Outbox, Trouble
+from monitoring.notifications.troubles import GRACE, trouble_findings
 from monitoring.usecases.measure import Measuring, publish, take
 from monitoring.usecases.ports import Exporter
 from tests.support.builders import NOW, complete, minutes, observation, policies
@@ -143,9 +143,11 @@ def test_an_exporter_that_fails_is_shown_at_once_and_a_warning_when_it_lasts(las
         "metrics.textfile": Trouble(since=NOW, problem="not configured any more", permanent=True),
     }
     settings = {"metrics": {"enabled": True, "pushgateway": "http://gateway:9091"}}
-    [found] = exporter_findings(troubles, observation(), policies(**settings))
+    outbox = Outbox(outlets=troubles)
+    [found] = trouble_findings(outbox, observation(), policies(**settings).config)
     assert (found.check, found.subject.name, found.severity) == ("watchdog", GATEWAY, severity)
     assert found.observed == f"{GATEWAY}: no answer"
     assert found.since == NOW - lasts
-    assert list(exporter_findings(troubles, observation(), policies(**settings, watchdog={"enabled": False}))) == []
-    assert list(exporter_findings(troubles, observation(), policies())) == []
+    off = policies(**settings, watchdog={"enabled": False})
+    assert [*trouble_findings(outbox, observation(), off.config)] == []
+    assert [*trouble_findings(outbox, observation(), policies().config)] == []
