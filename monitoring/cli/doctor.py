@@ -61,7 +61,7 @@ def _configuration(path: str | None, target: str | None) -> tuple[Policies | Non
         policies = load_policies(path, read_pushed=lambda: _pushed(target))
     except ConfigError as error:
         fix = "correct it, then: watchdog config check"
-        return None, [Examined(name=name, outcome="fault", detail=line, fix=fix) for line in str(error).splitlines()]
+        return None, [Examined(name, "fault", line, fix) for line in str(error).splitlines()]
     except (ServerProblem, CredentialsRefused):
         # There is no file, so only the environment is known.
         policies = load_policies(path, read_pushed=lambda: None)
@@ -69,7 +69,7 @@ def _configuration(path: str | None, target: str | None) -> tuple[Policies | Non
     nothing_else = (
         f"; there is no {FILE_NAME} here, and no pushed configuration" if policies.origin == DEFAULTS_ORIGIN else ""
     )
-    valid = Examined(name=name, outcome="ok", detail=f"{policies.origin}: valid{nothing_else}")
+    valid = Examined(name, "ok", f"{policies.origin}: valid{nothing_else}")
     return policies, [valid, *covered(policies.config.routes, policies.origin)]
 
 

@@ -7,14 +7,14 @@ because another is broken is not a further fault. Receivers are examined in ``do
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta, timezone
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from shlex import quote
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from monitoring.config.settings import Config
 from monitoring.doctor.installation import AUTOMATIONS, LOCK, STATE, Automation, Installation, Kept
-from monitoring.model.base import Value
+from monitoring.messages.words import timestamp
 from monitoring.model.prefect import CHECK_FLOW, OWN_FLOWS, Deployment, WorkPool
 from monitoring.notifications.troubles import GRACE
 from monitoring.text.durations import humanized
@@ -32,7 +32,7 @@ _USUAL_NAME = {flow: f"{flow}/{flow.rpartition('-')[2]}" for flow in OWN_FLOWS}
 _MAX_MESSAGE = 200
 
 
-class Examined(Value):
+class Examined(NamedTuple):
     """One part of the installation, and its state."""
 
     name: str
@@ -50,7 +50,7 @@ class Examined(Value):
 
 def not_examined(name: str, why: str) -> Examined:
     """A part that was not examined."""
-    return Examined(name=name, outcome="unknown", detail=f"not examined: {why}")
+    return Examined(name, "unknown", f"not examined: {why}")
 
 
 def worst(examined: Iterable[Examined]) -> Outcome:
@@ -76,25 +76,22 @@ def examine(found: Installation, config: Config) -> Iterator[Examined]:
     yield lock(found)
 
 
-# --- the server -----------------------------------------------------------------------------------------
-
-
 def server(found: Installation, config: Config) -> Iterator[Examined]:
     """Judge the server: its answers, our credentials, its version, its clock and its database."""
     state = found.server.state
     rest = ("version", "clock", "database")
     if state.problem and not found.server.rejected:
         fix = "export PREFECT_API_URL=... with the server's address; if no server is running: prefect server start"
-        yield Examined(name="server", outcome="fault", detail=state.problem, fix=fix)
+        yield Examined("server", "fault", state.problem, fix)
         yield from (not_examined(name, "the server cannot be used") for name in ("credentials", *rest))
         return
-    yield Examined(name="server", outcome="ok", detail=f"{state.api_url} responds")
+    yield Examined("server", "ok", f"{state.api_url} responds")
     if state.problem:
         fix = "export PREFECT_API_KEY=... or PREFECT_API_AUTH_STRING=..., whichever the server requires"
-        yield Examined(name="credentials", outcome="fault", detail=state.problem, fix=fix)
+        yield Examined("credentials", "fault", state.problem, fix)
         yield from (not_examined(name, "the server rejects our credentials") for name in rest)
         return
-    yield Examined(name="credentials", outcome="ok", detail="accepted")
+    yield Examined("credentials", "ok", "accepted")
     yield version(state.version, found.server.client)
     yield clock(found.server.clock_offset, config.server.clock_apart)
     yield database(found.server.database)
@@ -113,16 +110,16 @@ def version(of_server: str | None, of_client: str) -> Examined:
     theirs, ours = _numbers(of_server or ""), _numbers(of_client)
     if not theirs:
         detail = "the server does not report its version; Prefect Cloud does not either, and is not supported"
-        return Examined(name="version", outcome="unknown", detail=detail)
+        return Examined("version", "unknown", detail)
     fix = f"pip install 'prefect=={of_client}' where the server runs, then restart the server"
     if theirs[0] != ours[0]:
         detail = f"the server is Prefect {of_server}; the watchdog needs Prefect {ours[0]}"
-        return Examined(name="version", outcome="fault", detail=detail, fix=fix)
+        return Examined("version", "fault", detail, fix)
     if theirs < ours:
         detail = f"the server is Prefect {of_server}, older than {of_client} here, and may not support all our queries"
-        return Examined(name="version", outcome="warning", detail=detail, fix=fix)
+        return Examined("version", "warning", detail, fix)
     newer = f"; the watchdog is tested with {ours[0]}.{ours[1]}" if theirs[:2] > ours[:2] else ""
-    return Examined(name="version", outcome="ok", detail=f"Prefect {of_server}, {of_client} here{newer}")
+    return Examined("version", "ok", f"Prefect {of_server}, {of_client} here{newer}")
 
 
 def clock(offset: timedelta | None, apart: timedelta) -> Examined:
@@ -133,27 +130,22 @@ def clock(offset: timedelta | None, apart: timedelta) -> Examined:
         apart: The longest tolerated difference.
     """
     if offset is None:
-        return Examined(name="clock", outcome="unknown", detail="the server does not report its time")
+        return Examined("clock", "unknown", "the server does not report its time")
     if abs(offset) <= apart:
-        return Examined(name="clock", outcome="ok", detail=f"within {humanized(apart)} of ours")
+        return Examined("clock", "ok", f"within {humanized(apart)} of ours")
     side = "ahead of" if offset > timedelta(0) else "behind"
     detail = f"the server's clock is {humanized(abs(offset))} {side} ours"
-    return Examined(name="clock", outcome="warning", detail=detail, fix="timedatectl set-ntp true on both machines")
+    return Examined("clock", "warning", detail, "timedatectl set-ntp true on both machines")
 
 
 def database(reached: bool | None) -> Examined:
     """Judge whether the server reaches its database."""
     if reached is None:
-        return Examined(
-            name="database", outcome="unknown", detail="the server does not report whether it can reach its database"
-        )
+        return Examined("database", "unknown", "the server does not report whether it can reach its database")
     if reached:
-        return Examined(name="database", outcome="ok", detail="the server can reach it")
+        return Examined("database", "ok", "the server can reach it")
     fix = "start the database in the server's PREFECT_SERVER_DATABASE_CONNECTION_URL; the server's log has details"
-    return Examined(name="database", outcome="fault", detail="the server cannot reach its database", fix=fix)
-
-
-# --- what runs the checks -------------------------------------------------------------------------------
+    return Examined("database", "fault", "the server cannot reach its database", fix)
 
 
 def deployments(found: Installation) -> Iterator[Examined]:
@@ -165,7 +157,7 @@ def deployments(found: Installation) -> Iterator[Examined]:
             yield not_examined(f"deployment {_USUAL_NAME[flow]}", why)
         elif not mine:
             detail = f"the flow {flow} is not deployed"
-            yield Examined(name=f"deployment {_USUAL_NAME[flow]}", outcome="fault", detail=detail, fix=_deploy(found))
+            yield Examined(f"deployment {_USUAL_NAME[flow]}", "fault", detail, _deploy(found))
         yield from (_deployment(deployment, found) for deployment in mine)
 
 
@@ -176,11 +168,7 @@ def _deploy(found: Installation) -> str:
 
 def _served(found: Installation) -> list[Deployment]:
     """The deployments that a process serves, without a work pool."""
-    return [
-        deployment
-        for deployment in found.deployments
-        if not deployment.work_pool and deployment.id not in found.for_pools
-    ]
+    return [part for part in found.deployments if not part.work_pool and part.id not in found.for_pools]
 
 
 def _deployment(deployment: Deployment, found: Installation) -> Examined:
@@ -188,18 +176,17 @@ def _deployment(deployment: Deployment, found: Installation) -> Examined:
     inactive = found.inactive.get(deployment.id, ())
     if deployment.paused:
         fix = f"prefect api POST /deployments/{deployment.id}/resume_deployment"
-        return Examined(name=name, outcome="fault", detail="it is paused", fix=fix)
+        return Examined(name, "fault", "it is paused", fix)
     if not deployment.scheduled and inactive:
         fix = f"prefect deployment schedule resume {quote(deployment.name)} {inactive[0]}"
-        return Examined(name=name, outcome="fault", detail="none of its schedules is active", fix=fix)
+        return Examined(name, "fault", "none of its schedules is active", fix)
     if not deployment.scheduled:
-        return Examined(name=name, outcome="fault", detail="it has no schedule", fix=_deploy(found))
+        return Examined(name, "fault", "it has no schedule", _deploy(found))
     if deployment.next_due:
-        return Examined(name=name, outcome="ok", detail=f"next due at {_timestamp(deployment.next_due)}")
+        return Examined(name, "ok", f"next due at {timestamp(deployment.next_due)}")
     if why := found.missing("schedules"):
         return not_examined(name, why)
-    detail = "its schedules have ended: no run is due within a year"
-    return Examined(name=name, outcome="fault", detail=detail, fix=_deploy(found))
+    return Examined(name, "fault", "its schedules have ended: no run is due within a year", _deploy(found))
 
 
 def work_pools(found: Installation) -> Iterator[Examined]:
@@ -211,8 +198,7 @@ def work_pools(found: Installation) -> Iterator[Examined]:
         elif deployment.id in found.for_pools:
             # With the pool, the server deletes the deployment's reference to it.
             fix = f"prefect work-pool create watchdog --type process && {_DEPLOY}"
-            detail = "it was deleted"
-            yield Examined(name=f"work pool of {deployment.name}", outcome="fault", detail=detail, fix=fix)
+            yield Examined(f"work pool of {deployment.name}", "fault", "it was deleted", fix)
     if why := found.unread("flows", "deployments"):
         yield not_examined("work pool", why)
     for name, mine in by_pool.items():
@@ -227,35 +213,34 @@ def work_pools(found: Installation) -> Iterator[Examined]:
 def _pool(pool: WorkPool) -> Examined:
     name = f"work pool {pool.name}"
     if pool.paused:
-        fix = f"prefect work-pool resume {quote(pool.name)}"
-        return Examined(name=name, outcome="fault", detail="it is paused", fix=fix)
-    return Examined(name=name, outcome="ok", detail=f"not paused; type {pool.type}")
+        return Examined(name, "fault", "it is paused", f"prefect work-pool resume {quote(pool.name)}")
+    return Examined(name, "ok", f"not paused; type {pool.type}")
 
 
 def _queues(pool: WorkPool, used: set[str | None]) -> Iterator[Examined]:
     for queue in pool.queues:
+        name = f"work queue {pool.name}/{queue.name}"
         if queue.name in used and queue.paused:
             fix = f"prefect work-queue resume {quote(queue.name)} --pool {quote(pool.name)}"
-            yield Examined(name=f"work queue {pool.name}/{queue.name}", outcome="fault", detail="it is paused", fix=fix)
+            yield Examined(name, "fault", "it is paused", fix)
         elif queue.name in used:
-            yield Examined(name=f"work queue {pool.name}/{queue.name}", outcome="ok", detail="not paused")
+            yield Examined(name, "ok", "not paused")
 
 
 def _worker(pool: WorkPool, found: Installation) -> Examined:
     name = f"worker of {pool.name}"
     beat = f"{humanized(found.at - pool.last_heartbeat)} ago" if pool.last_heartbeat else ""
     if pool.live_workers:
-        detail = f"{pool.live_workers:,} alive; last heartbeat {beat}"
-        return Examined(name=name, outcome="ok", detail=detail)
+        return Examined(name, "ok", f"{pool.live_workers:,} alive; last heartbeat {beat}")
     if pool.live_workers is None:
         if pool.type == _AGENT_POOL:
             return not_examined(name, "agents send no heartbeats")
         if why := found.missing("workers"):
             return not_examined(name, why)
-        return Examined(name=name, outcome="ok", detail=f"work pools of type {pool.type} need no worker")
+        return Examined(name, "ok", f"work pools of type {pool.type} need no worker")
     last = f"the last heartbeat was {beat}" if beat else "no worker has ever sent a heartbeat"
     fix = f"prefect worker start --pool {quote(pool.name)} --limit 2"
-    return Examined(name=name, outcome="fault", detail=f"no worker is alive: {last}", fix=fix)
+    return Examined(name, "fault", f"no worker is alive: {last}", fix)
 
 
 def runners(found: Installation, config: Config) -> Iterator[Examined]:
@@ -264,46 +249,38 @@ def runners(found: Installation, config: Config) -> Iterator[Examined]:
     if not served:
         return
     if any(found.completed(deployment) and not _late(found, deployment, config) for deployment in served):
-        yield Examined(name="runner", outcome="ok", detail="runs complete, so a process serves them")
+        yield Examined("runner", "ok", "runs complete, so a process serves them")
         return
     detail = "the deployments have no work pool, and no completed run shows that a process serves them"
-    yield Examined(name="runner", outcome="unknown", detail=detail, fix=_SERVE)
+    yield Examined("runner", "unknown", detail, _SERVE)
 
 
 def automations(found: Installation) -> Iterator[Examined]:
     """Judge the automation that starts a check when a run fails, and the one that fires when no check completes."""
-    names = "trigger of the check", "watch over the watchdog"
+    trigger, watch = "trigger of the check", "watch over the watchdog"
     if why := found.unread("deployments", AUTOMATIONS):
-        yield from (not_examined(name, why) for name in names)
+        yield from (not_examined(name, why) for name in (trigger, watch))
         return
     checks = {deployment.id for deployment in found.deployments if deployment.flow_name == CHECK_FLOW}
-    triggers = [automation for automation in found.automations if checks.intersection(automation.starts)]
-    watching = [automation for automation in found.automations if automation.watches]
     if not checks:
-        yield not_examined(names[0], "the check is not deployed")
-    elif not triggers:
-        detail = "no automation starts a check when a run fails; only the next scheduled check finds the failure"
-        yield Examined(name=names[0], outcome="warning", detail=detail, fix=_deploy(found))
-    elif not any(automation.enabled for automation in triggers):
-        detail = f"the automation {triggers[0].name} is not enabled"
-        yield Examined(name=names[0], outcome="warning", detail=detail, fix=_resume(triggers[0]))
+        yield not_examined(trigger, "the check is not deployed")
     else:
-        yield Examined(name=names[0], outcome="ok", detail="a failed run starts a check")
-    if not watching:
-        detail = "no automation notifies when no check completes"
-        yield Examined(name=names[1], outcome="ok", detail=detail, fix=WATCH)
-    elif not any(automation.enabled for automation in watching):
-        detail = f"the automation {watching[0].name} is not enabled"
-        yield Examined(name=names[1], outcome="ok", detail=detail, fix=_resume(watching[0]))
-    else:
-        yield Examined(name=names[1], outcome="ok", detail="an automation notifies when no check completes")
+        triggers = [automation for automation in found.automations if checks.intersection(automation.starts)]
+        none = "no automation starts a check when a run fails; only the next scheduled check finds the failure"
+        absent = Examined(trigger, "warning", none, _deploy(found))
+        yield _automation(triggers, "a failed run starts a check", absent)
+    watching = [automation for automation in found.automations if automation.watches]
+    absent = Examined(watch, "ok", "no automation notifies when no check completes", WATCH)
+    yield _automation(watching, "an automation notifies when no check completes", absent)
 
 
-def _resume(automation: Automation) -> str:
-    return f"prefect automation resume --id {automation.id}"
-
-
-# --- the runs of checks ----------------------------------------------------------------------------------
+def _automation(found: Sequence[Automation], effect: str, absent: Examined) -> Examined:
+    if any(automation.enabled for automation in found):
+        return Examined(absent.name, "ok", effect)
+    if found:
+        fix = f"prefect automation resume --id {found[0].id}"
+        return Examined(absent.name, absent.outcome, f"the automation {found[0].name} is not enabled", fix)
+    return absent
 
 
 def last_runs(found: Installation, config: Config) -> Iterator[Examined]:
@@ -318,25 +295,23 @@ def _last_run(found: Installation, deployment: Deployment, config: Config) -> Ex
     if why := found.unread("own-runs"):
         return not_examined(name, why)
     completed, failures = found.completed(deployment), found.failures(deployment)
-    last = f"completed at {_timestamp(completed)}" if completed else "no run has completed yet"
+    last = f"completed at {timestamp(completed)}" if completed else "no run has completed yet"
     if failures:
         outcome: Outcome = "fault" if len(failures) >= config.watchdog.failures else "warning"
         message = " ".join(failures[0].message.split())[:_MAX_MESSAGE]
         count = "the last run" if len(failures) == 1 else f"the last {len(failures)} runs"
-        detail = (
-            f"{count} failed or crashed, at {_timestamp(failures[0].ended_at)}: {failures[0].state_name}: {message}"
-        )
-        return Examined(name=name, outcome=outcome, detail=detail, fix=f"prefect flow-run logs {failures[0].id}")
+        detail = f"{count} failed or crashed, at {timestamp(failures[0].ended_at)}: {failures[0].state_name}: {message}"
+        return Examined(name, outcome, detail, f"prefect flow-run logs {failures[0].id}")
     if why := hindered(found, deployment):
-        return Examined(name=name, outcome="unknown", detail=f"not judged, as {why}; {last}")
+        return Examined(name, "unknown", f"not judged, as {why}; {last}")
     if not _late(found, deployment, config):
-        return Examined(name=name, outcome="ok", detail=last)
-    if completed is None and deployment.flow_name == CHECK_FLOW and deployment.due[0] < _deleted_before(found, config):
-        detail = f"unknown: runs are deleted after {humanized(config.state.keep_runs)}"
-        return Examined(name=name, outcome="unknown", detail=detail)
-    detail = f"{last}; {len(deployment.due)} runs were due since {_timestamp(deployment.due[0])}"
+        return Examined(name, "ok", last)
+    keep = config.state.keep_runs
+    if completed is None and deployment.flow_name == CHECK_FLOW and deployment.due[0] < found.at - keep:
+        return Examined(name, "unknown", f"unknown: runs are deleted after {humanized(keep)}")
+    detail = f"{last}; {len(deployment.due)} runs were due since {timestamp(deployment.due[0])}"
     fix = f"prefect deployment run {quote(deployment.name)} --watch" if deployment.work_pool else _SERVE
-    return Examined(name=name, outcome="fault", detail=detail, fix=fix)
+    return Examined(name, "fault", detail, fix)
 
 
 def _late(found: Installation, deployment: Deployment, config: Config) -> bool:
@@ -348,10 +323,6 @@ def _late(found: Installation, deployment: Deployment, config: Config) -> bool:
     began = max(filter(None, (deployment.created, deployment.scheduled_since, deployment.changed)))
     completed = found.completed(deployment)
     return due[0] >= began and (completed is None or completed < due[0])
-
-
-def _deleted_before(found: Installation, config: Config) -> datetime:
-    return found.at - config.state.keep_runs
 
 
 def hindered(found: Installation, deployment: Deployment) -> str:
@@ -371,36 +342,26 @@ def _read_until(found: Installation, config: Config) -> Examined:
         return not_examined(name, why)
     cursor, limit = found.kept.cursor, config.watchdog.incomplete_for
     if cursor is None:
-        return Examined(name=name, outcome="unknown", detail="no check has read them yet")
+        return Examined(name, "unknown", "no check has read them yet")
     if found.at - cursor <= limit:
-        return Examined(name=name, outcome="ok", detail=f"read completely until {_timestamp(cursor)}")
-    detail = f"last read completely {humanized(found.at - cursor)} ago, at {_timestamp(cursor)}"
+        return Examined(name, "ok", f"read completely until {timestamp(cursor)}")
+    detail = f"last read completely {humanized(found.at - cursor)} ago, at {timestamp(cursor)}"
     checks = [deployment for deployment in found.deployments if deployment.flow_name == CHECK_FLOW]
     if not checks or any(_last_run(found, deployment, config).outcome != "ok" for deployment in checks):
-        return Examined(name=name, outcome="unknown", detail=f"not judged, as checks do not complete; {detail}")
-    fix = "watchdog check, which shows what could not be read, and why"
-    return Examined(name=name, outcome="warning", detail=detail, fix=fix)
-
-
-# --- the saved state ---------------------------------------------------------------------------------------
+        return Examined(name, "unknown", f"not judged, as checks do not complete; {detail}")
+    return Examined(name, "warning", detail, "watchdog check, which shows what could not be read, and why")
 
 
 def saved_state(found: Installation, config: Config) -> Iterator[Examined]:
     """Judge the saved state and the unsent notifications in the outbox."""
     kept = found.kept
-    why = found.unread(STATE)
-    if why or kept.problem:
-        yield (
-            not_examined("state", why)
-            if why
-            else Examined(
-                name="state",
-                outcome="fault",
-                detail=kept.problem,
-                fix="pip install --upgrade prefect-watchdog here and where the worker runs",
-            )
-        )
-        yield not_examined("outbox", why or "the state cannot be used")
+    if why := found.unread(STATE):
+        yield from (not_examined(name, why) for name in ("state", "outbox"))
+        return
+    if kept.problem:
+        fix = "pip install --upgrade prefect-watchdog here and where the worker runs"
+        yield Examined("state", "fault", kept.problem, fix)
+        yield not_examined("outbox", "the state cannot be used")
         return
     yield from _documents(found)
     yield _outbox(found)
@@ -412,7 +373,7 @@ def saved_state(found: Installation, config: Config) -> Iterator[Examined]:
         outcome: Outcome = "fault" if trouble.permanent else "ok" if temporary else "warning"
         detail = f"no delivery succeeded for {humanized(age)}: {trouble.problem}"
         fix = "" if temporary else "fix the problem above; the next check sends the waiting notifications"
-        yield Examined(name=f"deliveries by {route}", outcome=outcome, detail=detail, fix=fix)
+        yield Examined(f"deliveries by {route}", outcome, detail, fix)
 
 
 def _documents(found: Installation) -> Iterator[Examined]:
@@ -421,13 +382,12 @@ def _documents(found: Installation) -> Iterator[Examined]:
         checks = [deployment.name for deployment in found.deployments if deployment.flow_name == CHECK_FLOW]
         run = f"prefect deployment run {quote(checks[0] if checks else _USUAL_NAME[CHECK_FLOW])}"
         fix = f"{run}: the next check sets it aside and starts with an empty document"
-        yield Examined(name="state", outcome="warning", detail=query.detail or query.name, fix=fix)
+        yield Examined("state", "warning", query.detail or query.name, fix)
     for name in kept.aside:
         detail = f"{name} could not be read and was set aside; the watchdog no longer uses its content"
-        fix = f"prefect block delete {quote(name)}, once it is no longer needed"
-        yield Examined(name="state", outcome="warning", detail=detail, fix=fix)
+        yield Examined("state", "warning", detail, f"prefect block delete {quote(name)}, once it is no longer needed")
     if kept.coverage.complete and not kept.aside:
-        yield Examined(name="state", outcome="ok", detail="every document can be read")
+        yield Examined("state", "ok", "every document can be read")
 
 
 def _outbox(found: Installation) -> Examined:
@@ -435,13 +395,12 @@ def _outbox(found: Installation) -> Examined:
         return not_examined("outbox", why)
     queue = [delivery for delivery in found.kept.outbox.queue if delivery.sent_at is None]
     if not queue:
-        return Examined(name="outbox", outcome="ok", detail="no notification is waiting")
+        return Examined("outbox", "ok", "no notification is waiting")
     oldest = min(delivery.queued_at for delivery in queue)
-    detail = f"{len(queue):,} waiting, the oldest for {humanized(found.at - oldest)}, since {_timestamp(oldest)}"
+    detail = f"{len(queue):,} waiting, the oldest for {humanized(found.at - oldest)}, since {timestamp(oldest)}"
     if found.at - oldest < GRACE:
-        return Examined(name="outbox", outcome="ok", detail=detail)
-    fix = "fix the routes below, or the failing checks; each check tries again"
-    return Examined(name="outbox", outcome="warning", detail=detail, fix=fix)
+        return Examined("outbox", "ok", detail)
+    return Examined("outbox", "warning", detail, "fix the routes below, or the failing checks; each check tries again")
 
 
 def _lost(kept: Kept, document: str) -> str:
@@ -455,19 +414,15 @@ def lock(found: Installation) -> Examined:
         return not_examined("lock", why)
     held = found.lock
     if held is None:
-        return Examined(name="lock", outcome="ok", detail="free")
+        return Examined("lock", "ok", "free")
     holder = f"flow run {held.holder}" if held.holder else "an unknown holder (the variable was edited)"
     if held.expired:
-        detail = f"left behind by {holder}, last renewed at {_timestamp(held.renewed)}; the next check takes it over"
-        return Examined(name="lock", outcome="warning", detail=detail, fix="prefect variable unset watchdog_lock")
-    detail = f"held by {holder} since {_timestamp(held.since)}, renewed {humanized(found.at - held.renewed)} ago"
-    return Examined(name="lock", outcome="ok", detail=detail)
+        detail = f"left behind by {holder}, last renewed at {timestamp(held.renewed)}; the next check takes it over"
+        return Examined("lock", "warning", detail, "prefect variable unset watchdog_lock")
+    detail = f"held by {holder} since {timestamp(held.since)}, renewed {humanized(found.at - held.renewed)} ago"
+    return Examined("lock", "ok", detail)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
     match = re.match(r"(\d+)\.(\d+)\.(\d+)", text)
     return tuple(map(int, match.groups())) if match else ()
-
-
-def _timestamp(at: datetime) -> str:
-    return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"

@@ -83,7 +83,7 @@ def covered(routes: Sequence[Route], origin: str) -> Iterator[Examined]:
             if conditions <= later.match.model_dump(exclude_none=True).items():
                 detail = f"it can never match: {earlier.name} comes first and matches everything that it would match"
                 fix = f"in {origin}, put {later.name} before {earlier.name}, or remove {later.name}"
-                yield Examined(name=f"route {later.name}", outcome="warning", detail=detail, fix=fix)
+                yield Examined(f"route {later.name}", "warning", detail, fix)
                 break
 
 
@@ -109,68 +109,62 @@ def examine_alerts(found: Installation, workspace: Workspace | None, config: Con
 def _routes(config: Config) -> Examined:
     name = "alerts"
     if not config.alerts.enabled:
-        return Examined(name=name, outcome="ok", detail="no notifications are sent: alerts.enabled is false")
+        return Examined(name, "ok", "no notifications are sent: alerts.enabled is false")
     routes = receivers(config)
     if DEFAULT_ROUTE not in routes:
         detail = "incidents that match no route have no receiver"
-        return Examined(name=name, outcome="ok", detail=detail, fix="set slack.channel, or alerts.default")
+        return Examined(name, "ok", detail, "set slack.channel, or alerts.default")
     if FALLBACK_ROUTE not in routes:
         detail = "notifications that a route permanently rejects wait until the route works again"
-        return Examined(name=name, outcome="ok", detail=detail, fix="set alerts.fallback")
-    return Examined(name=name, outcome="ok", detail="every incident has a receiver")
+        return Examined(name, "ok", detail, "set alerts.fallback")
+    return Examined(name, "ok", "every incident has a receiver")
 
 
 def slack(found: Installation, workspace: Workspace | None, config: Config) -> Iterator[Examined]:
     """Judge the bot's token, its scopes and its channels."""
     yield (token := _token(found, workspace, config))
     if token.outcome != "ok" or workspace is None:
-        why = "Slack cannot be queried"
-        yield from (not_examined(name, why) for name in ("Slack scopes", *map(_channel_name, channels(config))))
+        names = ("Slack scopes", *map(_channel_name, channels(config)))
+        yield from (not_examined(name, "Slack cannot be queried") for name in names)
         return
     yield _scopes(workspace.scopes)
     for name in channels(config):
         channel = workspace.channels.get(name, SlackChannel(found=None, problem="it was not queried"))
-        yield _channel(name, channel, workspace)
+        yield _channel(_channel_name(name), channel, workspace)
 
 
 def _token(found: Installation, workspace: Workspace | None, config: Config) -> Examined:
     name, block = "Slack token", config.slack.token_secret
-    secret = _secret(found, block)
-    if secret.place == "nowhere" and secret.problem:
-        return not_examined(name, secret.problem)
-    fix = _SECRET.format(name=block)
+    secret, fix = _secret(found, block), _SECRET.format(name=block)
     if secret.place == "nowhere":
         detail = f"not set: there is neither WATCHDOG_SLACK_TOKEN here nor a Secret block {block}"
-        return Examined(name=name, outcome="fault", detail=detail, fix=fix)
+        return _absent(secret, Examined(name, "fault", detail, fix))
     if secret.looks == "nothing":
-        detail = f"the Secret block {block} contains no text"
-        return Examined(name=name, outcome="fault", detail=detail, fix=fix)
+        return Examined(name, "fault", f"the Secret block {block} contains no text", fix)
     place = "WATCHDOG_SLACK_TOKEN" if secret.place == "environment" else f"the Secret block {block}"
     if workspace is None:
         return not_examined(name, "Slack was not queried")
     if workspace.rejected:
-        detail = f"Slack rejects the token from {place}: {workspace.problem}"
         fix = "export WATCHDOG_SLACK_TOKEN=... here and where the worker runs" if secret.place == "environment" else fix
-        return Examined(name=name, outcome="fault", detail=detail, fix=fix)
+        return Examined(name, "fault", f"Slack rejects the token from {place}: {workspace.problem}", fix)
     if workspace.problem:
         fix = f"curl -I {config.slack.api_url}, which shows whether Slack can be reached from here"
-        return Examined(name=name, outcome="warning", detail=workspace.problem, fix=fix)
-    return Examined(name=name, outcome="ok", detail=f"from {place}: {workspace.bot} in {workspace.team}")
+        return Examined(name, "warning", workspace.problem, fix)
+    return Examined(name, "ok", f"from {place}: {workspace.bot} in {workspace.team}")
 
 
 def _scopes(scopes: frozenset[str] | None) -> Examined:
     name = "Slack scopes"
     if scopes is None:
-        return Examined(name=name, outcome="unknown", detail="Slack does not report the token's scopes")
+        return Examined(name, "unknown", "Slack does not report the token's scopes")
     if NEEDED_SCOPE not in scopes:
         fix = f"add the bot scope {NEEDED_SCOPE} at {_APPS}, and reinstall the app"
-        return Examined(name=name, outcome="fault", detail=f"{NEEDED_SCOPE} is missing: nothing can be posted", fix=fix)
+        return Examined(name, "fault", f"{NEEDED_SCOPE} is missing: nothing can be posted", fix)
     missing = [scope for scope in HISTORY_SCOPES if scope not in scopes]
     if missing:
         detail = f"{NEEDED_SCOPE}; without {' and '.join(missing)} a message may be repeated after a crash"
-        fix = f"add {' and '.join(missing)} at {_APPS}, and reinstall the app"
-        return Examined(name=name, outcome="ok", detail=detail, fix=fix)
-    return Examined(name=name, outcome="ok", detail=", ".join((NEEDED_SCOPE, *HISTORY_SCOPES)))
+        return Examined(name, "ok", detail, f"add {' and '.join(missing)} at {_APPS}, and reinstall the app")
+    return Examined(name, "ok", ", ".join((NEEDED_SCOPE, *HISTORY_SCOPES)))
 
 
 def _channel_name(channel: str) -> str:
@@ -180,37 +174,34 @@ def _channel_name(channel: str) -> str:
 def _channel(name: str, channel: SlackChannel, workspace: Workspace) -> Examined:
     invite = f"/invite @{workspace.bot} in the channel"
     if channel.found is None:
-        return not_examined(_channel_name(name), channel.problem)
+        return not_examined(name, channel.problem)
     if not channel.found:
         detail = "it does not exist, or it is private and the bot is not a member"
-        fix = f"{invite}, or correct its name in the configuration"
-        return Examined(name=_channel_name(name), outcome="fault", detail=detail, fix=fix)
+        return Examined(name, "fault", detail, f"{invite}, or correct its name in the configuration")
     if channel.archived:
         fix = "unarchive it, or choose another channel in the configuration"
-        return Examined(name=_channel_name(name), outcome="fault", detail="it is archived", fix=fix)
+        return Examined(name, "fault", "it is archived", fix)
     if not channel.member and (channel.private or ANYWHERE_SCOPE not in (workspace.scopes or ())):
-        return Examined(name=_channel_name(name), outcome="fault", detail="the bot is not a member", fix=invite)
+        return Examined(name, "fault", "the bot is not a member", invite)
     detail = "the bot is a member" if channel.member else f"the bot may post there ({ANYWHERE_SCOPE})"
-    return Examined(name=_channel_name(name), outcome="ok", detail=detail)
+    return Examined(name, "ok", detail)
 
 
 def _secret(found: Installation, block: str) -> Secret:
     return found.secrets.get(block, Secret(place="nowhere", problem="it was not read"))
 
 
+def _absent(secret: Secret, examined: Examined) -> Examined:
+    return not_examined(examined.name, secret.problem) if secret.problem else examined
+
+
 def _webhook(name: str, block: str, found: Installation) -> Examined:
-    secret = _secret(found, block)
-    if secret.place == "nowhere" and secret.problem:
-        return not_examined(name, secret.problem)
-    fix = _SECRET.format(name=block)
+    secret, fix = _secret(found, block), _SECRET.format(name=block)
     if secret.place == "nowhere":
-        return Examined(name=name, outcome="fault", detail=f"there is no Secret block {block}", fix=fix)
+        return _absent(secret, Examined(name, "fault", f"there is no Secret block {block}", fix))
     if secret.looks != "address":
-        detail = f"the Secret block {block} contains no address that begins with https://"
-        return Examined(name=name, outcome="fault", detail=detail, fix=fix)
-    return Examined(
-        name=name, outcome="ok", detail=f"the Secret block {block} contains an address, which was not called"
-    )
+        return Examined(name, "fault", f"the Secret block {block} contains no address that begins with https://", fix)
+    return Examined(name, "ok", f"the Secret block {block} contains an address, which was not called")
 
 
 def _block(name: str, reference: str, found: Installation) -> Examined:
@@ -220,12 +211,11 @@ def _block(name: str, reference: str, found: Installation) -> Examined:
     capabilities = found.blocks.get(reference)
     if capabilities is None:
         fix = f"prefect block create {kind}, with the name {own_name}"
-        return Examined(name=name, outcome="fault", detail=f"there is no block {reference}", fix=fix)
+        return Examined(name, "fault", f"there is no block {reference}", fix)
     if NOTIFY not in capabilities:
-        detail = f"the block {reference} is not a notification block"
         fix = "choose another block in the configuration; prefect block ls lists them"
-        return Examined(name=name, outcome="fault", detail=detail, fix=fix)
-    return Examined(name=name, outcome="ok", detail=f"the notification block {reference} exists; it was not called")
+        return Examined(name, "fault", f"the block {reference} is not a notification block", fix)
+    return Examined(name, "ok", f"the notification block {reference} exists; it was not called")
 
 
 def block_query(reference: str) -> str:
@@ -235,14 +225,10 @@ def block_query(reference: str) -> str:
 
 def _ping(found: Installation, config: Config) -> Examined:
     name, block = "dead-man's switch", config.ping.url_secret
-    secret = _secret(found, block)
-    if secret.place == "nowhere" and secret.problem:
-        return not_examined(name, secret.problem)
-    fix = _SECRET.format(name=block)
+    secret, fix = _secret(found, block), _SECRET.format(name=block)
     if secret.place == "nowhere":
-        detail = "not set: if this server goes down, no notification is sent"
-        return Examined(name=name, outcome="ok", detail=detail, fix=fix)
+        return _absent(secret, Examined(name, "ok", "not set: if this server goes down, no notification is sent", fix))
     place = "WATCHDOG_PING_URL" if secret.place == "environment" else f"the Secret block {block}"
     if secret.looks != "address":
-        return Examined(name=name, outcome="fault", detail=f"{place} contains no address", fix=fix)
-    return Examined(name=name, outcome="ok", detail=f"{place} contains an address, which was not called")
+        return Examined(name, "fault", f"{place} contains no address", fix)
+    return Examined(name, "ok", f"{place} contains an address, which was not called")

@@ -43,7 +43,7 @@ def test_a_line_for_each_part_and_below_it_what_mends_it() -> None:
 
 
 def test_the_sum() -> None:
-    warning = FAULT.model_copy(update={"outcome": "warning"})
+    warning = FAULT._replace(outcome="warning")
     assert headline([WELL]) == "Nothing is wrong."
     assert headline([WELL, ADVICE, ADVICE]) == "Nothing is wrong; 2 recommendations."
     assert headline([FAULT, warning, warning]) == "1 fault and 2 warnings."
@@ -57,7 +57,7 @@ def test_what_others_wrote_does_nothing_in_a_terminal() -> None:
 
 def test_a_command_is_never_cut_or_wrapped() -> None:
     command = "prefect work-pool resume " + "x" * 400
-    assert shown(FAULT.model_copy(update={"fix": command}))[2] == f"  • fix: {command}"
+    assert shown(FAULT._replace(fix=command))[2] == f"  • fix: {command}"
 
 
 def test_the_documented_json_is_what_is_printed() -> None:
