@@ -76,9 +76,7 @@ LAST_CHECK = _metric(
     "last_check_timestamp_seconds", "gauge", "Time of the last check, in Unix time; all other metrics are as of then."
 )
 LAST_COMPLETE_CHECK = _metric(
-    "last_complete_check_timestamp_seconds",
-    "gauge",
-    "Time of the last complete check, in Unix time.",
+    "last_complete_check_timestamp_seconds", "gauge", "Time of the last complete check, in Unix time."
 )
 CHECK_DURATION = _metric("check_duration_seconds", "gauge", "Duration of the last check until it measured this.")
 CHECK_REQUESTS = _metric(
@@ -94,31 +92,6 @@ SERIES_DROPPED = _metric(
     "metric",
 )
 
-METRICS: tuple[Metric, ...] = (
-    INCIDENTS,
-    LAST_SUCCESS,
-    RUNS,
-    RUN_TIME,
-    USUAL_RUN_TIME,
-    RUN_TIME_LIMIT,
-    LATENESS,
-    LIVE_WORKERS,
-    POOL_PAUSED,
-    BACKLOG,
-    OLDEST_DUE,
-    LIMIT_SLOTS,
-    LIMIT_SLOTS_USED,
-    LIMIT_WAITING,
-    SERVER_UP,
-    SERVER_ANSWER,
-    SCHEDULER_AGE,
-    LAST_CHECK,
-    LAST_COMPLETE_CHECK,
-    CHECK_DURATION,
-    CHECK_REQUESTS,
-    CHECK_QUERIES,
-    ALERTS_SENT,
-    ALERT_FAILURES,
-    SERIES_DROPPED,
-)
+#: All of the above, in that order.
+METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 BY_NAME = {metric.name: metric for metric in METRICS}

@@ -189,128 +189,86 @@ class _Measured(NamedTuple):
     rows: Callable[[_Known], Iterator[_Row]]
 
 
-def _gauge(name: str, help_: str, *labels: str) -> Metric:
-    return Metric(name=name, kind="gauge", help=help_, labels=labels)
+def _measured(
+    name: str, help_: str, queries: tuple[str, ...], rows: Callable[[_Known], Iterator[_Row]], labels: str = ""
+) -> _Measured:
+    return _Measured(Metric(name=name, kind="gauge", help=help_, labels=tuple(labels.split())), queries, rows)
 
 
 _NAMES = (FLOWS, DEPLOYMENTS)
 _QUEUE_LABELS = (
-    "is_paused",
-    "work_queue_name",
-    "priority",
-    "type",
-    "work_pool_name",
-    "status",
-    "healthy",
-    "health_check_policy_maximum_late_runs",
-    "health_check_policy_maximum_seconds_since_last_polled",
+    "is_paused work_queue_name priority type work_pool_name status healthy health_check_policy_maximum_late_runs "
+    "health_check_policy_maximum_seconds_since_last_polled"
 )
 _MEASURED: tuple[_Measured, ...] = (
-    _Measured(
-        _gauge("prefect_deployments_total", "Number of deployments."),
-        (DEPLOYMENTS,),
-        _count(lambda facts: facts.deployments),
+    _measured(
+        "prefect_deployments_total", "Number of deployments.", (DEPLOYMENTS,), _count(lambda facts: facts.deployments)
     ),
-    _Measured(
-        _gauge(
-            "prefect_info_deployment",
-            "1 for each deployment.",
-            "flow_name",
-            "is_schedule_active",
-            "deployment_name",
-            "path",
-            "paused",
-            "work_pool_name",
-            "work_queue_name",
-            "status",
-            "tags",
-        ),
+    _measured(
+        "prefect_info_deployment",
+        "1 for each deployment.",
         _NAMES,
         _deployments,
+        "flow_name is_schedule_active deployment_name path paused work_pool_name work_queue_name status tags",
     ),
-    _Measured(_gauge("prefect_flows_total", "Number of flows."), (FLOWS,), _count(lambda facts: facts.flows)),
-    _Measured(_gauge("prefect_info_flows", "1 for each flow.", "flow_name"), (FLOWS,), _flows),
-    _Measured(
-        _gauge("prefect_flow_runs_total", "Number of flow runs that ended in the window."),
+    _measured("prefect_flows_total", "Number of flows.", (FLOWS,), _count(lambda facts: facts.flows)),
+    _measured("prefect_info_flows", "1 for each flow.", (FLOWS,), _flows, "flow_name"),
+    _measured(
+        "prefect_flow_runs_total",
+        "Number of flow runs that ended in the window.",
         (ENDED,),
         _count(lambda facts: facts.ended),
     ),
-    _Measured(
-        _gauge(
-            "prefect_flow_runs_total_run_time",
-            "Run time, in seconds, of a flow's runs that ended in the window.",
-            "flow_name",
-        ),
+    _measured(
+        "prefect_flow_runs_total_run_time",
+        "Run time, in seconds, of a flow's runs that ended in the window.",
         (FLOWS, ENDED),
         _run_times,
+        "flow_name",
     ),
-    _Measured(
-        _gauge(
-            "prefect_flow_runs_ongoing_run_time",
-            "Seconds since the start of a flow run that has not ended.",
-            "deployment_name",
-            "flow_name",
-            "state_name",
-            "flow_run_id",
-        ),
+    _measured(
+        "prefect_flow_runs_ongoing_run_time",
+        "Seconds since the start of a flow run that has not ended.",
         (*_NAMES, ONGOING),
         _ongoing,
+        "deployment_name flow_name state_name flow_run_id",
     ),
-    _Measured(
-        _gauge(
-            "prefect_info_flow_runs",
-            "Number of flow runs that began in the window or are planned for later.",
-            "deployment_name",
-            "flow_name",
-            "state_name",
-            "work_queue_name",
-        ),
+    _measured(
+        "prefect_info_flow_runs",
+        "Number of flow runs that began in the window or are planned for later.",
         (*_NAMES, STARTED),
         _flow_runs,
+        "deployment_name flow_name state_name work_queue_name",
     ),
-    _Measured(
-        _gauge(
-            "prefect_deployment_failed_flow_runs",
-            "1 for each of the newest flow runs of a deployment that failed or crashed.",
-            "deployment_name",
-            "flow_name",
-            "last_failed_run_id",
-            "state_name",
-        ),
+    _measured(
+        "prefect_deployment_failed_flow_runs",
+        "1 for each of the newest flow runs of a deployment that failed or crashed.",
         (*_NAMES, FAILED),
         _failed,
+        "deployment_name flow_name last_failed_run_id state_name",
     ),
-    _Measured(
-        _gauge("prefect_work_pools_total", "Number of work pools."),
-        (POOLS,),
-        _count(lambda facts: facts.pools),
-    ),
-    _Measured(
-        _gauge(
-            "prefect_info_work_pools",
-            "1 for each work pool, 0 if it is paused.",
-            "is_paused",
-            "work_pool_name",
-            "type",
-            "status",
-        ),
+    _measured("prefect_work_pools_total", "Number of work pools.", (POOLS,), _count(lambda facts: facts.pools)),
+    _measured(
+        "prefect_info_work_pools",
+        "1 for each work pool, 0 if it is paused.",
         (POOLS,),
         _pools,
+        "is_paused work_pool_name type status",
     ),
-    _Measured(
-        _gauge("prefect_work_queues_total", "Number of work queues."),
-        (QUEUES,),
-        _count(lambda facts: facts.queues),
-    ),
-    _Measured(
-        _gauge("prefect_info_work_queues", "1 for each work queue, 0 if it is paused.", *_QUEUE_LABELS),
+    _measured("prefect_work_queues_total", "Number of work queues.", (QUEUES,), _count(lambda facts: facts.queues)),
+    _measured(
+        "prefect_info_work_queues",
+        "1 for each work queue, 0 if it is paused.",
         (QUEUES, LATE),
         _queues,
+        _QUEUE_LABELS,
     ),
-    _Measured(
-        _gauge("prefect_work_queues_late_runs_count", "Number of late flow runs of a work queue.", *_QUEUE_LABELS),
+    _measured(
+        "prefect_work_queues_late_runs_count",
+        "Number of late flow runs of a work queue.",
         (QUEUES, LATE),
         _late,
+        _QUEUE_LABELS,
     ),
 )
 METRICS: tuple[Metric, ...] = tuple(measured.metric for measured in _MEASURED)
