@@ -14,7 +14,7 @@ from monitoring.cli.terminal import print_json, print_line, print_lines, reports
 from monitoring.cli.timestamps import parse_time
 from monitoring.config.match import KnownCheck
 from monitoring.errors import ConfigError, WatchdogError
-from monitoring.messages import incident_words, terminal, words
+from monitoring.messages import terminal, words
 from monitoring.messages.incident_json import SCHEMA, request_json
 from monitoring.messages.incident_messages import named, silences_message
 from monitoring.messages.json_contract import silence_json
@@ -76,9 +76,7 @@ def add(
         when = state.next_check()
         state.server.leave_request("silence", who, note=silence.reason, silence=silence)
         matched = [incident for incident in state.saved.incidents.open.values() if silence.matches(incident.labels)]
-    print_line(
-        f"Silence of {incident_words.matched(silence)} {incident_words.period(silence)} requested by {who}; {when}"
-    )
+    print_line(f"Silence of {words.matched(silence)} {words.period(silence)} requested by {who}; {when}")
     if matched:
         print_line(f"It matches {words.counted(len(matched), 'open incident')} now: {named(matched)}")
     else:
@@ -140,7 +138,7 @@ def expire(silence: str, /, *, by: By = None, config: ConfigPath = None, target:
 
 
 def _silence_json(silence: Silence, now: datetime) -> dict[str, object]:
-    return {**silence_json(silence), "status": incident_words.when(silence, now)}
+    return {**silence_json(silence), "status": words.when(silence, now)}
 
 
 def _times(from_: str | None, for_: str | None, until: str | None, now: datetime) -> tuple[datetime, datetime]:

@@ -10,7 +10,6 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from monitoring.checks.registry import BY_NAME
 from monitoring.messages import words
@@ -57,7 +56,7 @@ _PROMINENT: frozenset[About] = frozenset({"opened", "risen", "repeated", "preexi
 _MENTIONING: frozenset[About] = frozenset({"opened", "joined", "risen", "reopened", "repeated"})
 
 _RESOLVED: dict[ResolutionReason, str] = {
-    "cleared": "it is no longer so",
+    "cleared": "the condition cleared",
     "succeeded": "a run completed",
     "paused": "it was paused",
     "deleted": "it was deleted",
@@ -90,28 +89,8 @@ _KINDS: dict[SubjectKind, str] = {
 }
 
 
-class Command(NamedTuple):
-    """A command line, and what it does."""
-
-    does: str
-    line: str
-
-
-class Quieter(NamedTuple):
-    """A deployment, and the tags that would quiet it, each with when it is right."""
-
-    name: str
-    url: str | None
-    tags: tuple[tuple[str, str], ...]
-
-
 def alert_message(content: Content, *, whole: bool = False) -> Message:
-    """Say what an alert says.
-
-    Args:
-        content: What it is about.
-        whole: Whether it says everything, for receivers without threads for the details.
-    """
+    """The message of a notification; ``whole`` for receivers without threads for the details."""
     title = alert_title(content)
     return Message(
         title=title,
@@ -136,10 +115,11 @@ def _elements(content: Content, whole: bool) -> Iterator[Element]:
             yield Facts(facts=_observed(content.incidents[0]))
     if content.notes:
         yield List(items=tuple(inline(note) for note in content.notes))
-    if found := quieters(content):
-        yield List(lead="To quiet the noisiest, tag these deployments:", items=tuple(map(_offer, found)))
+    if found := noisiest(content):
+        items = tuple(_offer(incident, content.at) for incident in found)
+        yield List(lead="To quiet the noisiest, tag these deployments:", items=items)
     if lines := commands(content):
-        yield Facts(facts=tuple(Fact(label=command.does, value=inline(code(command.line))) for command in lines))
+        yield Facts(facts=tuple(Fact(label=effect, value=inline(code(line))) for effect, line in lines.items()))
     if pages := links(content):
         yield Links(links=pages)
     yield Prose(spans=inline(f"Prefect server {content.target}, {words.timestamp(content.at)}"), muted=True)
@@ -154,29 +134,24 @@ def _level(content: Content) -> Level | None:
 
 
 def alert_title(content: Content) -> str:
-    """Say in one line what an alert is about, so that the notification alone is understood.
-
-    Args:
-        content: What it is about.
-    """
+    """One line that is understood alone, such as on a phone's lock screen."""
     incidents = content.incidents
     if content.about == "details":
-        return f"Details of {_ids(content)}"
+        return f"Details of {incidents[0].id if content.total == 1 else counted(content.total, 'incident')}"
     if content.about == "preexisting":
-        were = "was" if content.total == 1 else "were"
-        return f"{counted(content.total, 'problem')} {were} there before the watchdog began"
+        return f"{counted(content.total, 'problem')} from before the watchdog's first check"
     if not content.open:
         after = f"resolved after {humanized(max(map(_lasted, incidents), default=timedelta(0)))}"
         if content.total == 1:
             finding = incidents[0].finding
-            return f"{words.subject(finding)} ({finding.check}): {after}, {_why(incidents[0])}"
+            return f"{words.subject(finding)} ({finding.check}): {after}, {_reason(incidents[0])}"
         return f"{_counted(content)} ({_in_common(content)}): {after} at most"
     return f"{_prefix(content)}{_what(content)}"
 
 
 def _prefix(content: Content) -> str:
     if content.about == "repeated":
-        longest = max(content.at - _began(one) for one in content.incidents)
+        longest = max(content.at - _since(incident) for incident in content.incidents)
         return f"Still broken after {humanized(longest)}: "
     return {"joined": "Also: ", "risen": "Critical now: ", "reopened": "Back again: "}.get(content.about, "")
 
@@ -184,16 +159,16 @@ def _prefix(content: Content) -> str:
 def _what(content: Content) -> str:
     if content.total == 1:
         finding = content.incidents[0].finding
-        said = words.summary(finding)
-        return f"{words.subject(finding)}: {said}" if said != finding.summary else said
+        summary = words.summary(finding)
+        return f"{words.subject(finding)}: {summary}" if summary != finding.summary else summary
     cause, check = _cause(content), _check(content)
-    over = content.total - content.open
-    less = f"; {over:,} of them {'is' if over == 1 else 'are'} over" if over else ""
+    resolved = content.total - content.open
+    rest = f"; {resolved:,} of them resolved" if resolved else ""
     if cause:
-        return f"{_because(cause)}: {_counted(content)}{_waiting(content)}{less}"
+        return f"{_because(cause)}: {_counted(content)}{_waiting(content)}{rest}"
     if check in BY_NAME and _kind(content):
-        return f"{_counted(content)} {BY_NAME[check].predicate}{less}"
-    return f"{_counted(content)} ({_in_common(content)}){less}"
+        return f"{_counted(content)} {BY_NAME[check].predicate}{rest}"
+    return f"{_counted(content)} ({_in_common(content)}){rest}"
 
 
 def _counted(content: Content) -> str:
@@ -202,25 +177,25 @@ def _counted(content: Content) -> str:
 
 def _kind(content: Content) -> str:
     """What the incidents are about, where that is the same for all."""
-    kinds = {_KINDS[one.finding.subject.kind] for one in content.incidents}
+    kinds = {_KINDS[incident.finding.subject.kind] for incident in content.incidents}
     return kinds.pop() if len(kinds) == 1 else ""
 
 
 def _cause(content: Content) -> Cause | None:
-    causes = [one.finding.cause for one in content.incidents]
+    causes = [incident.finding.cause for incident in content.incidents]
     first = causes[0]
-    return first if first and all(one and one.what == first.what for one in causes) else None
+    return first if first and all(cause and cause.what == first.what for cause in causes) else None
 
 
 def _check(content: Content) -> str:
     """The check that found all of them; empty where there are several."""
-    checks = {one.finding.check for one in content.incidents}
+    checks = {incident.finding.check for incident in content.incidents}
     return checks.pop() if len(checks) == 1 else ""
 
 
 def _in_common(content: Content) -> str:
-    cause = _cause(content)
-    return _because(cause) if cause else ", ".join(dict.fromkeys(one.finding.check for one in content.incidents))
+    checks = dict.fromkeys(incident.finding.check for incident in content.incidents)
+    return _because(cause) if (cause := _cause(content)) else ", ".join(checks)
 
 
 def _because(cause: Cause) -> str:
@@ -231,14 +206,10 @@ def _because(cause: Cause) -> str:
 def _waiting(content: Content) -> str:
     """How many runs it is about, where all incidents are shown. One run may be in the findings of several checks."""
     runs: Counter[str] = Counter()
-    for one in content.incidents:
-        runs[one.finding.check] += one.finding.flow_run_count
+    for incident in content.incidents:
+        runs[incident.finding.check] += incident.finding.flow_run_count
     most = max(runs.values())
     return f", {counted(most, 'run')}" if most and content.total == len(content.incidents) else ""
-
-
-def _ids(content: Content) -> str:
-    return content.incidents[0].id if content.total == 1 else counted(content.total, "incident")
 
 
 def _lead(content: Content) -> str:
@@ -286,7 +257,7 @@ def _row(incident: Incident, content: Content) -> Row:
 
 def _resolved(incident: Incident, content: Content) -> Sequence[str]:
     # Of a single incident the title says so.
-    status = f"resolved after {humanized(_lasted(incident))}: {_why(incident)}" if content.total > 1 else ""
+    status = f"resolved after {humanized(_lasted(incident))}: {_reason(incident)}" if content.total > 1 else ""
     return [status, "", "", incident.finding.owner or "", "", "", "", ""]
 
 
@@ -294,7 +265,7 @@ def _firing(incident: Incident, content: Content) -> Sequence[str]:
     finding, mark = incident.finding, incident.acknowledged
     return [
         finding.severity,
-        words.timestamp(_began(incident)),
+        words.timestamp(_since(incident)),
         counted(finding.flow_run_count, "run") if finding.flow_run_count else "",
         finding.owner or "",
         words.cause(finding.cause) if finding.cause else "",
@@ -304,18 +275,18 @@ def _firing(incident: Incident, content: Content) -> Sequence[str]:
     ]
 
 
-def _began(incident: Incident) -> datetime:
-    """When it began: a condition may be younger than the incident, as the runs that are late change."""
+def _since(incident: Incident) -> datetime:
+    """The start of the incident: a condition may be younger, as the runs that are late change."""
     return min(incident.opened_at, incident.finding.since)
 
 
 def _lasted(incident: Incident) -> timedelta:
-    """How long it was so. One that comes and goes is closed only when it has stayed away for a while."""
+    """The duration of the condition. A flapping incident is resolved only some time after the condition ended."""
     ended = incident.unseen_since or incident.resolved_at
-    return max(ended - _began(incident), timedelta(0)) if ended else timedelta(0)
+    return max(ended - _since(incident), timedelta(0)) if ended else timedelta(0)
 
 
-def _why(incident: Incident) -> str:
+def _reason(incident: Incident) -> str:
     return _RESOLVED[incident.resolution or "cleared"]
 
 
@@ -341,67 +312,60 @@ def _observed(incident: Incident) -> tuple[Fact, ...]:
     )
 
 
-def _offer(quieter: Quieter) -> Inline:
-    tags = [inline(code(tag), f" ({when})") for tag, when in quieter.tags]
-    return (*inline(link(quieter.name, quieter.url), ": "), *joined(tags, " or "))
+def _offer(incident: Incident, now: datetime) -> Inline:
+    finding = incident.finding
+    tags = [inline(code(tag), f" ({when})") for tag, when in quieting_tags(incident, now)]
+    return (*inline(link(finding.subject.name, finding.url), ": "), *joined(tags, " or "))
 
 
 def links(content: Content) -> Inline:
     """What to look at: run, logs and deployment of a single incident, and the artifact; none without a UI."""
-    if content.about == "details":
+    ui_url = content.ui_url
+    if content.about == "details" or not ui_url:
         return ()
-    found: list[tuple[str, str | None]] = []
+    pages: dict[str, str | None] = {}
     if content.total == 1:
         finding = content.incidents[0].finding
+        kind, subject_id = finding.subject.kind, finding.subject.id
         if finding.flow_run_ids:
             newest = finding.flow_run_ids[0]
-            found += [
-                ("run", flow_run_url(content.ui_url, newest)),
-                ("logs", flow_run_logs_url(content.ui_url, newest)),
-            ]
-        kind, subject_id = finding.subject.kind, finding.subject.id
-        if kind == "deployment":
-            found.append(("deployment", deployment_url(content.ui_url, subject_id)))
-        elif kind == "flow":
-            found.append(("flow", flow_url(content.ui_url, subject_id)))
-        elif content.ui_url:
-            found.append((_KINDS[kind], finding.url))
-    found.append((f"artifact {HEALTH}", artifact_url(content.ui_url, HEALTH)))
-    return tuple(link(text, url) for text, url in found if url)
+            pages = {"run": flow_run_url(ui_url, newest), "logs": flow_run_logs_url(ui_url, newest)}
+        if kind in ("deployment", "flow"):
+            pages[kind] = (deployment_url if kind == "deployment" else flow_url)(ui_url, subject_id)
+        else:
+            pages[_KINDS[kind]] = finding.url
+    pages[f"artifact {HEALTH}"] = artifact_url(ui_url, HEALTH)
+    return tuple(link(text, url) for text, url in pages.items() if url)
 
 
-def commands(content: Content) -> tuple[Command, ...]:
-    """The command lines that acknowledge and silence what a message is about; none where there is nothing to."""
+def commands(content: Content) -> dict[str, str]:
+    """The command lines that acknowledge and silence the incidents, by their effect."""
     if content.about in ("preexisting", "details", "resolved") or not content.open:
-        return ()
-    lasting = [one for one in content.incidents if one.resolved_at is None]
-    new = [one.id for one in lasting if one.acknowledged is None]
-    found = [Command("Acknowledge", f"watchdog incidents ack {' '.join(new)}")] if new else []
-    match = _matcher(lasting, content)
-    if match:
-        arguments = [part for option, value in match for part in (f"--{option}", value)]
+        return {}
+    firing = [incident for incident in content.incidents if incident.resolved_at is None]
+    new = [incident.id for incident in firing if incident.acknowledged is None]
+    lines = {"Acknowledge": f"watchdog incidents ack {' '.join(new)}"} if new else {}
+    if match := _matcher(firing, content):
+        arguments = [part for option, value in match.items() for part in (f"--{option}", value)]
         line = shlex.join(["watchdog", "silence", "add", *arguments, "--for", "4h"])
-        found.append(Command("Silence", f"{line} --reason '...'"))
-    return tuple(found)
+        lines["Silence"] = f"{line} --reason '...'"
+    return lines
 
 
-def _matcher(lasting: Sequence[Incident], content: Content) -> list[tuple[str, str]]:
-    """The options that match what a message is about, and as little else as can be."""
-    first = lasting[0]
-    check = _check(content)
-    match: list[tuple[str, str]] = []
+def _matcher(firing: Sequence[Incident], content: Content) -> dict[str, str]:
+    """The options that match these incidents, and as little else as can be."""
+    first, check = firing[0], _check(content)
+    match: dict[str, str] = {}
     if content.total == 1 and first.finding.subject.kind in ("deployment", "flow"):
-        match.append(("deployment", _pattern(first.finding.subject.name)))
-    elif pool := _pool(lasting, content):
-        match.append(("pool", pool))
-    if check:
-        match.append(("check", check))
-    return match
+        match["deployment"] = _pattern(first.finding.subject.name)
+    elif pool := _pool(firing, content):
+        match["pool"] = pool
+    return {**match, "check": check} if check else match
 
 
-def _pool(lasting: Sequence[Incident], content: Content) -> str:
-    """The work pool that all of them belong to; empty where that is not known, or it has no name to type."""
-    pools = {one.pool for one in lasting}
+def _pool(firing: Sequence[Incident], content: Content) -> str:
+    """The work pool that all of them belong to; empty if that is not known, or its name cannot be typed."""
+    pools = {incident.pool for incident in firing}
     pool = pools.pop() if len(pools) == 1 else None
     cause = _cause(content)
     of_all = len(content.incidents) == content.total or (cause and (cause.kind, cause.name) == ("work-pool", pool))
@@ -414,26 +378,24 @@ def _pattern(name: str) -> str:
     return f"{shown}*" if len(name) > _PATTERN else shown
 
 
-def quieters(content: Content) -> tuple[Quieter, ...]:
-    """For the deployments with most runs in a summary: the tags of theirs that would quiet them."""
+def noisiest(content: Content) -> list[Incident]:
+    """The incidents of a summary with most runs, of each deployment one."""
     if content.about != "preexisting":
-        return ()
-    noisy = sorted(content.incidents, key=lambda one: -one.finding.flow_run_count)
-    noisiest: dict[str, Incident] = {}
-    for one in noisy:
-        if one.finding.subject.kind == "deployment":
-            noisiest.setdefault(one.finding.subject.name, one)
-    return tuple(_quieter(one, content.at) for one in list(noisiest.values())[:MAX_QUIETED])
+        return []
+    found: dict[str, Incident] = {}
+    for incident in sorted(content.incidents, key=lambda incident: -incident.finding.flow_run_count):
+        if incident.finding.subject.kind == "deployment":
+            found.setdefault(incident.finding.subject.name, incident)
+    return list(found.values())[:MAX_QUIETED]
 
 
-def _quieter(incident: Incident, now: datetime) -> Quieter:
-    finding = incident.finding
-    tags: list[tuple[str, str]] = []
-    check = BY_NAME.get(finding.check)
+def quieting_tags(incident: Incident, now: datetime) -> list[tuple[str, str]]:
+    """The tags that would quiet a deployment, each with when it is right."""
+    tags = [("watchdog:off", "if nobody needs to know")]
+    check = BY_NAME.get(incident.finding.check)
     if check and check.quieted_by:
         tag, when = check.quieted_by
-        # A week or more longer than it has been by now: less would soon be told again.
-        weeks = (now - _began(incident)) // _WEEK + 2
-        tags.append((tag.format(format_duration(weeks * _WEEK)), when))
-    tags.append(("watchdog:off", "if nobody needs to know"))
-    return Quieter(finding.subject.name, finding.url, tuple(tags))
+        # A week or more longer than it has lasted: with less, it would soon fire again.
+        weeks = (now - _since(incident)) // _WEEK + 2
+        tags.insert(0, (tag.format(format_duration(weeks * _WEEK)), when))
+    return tags

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monitoring.messages import incident_words, words
+from monitoring.messages import words
 from monitoring.messages.tables import joined
 from monitoring.model.finding import Finding
 from monitoring.model.message import Column, Inline, Row, Table, code, inline, link, row
@@ -94,7 +94,7 @@ def _symptom(finding: Finding, report: HealthReport) -> Row:
 def _cells(finding: Finding, report: HealthReport, severity: str, cause: str) -> tuple[Inline, ...]:
     return (
         inline(severity),
-        inline(incident_words.incident_of(finding, report), *_subject(finding)),
+        inline(words.incident_of(finding, report), *_subject(finding)),
         inline(words.summary(finding)),
         inline(finding.check),
         inline(cause),

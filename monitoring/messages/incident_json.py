@@ -8,7 +8,8 @@ from typing import Any
 from monitoring.incidents.timing import to_detect, to_resolve
 from monitoring.messages import words
 from monitoring.messages.incident_messages import IncidentView
-from monitoring.messages.json_contract import silence_json
+from monitoring.messages.json_contract import finding_json, silence_json
+from monitoring.model.incident import Acknowledgement, Step
 from monitoring.model.request import Request
 
 #: Raised when a field goes or changes its meaning.
@@ -17,33 +18,20 @@ SCHEMA = 1
 
 def incident_json(view: IncidentView) -> dict[str, Any]:
     """All that is known of one incident: plain values, times in UTC with a ``Z``, spans in seconds."""
-    incident, silence, finding = view.incident, view.silence, view.incident.finding
-    acknowledged = incident.acknowledged
+    incident, acknowledged = view.incident, view.incident.acknowledged
+    finding = finding_json(incident.finding)
+    for field in ("flow", "deployment", "unknown"):
+        del finding[field]
     return {
         "id": incident.id or None,
-        "fingerprint": finding.fingerprint,
+        **finding,
         "status": "resolved" if incident.resolved_at else "firing" if incident.firing else "pending",
         "known_before": incident.preexisting,
-        "acknowledged": acknowledged
-        and {"by": acknowledged.by, "at": words.stamp(acknowledged.at), "note": acknowledged.note},
-        "silence": silence and silence_json(silence),
+        "acknowledged": acknowledged and _dated(acknowledged),
+        "silence": view.silence and silence_json(view.silence),
         "not_told_because": view.suppression.text if view.suppression else None,
-        "check": finding.check,
-        "severity": finding.severity,
-        "subject": finding.subject.model_dump(),
         "tags": list(incident.tags),
         "pool": incident.pool,
-        "owner": finding.owner,
-        "summary": finding.summary,
-        "observed": finding.observed,
-        "expected": finding.expected,
-        "cause": finding.cause and finding.cause.model_dump(mode="json"),
-        "symptom_of": finding.symptom_of,
-        "evidence": list(finding.evidence),
-        "url": finding.url,
-        "flow_run_ids": list(finding.flow_run_ids),
-        "flow_run_count": finding.flow_run_count,
-        "since": words.stamp(finding.since),
         "opened_at": words.stamp(incident.opened_at),
         "fired_at": _stamp(incident.fired_at),
         "unseen_since": _stamp(incident.unseen_since),
@@ -52,10 +40,7 @@ def incident_json(view: IncidentView) -> dict[str, Any]:
         "reopened": incident.reopened,
         "time_to_detect": _seconds(to_detect(incident)),
         "time_to_resolve": _seconds(to_resolve(incident)),
-        "history": [
-            {"at": words.stamp(step.at), "to": step.to, "reason": step.reason, "by": step.by, "note": step.note}
-            for step in incident.history
-        ],
+        "history": [_dated(step) for step in incident.history],
     }
 
 
@@ -69,6 +54,10 @@ def request_json(request: Request) -> dict[str, Any]:
         "note": request.note,
         "silence": request.silence and silence_json(request.silence),
     }
+
+
+def _dated(value: Acknowledgement | Step) -> dict[str, Any]:
+    return {**value.model_dump(), "at": words.stamp(value.at)}
 
 
 def _stamp(at: datetime | None) -> str | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from monitoring.incidents.timing import to_detect, to_resolve
-from monitoring.messages import incident_words, words
+from monitoring.messages import words
 from monitoring.model.finding import rank
 from monitoring.model.incident import Incident, Step
 from monitoring.model.message import (
@@ -26,7 +26,6 @@ from monitoring.model.message import (
 from monitoring.model.outbox import Suppression
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence
-from monitoring.text.durations import humanized
 
 #: Ids of runs that are shown of one incident; `--json` has all that are kept.
 MAX_RUNS = 5
@@ -142,7 +141,7 @@ def _incident(view: IncidentView) -> Row:
     shown = row(
         incident.id or words.NOTHING,
         finding.severity,
-        incident_words.standing(incident, view.silence),
+        words.standing(incident, view.silence),
         finding.check,
         words.subject(finding),
         words.timestamp(finding.since),
@@ -154,9 +153,9 @@ def _incident(view: IncidentView) -> Row:
 
 def _silence(silence: Silence, now: datetime) -> Row:
     return row(
-        incident_words.silence_name(silence),
-        incident_words.when(silence, now),
-        incident_words.matched(silence),
+        words.silence_name(silence),
+        words.when(silence, now),
+        words.matched(silence),
         words.timestamp(silence.starts_at),
         words.timestamp(silence.ends_at),
         silence.author,
@@ -166,7 +165,7 @@ def _silence(silence: Silence, now: datetime) -> Row:
 
 def _requests(requests: Sequence[Request]) -> Iterator[Element]:
     if requests:
-        items = tuple(inline(incident_words.asked(request)) for request in requests)
+        items = tuple(inline(words.requested(request)) for request in requests)
         yield List(lead="The next check will apply:", items=items)
 
 
@@ -174,7 +173,7 @@ def _facts(view: IncidentView, symptom_of: str) -> list[tuple[str, str | None]]:
     incident, finding = view.incident, view.incident.finding
     mark, silence = incident.acknowledged, view.silence
     return [
-        ("Status", incident_words.standing(incident, view.silence)),
+        ("Status", words.standing(incident, view.silence)),
         ("Severity", finding.severity),
         ("What is wrong", words.summary(finding)),
         ("Observed", finding.observed),
@@ -190,8 +189,8 @@ def _facts(view: IncidentView, symptom_of: str) -> list[tuple[str, str | None]]:
         ("Found", words.timestamp(incident.opened_at)),
         ("Fired", words.timestamp(incident.fired_at) if incident.fired_at else None),
         ("Resolved", words.timestamp(incident.resolved_at) if incident.resolved_at else None),
-        ("Time to detect", _spoken(to_detect(incident))),
-        ("Time to resolve", _spoken(to_resolve(incident))),
+        ("Time to detect", words.lasted(to_detect(incident))),
+        ("Time to resolve", words.lasted(to_resolve(incident))),
         ("Came back", words.counted(incident.reopened, "time") if incident.reopened else None),
         ("Acknowledged", f"by {mark.by} at {words.timestamp(mark.at)}" if mark else None),
         ("Note", mark.note if mark else None),
@@ -210,7 +209,3 @@ def _runs(incident: Incident) -> str:
     ids = ", ".join(finding.flow_run_ids[:MAX_RUNS])
     more = ", ..." if finding.flow_run_count > MAX_RUNS and ids else ""
     return f"{finding.flow_run_count:,}" + (f": {ids}{more}" if ids else "")
-
-
-def _spoken(span: timedelta | None) -> str | None:
-    return None if span is None else humanized(span)

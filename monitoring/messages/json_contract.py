@@ -22,51 +22,30 @@ def check_json(report: HealthReport) -> dict[str, Any]:
         "checked_at": words.stamp(report.at),
         "status": report.status,
         "coverage": {"complete": report.coverage.complete, "missing": _missing(report.coverage)},
-        "findings": [_finding(finding, report.incidents.get(finding.fingerprint)) for finding in report.findings],
+        "findings": [
+            {"fingerprint": finding.fingerprint, "incident": report.incidents.get(finding.fingerprint)}
+            | finding_json(finding)
+            for finding in report.findings
+        ],
         "silences": [silence_json(silence) for silence in report.silences],
     }
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """Render a finding: its fields are those of the contract."""
+    ids = list(finding.flow_run_ids[:MAX_RUN_IDS])
+    return {**finding.model_dump(mode="json"), "flow_run_ids": ids, "since": words.stamp(finding.since)}
 
 
 def silence_json(silence: Silence) -> dict[str, Any]:
     """Render a silence, or a maintenance window, which has no id."""
     return {
         "id": silence.id or None,
-        "deployment": silence.deployment,
-        "tag": silence.tag,
-        "pool": silence.pool,
-        "check": silence.check,
-        "severity": silence.severity,
-        "owner": silence.owner,
+        **silence.model_dump(exclude={"id", "request"}),
         "starts_at": words.stamp(silence.starts_at),
         "ends_at": words.stamp(silence.ends_at),
-        "author": silence.author,
-        "reason": silence.reason,
     }
 
 
 def _missing(coverage: Coverage) -> list[str]:
     return [f"{query.name}: {query.detail or query.outcome}" for query in coverage.missing]
-
-
-def _finding(finding: Finding, incident: str | None) -> dict[str, Any]:
-    return {
-        "fingerprint": finding.fingerprint,
-        "incident": incident,
-        "check": finding.check,
-        "severity": finding.severity,
-        "subject": finding.subject.model_dump(),
-        "flow": finding.flow,
-        "deployment": finding.deployment,
-        "flow_run_ids": list(finding.flow_run_ids[:MAX_RUN_IDS]),
-        "flow_run_count": finding.flow_run_count,
-        "summary": finding.summary,
-        "observed": finding.observed,
-        "expected": finding.expected,
-        "since": words.stamp(finding.since),
-        "url": finding.url,
-        "owner": finding.owner,
-        "unknown": finding.unknown,
-        "evidence": list(finding.evidence),
-        "cause": finding.cause.model_dump(mode="json") if finding.cause else None,
-        "symptom_of": finding.symptom_of,
-    }

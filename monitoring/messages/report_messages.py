@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from typing import get_args
 
 import monitoring
 from monitoring.checks.base import DigestHeading
 from monitoring.checks.registry import BY_NAME
 from monitoring.incidents.timing import to_detect, to_resolve
-from monitoring.messages import finding_rows, incident_words, words
+from monitoring.messages import finding_rows, words
 from monitoring.messages.tables import cut
 from monitoring.messages.words import counted
 from monitoring.model.finding import Finding
@@ -35,9 +34,11 @@ from monitoring.model.report import DigestReport, HealthReport, Totals
 from monitoring.model.silence import Silence
 from monitoring.text.limits import TERMINAL
 
+_LEFT_OUT = "Cancelled runs are left out of it."
+
 
 def health_message(report: HealthReport) -> Message:
-    """Say how the server is doing now."""
+    """How the server is doing now."""
     also = words.also(report)
     title = f"{report.status.upper()} {report.target}: {words.headline(report)}"
     return Message(
@@ -56,7 +57,7 @@ def health_message(report: HealthReport) -> Message:
 
 
 def digest_message(digest: DigestReport) -> Message:
-    """Say how the server is doing this morning and how yesterday went; on a green day too."""
+    """How the server is doing this morning and how yesterday went; on a green day too."""
     report = digest.health
     title = f"{report.target} on {digest.day}: {words.STATUS[report.status]}"
     change = words.change(digest.yesterday, digest.day_before)
@@ -69,7 +70,7 @@ def digest_message(digest: DigestReport) -> Message:
             _headline(report),
             Heading(text="Runs"),
             _periods(digest),
-            *_change(change),
+            *([Prose(spans=inline(f"Success rate against the day before: {change}. {_LEFT_OUT}"))] if change else ()),
             *_problems(report, _by_kind(report)),
             *_resolved(digest.resolved),
             *_other_findings(report),
@@ -129,16 +130,16 @@ def _silences(silences: Sequence[Silence]) -> Iterator[Element]:
                     Column(label="By", lead="by "),
                     Column(label="Reason"),
                 ),
-                rows=tuple(row(*_silence(silence)) for silence in silences),
+                rows=tuple(map(_silence, silences)),
                 unit="silence",
                 elsewhere=inline("see ", code("watchdog silence list")),
             )
         )
 
 
-def _silence(silence: Silence) -> tuple[str, ...]:
-    matched, until = incident_words.matched(silence), words.timestamp(silence.ends_at)
-    return (incident_words.silence_name(silence), matched, until, silence.author, silence.reason)
+def _silence(silence: Silence) -> Row:
+    until = words.timestamp(silence.ends_at)
+    return row(words.silence_name(silence), words.matched(silence), until, silence.author, silence.reason)
 
 
 def _coverage(report: HealthReport) -> Iterator[Element]:
@@ -159,30 +160,22 @@ def _footer(report: HealthReport) -> Iterator[Element]:
     version = f", Prefect {report.server.version}" if report.server.version else ""
     queries = counted(len(report.coverage.queries), "query", "queries")
     answered = f" Every query was answered ({queries})." if report.coverage.complete else ""
-    made = (
-        f"Made {words.timestamp(report.at)} by Prefect Watchdog {monitoring.__version__} for {report.target}{version}."
-    )
+    product = f"Prefect Watchdog {monitoring.__version__}"
+    made = f"Made {words.timestamp(report.at)} by {product} for {report.target}{version}."
     yield Prose(spans=inline(f"{made}{answered}"), muted=True)
 
 
 def _periods(digest: DigestReport) -> Table:
+    periods = {"Yesterday": digest.yesterday, "The day before": digest.day_before, "Today so far": digest.today}
     return Table(
         columns=(
             Column(label="Period", role="title"),
             Column(label="Success", role="text"),
-            Column(label="Ended"),
-            Column(label="Completed"),
-            Column(label="Failed"),
-            Column(label="Crashed"),
-            Column(label="Cancelled"),
+            *(Column(label=label) for label in ("Ended", "Completed", "Failed", "Crashed", "Cancelled")),
             Column(label="From", role="detail"),
             Column(label="To", role="detail"),
         ),
-        rows=(
-            _period("Yesterday", digest.yesterday),
-            _period("The day before", digest.day_before),
-            _period("Today so far", digest.today),
-        ),
+        rows=tuple(_period(name, totals) for name, totals in periods.items()),
     )
 
 
@@ -190,14 +183,9 @@ def _period(name: str, totals: Totals | None) -> Row:
     success = words.success(totals)
     if totals is None:
         return row(name, success, *[""] * 7)
-    numbers = (f"{number:,}" for number in (totals.ended, *(number for _, number in words.ended(totals))))
+    counts = (totals.ended, totals.completed, totals.failed, totals.crashed, totals.cancelled)
+    numbers = (f"{count:,}" for count in counts)
     return row(name, success, *numbers, words.timestamp(totals.start), words.timestamp(totals.end))
-
-
-def _change(change: str) -> Iterator[Element]:
-    if change:
-        text = f"Success rate against the day before: {change}. Cancelled runs are left out of it."
-        yield Prose(spans=inline(text))
 
 
 def _resolved(incidents: Sequence[Incident]) -> Iterator[Element]:
@@ -220,7 +208,7 @@ def _resolved(incidents: Sequence[Incident]) -> Iterator[Element]:
                 elsewhere=inline("see ", code("watchdog incidents list --all")),
             )
         )
-        if usual := incident_words.statistics(incidents):
+        if usual := words.statistics(incidents):
             yield Prose(spans=inline(usual))
 
 
@@ -233,13 +221,9 @@ def _resolved_row(incident: Incident) -> Row:
         words.timestamp(finding.since),
         words.timestamp(incident.resolved_at) if incident.resolved_at else "",
         incident.resolution or "cleared",
-        _lasted(to_detect(incident)),
-        _lasted(to_resolve(incident)),
+        words.lasted(to_detect(incident)),
+        words.lasted(to_resolve(incident)),
     )
-
-
-def _lasted(span: timedelta | None) -> str:
-    return "" if span is None else incident_words.lasted(span)
 
 
 def _bounded(table: Table) -> Table:

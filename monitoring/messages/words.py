@@ -1,16 +1,22 @@
-"""How things are called, the same in every rendering. No function here escapes: what it returns is plain text."""
+"""Words that every rendering shares: of findings, reports, incidents and silences. All of it is plain, not escaped."""
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
 
+from monitoring.incidents.timing import to_detect, to_resolve, usual
 from monitoring.model.finding import Cause, Finding, Status
+from monitoring.model.incident import Incident
 from monitoring.model.message import Level
 from monitoring.model.report import HealthReport, Totals
+from monitoring.model.request import Request
+from monitoring.model.silence import Silence
+from monitoring.text.durations import humanized
 
 STATUS: dict[Status, str] = {"ok": "OK", "warning": "Warning", "critical": "Critical", "unknown": "Unknown"}
 
-#: What stands where there is nothing to say.
+#: Shown in an empty place.
 NOTHING = "\u2013"
 
 #: For a glance; never the only sign of anything.
@@ -22,6 +28,8 @@ SIGN: dict[Level, str] = {
     "info": "⚪",
     "resolved": "✅",
 }
+
+_ACTIONS = {"acknowledge": "acknowledges", "close": "closes", "expire": "ends"}
 
 
 def signed(text: str, level: Level | None) -> str:
@@ -53,7 +61,7 @@ def subject(finding: Finding) -> str:
 
 
 def owned(finding: Finding) -> str:
-    """Say who should look; empty where nobody is named."""
+    """Who should look; empty if nobody is named."""
     return f"owner: {finding.owner}" if finding.owner else ""
 
 
@@ -116,7 +124,7 @@ def _roots(report: HealthReport) -> dict[str, Finding]:
 
 
 def headline(report: HealthReport) -> str:
-    """Say in one sentence how the server is doing."""
+    """How the server is doing, in one sentence."""
     problems = heads(report)
     critical = sum(finding.severity == "critical" for finding in problems)
     parts = [counted(critical, "critical problem")] if critical else []
@@ -130,7 +138,7 @@ def headline(report: HealthReport) -> str:
 
 
 def also(report: HealthReport) -> str:
-    """Say how many symptoms there are, which the headline leaves out; empty where there are none."""
+    """The number of symptoms, which the headline leaves out; empty without any."""
     number = sum(map(len, symptoms(report).values()))
     if not number:
         return ""
@@ -140,7 +148,7 @@ def also(report: HealthReport) -> str:
 
 
 def seen(report: HealthReport) -> str:
-    """Say what was looked at, with units and zones."""
+    """What was examined, with units and zones."""
     return (
         f"{counted(report.deployments, 'deployment')}, {counted(report.active_runs, 'active run')} and "
         f"{counted(report.ended_runs, 'run')} that ended since {timestamp(report.since)}."
@@ -177,11 +185,62 @@ def change(later: Totals | None, before: Totals | None) -> str:
     return f"{'up' if points > 0 else 'down'} {abs(points):.1f} points"
 
 
-def ended(totals: Totals) -> tuple[tuple[str, int], ...]:
-    """How many runs ended in which way."""
-    return (
-        ("completed", totals.completed),
-        ("failed", totals.failed),
-        ("crashed", totals.crashed),
-        ("cancelled", totals.cancelled),
+def incident_of(finding: Finding, report: HealthReport) -> str:
+    """The id of the incident that a finding is, with a space after it; empty where none is known."""
+    found = report.incidents.get(finding.fingerprint)
+    return f"{found} " if found else ""
+
+
+def standing(incident: Incident, silence: Silence | None) -> str:
+    """The status of an incident that a silence matches now, or none: ``firing, acknowledged by ana``."""
+    if incident.resolved_at:
+        return f"resolved {timestamp(incident.resolved_at)} ({incident.resolution})"
+    parts = ["firing" if incident.firing else "pending"]
+    parts += ["preexisting"] if incident.preexisting else []
+    parts += [f"acknowledged by {incident.acknowledged.by}"] if incident.acknowledged else []
+    parts += [f"silenced by {silence_name(silence)} until {timestamp(silence.ends_at)}"] if silence else []
+    parts += [f"not seen since {timestamp(incident.unseen_since)}"] if incident.unseen_since else []
+    return ", ".join(parts)
+
+
+def silence_name(silence: Silence) -> str:
+    """What people call a silence: its id, or ``maintenance`` for a window."""
+    return silence.id or "maintenance"
+
+
+def matched(silence: Silence) -> str:
+    """What a silence is for: ``deployment etl/*, check late``."""
+    return ", ".join(f"{name} {value}" for name, value in silence.conditions.items())
+
+
+def when(silence: Silence, now: datetime) -> str:
+    """Whether a silence is active now."""
+    if silence.starts_at > now:
+        return "waiting"
+    return "active" if silence.active(now) else "ended"
+
+
+def lasted(span: timedelta | None) -> str:
+    """A duration; empty if it is not known."""
+    return "" if span is None else humanized(span)
+
+
+def statistics(resolved: Sequence[Incident]) -> str:
+    """The median times to detect and to resolve incidents; empty if they are not known."""
+    medians = {"detect": usual(map(to_detect, resolved)), "resolve": usual(map(to_resolve, resolved))}
+    parts = [f"{humanized(span)} to {name}" for name, span in medians.items() if span is not None]
+    return f"Median time: {', '.join(parts)}." if parts else ""
+
+
+def requested(request: Request) -> str:
+    """What an action request is for: ``ana acknowledges W-12: calling the vendor``."""
+    silence = request.silence
+    action = (
+        f"silences {matched(silence)} {period(silence)}" if silence else f"{_ACTIONS[request.what]} {request.subject}"
     )
+    return f"{request.by} {action}" + (f": {request.note}" if request.note else "")
+
+
+def period(silence: Silence) -> str:
+    """From when until when a silence is active."""
+    return f"from {timestamp(silence.starts_at)} until {timestamp(silence.ends_at)}"

@@ -71,7 +71,7 @@ _REASONS = {
     SuppressionReason.UNINHIBITED: "its cause was just resolved",
     SuppressionReason.QUIET_HOURS: "quiet hours",
     SuppressionReason.UNSEEN: "not found by the check before",
-    SuppressionReason.PREEXISTING: "it fired before the watchdog began",
+    SuppressionReason.PREEXISTING: "it existed before the watchdog's first check",
     SuppressionReason.ACKNOWLEDGED: "acknowledged",
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from monitoring.incidents.timing import to_detect, to_resolve, usual
-from monitoring.messages.incident_words import statistics
+from monitoring.messages.words import statistics
 from monitoring.model.incident import Incident
 from tests.support.builders import NOW, minutes
 from tests.support.simulation import problem

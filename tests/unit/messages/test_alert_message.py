@@ -70,7 +70,7 @@ def words_of(message: SlackMessage) -> str:
         (content("opened", FAILED), "🔴 etl/nightly: failed 3 times in a row"),
         (content("opened", POOL), "🔴 work pool k8s: 37 runs wait, and no worker is alive"),
         (content("opened", *many(12)), "🟡 12 deployments failed"),
-        (content("opened", *many(2), over(FAILED)), "🟡 3 deployments failed; 1 of them is over"),
+        (content("opened", *many(2), over(FAILED)), "🟡 3 deployments failed; 1 of them resolved"),
         (content("opened", LATE, ALSO_LATE), "🔴 work pool k8s has no live worker: 2 deployments, 3 runs"),
         (content("opened", LATE, POOL), "🔴 work pool k8s has no live worker: 2 problems, 37 runs"),
         (content("opened", FAILED, SCHEDULER), "🔴 2 problems (failed, server)"),
@@ -83,8 +83,8 @@ def words_of(message: SlackMessage) -> str:
         (content("resolved", *map(over, many(12))), "✅ 12 deployments (failed): resolved after 3 h at most"),
         (content("details", FAILED), "Details of W-12"),
         (content("details", *many(2)), "Details of 2 incidents"),
-        (content("preexisting", FAILED), "⚪ 1 problem was there before the watchdog began"),
-        (content("preexisting", *many(20)), "⚪ 20 problems were there before the watchdog began"),
+        (content("preexisting", FAILED), "⚪ 1 problem from before the watchdog's first check"),
+        (content("preexisting", *many(20)), "⚪ 20 problems from before the watchdog's first check"),
     ],
 )
 def test_the_title_alone_is_understood(said: Content, title: str) -> None:
@@ -245,15 +245,15 @@ def silence_in(line: str) -> Silence:
     ],
 )
 def test_the_commands_are_those_of_what_is_told(said: Content, lines: list[str]) -> None:
-    assert [one.line for one in alerts.commands(said)] == lines
+    assert list(alerts.commands(said).values()) == lines
     for line in lines:
         assert f"`{line}`" in words_of(alert(said))
         assert f"`{line}`" in plain(said)[1]
 
 
 def test_a_pool_of_those_that_are_shown_is_not_taken_for_that_of_all() -> None:
-    said = content("opened", *[one.model_copy(update={"pool": "k8s"}) for one in many(16)])
-    assert "--pool" not in alerts.commands(said)[1].line
+    said = content("opened", *[incident.model_copy(update={"pool": "k8s"}) for incident in many(16)])
+    assert "--pool" not in alerts.commands(said)["Silence"]
 
 
 @given(NAMES)
@@ -263,19 +263,19 @@ def test_a_pool_of_those_that_are_shown_is_not_taken_for_that_of_all() -> None:
 @example("-x/--help")
 def test_a_command_is_one_harmless_line_that_silences_what_it_is_shown_for(name: str) -> None:
     hostile = incident(samples.finding("failed", f"etl/{name}"), pool=name)
-    (_, silence) = alerts.commands(content("opened", hostile))
-    assert silence_in(silence.line).matches(hostile.labels)
-    assert silence.line.isprintable()
-    assert not set("`<>&$\\!;|\n") & set(silence.line)
-    assert len(silence.line) < 300
+    silence = alerts.commands(content("opened", hostile))["Silence"]
+    assert silence_in(silence).matches(hostile.labels)
+    assert silence.isprintable()
+    assert not set("`<>&$\\!;|\n") & set(silence)
+    assert len(silence) < 300
 
 
 @given(NAMES)
 def test_a_pool_is_in_a_command_only_by_a_name_that_can_be_typed(name: str) -> None:
     hostile = incident(POOL.finding, pool=name)
-    (_, silence) = alerts.commands(content("opened", hostile))
-    assert silence_in(silence.line).matches(hostile.labels)
-    assert not set("`<>&$\\!;|\n") & set(silence.line)
+    silence = alerts.commands(content("opened", hostile))["Silence"]
+    assert silence_in(silence).matches(hostile.labels)
+    assert not set("`<>&$\\!;|\n") & set(silence)
 
 
 @given(NAMES)
@@ -284,25 +284,31 @@ def test_code_in_slack_is_what_was_meant_to_be_code(name: str) -> None:
     said = content("opened", incident(samples.finding("failed", f"etl/{name}")))
     (section,) = [block for block in alert(said).blocks if "Acknowledge: " in str(block)]
     shown = html.unescape(section["text"]["text"])
-    assert re.findall(r"`([^`]*)`", shown) == [one.line for one in alerts.commands(said)]
+    assert re.findall(r"`([^`]*)`", shown) == list(alerts.commands(said).values())
 
 
 @pytest.mark.parametrize("check", BY_NAME)
 def test_tags_that_are_offered_are_tags_that_are_read(check: CheckName) -> None:
     known = content("preexisting", incident(samples.finding(check, "a/b")))
-    (quieter,) = alerts.quieters(known)
-    for tag, _ in quieter.tags:
+    tags = [tag for tag, _ in alerts.quieting_tags(known.incidents[0], known.at)]
+    for tag in tags:
         assert read_tags((tag,)).values
         assert not read_tags((tag,)).problems
         assert f"`{tag}`" in words_of(alert(known))
-    assert quieter.tags[-1][0] == "watchdog:off"
+    assert tags[-1] == "watchdog:off"
 
 
 def test_the_noisiest_deployments_are_offered_tags_once_each() -> None:
     known = content("preexisting", STALE, FAILED, *many(9), POOL)
-    names = [quieter.name for quieter in alerts.quieters(known)]
-    assert names == ["etl/nightly", "etl/load-0", "etl/load-1", "etl/load-2", "etl/load-3"]
-    assert alerts.quieters(known)[0].tags[0][0] == "watchdog:expect=failure"
+    noisiest = alerts.noisiest(known)
+    assert [incident.finding.subject.name for incident in noisiest] == [
+        "etl/nightly",
+        "etl/load-0",
+        "etl/load-1",
+        "etl/load-2",
+        "etl/load-3",
+    ]
+    assert alerts.quieting_tags(noisiest[0], known.at)[0][0] == "watchdog:expect=failure"
 
 
 # --- who is called ----------------------------------------------------------------------------------

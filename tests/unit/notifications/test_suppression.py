@@ -49,7 +49,7 @@ WINDOW = SILENCE.model_copy(update={"id": "", "reason": "upgrade"})
     ("incident", "now", "text"),
     [
         (fires(), situation(), None),
-        (fires(preexisting=True), situation(), "it fired before the watchdog began"),
+        (fires(preexisting=True), situation(), "it existed before the watchdog's first check"),
         (fires(preexisting=True, history=(WORSE,)), situation(), None),
         (fires(finding=SYMPTOM), situation(CAUSE), "inhibited by W-3"),
         (fires(finding=SYMPTOM), situation(PENDING), "inhibited by its cause, which is pending"),
