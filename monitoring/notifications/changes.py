@@ -24,12 +24,7 @@ class Change(NamedTuple):
 
 
 def find_change(member: Member, situation: Situation) -> Change:
-    """Compare an incident with what people were notified of.
-
-    Args:
-        member: The incident as people were notified of it.
-        situation: The state after the check.
-    """
+    """Compare an incident with what people were notified of."""
     incident = situation.known.get(member.number)
     if member.moved:
         return Change(member)

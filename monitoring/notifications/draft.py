@@ -17,10 +17,6 @@ class Draft:
     """The outbox while notifications are planned.
 
     It finds notifications and their queued messages by number, so that a change costs the same however many are open.
-
-    Args:
-        outbox: The outbox before.
-        situation: The state after the check.
     """
 
     def __init__(self, outbox: Outbox, situation: Situation) -> None:
@@ -51,14 +47,7 @@ class Draft:
         *,
         broadcast: bool = False,
     ) -> None:
-        """Queue a message.
-
-        Args:
-            kind: How it is sent.
-            content: Its content.
-            notification: The notification that it belongs to; if it belongs to none, it goes to the default route.
-            broadcast: Whether a reply is also shown in the channel.
-        """
+        """Queue a message; without a notification that it belongs to, it goes to the default route."""
         self._queue(
             Delivery(
                 id=f"{content.target}-{self.next_delivery}",

@@ -32,11 +32,7 @@ MAX_ATTEMPTS = 3
 def emit(outbox: Outbox, events: Events, save: Callable[[Outbox], None], now: datetime) -> Outbox:
     """Send the queued events, and resend events that the server has lost; return the saved outbox after that.
 
-    Args:
-        outbox: Has the events, including those that earlier checks have sent.
-        events: Sends events, and reads which were stored.
-        save: Saves the outbox; what it raises ends the sending, and nothing is lost.
-        now: The time of the check.
+    What ``save`` raises ends the sending, and nothing is lost.
     """
     after = outbox
     queued = [delivery for delivery in outbox.queue if delivery.kind == "event"]

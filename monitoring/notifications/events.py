@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from uuid import NAMESPACE_URL, uuid5
 
-from monitoring.model.finding import Finding
 from monitoring.model.incident import Incident, Incidents, Step
 from monitoring.model.observation import Observation
 from monitoring.model.outbox import Delivery, Event, Outbox
@@ -36,14 +35,7 @@ _NAMESPACE = uuid5(NAMESPACE_URL, "prefect-watchdog")
 
 
 def with_events(outbox: Outbox, incidents: Incidents, closed: Sequence[Incident], observation: Observation) -> Outbox:
-    """Queue an event for each step that incidents have taken since the last check.
-
-    Args:
-        outbox: Has the time up to which steps have become events.
-        incidents: The open incidents.
-        closed: The incidents that were closed recently.
-        observation: Its time is the time of the newest steps.
-    """
+    """Queue an event for each step that open and recently closed incidents have taken since the last check."""
     now, until = observation.at, outbox.events_until
     # If the clock was set back, some are queued again with the same ids, which changes nothing.
     since = None if until is None else min(until, now)
@@ -67,14 +59,7 @@ def with_events(outbox: Outbox, incidents: Incidents, closed: Sequence[Incident]
 
 
 def incident_event(incident: Incident, step: Step, observation: Observation, max_runs: int = MAX_RELATED) -> Event:
-    """The event of a step; the same step always has the same id.
-
-    Args:
-        incident: As it is now.
-        step: One of its steps.
-        observation: Has the ids of the flow and the work pool.
-        max_runs: The maximum number of related runs; the rest is only counted.
-    """
+    """The event of a step; the same step always has the same id. Runs beyond ``max_runs`` are only counted."""
     finding, target = incident.finding, observation.target
     subjects, runs = list(_subjects(incident, observation)), list(finding.flow_run_ids[:max_runs])
     tags = [tag for tag in incident.tags if len(tag) <= MAX_TAG]
@@ -92,8 +77,8 @@ def incident_event(incident: Incident, step: Step, observation: Observation, max
             "watchdog.check": finding.check,
             "watchdog.severity": finding.severity,
             "watchdog.reason": step.reason,
-            "watchdog.known-before": _truth(incident.preexisting),
-            "watchdog.symptom": _truth(finding.symptom_of is not None),
+            "watchdog.known-before": str(incident.preexisting).lower(),
+            "watchdog.symptom": str(finding.symptom_of is not None).lower(),
             **_named("watchdog.deployment", finding.deployment),
             **_named("watchdog.flow", finding.flow),
             **_named("watchdog.work-pool", incident.pool),
@@ -123,7 +108,7 @@ def _subjects(incident: Incident, observation: Observation) -> Iterator[dict[str
     finding, subject = incident.finding, incident.finding.subject
     deployment = observation.deployments.get(subject.key)
     if subject.kind == "deployment":
-        yield _resource("deployment", subject.id, _own_name(finding))
+        yield _resource("deployment", subject.id, subject.name.removeprefix(f"{finding.flow}/"))
     flow_id = subject.id if subject.kind == "flow" else deployment.flow_id if deployment else None
     if flow_id and finding.flow:
         yield _resource("flow", flow_id, finding.flow)
@@ -138,11 +123,6 @@ def _subjects(incident: Incident, observation: Observation) -> Iterator[dict[str
         yield _resource("concurrency-limit", subject.id, subject.name)
 
 
-def _own_name(finding: Finding) -> str:
-    """A deployment's name without its flow's."""
-    return finding.subject.name.removeprefix(f"{finding.flow}/")
-
-
 def _resource(role: str, resource_id: str, name: str | None = None) -> dict[str, str]:
     labels = {"prefect.resource.id": f"prefect.{role}.{resource_id}", "prefect.resource.role": role}
     return {**labels, **_named("prefect.resource.name", name)}
@@ -152,22 +132,13 @@ def _named(label: str, name: str | None) -> dict[str, str]:
     return {label: _text(name)} if name else {}
 
 
-def _truth(value: bool) -> str:
-    return "true" if value else "false"
-
-
 def _text(text: str) -> str:
     """Text of a bounded length that PostgreSQL can store."""
     return text[:MAX_TEXT].replace("\0", "")
 
 
 def check_completed(report: HealthReport, run_id: str) -> Event:
-    """The event that shows that the watchdog works.
-
-    Args:
-        report: The report of the check.
-        run_id: The check's own flow run.
-    """
+    """The event that shows that the watchdog works; ``run_id`` is the check's own flow run."""
     return Event(
         id=str(uuid5(_NAMESPACE, f"{report.target}/check/{run_id}")),
         name=CHECK_COMPLETED,

@@ -26,12 +26,7 @@ class Group(NamedTuple):
 
 
 def group_incidents(incidents: Iterable[Incident], config: Config) -> Mapping[Group, Sequence[Incident]]:
-    """Group incidents by route and by what they have in common; incidents without a receiver are left out.
-
-    Args:
-        incidents: The incidents that people are to be notified of.
-        config: Has the routes.
-    """
+    """Group incidents by route and by what they have in common; incidents without a receiver are left out."""
     groups: dict[Group, list[Incident]] = {}
     for incident in incidents:
         route = route_of(incident, config)

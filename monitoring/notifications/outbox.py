@@ -20,13 +20,7 @@ _MAX_RETRY_AFTER = timedelta(days=1)
 
 
 def queue_digest(outbox: Outbox, digest: DigestContent, now: datetime) -> Outbox:
-    """Queue the digest of a day once, in place of an older digest that still waits.
-
-    Args:
-        outbox: Has the day of the last queued digest.
-        digest: The digest.
-        now: The time of the digest.
-    """
+    """Queue the digest of a day once, in place of an older digest that still waits."""
     if outbox.digest_day == digest.day:
         return outbox
     delivery = Delivery(
@@ -58,13 +52,7 @@ def mark_sending(outbox: Outbox, delivery: Delivery) -> Outbox:
 
 
 def mark_sent(outbox: Outbox, delivery: Delivery, message: MessageRef | None) -> Outbox:
-    """Record that a message was sent.
-
-    Args:
-        outbox: The outbox with the message in its queue.
-        delivery: The message.
-        message: Where the message is now, if it was posted and can be edited.
-    """
+    """Record that a message was sent, and where it is now if it was posted and can be edited."""
     troubles = {route: trouble for route, trouble in outbox.troubles.items() if route != delivery.route}
     notifications = tuple(
         notification.model_copy(update={"message": message})
@@ -107,13 +95,6 @@ def mark_failed(outbox: Outbox, delivery: Delivery, error: DeliveryError, now: d
 
     A message that the receiver of its route rejects permanently moves to the fallback route, with all messages of the
     same notification. Without a fallback, or if the fallback rejects it, it is retried later: people repair routes.
-
-    Args:
-        outbox: The outbox with the message in its queue.
-        delivery: The message.
-        error: Why not.
-        now: The time of the check.
-        config: Has the fallback route.
     """
     troubles = dict(outbox.troubles)
     if delivery.route:

@@ -34,10 +34,6 @@ def plan_notifications(outbox: Outbox, situation: Situation) -> Outbox:
     People are notified of a firing incident unless it is suppressed. If it still fires and is found when the
     suppression ends, they are notified then. They are notified of its resolution if and only if they were notified of
     the incident.
-
-    Args:
-        outbox: The notifications so far, and the messages that still wait.
-        situation: The state after the check.
     """
     if not situation.config.alerts.enabled or situation.incidents.baselined_at is None:
         return outbox

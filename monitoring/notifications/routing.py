@@ -38,12 +38,7 @@ def silence_of(incident: Incident, silences: Iterable[Silence], now: datetime) -
 
 
 def quiet(hours: QuietHours, now: datetime) -> bool:
-    """Whether warnings wait at that time.
-
-    Args:
-        hours: The configured hours.
-        now: The time, in any zone.
-    """
+    """Whether warnings wait at that time, which may be in any zone."""
     local = now.astimezone(ZoneInfo(hours.time_zone))
     if hours.weekends and local.weekday() >= _SATURDAY:
         return True

@@ -19,7 +19,15 @@ _log = get_logger(__name__)
 
 
 class Sender:
-    """Sends the messages that are due, once per check or digest."""
+    """Sends the messages that are due, once per check or digest.
+
+    Args:
+        notifier: Returns the notifier of a route by its name; raises ``DeliveryError`` if it cannot be used.
+        save: Saves the outbox; an error that it raises ends the sending, and nothing is lost.
+        config: Routes, and the time budget.
+        now: The time of the check.
+        timer: A monotonic clock, in seconds; tests pass their own.
+    """
 
     def __init__(
         self,
@@ -29,15 +37,6 @@ class Sender:
         now: datetime,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to send.
-
-        Args:
-            notifier: Returns the notifier of a route by its name; raises ``DeliveryError`` if it cannot be used.
-            save: Saves the outbox; an error that it raises ends the sending, and nothing is lost.
-            config: Routes, and the time budget.
-            now: The time of the check.
-            timer: A monotonic clock, in seconds; tests pass their own.
-        """
         # A notifier per route: a token is read only once.
         self._notifier = cache(notifier)
         self._save = save

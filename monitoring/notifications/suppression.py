@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from monitoring.model.incident import Incident
 from monitoring.model.outbox import Suppression, SuppressionReason
-from monitoring.model.silence import Silence
 from monitoring.notifications.routing import quiet, silence_of
 from monitoring.notifications.situation import Situation
 
@@ -34,10 +33,8 @@ def suppression_of_repeat(incident: Incident, situation: Situation) -> Suppressi
 def silenced(incident: Incident, situation: Situation) -> Suppression | None:
     """The silence or maintenance window that suppresses an incident; None if there is none."""
     silence = silence_of(incident, situation.silences, situation.now)
-    return None if silence is None else _by(silence)
-
-
-def _by(silence: Silence) -> Suppression:
+    if silence is None:
+        return None
     reason = SuppressionReason.SILENCED if silence.id else SuppressionReason.MAINTENANCE
     return Suppression(reason=reason, by=silence.id, note=silence.reason, until=silence.ends_at)
 

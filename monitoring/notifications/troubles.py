@@ -18,13 +18,7 @@ GRACE = timedelta(minutes=30)
 
 
 def trouble_findings(outbox: Outbox, observation: Observation, config: Config) -> Iterator[Finding]:
-    """Find the routes that do not deliver messages, and the exporters that did not accept the metrics.
-
-    Args:
-        outbox: Has the errors of each.
-        observation: What the check saw.
-        config: The routes and exporters, and whether the watchdog watches itself.
-    """
+    """Find the routes that do not deliver messages, and the exporters that did not accept the metrics."""
     if not config.watchdog.enabled:
         return
     for route, trouble in outbox.troubles.items():

@@ -63,13 +63,7 @@ def assess(
 
 
 def health_report(observation: Observation, findings: Iterable[Finding], extra: Coverage) -> HealthReport:
-    """Build the report of a check.
-
-    Args:
-        observation: What the check observed.
-        findings: The findings, correlated.
-        extra: Coverage of queries outside the observation, such as those for the saved state.
-    """
+    """Build the report of a check; ``extra`` covers queries outside the observation, such as for the saved state."""
     rows = ordered(findings)
     coverage = Coverage(queries=observation.coverage.queries + extra.queries)
     return HealthReport(

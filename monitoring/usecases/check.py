@@ -61,16 +61,8 @@ class Ports:
 def check(ports: Ports, policies: Policies, now: datetime, run_id: str) -> str:
     """Check the server: apply action requests, assess, move the incidents, save, notify, publish, tidy up, ping.
 
-    Everything is saved before it is sent: a crash may repeat a message, but never loses one.
-
-    Args:
-        ports: The ports of the check.
-        policies: The effective policy of each deployment.
-        now: The time of the check.
-        run_id: The check's own flow run.
-
-    Returns:
-        The outcome in one line.
+    Everything is saved before it is sent: a crash may repeat a message, but never loses one. ``run_id`` is the check's
+    own flow run. Returns the outcome in one line.
 
     Raises:
         ServerProblem: The state cannot be read or written; the dead-man's switch was pinged.

@@ -45,15 +45,7 @@ class DigestPorts:
 def digest(ports: DigestPorts, policies: Policies, now: datetime) -> str:
     """Report the state of the server and how yesterday went: save the message, publish the artifact, send.
 
-    If the message cannot be sent, the next checks send it, unless it is too old.
-
-    Args:
-        ports: The ports of the digest.
-        policies: The effective policy of each deployment.
-        now: The time of the digest.
-
-    Returns:
-        The outcome in one line.
+    If the message cannot be sent, the next checks send it, unless it is too old. Returns the outcome in one line.
 
     Raises:
         DeliveryError: The receiver rejects the digest.
@@ -124,15 +116,7 @@ def digest_report(
     policies: Policies,
     now: datetime,
 ) -> DigestReport:
-    """Put the digest together: the state of the server now, and how yesterday went. Nothing is saved or changed.
-
-    Args:
-        reader: Reads the server.
-        saved: The saved state.
-        known: The coverage of the saved state.
-        policies: The effective policy of each deployment.
-        now: The time of the digest.
-    """
+    """Put the digest together: the state of the server now, and how yesterday went. Nothing is saved or changed."""
     zone = ZoneInfo(policies.config.digest.time_zone)
     seen = assess(reader, saved.ledger, policies, now, known, saved.incidents.open, saved.outbox)
     silences = (*saved.silences.known, *seen.observation.maintenance)

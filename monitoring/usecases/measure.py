@@ -35,13 +35,7 @@ class Measuring:
 
 
 def take(known: Measurable, effort: Effort, policies: Policies) -> Snapshot:
-    """Measure everything that is configured.
-
-    Args:
-        known: Everything that the check knows.
-        effort: The effort of the check.
-        policies: The maximum number of series, and the policy of each deployment.
-    """
+    """Measure everything that is configured."""
     facts = known.observation.exporter
     if facts is None:
         return measure(known, effort, policies)
