@@ -56,7 +56,7 @@ def backtest(
     apart = compare(*replays) if len(replays) > 1 else None
     zone = ZoneInfo(settings.digest.time_zone)
     message = backtest_message(history, replays[0], zone, replays[1] if apart else None, apart)
-    terminal.console(sys.stdout).print(terminal.rendered(message))
+    terminal.show(terminal.console(sys.stdout), message)
     return 0
 
 

@@ -67,7 +67,7 @@ def check(
     if json:
         print_json(console, check_json(report))
     else:
-        console.print(terminal.rendered(health_message(report)))
+        terminal.show(console, health_message(report))
     return _EXIT[report.status]
 
 

@@ -17,5 +17,5 @@ def digest(*, config: ConfigPath = None, target: Address = None) -> int:
     with open_session(configuration(config, target), target) as server:
         saved, known = server.state().load()
         report = digest_report(server.reader(), saved, known, server.policies, server.now)
-    terminal.console(sys.stdout).print(terminal.rendered(digest_message(report)))
+    terminal.show(terminal.console(sys.stdout), digest_message(report))
     return 0

@@ -50,7 +50,7 @@ def doctor(
     if json:
         print_json(console, render.doctor_json(examined, policies.config.target.name, now))
     else:
-        console.print(terminal.rendered(render.doctor_message(examined)), soft_wrap=True)
+        terminal.show(console, render.doctor_message(examined))
     return _EXIT[worst(examined)]
 
 

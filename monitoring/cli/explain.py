@@ -49,10 +49,10 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Address = None) 
     explanation = explained(observation, ledger, policies, judged, findings, found.key)
     ascii_only = not _is_unicode(console.encoding)
     message = explanation_message(explanation, observation.server.state.ui_url, missing)
-    console.print(terminal.rendered(message, ascii_only=ascii_only))
+    terminal.show(console, message, ascii_only=ascii_only)
     if bad:
         console.print()
-        console.print(terminal.rendered(run_message(bad, good)))
+        terminal.show(console, run_message(bad, good))
     return 0
 
 

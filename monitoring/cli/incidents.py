@@ -45,7 +45,7 @@ def list_(
         print_json(console, {"schema": SCHEMA, "incidents": [incident_json(row) for row in rows]})
     else:
         began = saved.incidents.began_at is not None
-        console.print(terminal.rendered(incidents_message(rows, saved.requests, closed=all_, began=began)))
+        terminal.show(console, incidents_message(rows, saved.requests, closed=all_, began=began))
     return 0
 
 
@@ -67,7 +67,7 @@ def show(incident: str, /, *, json: AsJson = False, config: ConfigPath = None, t
     if json:
         print_json(console, {"schema": SCHEMA, **incident_json(row)})
     else:
-        console.print(terminal.rendered(incident_message(row, cause.id if cause else "")))
+        terminal.show(console, incident_message(row, cause.id if cause else ""))
     return 0
 
 

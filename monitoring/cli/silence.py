@@ -103,7 +103,7 @@ def list_(*, json: AsJson = False, config: ConfigPath = None, target: Address = 
         }
         print_json(console, document)
         return 0
-    console.print(terminal.rendered(silences_message([*known, *windows], requests, now)))
+    terminal.show(console, silences_message([*known, *windows], requests, now))
     return 0
 
 

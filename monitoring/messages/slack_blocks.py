@@ -10,26 +10,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from monitoring.messages.plots import drawn
-from monitoring.messages.tables import Line, cut, families, joined, line, nested_rest, rest
+from monitoring.messages.tables import Line, cut, drawn, families, joined, line, nested_rest, rest
 from monitoring.messages.words import SIGN, signed
-from monitoring.model.message import (
-    Code,
-    Details,
-    Element,
-    Facts,
-    Heading,
-    Inline,
-    Links,
-    List,
-    Message,
-    Plot,
-    Prose,
-    Row,
-    Span,
-    Table,
-    inline,
-)
+from monitoring.model import message as elements
 from monitoring.text.escaping import clean, slack, slack_bounded, slack_code, slack_code_block, slack_size, spaced
 from monitoring.text.limits import SLACK, SLACK_BLOCKS, SLACK_CODE, SLACK_FALLBACK, SLACK_MESSAGE, SLACK_SECTION
 
@@ -51,13 +34,8 @@ class SlackMessage(NamedTuple):
     blocks: list[Block]
 
 
-def slack_message(message: Message, mentions: Sequence[str] = ()) -> SlackMessage:
-    """Format a message for Slack.
-
-    Args:
-        message: Any.
-        mentions: Who is mentioned where the message asks for it: ids of users and groups, ``here``, ``channel``.
-    """
+def slack_message(message: elements.Message, mentions: Sequence[str] = ()) -> SlackMessage:
+    """Format a message; it mentions these ids of users and groups, ``here`` and ``channel`` if it asks for mentions."""
     title = clean(signed(message.title, message.level), SLACK.title)
     while slack_size(title) > SLACK.title:
         title = clean(title, len(title) * 3 // 4)
@@ -71,33 +49,33 @@ def slack_message(message: Message, mentions: Sequence[str] = ()) -> SlackMessag
 class _Part:
     """An element of a message with its heading, which can be formatted for less room than it wants."""
 
-    def __init__(self, element: Element, heading: str, title: str) -> None:
+    def __init__(self, element: elements.Element, heading: str, title: str) -> None:
         self._element, self._heading, self._title = element, heading, title
         self.wanted = _size(self.blocks(_BOUNDLESS))
-        problems = isinstance(element, Table) and any(row.level in ("critical", "warning") for row in element.rows)
-        self.weight = _PROBLEMS if problems else 1
+        rows = element.rows if isinstance(element, elements.Table) else ()
+        self.weight = _PROBLEMS if any(row.level in ("critical", "warning") for row in rows) else 1
 
     def blocks(self, room: int) -> list[Block]:
         """Format the element so that its blocks take about so much room."""
         return _blocks(self._element, self._heading, self._title, room)
 
 
-def _parts(message: Message, title: str) -> Iterator[_Part]:
-    heading, small = "", list[Inline]()
+def _parts(message: elements.Message, title: str) -> Iterator[_Part]:
+    heading, small = "", list[elements.Inline]()
     for element in message.elements:
-        if isinstance(element, Heading):
+        if isinstance(element, elements.Heading):
             heading = f"*{slack_bounded(element.text, SLACK.name)}*"
-        elif isinstance(element, Links):
+        elif isinstance(element, elements.Links):
             small += [(span,) for span in element.links]
-        elif isinstance(element, Prose) and element.muted:
+        elif isinstance(element, elements.Prose) and element.muted:
             small.append(element.spans)
-        elif isinstance(element, Details):
-            small.append(inline(element.summary))
+        elif isinstance(element, elements.Details):
+            small.append(elements.inline(element.summary))
         else:
             yield _Part(element, heading, title)
             heading = ""
     if small:
-        yield _Part(Prose(spans=joined(small, " · "), muted=True), "", title)
+        yield _Part(elements.Prose(spans=joined(small, " · "), muted=True), "", title)
 
 
 def _fitted(parts: Sequence[_Part], room: int) -> list[Block]:
@@ -121,27 +99,27 @@ def _within(blocks: list[Block]) -> list[Block]:
     return kept
 
 
-def _blocks(element: Element, heading: str, title: str, room: int) -> list[Block]:
+def _blocks(element: elements.Element, heading: str, title: str, room: int) -> list[Block]:
     match element:
-        case Prose(muted=True):
+        case elements.Prose(muted=True):
             return [_context(_line(element.spans))]
-        case Prose():
+        case elements.Prose():
             return _sections([heading, _line(element.spans)])
-        case Facts():
+        case elements.Facts():
             return _facts(element, heading, room)
-        case List():
+        case elements.List():
             return _list(element, heading, room)
-        case Table():
+        case elements.Table():
             return _table(element, heading, title, room)
-        case Code():
+        case elements.Code():
             return _sections([heading, _code(element.lines, min(room - _size(_sections([heading])), SLACK_CODE))])
-        case Plot():
-            return _blocks(Code(lines=tuple(drawn(element))), heading, title, room)
+        case elements.Plot():
+            return _blocks(elements.Code(lines=tuple(drawn(element))), heading, title, room)
         case _:
             return []
 
 
-def _facts(element: Facts, heading: str, room: int) -> list[Block]:
+def _facts(element: elements.Facts, heading: str, room: int) -> list[Block]:
     """All facts, each as long as there is room for all."""
     most = SLACK.text
     while True:
@@ -152,7 +130,7 @@ def _facts(element: Facts, heading: str, room: int) -> list[Block]:
         most = most * 3 // 4
 
 
-def _list(element: List, heading: str, room: int) -> list[Block]:
+def _list(element: elements.List, heading: str, room: int) -> list[Block]:
     """As many items as there is room for."""
     items = [f"• {_line(item)}" for item in element.items]
     for shown in range(len(items), -1, -1):
@@ -163,7 +141,7 @@ def _list(element: List, heading: str, room: int) -> list[Block]:
     return blocks
 
 
-def _table(element: Table, heading: str, title: str, room: int) -> list[Block]:
+def _table(element: elements.Table, heading: str, title: str, room: int) -> list[Block]:
     """As many rows as there is room for, the first one in any case; in sections of their own without a heading."""
     table = cut(element, _BOUNDLESS, SLACK.nested)
     texts = [_row(row, below, table, title, _INDENT if heading else "") for row, below in families(table.rows)]
@@ -186,7 +164,7 @@ def _code(lines: Sequence[str], room: int) -> str:
     return slack_code_block(kept, SLACK.line) if kept else ""
 
 
-def _row(row: Row, below: Sequence[Row], table: Table, title: str, indent: str) -> str:
+def _row(row: elements.Row, below: Sequence[elements.Row], table: elements.Table, title: str, indent: str) -> str:
     """What is wrong with what, unless the title says so; the facts; its evidence; what is nested in it."""
     shown = line(row, table.columns)
     sign = f"{SIGN[row.level]} " if row.level else "• "
@@ -210,14 +188,14 @@ def _row(row: Row, below: Sequence[Row], table: Table, title: str, indent: str) 
 
 
 def _name(shown: Line) -> str:
-    return _line(shown.title) + (f": {_line(shown.text)}" if shown.text else "")
+    return _line((*shown.title, *shown.text_after_title))
 
 
-def _line(spans: Inline, most: int = SLACK.text) -> str:
+def _line(spans: elements.Inline, most: int = SLACK.text) -> str:
     return "".join(_span(span, most) for span in spans)
 
 
-def _span(span: Span, most: int) -> str:
+def _span(span: elements.Span, most: int) -> str:
     if span.style == "code":
         return slack_code(span.text)
     most = min(most, SLACK.name) if span.url or span.style == "strong" else most
@@ -231,7 +209,7 @@ def _mention(who: str) -> str:
     return f"<!subteam^{who}>" if who.startswith("S") else f"<@{who}>"
 
 
-def _title(message: Message, title: str) -> Block:
+def _title(message: elements.Message, title: str) -> Block:
     if message.prominent:
         return {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": True}}
     return _section(f"*{slack_bounded(title, SLACK.text)}*")

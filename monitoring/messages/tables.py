@@ -1,4 +1,4 @@
-"""What all formatters do alike to a table: cut it and count the rest, or turn a row into lines."""
+"""What formatters share: tables cut, with the rest counted, or as lines; plots as lines of text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from monitoring.messages.words import counted
-from monitoring.model.message import Column, Inline, Row, Span, Table, inline
+from monitoring.model.message import Column, Inline, Plot, Row, Span, Table, inline
+
+#: Characters of the longest bar of a plot.
+_BAR = 30
 
 
 class Line(NamedTuple):
@@ -15,6 +18,11 @@ class Line(NamedTuple):
     title: Inline
     text: Inline
     facts: tuple[Inline, ...]
+
+    @property
+    def text_after_title(self) -> Inline:
+        """The text with a colon before it; empty without a text."""
+        return inline(": ", *self.text) if self.text else ()
 
 
 def cut(table: Table, rows: int, nested: int) -> Table:
@@ -47,7 +55,7 @@ def families(rows: Sequence[Row]) -> Iterator[tuple[Row, tuple[Row, ...]]]:
 
 
 def rest(table: Table) -> Inline:
-    """Say how many rows are left out, and where they are; empty where all are there."""
+    """How many rows are left out, and where they are; empty if all are shown."""
     if not table.more:
         return ()
     more = f"and {counted(table.more, f'more {table.unit}')}"
@@ -55,7 +63,7 @@ def rest(table: Table) -> Inline:
 
 
 def nested_rest(row: Row, table: Table) -> str:
-    """Say how many nested rows are left out; empty where all are there."""
+    """How many nested rows are left out; empty if all are shown."""
     return f"and {counted(row.more_nested, f'more {table.nested_unit}')}" if row.more_nested else ""
 
 
@@ -76,6 +84,18 @@ def joined(cells: Sequence[Inline], between: str) -> Inline:
         spans += [Span(text=between)] if spans else []
         spans += cell
     return tuple(spans)
+
+
+def drawn(plot: Plot, block: str = "█", rest_of_line: str = "░") -> Iterator[str]:
+    """Draw a line for each bar, for receivers without pictures; a value above zero is never nothing.
+
+    The rest of a line is no space, so that bars stay aligned where spaces are joined.
+    """
+    most = max((bar.value for bar in plot.bars), default=0)
+    width = max((len(bar.label) for bar in plot.bars), default=0)
+    for bar in plot.bars:
+        length = max(1, round(_BAR * bar.value / most)) if bar.value > 0 else 0
+        yield f"{bar.label:>{width}} {block * length}{rest_of_line * (_BAR - length)} {bar.text}"
 
 
 def _lead(column: Column) -> str:

@@ -12,31 +12,13 @@ from rich.style import Style
 from rich.table import Table as Grid
 from rich.text import Text
 
-from monitoring.messages.plots import drawn
-from monitoring.messages.tables import cut, families, joined, line, nested_rest, rest
+from monitoring.messages.tables import cut, drawn, families, joined, line, nested_rest, rest
 from monitoring.messages.words import counted
-from monitoring.model.message import (
-    Code,
-    Details,
-    Element,
-    Facts,
-    Heading,
-    Inline,
-    Level,
-    Links,
-    List,
-    Message,
-    Plot,
-    Prose,
-    Row,
-    Span,
-    Table,
-    inline,
-)
+from monitoring.model import message as elements
 from monitoring.text.escaping import address, indented, spaced, terminal
 from monitoring.text.limits import PIPE_WIDTH, TERMINAL
 
-_COLOURS: dict[Level, str] = {
+_COLOURS: dict[elements.Level, str] = {
     "critical": "bold red",
     "warning": "yellow",
     "unknown": "bold magenta",
@@ -58,68 +40,89 @@ def console(stream: TextIO) -> Console:
     return Console(file=stream, width=wide, highlight=False, markup=False, emoji=False)
 
 
-def rendered(message: Message, *, ascii_only: bool = False) -> RenderableType:
-    """Format a message.
+def show(console: Console, message: elements.Message, *, ascii_only: bool = False) -> None:
+    """Print a message. Text is wrapped at words; addresses and commands stay whole, also beyond the console's width.
 
     Args:
-        message: Any.
+        console: The console.
+        message: The message.
         ascii_only: Whether the terminal can draw nothing else.
     """
-    title = Text(terminal(message.title, TERMINAL.title), style=_style(message.level) or "bold")
-    parts: list[RenderableType] = [title] if message.title else []
-    small = False
+    parts: list[RenderableType] = []
+    if message.title:
+        parts.append(Text(terminal(message.title, TERMINAL.title), style=_style(message.level) or "bold"))
+    before = False
     for element in message.elements:
-        was_small, small = small, isinstance(element, Links) or (isinstance(element, Prose) and element.muted)
-        if parts and (isinstance(element, Heading | Details) or (small and not was_small)):
+        small = isinstance(element, elements.Links) or (isinstance(element, elements.Prose) and element.muted)
+        if parts and (isinstance(element, elements.Heading | elements.Details) or (small and not before)):
             parts.append(Text())
         parts += _rendered(element, ascii_only)
-    return Group(*parts)
+        before = small
+    console.print(Group(*parts), crop=False)
 
 
-def _rendered(element: Element, ascii_only: bool) -> Iterator[RenderableType]:
+def _rendered(element: elements.Element, ascii_only: bool) -> Iterator[RenderableType]:
     match element:
-        case Heading():
+        case elements.Heading():
             yield Text(terminal(element.text, TERMINAL.title), style=_style(element.level) or "bold")
             if element.note:
                 yield Text(terminal(element.note))
-        case Prose():
+        case elements.Prose():
             yield _line(element.spans, "dim" if element.muted else _style(element.level))
-        case Facts():
-            yield _facts(element)
-        case List():
+        case elements.Facts():
+            yield from _facts(element)
+        case elements.List():
             if element.lead:
                 yield Text(terminal(element.lead))
-            yield from (Text("  • ").append_text(_line(item)) for item in element.items)
+            yield from (_whole(Text("  • ").append_text(_line(item)), item) for item in element.items)
             if element.more:
                 yield Text(f"  and {element.more:,} more")
-        case Table():
+        case elements.Table():
             table = cut(element, TERMINAL.rows, TERMINAL.nested)
             yield _Table(table)
             yield from _below(table)
-        case Links():
+        case elements.Links():
             yield from (_page(span.text, span.url) for span in element.links if address(span.url))
-        case Code():
+        case elements.Code():
             yield from map(_code, element.lines)
-        case Details():
+        case elements.Details():
             yield Text(terminal(element.summary), style="bold")
             yield from (part for inner in element.elements for part in _rendered(inner, ascii_only))
-        case Plot():
+        case elements.Plot():
             yield from map(_code, drawn(element, *("#." if ascii_only else "█░")))
 
 
-def _facts(facts: Facts) -> Grid:
-    grid = Grid(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for fact in facts.facts:
-        grid.add_row(Text(terminal(fact.label), style="bold"), _line(fact.value))
-    return grid
+def _facts(facts: elements.Facts) -> Iterator[RenderableType]:
+    labels = [Text(terminal(fact.label), style="bold") for fact in facts.facts]
+    width = max(map(len, labels), default=0)
+    for label, fact in zip(labels, facts.facts, strict=True):
+        value = _line(fact.value)
+        label.pad_right(width + 2 - len(label))
+        if _is_whole(fact.value):
+            yield _whole(label.append_text(value), fact.value)
+        else:
+            grid = Grid.grid()
+            grid.add_column(width=width + 2)
+            grid.add_column(overflow="fold")
+            grid.add_row(label, value)
+            yield grid
+
+
+def _is_whole(spans: elements.Inline) -> bool:
+    """Whether a line has an address or a command, which people copy."""
+    return any(span.style == "code" or (address(span.text) and " " not in span.text) for span in spans)
+
+
+def _whole(text: Text, spans: elements.Inline) -> Text:
+    if _is_whole(spans):
+        text.no_wrap, text.overflow = True, "ignore"
+    return text
 
 
 class _Table:
     """The rows as a table; as lines where the columns would be too narrow to read."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: elements.Table) -> None:
         self._table = table
         #: The columns that say something.
         self._shown = [
@@ -137,17 +140,15 @@ class _Table:
             yield grid
 
 
-def _lines(table: Table) -> Iterator[RenderableType]:
+def _lines(table: elements.Table) -> Iterator[RenderableType]:
     for row, below in families(table.rows):
         shown = line(row, table.columns)
-        yield _line(shown.title, _style(row.level)).append_text(
-            _line((*inline(": " if shown.text else ""), *shown.text))
-        )
+        yield _line(shown.title, _style(row.level)).append_text(_line(shown.text_after_title))
         if shown.facts:
             yield _indented(_line(joined(shown.facts, ", ")))
         for nested in below:
             other = line(nested, table.columns)
-            name = _line((*other.title, *inline(": " if other.text else ""), *other.text))
+            name = _line((*other.title, *other.text_after_title))
             yield _indented(Text(f"{table.nested_unit}: ", style="dim").append_text(name))
         if row.more_nested:
             yield _indented(Text(terminal(nested_rest(row, table)), style="dim"))
@@ -157,7 +158,7 @@ def _indented(text: Text) -> Padding:
     return Padding(text, (0, 0, 0, 4))
 
 
-def _grid(table: Table, shown: list[int]) -> Grid:
+def _grid(table: elements.Table, shown: list[int]) -> Grid:
     grid = Grid(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for number in shown:
         whole = max(len(_line(row.cells[number])) for row in table.rows) <= _UNBROKEN
@@ -171,13 +172,13 @@ def _grid(table: Table, shown: list[int]) -> Grid:
     return grid
 
 
-def _cells(row: Row, shown: list[int]) -> Iterator[Text]:
+def _cells(row: elements.Row, shown: list[int]) -> Iterator[Text]:
     for place, number in enumerate(shown):
         text = _line(row.cells[number], ("dim" if row.nested else _style(row.level)) if place == 0 else "")
         yield Text("  ").append_text(text) if row.nested and place == 0 else text
 
 
-def _below(table: Table) -> Iterator[RenderableType]:
+def _below(table: elements.Table) -> Iterator[RenderableType]:
     """The addresses in full, each once: in a pipe, and on many terminals, linked names are bare text."""
     if table.more:
         yield _line(rest(table))
@@ -195,23 +196,23 @@ def _below(table: Table) -> Iterator[RenderableType]:
 
 
 def _page(name: str, url: str | None) -> Text:
-    return Text(f"  {terminal(name, TERMINAL.name)}: {address(url)}", overflow="fold")
+    return Text(f"  {terminal(name, TERMINAL.name)}: {address(url)}", no_wrap=True, overflow="ignore")
 
 
 def _code(text: str) -> Text:
     return Text(f"    {indented(text, TERMINAL.line)}", overflow="fold")
 
 
-def _line(spans: Inline, style: str = "") -> Text:
+def _line(spans: elements.Inline, style: str = "") -> Text:
     return Text(style=style).append_text(Text.assemble(*map(_span, spans)))
 
 
-def _span(span: Span) -> Text:
+def _span(span: elements.Span) -> Text:
     target = address(span.url)
     most = TERMINAL.name if target else TERMINAL.text
     style = Style(link=target, bold=span.style == "strong" or None)
     return Text(spaced(span.text, terminal(span.text, most)), style=style)
 
 
-def _style(level: Level | None) -> str:
+def _style(level: elements.Level | None) -> str:
     return _COLOURS[level] if level else ""

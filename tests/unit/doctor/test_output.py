@@ -26,7 +26,7 @@ UNKNOWN = Examined(name="lock", outcome="unknown", detail="not examined: 403")
 
 def shown(*examined: Examined) -> list[str]:
     stream = io.StringIO()
-    terminal.console(stream).print(terminal.rendered(doctor_message(examined)), soft_wrap=True)
+    terminal.show(terminal.console(stream), doctor_message(examined))
     return stream.getvalue().splitlines()
 
 
@@ -58,6 +58,18 @@ def test_what_others_wrote_does_nothing_in_a_terminal() -> None:
 def test_a_command_is_never_cut_or_wrapped() -> None:
     command = "prefect work-pool resume " + "x" * 400
     assert shown(FAULT._replace(fix=command))[2] == f"  • fix: {command}"
+
+
+def test_long_lines_wrap_at_words_in_a_narrow_terminal() -> None:
+    stream = io.StringIO()
+    console = terminal.console(stream)
+    console.width = 80
+    terminal.show(console, doctor_message([FAULT]))
+    assert [line.rstrip() for line in stream.getvalue().splitlines()][1:] == [
+        "FAULT: worker of watchdog: no worker is alive: the last heartbeat was 2 h 5 min",
+        "ago",
+        "  • fix: prefect worker start --pool watchdog --limit 2",
+    ]
 
 
 def test_the_documented_json_is_what_is_printed() -> None:

@@ -35,7 +35,7 @@ def in_plain_text(message: Message) -> str:
 
 def in_a_pipe(message: Message) -> str:
     stream = io.StringIO()
-    terminal.console(stream).print(terminal.rendered(message))
+    terminal.show(terminal.console(stream), message)
     return stream.getvalue()
 
 
@@ -86,13 +86,13 @@ def test_a_narrow_terminal_gets_lines_in_place_of_a_wide_table() -> None:
     stream = io.StringIO()
     console = terminal.console(stream)
     console.width = 60
-    console.print(terminal.rendered(everything()))
+    terminal.show(console, everything())
     assert re.search(r"^etl/nightly: etl/nightly *\n +critical, since 2026-03-10 *$", stream.getvalue(), re.MULTILINE)
 
 
 def test_a_terminal_without_unicode_gets_bars_of_ascii() -> None:
     stream = io.StringIO()
-    terminal.console(stream).print(terminal.rendered(everything(), ascii_only=True))
+    terminal.show(terminal.console(stream), everything(), ascii_only=True)
     assert "#" * 30 in stream.getvalue()
     assert "█" not in stream.getvalue()
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 
 import pytest
-from rich.console import RenderableType
 
 from monitoring import __version__
 from monitoring.messages import findings_table as table
@@ -18,6 +17,7 @@ from monitoring.messages.markdown import markdown_page
 from monitoring.messages.plain import plain
 from monitoring.messages.report_messages import digest_message, health_message
 from monitoring.messages.slack_blocks import SlackMessage, slack_message
+from monitoring.model.message import Message
 from monitoring.model.report import HealthReport
 from tests.support import samples
 from tests.support.alert_samples import ALERTS
@@ -26,9 +26,9 @@ from tests.support.golden import Golden
 REPORTS = [samples.healthy, samples.bad, samples.unreachable, samples.incomplete]
 
 
-def printed(renderable: RenderableType) -> str:
+def printed(message: Message) -> str:
     stream = io.StringIO()
-    terminal.console(stream).print(renderable)
+    terminal.show(terminal.console(stream), message)
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
@@ -74,8 +74,8 @@ def test_check_as_json(golden: Golden) -> None:
 
 
 def test_health_and_digest_in_a_pipe(golden: Golden) -> None:
-    health = [printed(terminal.rendered(health_message(make()))) for make in REPORTS]
-    digest = printed(terminal.rendered(digest_message(samples.digest(samples.bad()))))
+    health = [printed(health_message(make())) for make in REPORTS]
+    digest = printed(digest_message(samples.digest(samples.bad())))
     golden("terminal.txt", timeless("\n".join([*health, digest])))
 
 
@@ -87,9 +87,7 @@ def test_alerts_in_slack(golden: Golden) -> None:
 
 
 def test_alerts_in_a_pipe(golden: Golden) -> None:
-    parts = [
-        f"## {name}\n{printed(terminal.rendered(alert_message(said, whole=True)))}" for name, said in ALERTS.items()
-    ]
+    parts = [f"## {name}\n{printed(alert_message(said, whole=True))}" for name, said in ALERTS.items()]
     golden("alerts-terminal.txt", "\n".join(parts))
 
 

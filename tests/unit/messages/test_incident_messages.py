@@ -18,5 +18,5 @@ def test_a_step_that_somebody_asked_for_says_who_and_what_they_said_and_does_not
     request = Request(name="request-1", what="close", at=NOW, by="ann\x1b[31m", subject="W-3", note="we\ngave up\u202e")
     (over,) = apply_requests([request], Incidents(open={"x": here}), Silences(), NOW).closed
     shown = io.StringIO()
-    terminal.console(shown).print(terminal.rendered(incident_message(IncidentView(over), "")))
+    terminal.show(terminal.console(shown), incident_message(IncidentView(over), ""))
     assert "resolved: closed, by ann: we gave up\n" in shown.getvalue()

@@ -7,6 +7,7 @@ import re
 
 from monitoring.messages import terminal
 from monitoring.messages.report_messages import health_message
+from monitoring.model.message import Fact, Facts, Message, code, inline
 from monitoring.text.limits import PIPE_WIDTH, TERMINAL
 from tests.support import samples
 
@@ -19,10 +20,10 @@ class Terminal(io.StringIO):
 def test_a_pipe_gets_no_colours_and_every_address() -> None:
     stream = io.StringIO()
     report = samples.bad()
-    terminal.console(stream).print(terminal.rendered(health_message(report)))
+    terminal.show(terminal.console(stream), health_message(report))
     text = stream.getvalue()
     assert "\x1b" not in text
-    assert all(len(line) <= PIPE_WIDTH for line in text.splitlines())
+    assert all(len(line) <= PIPE_WIDTH for line in text.splitlines() if "://" not in line)
     assert all(str(finding.url) in text for finding in report.findings if samples.HOSTILE not in finding.subject.name)
 
 
@@ -31,7 +32,7 @@ def test_a_terminal_gets_links_and_no_control_characters_of_others() -> None:
     name = "etl/\x1b]8;;https://evil.example\x07x"
     finding = samples.finding("failed", name, summary="\x1b[2Jgone [bold]x[/bold]")
     report = samples.report(finding.model_copy(update={"url": f"{samples.UI}/runs/1"}))
-    terminal.console(stream).print(terminal.rendered(health_message(report)))
+    terminal.show(terminal.console(stream), health_message(report))
     text = stream.getvalue()
     assert f"{samples.UI}/runs/1\x1b\\etl/x" in text
     assert "\x1b[2J" not in text
@@ -39,9 +40,26 @@ def test_a_terminal_gets_links_and_no_control_characters_of_others() -> None:
     assert "gone [bold]x[/bold]" in text
 
 
+def test_a_narrow_console_wraps_words_but_no_address_and_no_command() -> None:
+    stream = io.StringIO()
+    console = terminal.console(stream)
+    console.width = 80
+    url, command = f"{samples.UI}/runs/flow-run/{'x' * 80}", f"watchdog incidents ack {'W-12 ' * 20}W-13"
+    finding = samples.finding("failed", "etl/nightly", summary="word " * 40).model_copy(update={"url": url})
+    terminal.show(console, health_message(samples.report(finding)))
+    pairs = (Fact(label="Link", value=inline(url)), Fact(label="Acknowledge", value=inline(code(command))))
+    terminal.show(console, Message(title="t", fallback="t", elements=(Facts(facts=pairs),)))
+    lines = stream.getvalue().splitlines()
+    assert [line for line in lines if len(line) > 80] == [
+        f"  etl/nightly: {url}",
+        f"Link         {url}",
+        f"Acknowledge  {command}",
+    ]
+
+
 def test_many_findings_are_bounded_and_counted() -> None:
     stream = io.StringIO()
-    terminal.console(stream).print(terminal.rendered(health_message(samples.crowd(3_000))))
+    terminal.show(terminal.console(stream), health_message(samples.crowd(3_000)))
     shown = stream.getvalue()
     assert (
         sum(line.startswith(("critical", "  symptom")) for line in shown.splitlines())

@@ -161,7 +161,9 @@ def test_nothing_invisible_is_left(text: str) -> None:
 def test_a_terminal_prints_it_as_it_is(text: str) -> None:
     stream = io.StringIO()
     said = Message(title="t", fallback="t", elements=(Prose(spans=(Span(text=text),)),))
-    terminal.console(stream).print(terminal.rendered(said), soft_wrap=True)
+    console = terminal.console(stream)
+    console.width = 2 * TERMINAL.text
+    terminal.show(console, said)
     assert [line.strip() for line in stream.getvalue().split("\n")] == ["t", escape.clean(text, TERMINAL.text), ""]
 
 

@@ -379,7 +379,7 @@ def test_whatever_was_replayed_can_be_printed(seen: History, config: dict[str, A
     first, second = replay(seen, policies()), replay(seen, policies(**config))
     stream = StringIO()
     apart = compare(first, second)
-    terminal.console(stream).print(terminal.rendered(backtest_message(seen, first, ZoneInfo("UTC"), second, apart)))
+    terminal.show(terminal.console(stream), backtest_message(seen, first, ZoneInfo("UTC"), second, apart))
 
     assert "What history cannot show:" in stream.getvalue()
     assert stream.getvalue().count("2026-11-2") >= len(first.incidents)
@@ -389,7 +389,7 @@ def test_hostile_text_does_nothing() -> None:
     hostile = deployment("etl/[red]x\x1b[31m\n<!channel>", id="etl/nightly")
     seen = history(past("bad", state="FAILED", message="[bold]boom\x1b[0m"), deployments=[hostile])
     stream = StringIO()
-    terminal.console(stream).print(terminal.rendered(backtest_message(seen, replay(seen, policies()), ZoneInfo("UTC"))))
+    terminal.show(terminal.console(stream), backtest_message(seen, replay(seen, policies()), ZoneInfo("UTC")))
 
     assert "\x1b" not in stream.getvalue()
     assert "[red]x" in stream.getvalue()

@@ -183,7 +183,7 @@ HOSTILE = "etl/[red]x\x1b[31m\n<!channel>"
 def printed(*shown: Message) -> str:
     stream = StringIO()
     for one in shown:
-        terminal.console(stream).print(terminal.rendered(one))
+        terminal.show(terminal.console(stream), one)
     return stream.getvalue()
 
 

@@ -48,7 +48,7 @@ def seen() -> dict[str, object]:
     incidents = [alert_samples.incident(finding, number) for number, finding in enumerate(findings, start=1)]
     explained = explain(observed, ledger, policies, judged, findings, "lively/one")
     shown = StringIO()
-    terminal.console(shown).print(terminal.rendered(explanation_message(explained, None, ())))
+    terminal.show(terminal.console(shown), explanation_message(explained, None, ()))
     (layer,) = environment({"WATCHDOG_QUIET__AFTER": "2h"})
     return {
         "library": str(Path(monitoring.__file__).parent),
