@@ -45,6 +45,12 @@ class Compared(NamedTuple):
     since: datetime | None = None
 
 
+def more(runs: int) -> list[Compared]:
+    """What ends a list of compared runs if there are more than ``MAX_COMPARED``: how many are not listed."""
+    left_out = runs - MAX_COMPARED
+    return [Compared("and", f"{left_out:,} more {'run' if left_out == 1 else 'runs'}")] if left_out > 0 else []
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A check's result for one subject: what was compared, and the finding or the reason why there is none."""

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, nothing
+from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, more, nothing
 from monitoring.checks.facts.due_times import due_time
 from monitoring.checks.facts.situation import Situation
 from monitoring.checks.facts.waiting import WaitSettings
@@ -39,6 +39,7 @@ def judge(situation: Situation, deployment: Deployment, settings: Late) -> Verdi
         Compared(f"{run.name}: due for", now - due[run.id], settings.after, due[run.id])
         for run in waiting[:MAX_COMPARED]
     ]
+    compared += more(len(waiting))
     if not waiting:
         return nothing("no run is due")
     late = [run for run in waiting if now - due[run.id] > settings.after]

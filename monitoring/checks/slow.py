@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, nothing
+from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, more, nothing
 from monitoring.checks.facts.situation import Situation
 from monitoring.checks.facts.slot_waits import held_up, slots_cause
 from monitoring.checks.findings import deployment_finding, runs_text
@@ -67,6 +67,7 @@ def judge(situation: Situation, deployment: Deployment, settings: Slow) -> Verdi
         Compared(f"{run.name}: running for", run_time(run, situation.now), may.limit if may else None)
         for run in running[:MAX_COMPARED]
     ]
+    compared += more(len(running))
     if last:
         limit = last_may.limit if last_may else None
         compared.append(Compared(f"{last.name}, the last ended run: took", last.run_time, limit))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import islice
 
-from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, nothing
+from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, more, nothing
 from monitoring.checks.facts.situation import Situation
 from monitoring.checks.facts.stays import StaySettings, began, limits, too_long
 from monitoring.checks.findings import deployment_finding, runs_text
@@ -32,6 +32,7 @@ def judge(situation: Situation, deployment: Deployment, settings: StaySettings) 
         compared.append(
             Compared(f"{run.name}: {run.state_name} for", situation.now - since, limit[run.state_type], since)
         )
+    compared += more(len(runs))
     if not stays:
         return nothing("no run has been in its state for too long", *compared)
     oldest = stays[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, nothing
+from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, more, nothing
 from monitoring.checks.facts.heartbeats import HeartbeatSettings, allowance, is_silent
 from monitoring.checks.facts.situation import Situation
 from monitoring.checks.findings import deployment_finding, runs_text
@@ -25,6 +25,7 @@ def judge(situation: Situation, deployment: Deployment, settings: HeartbeatSetti
         return nothing("no run is RUNNING")
     beats = observation.runs.heartbeats
     compared = [_compared(run, situation, settings) for run in running[:MAX_COMPARED]]
+    compared += more(len(running))
     silent = [run for run in running if run.id in beats and is_silent(run, beats[run.id], settings, now)]
     dead = [run for run in silent if is_silent(run, beats[run.id], settings, situation.heard_until)]
     mute = [run for run in running if run.id not in beats and now - run.state_timestamp > allowance(None, settings)]

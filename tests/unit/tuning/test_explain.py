@@ -94,6 +94,14 @@ def test_late_shows_the_due_time_and_the_limit() -> None:
     }
 
 
+def test_runs_that_are_not_listed_are_counted() -> None:
+    waiting = [run("SCHEDULED", f"r{n}", since=NOW - minutes(n)) for n in range(1, 8)]
+    compared = of(explained(observation(*waiting)), "late").verdict.compared
+
+    assert len(compared) == 6
+    assert compared[-1] == Compared("and", "2 more runs")
+
+
 def test_a_run_beyond_its_own_time_out_is_judged_by_that() -> None:
     paused = run("PAUSED", "asks", since=NOW - hours(2), pause_timeout=NOW - hours(1))
     stuck = of(explained(observation(paused)), "stuck")
