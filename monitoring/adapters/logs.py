@@ -21,7 +21,7 @@ from monitoring.config.policy import Layer, Policies
 from monitoring.config.settings import Config
 from monitoring.errors import ConfigError
 from monitoring.logs import ROOT, Event
-from monitoring.text.escaping import terminal
+from monitoring.text.escaping import clean
 from monitoring.text.redaction import MARK, names_secret
 
 #: Fields that logging adds to every line.
@@ -145,17 +145,17 @@ def _line(fields: dict[str, Any]) -> str:
 
     Text of others can neither begin another line, nor look like another field, nor move the cursor.
     """
-    name = terminal(str(fields.pop("event")), _MAX_FIELD)
+    name = clean(str(fields.pop("event")), _MAX_FIELD)
     # These are the same on every line of a check.
     for known in ("logger", "target", "run"):
         fields.pop(known, None)
     text = fields.pop("says", None) or fields.pop("problem", None)
     line = " ".join([name, *(f"{key}={_word(value)}" for key, value in fields.items())])
-    return f"{line}: {terminal(str(text), _MAX_FIELD)}" if text else line
+    return f"{line}: {clean(str(text), _MAX_FIELD)}" if text else line
 
 
 def _word(value: Any) -> str:
-    text = terminal(", ".join(map(str, value)) if isinstance(value, list) else str(value), _MAX_FIELD)
+    text = clean(", ".join(map(str, value)) if isinstance(value, list) else str(value), _MAX_FIELD)
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 

@@ -21,7 +21,7 @@ from monitoring.config.source import DEFAULTS_ORIGIN, FILE_NAME, find, read_file
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, WatchdogError
 from monitoring.messages.words import counted
 from monitoring.model.base import Value
-from monitoring.text.escaping import terminal
+from monitoring.text.escaping import clean
 
 if TYPE_CHECKING:
     from monitoring.adapters.prefect.client.api import Api
@@ -126,14 +126,14 @@ def _find(api: Api, flow: str, name: str) -> _Deployment:
 
 
 def _print_settings(settings: Layer, title: str) -> None:
-    table = Table(title=Text(terminal(title)), title_justify="left", box=None, pad_edge=False)
+    table = Table(title=Text(clean(title)), title_justify="left", box=None, pad_edge=False)
     for heading in ("field", "value", "source"):
         # Folded and never cut: a cut value is wrong.
         table.add_column(heading, overflow="fold")
     for name, setting in settings.items():
         value = format_value(setting.value)
-        shown = "(looks like a secret: not shown)" if secret_like(value) else terminal(value)
-        table.add_row(name, Text(shown), Text(terminal(setting.source)))
+        shown = "(looks like a secret: not shown)" if secret_like(value) else clean(value)
+        table.add_row(name, Text(shown), Text(clean(setting.source)))
     console = Console(highlight=False)
     if not console.is_terminal:
         # Rich assumes a narrow terminal in a pipe, and would fold the table.

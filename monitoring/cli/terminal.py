@@ -11,7 +11,7 @@ from rich.text import Text
 
 from monitoring.cli import UNABLE
 from monitoring.errors import WatchdogError
-from monitoring.text.escaping import terminal
+from monitoring.text.escaping import clean
 
 _MAX_LINE = 2_000
 
@@ -25,7 +25,7 @@ def print_lines(text: str) -> None:
 
 def print_line(text: str) -> None:
     """Print text to stdout as one line, made harmless: text from others cannot begin another line."""
-    print_lines(terminal(text, _MAX_LINE))
+    print_lines(clean(text, _MAX_LINE))
 
 
 def print_error(text: str) -> None:
@@ -59,4 +59,4 @@ def reports_errors(command: Callable[Arguments, int]) -> Callable[Arguments, int
 def _print(console: Console, text: str) -> None:
     for line in text.splitlines():
         # Scripts read these lines, so they must not be wrapped at the width of the terminal.
-        console.print(Text(terminal(line, _MAX_LINE)), soft_wrap=True)
+        console.print(Text(clean(line, _MAX_LINE)), soft_wrap=True)

@@ -60,12 +60,7 @@ def worst(examined: Iterable[Examined]) -> Outcome:
 
 
 def examine(found: Installation, config: Config) -> Iterator[Examined]:
-    """Judge the server and the watchdog's installation on it.
-
-    Args:
-        found: The installation, as it was read.
-        config: The configuration, with the limits.
-    """
+    """Judge the server and the watchdog's installation on it."""
     yield from server(found, config)
     yield from deployments(found)
     yield from work_pools(found)
@@ -98,14 +93,10 @@ def server(found: Installation, config: Config) -> Iterator[Examined]:
 
 
 def version(of_server: str | None, of_client: str) -> Examined:
-    """Judge the server's version.
+    """Judge the server's version, beside the client's.
 
     Prefect's own rule: the same major version, and a server that is no older than its clients
     (prefect/client/orchestration/__init__.py, ``raise_for_api_version_mismatch``).
-
-    Args:
-        of_server: Prefect's version there; None if the server does not report it.
-        of_client: Prefect's version here.
     """
     theirs, ours = _numbers(of_server or ""), _numbers(of_client)
     if not theirs:
@@ -123,12 +114,7 @@ def version(of_server: str | None, of_client: str) -> Examined:
 
 
 def clock(offset: timedelta | None, apart: timedelta) -> Examined:
-    """Judge the server's clock.
-
-    Args:
-        offset: The server's clock minus ours.
-        apart: The longest tolerated difference.
-    """
+    """Judge the server's clock, which is ahead of ours by this much; ``apart`` is the longest tolerated difference."""
     if offset is None:
         return Examined("clock", "unknown", "the server does not report its time")
     if abs(offset) <= apart:

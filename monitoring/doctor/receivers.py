@@ -71,12 +71,7 @@ def channels(config: Config) -> tuple[str, ...]:
 
 
 def covered(routes: Sequence[Route], origin: str) -> Iterator[Examined]:
-    """Find routes that can never match because an earlier route has a subset of their conditions.
-
-    Args:
-        routes: In order.
-        origin: The name of the configuration, for the fix.
-    """
+    """Find routes that can never match because an earlier route has a subset of their conditions."""
     for index, later in enumerate(routes):
         for earlier in routes[:index]:
             conditions = earlier.match.model_dump(exclude_none=True).items()
@@ -88,13 +83,7 @@ def covered(routes: Sequence[Route], origin: str) -> Iterator[Examined]:
 
 
 def examine_alerts(found: Installation, workspace: Workspace | None, config: Config) -> Iterator[Examined]:
-    """Judge how alerts, digest and ping are sent. Post and call nothing.
-
-    Args:
-        found: The installation, with secrets and blocks.
-        workspace: The workspace; None if Slack was not queried.
-        config: The routes.
-    """
+    """Judge how alerts, digest and ping are sent. Post and call nothing."""
     yield _routes(config)
     if channels(config):
         yield from slack(found, workspace, config)

@@ -22,11 +22,7 @@ def silent_name(target: str) -> str:
 
 
 def patience(due: Sequence[datetime]) -> timedelta | None:
-    """How long no check may complete: three times the longest interval of the schedule; None without a schedule.
-
-    Args:
-        due: The scheduled times of the check, ascending.
-    """
+    """How long no check may complete: three times the longest interval of the schedule; None without a schedule."""
     intervals = [later - sooner for sooner, later in pairwise(due)]
     return INTERVALS * max(intervals) if intervals else None
 
@@ -34,14 +30,8 @@ def patience(due: Sequence[datetime]) -> timedelta | None:
 def silent_automation(target: str, within: timedelta, block_id: str, page: str | None) -> dict[str, Any]:
     """The automation, as the API accepts it.
 
-    ``after`` as well as ``expect``, and no ``for_each``: the server waits from the last event on, or from its own
-    start if there was none. With ``for_each``, a restarted server forgets which resources it waits for.
-
-    Args:
-        target: The target's configured name.
-        within: How long no check may complete, at least ``SHORTEST``.
-        block_id: The id of the notification block that is notified.
-        page: The page of the check's deployment in the UI.
+    ``after`` as well as ``expect``, and no ``for_each``: the server waits from the last event on, or from its own start
+    if there was none. With ``for_each``, a restarted server forgets which resources it waits for.
     """
     look = f" at {page}" if page else ""
     return {

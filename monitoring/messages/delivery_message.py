@@ -15,12 +15,7 @@ _ROWS = max(SLACK.rows * (1 + _NESTED), PLAIN.rows)
 
 
 def delivery_message(delivery: Delivery, *, whole: bool = False) -> Message:
-    """The message of a notification or a digest.
-
-    Args:
-        delivery: No event.
-        whole: Whether it says everything, for receivers without threads for the details.
-    """
+    """The message of a notification or a digest; ``whole`` for receivers without threads for the details."""
     if delivery.digest is not None:
         # Whom a fallback mentions for alerts must not be mentioned every day.
         return delivery.digest.message.model_copy(update={"mentions": delivery.route == DIGEST_ROUTE})

@@ -31,12 +31,7 @@ _PROBLEM_COLUMNS = (
 
 
 def problems(findings: Sequence[Finding], report: HealthReport) -> Table:
-    """Problems, each followed by its symptoms.
-
-    Args:
-        findings: Findings that are no symptoms of others.
-        report: Where they are from.
-    """
+    """Findings that are no symptoms of others, each followed by its symptoms."""
     symptoms = words.symptoms(report)
     rows: list[Row] = []
     for finding in findings:

@@ -42,7 +42,7 @@ class IncidentView(NamedTuple):
 
 
 def ordered(incidents: Iterable[Incident]) -> list[Incident]:
-    """Put open incidents in the order in which they are shown: firing first, most severe first, then the oldest."""
+    """Order open incidents as they are shown: firing first, most severe first, then the oldest."""
 
     def place(incident: Incident) -> tuple[bool, int, int, datetime]:
         return (not incident.firing, -rank(incident.finding.severity), incident.number, incident.opened_at)
@@ -53,14 +53,7 @@ def ordered(incidents: Iterable[Incident]) -> list[Incident]:
 def incidents_message(
     views: Sequence[IncidentView], requests: Sequence[Request], *, closed: bool, began: bool
 ) -> Message:
-    """List incidents.
-
-    Args:
-        views: The incidents, in their order.
-        requests: What the next check will apply.
-        closed: Whether closed incidents are among them.
-        began: Whether a check has run.
-    """
+    """List incidents in this order, and what the next check will apply; ``closed`` if closed ones are among them."""
     nothing = "No incident is open, and none was closed recently." if closed else "No incident is open."
     title = "" if views else nothing if began else "No check has run on this server yet."
     table = [_incidents(views)] if views else []
@@ -68,12 +61,7 @@ def incidents_message(
 
 
 def incident_message(view: IncidentView, symptom_of: str) -> Message:
-    """Show all that is known of one incident.
-
-    Args:
-        view: The incident.
-        symptom_of: The id of the incident that it is a symptom of; empty where there is none.
-    """
+    """All that is known of one incident, with the id of the incident that it is a symptom of, if any."""
     incident, finding = view.incident, view.incident.finding
     elements: list[Element] = [facts(_facts(view, symptom_of))]
     if finding.evidence:
@@ -90,13 +78,7 @@ def incident_message(view: IncidentView, symptom_of: str) -> Message:
 
 
 def silences_message(silences: Sequence[Silence], requests: Sequence[Request], now: datetime) -> Message:
-    """List silences and maintenance windows.
-
-    Args:
-        silences: In their order.
-        requests: What the next check will apply.
-        now: Decides which silences are active.
-    """
+    """List silences and maintenance windows in this order, and what the next check will apply."""
     title = "" if silences else "Nothing is silenced."
     columns = (
         Column(label="Silence", role="title"),

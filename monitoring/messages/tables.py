@@ -26,12 +26,9 @@ class Line(NamedTuple):
 
 
 def cut(table: Table, rows: int, nested: int) -> Table:
-    """Leave out what is beyond the limits, and count it.
+    """Leave out rows beyond the limits, and count them; the most important rows come first.
 
-    Args:
-        table: Any table; its most important rows come first.
-        rows: The most rows, with the nested ones. A row is left out with all that is nested in it.
-        nested: The most nested rows of one row.
+    A row is left out with all rows that are nested in it; ``rows`` limits all of them together.
     """
     shown: list[Row] = []
     left_out = 0

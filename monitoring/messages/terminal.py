@@ -15,7 +15,7 @@ from rich.text import Text
 from monitoring.messages.tables import cut, drawn, families, joined, line, nested_rest, rest
 from monitoring.messages.words import counted
 from monitoring.model import message as elements
-from monitoring.text.escaping import address, indented, spaced, terminal
+from monitoring.text.escaping import address, clean, indented, spaced
 from monitoring.text.limits import PIPE_WIDTH, TERMINAL
 
 _COLOURS: dict[elements.Level, str] = {
@@ -41,16 +41,10 @@ def console(stream: TextIO) -> Console:
 
 
 def show(console: Console, message: elements.Message, *, ascii_only: bool = False) -> None:
-    """Print a message. Text is wrapped at words; addresses and commands stay whole, also beyond the console's width.
-
-    Args:
-        console: The console.
-        message: The message.
-        ascii_only: Whether the terminal can draw nothing else.
-    """
+    """Print a message. Text is wrapped at words; addresses and commands stay whole, also beyond the console's width."""
     parts: list[RenderableType] = []
     if message.title:
-        parts.append(Text(terminal(message.title, TERMINAL.title), style=_style(message.level) or "bold"))
+        parts.append(Text(clean(message.title, TERMINAL.title), style=_style(message.level) or "bold"))
     before = False
     for element in message.elements:
         small = isinstance(element, elements.Links) or (isinstance(element, elements.Prose) and element.muted)
@@ -64,16 +58,16 @@ def show(console: Console, message: elements.Message, *, ascii_only: bool = Fals
 def _rendered(element: elements.Element, ascii_only: bool) -> Iterator[RenderableType]:
     match element:
         case elements.Heading():
-            yield Text(terminal(element.text, TERMINAL.title), style=_style(element.level) or "bold")
+            yield Text(clean(element.text, TERMINAL.title), style=_style(element.level) or "bold")
             if element.note:
-                yield Text(terminal(element.note))
+                yield Text(clean(element.note))
         case elements.Prose():
             yield _line(element.spans, "dim" if element.muted else _style(element.level))
         case elements.Facts():
             yield from _facts(element)
         case elements.List():
             if element.lead:
-                yield Text(terminal(element.lead))
+                yield Text(clean(element.lead))
             yield from (_whole(Text("  • ").append_text(_line(item)), item) for item in element.items)
             if element.more:
                 yield Text(f"  and {element.more:,} more")
@@ -86,14 +80,14 @@ def _rendered(element: elements.Element, ascii_only: bool) -> Iterator[Renderabl
         case elements.Code():
             yield from map(_code, element.lines)
         case elements.Details():
-            yield Text(terminal(element.summary), style="bold")
+            yield Text(clean(element.summary), style="bold")
             yield from (part for inner in element.elements for part in _rendered(inner, ascii_only))
         case elements.Plot():
             yield from map(_code, drawn(element, *("#." if ascii_only else "█░")))
 
 
 def _facts(facts: elements.Facts) -> Iterator[RenderableType]:
-    labels = [Text(terminal(fact.label), style="bold") for fact in facts.facts]
+    labels = [Text(clean(fact.label), style="bold") for fact in facts.facts]
     width = max(map(len, labels), default=0)
     for label, fact in zip(labels, facts.facts, strict=True):
         value = _line(fact.value)
@@ -151,7 +145,7 @@ def _lines(table: elements.Table) -> Iterator[RenderableType]:
             name = _line((*other.title, *other.text_after_title))
             yield _indented(Text(f"{table.nested_unit}: ", style="dim").append_text(name))
         if row.more_nested:
-            yield _indented(Text(terminal(nested_rest(row, table)), style="dim"))
+            yield _indented(Text(clean(nested_rest(row, table)), style="dim"))
 
 
 def _indented(text: Text) -> Padding:
@@ -162,13 +156,13 @@ def _grid(table: elements.Table, shown: list[int]) -> Grid:
     grid = Grid(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for number in shown:
         whole = max(len(_line(row.cells[number])) for row in table.rows) <= _UNBROKEN
-        grid.add_column(Text(terminal(table.columns[number].label)), overflow="fold", no_wrap=whole)
+        grid.add_column(Text(clean(table.columns[number].label)), overflow="fold", no_wrap=whole)
     for row, below in families(table.rows):
         grid.add_row(*_cells(row, shown))
         for nested in below:
             grid.add_row(*_cells(nested, shown))
         if row.more_nested:
-            grid.add_row(Text(f"  {terminal(nested_rest(row, table))}", style="dim"))
+            grid.add_row(Text(f"  {clean(nested_rest(row, table))}", style="dim"))
     return grid
 
 
@@ -196,7 +190,7 @@ def _below(table: elements.Table) -> Iterator[RenderableType]:
 
 
 def _page(name: str, url: str | None) -> Text:
-    return Text(f"  {terminal(name, TERMINAL.name)}: {address(url)}", no_wrap=True, overflow="ignore")
+    return Text(f"  {clean(name, TERMINAL.name)}: {address(url)}", no_wrap=True, overflow="ignore")
 
 
 def _code(text: str) -> Text:
@@ -211,7 +205,7 @@ def _span(span: elements.Span) -> Text:
     target = address(span.url)
     most = TERMINAL.name if target else TERMINAL.text
     style = Style(link=target, bold=span.style == "strong" or None)
-    return Text(spaced(span.text, terminal(span.text, most)), style=style)
+    return Text(spaced(span.text, clean(span.text, most)), style=style)
 
 
 def _style(level: elements.Level | None) -> str:

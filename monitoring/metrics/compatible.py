@@ -43,17 +43,10 @@ _Row = tuple[tuple[str, ...], float]
 
 
 def compatible(facts: ExporterFacts, settings: Compatibility, now: datetime) -> Mapping[str, tuple[Sample, ...]]:
-    """Measure everything that was read completely; other metrics are left out.
+    """Measure everything that was read completely, by the metric's name; other metrics are left out.
 
-    Samples with the same labels are merged into their sum.
-
-    Args:
-        facts: What was collected.
-        settings: How many failed runs are named, and the most series.
-        now: The end of the run times of ongoing runs.
-
-    Returns:
-        The samples by the metric's name, and the number of dropped series under the watchdog's own metric.
+    Samples with the same labels are merged into their sum. The number of dropped series is in the watchdog's own
+    metric.
     """
     known = _Known(facts, settings, now)
     samples = {}

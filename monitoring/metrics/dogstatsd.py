@@ -30,14 +30,9 @@ _UNSAFE = re.compile(r"[,|]|:\Z")
 
 
 def datagrams(snapshot: Snapshot, definitions: Iterable[Metric] = METRICS, size: int = UDP_SIZE) -> list[bytes]:
-    """Render a snapshot.
+    """Render these metrics of a snapshot in their order; a line longer than ``size`` bytes gets a datagram of its own.
 
     A histogram is two gauges, ``.count`` and ``.sum``: the protocol has no histograms that are already counted.
-
-    Args:
-        snapshot: The snapshot.
-        definitions: The metrics to render, in this order.
-        size: The most bytes of a datagram; a longer line gets a datagram of its own.
     """
     return list(_packed(_lines(snapshot, definitions), size))
 

@@ -30,12 +30,8 @@ def label_values(metric: Metric, snapshot: Snapshot, sample: Sample) -> tuple[st
 def harmless(text: str, limit: int = MAX_LENGTH, unsafe: re.Pattern[str] | None = None) -> str:
     """Make a label's value of visible characters; harmless text stays as it is.
 
-    A changed value ends with a digest of the original, so that two names do not become one.
-
-    Args:
-        text: Any text.
-        limit: The most characters of the result.
-        unsafe: Characters that the receiver would misread, replaced by underscores.
+    Characters that the receiver would misread (``unsafe``) become underscores. A changed value ends with a digest of
+    the original, so that two names do not become one.
     """
     safe = unsafe.sub("_", text) if unsafe else text
     if clean(safe, limit) == text:

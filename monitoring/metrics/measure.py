@@ -52,13 +52,7 @@ class Measurable(Value):
 
 
 def measure(known: Measurable, effort: Effort, policies: Policies) -> Snapshot:
-    """Measure everything that was observed.
-
-    Args:
-        known: The values of the check.
-        effort: The effort of the check so far.
-        policies: The effective policy of each deployment, and the most series.
-    """
+    """Measure everything that was observed."""
     seen = known.observation
     rows = [
         *_of_the_watchdog(known, effort, policies.config),
@@ -80,12 +74,9 @@ def measure(known: Measurable, effort: Effort, policies: Policies) -> Snapshot:
 
 
 def capped(samples: Mapping[str, Iterable[Sample]], most: int, dropped: Metric) -> dict[str, tuple[Sample, ...]]:
-    """Drop the surplus series of each metric, always the same, and count them.
+    """Drop the series of each metric beyond ``most``, always the same ones, and count them in the metric ``dropped``.
 
-    Args:
-        samples: By the metric's name.
-        most: The most series of one metric. A histogram counts as one, however many buckets it has.
-        dropped: The metric that counts the dropped series of other metrics.
+    A histogram counts as one series, however many buckets it has.
     """
     kept: dict[str, tuple[Sample, ...]] = {}
     left_out: list[Sample] = []

@@ -1,7 +1,7 @@
 """Makes text from others harmless for the receiver that shows it.
 
 Names and messages come from anybody who may start a run. Each receiver interprets some characters as its own markup,
-so each has its own function here; all of them begin with ``clean``.
+so each has its own functions here; all of them begin with ``clean``, which is all that a terminal needs.
 """
 
 from __future__ import annotations
@@ -41,12 +41,7 @@ _SLACK_EDGE = re.compile(r"(?<![^\W_])[*_~`]|[*_~`](?![^\W_])")
 
 
 def clean(text: str, limit: int = LIMIT) -> str:
-    """Make one line of visible characters.
-
-    Args:
-        text: Anything.
-        limit: The maximum length; longer text is cut at the end of a word if possible, and ends with an ellipsis.
-    """
+    """Make one line of visible characters. Longer text is cut, at the end of a word if possible, with an ellipsis."""
     cut_off = len(text) > _MAX_READ
     plain = _ANSI.sub("", text[:_MAX_READ])
     # Whitespace first: a line feed is a control character too, and must become a space.
@@ -81,11 +76,7 @@ def markdown(text: str, limit: int = LIMIT) -> str:
 
 
 def markdown_code(text: str) -> str:
-    """Put a line into Markdown's code formatting, which works in a table cell too.
-
-    Args:
-        text: Visible characters.
-    """
+    """Put visible characters into Markdown's code formatting, which works in a table cell too."""
     longest = max((len(run) for run in _BACKTICKS.findall(text)), default=0)
     fence = "`" * (longest + 1)
     space = " " if longest else ""
@@ -93,12 +84,7 @@ def markdown_code(text: str) -> str:
 
 
 def markdown_lines(lines: Iterable[str], limit: int = LIMIT) -> str:
-    """Put lines into a fenced block of Markdown, which shows them literally and keeps their indentation.
-
-    Args:
-        lines: Anything.
-        limit: The maximum length of each line.
-    """
+    """Put lines into a fenced block of Markdown, which shows them literally and keeps their indentation."""
     shown = [indented(line, limit) for line in lines]
     longest = max((len(run) for line in shown for run in _BACKTICKS.findall(line)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -146,8 +132,7 @@ def slack(text: str, limit: int = LIMIT) -> str:
     ``&``, ``<`` and ``>`` are escaped as https://docs.slack.dev/messaging/formatting-message-text requires; formatting
     characters at the edge of a word are replaced by lookalikes.
     """
-    shown = _SLACK_EDGE.sub(lambda match: match[0].translate(_SLACK_ALIKE), clean(text, limit))
-    return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _entities(_without_formatting(clean(text, limit)))
 
 
 def slack_link(text: str, url: str | None, limit: int = LIMIT) -> str:
@@ -165,12 +150,9 @@ def slack_size(text: str) -> int:
 
 
 def slack_bounded(text: str, max_size: int, url: str | None = None) -> str:
-    """Escape text for Slack within a size, with a link if there is an address.
+    """Escape text for Slack within a size, as Slack counts it, with a link if there is an address.
 
-    Args:
-        text: Anything.
-        max_size: The maximum size of the escaped text, as Slack counts it, without the address.
-        url: The address; left out if it is too long.
+    The size does not include the address, which is left out if it is too long.
     """
     target = address(url)
     short = target is not None and slack_size(target.replace("&", "&amp;")) < SLACK_URL
@@ -181,27 +163,26 @@ def slack_bounded(text: str, max_size: int, url: str | None = None) -> str:
 
 
 def slack_code(text: str) -> str:
-    """Put a line into Slack's code formatting, which only a backquote could end.
-
-    Args:
-        text: Visible characters.
-    """
+    """Put visible characters into Slack's code formatting, which only a backquote could end."""
     return f"`{_in_slack_code(text)}`"
 
 
 def slack_code_block(lines: Iterable[str], limit: int = LIMIT) -> str:
-    """Put lines into a Slack code block, which shows them literally and keeps their indentation.
-
-    Args:
-        lines: Anything.
-        limit: The maximum length of each line.
-    """
-    shown = (_in_slack_code(indented(line, limit)) for line in lines)
-    return "\n".join(["```", *shown, "```"])
+    """Put lines into a Slack code block, which shows them literally and keeps their indentation."""
+    return "\n".join(["```", *(_in_slack_code(indented(line, limit)) for line in lines), "```"])
 
 
 def _in_slack_code(text: str) -> str:
-    return text.replace("`", "\u02cb").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _entities(text.replace("`", "\u02cb"))
+
+
+def _entities(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _without_formatting(text: str) -> str:
+    """Replace characters that Slack reads as formatting at the edge of a word."""
+    return _SLACK_EDGE.sub(lambda match: match[0].translate(_SLACK_ALIKE), text)
 
 
 def anywhere(text: str, limit: int = LIMIT) -> str:
@@ -209,10 +190,5 @@ def anywhere(text: str, limit: int = LIMIT) -> str:
 
     No escape works for all of these, so special characters are replaced by lookalikes or broken with a word joiner.
     """
-    shown = _SLACK_EDGE.sub(lambda match: match[0].translate(_SLACK_ALIKE), clean(text, limit))
-    return _AUTOLINK.sub(WORD_JOINER, shown.translate(_ALIKE).replace("](", f"]{WORD_JOINER}("))
-
-
-def terminal(text: str, limit: int = LIMIT) -> str:
-    """Make text harmless for a terminal. It goes into ``rich.text.Text``, which interprets no markup."""
-    return clean(text, limit)
+    shown = _without_formatting(clean(text, limit)).translate(_ALIKE)
+    return _AUTOLINK.sub(WORD_JOINER, shown.replace("](", f"]{WORD_JOINER}("))

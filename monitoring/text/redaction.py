@@ -127,11 +127,7 @@ _RULES: tuple[_Rule, ...] = (
 
 
 def names_secret(key: str) -> bool:
-    """Return whether a key names a secret, such as ``DB_PASSWORD``, so that any value of it is secret.
-
-    Args:
-        key: The key without its value; ``redact`` finds keys with values in text.
-    """
+    """Whether a key names a secret, such as ``DB_PASSWORD``, so that any value of it is secret."""
     return _SECRET_KEY.search(key) is not None
 
 

@@ -1,10 +1,10 @@
 """Replays history as a sequence of checks: which incidents would have been opened and resolved, when, by which rule.
 
-History is the server's record of runs: when each was due, began and ended, and how. Everything else is taken as it is
+History is the server's record of runs: when each was due, started and ended, and how. Everything else is taken as it is
 today: deployments, schedules, pauses, the configuration. Checks that history cannot replay are left out, and
 ``NOT_REPLAYED`` lists them.
 
-The watchdog's own rules judge each deployment at each check time. Between two times at which a run is due, begins or
+The watchdog's own rules judge each deployment at each check time. Between two times at which a run is due, starts or
 ends, only the clock moves, and each run joins or leaves a finding at most once. So the check times in between are
 searched by bisection.
 """
@@ -12,7 +12,7 @@ searched by bisection.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
@@ -74,9 +74,9 @@ class PastRun:
     #: When it was due; None if unknown.
     due: datetime | None
     #: When it first entered RUNNING; None if it never did.
-    began: datetime | None
+    started: datetime | None
     #: When it ended, or was last known to wait or run; None if it still does.
-    over: datetime | None
+    ended: datetime | None
     #: Time in RUNNING until then.
     run_time: timedelta
     #: How it ended; None if it has not.
@@ -87,39 +87,26 @@ class PastRun:
     @property
     def seen_from(self) -> datetime | None:
         """When it begins to wait or run; None if never."""
-        return min((start for start in (self.due, self.began) if start), default=None)
+        return min((start for start in (self.due, self.started) if start), default=None)
 
     def at(self, when: datetime, until: datetime) -> FlowRun:
-        """The run as it was while it waited or ran.
+        """The run as it was at a time when it waited or ran, in a history until ``until``."""
+        if self.started is None or self.started > when:
+            return self._run("SCHEDULED", "Scheduled", self.created, next_scheduled_start_time=self.due)
+        # When it waited between attempts is unknown: assume before the first.
+        since = min(when, max(self.started, (self.ended or until) - self.run_time))
+        return self._run("RUNNING", "Running", since, start_time=self.started)
 
-        Args:
-            when: A time between its due time or beginning and its end.
-            until: The end of history.
-        """
-        running = self.began is not None and self.began <= when
-        if self.began is not None and running:
-            # When it waited between attempts is unknown: assume before the first.
-            since = min(when, max(self.began, (self.over or until) - self.run_time))
-        else:
-            since = self.created
-        return self._run(
-            "RUNNING" if running else "SCHEDULED",
-            "Running" if running else "Scheduled",
-            since,
-            start_time=self.began if running else None,
-            next_scheduled_start_time=None if running else self.due,
-        )
-
-    def ended(self) -> FlowRun:
+    def as_ended(self) -> FlowRun:
         """The run as it ended; only for a run that has ended."""
         assert self.state_type is not None
-        assert self.over is not None
+        assert self.ended is not None
         return self._run(
             self.state_type,
             self.state_name,
-            self.over,
-            start_time=self.began or self.over,
-            end_time=self.over,
+            self.ended,
+            start_time=self.started or self.ended,
+            end_time=self.ended,
             message=self.message,
             total_run_time=self.run_time,
         )
@@ -143,22 +130,17 @@ class PastRun:
 
 
 def past_run(run: FlowRun, until: datetime) -> PastRun:
-    """Extract the data of a run that a replay needs.
-
-    Args:
-        run: The run as it is now.
-        until: Now.
-    """
-    ended = run.state_type in TERMINAL
+    """Extract what a replay needs of a run, as it is at the end of history."""
+    final = run.state_type in TERMINAL
     waits = run.state_type == "SCHEDULED" and run.start_time is None
-    over = run.ended_at if ended else None
-    if not ended and not waits and run.state_type != "RUNNING":
+    ended = run.ended_at if final else None
+    if not final and not waits and run.state_type != "RUNNING":
         # Since then it has been Pending, Paused or similar; its earlier states are unknown.
-        over = run.state_timestamp
+        ended = run.state_timestamp
     run_time = run.total_run_time
     if run.state_type == "RUNNING":
         run_time += max(timedelta(0), until - run.state_timestamp)
-    never_began = ended and run.start_time is not None and run.start_time == over and not run.total_run_time
+    never_started = final and run.start_time is not None and run.start_time == ended and not run.total_run_time
     return PastRun(
         id=run.id,
         name=run.name,
@@ -167,10 +149,10 @@ def past_run(run: FlowRun, until: datetime) -> PastRun:
         created=run.created,
         auto_scheduled=run.auto_scheduled,
         due=run.expected_start_time,
-        began=None if never_began else run.start_time,
-        over=over,
+        started=None if never_started else run.start_time,
+        ended=ended,
         run_time=run_time,
-        state_type=run.state_type if ended else None,
+        state_type=run.state_type if final else None,
         state_name=run.state_name,
         message=run.message[:MAX_MESSAGE],
     )
@@ -191,10 +173,10 @@ class History:
     #: By the same key.
     runs: Mapping[str, Sequence[PastRun]]
     #: By deployment id: the scheduled times, ascending, from well before ``since``.
-    fires: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
+    scheduled_times: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
     #: By deployment id, if queried: the newest success before the known runs; None if there is none.
     last_success: Mapping[str, FlowRun | None] = field(default_factory=dict)
-    #: When the oldest success that the server still has began; None if it has none.
+    #: When the oldest success that the server still has started; None if it has none.
     oldest: datetime | None = None
     #: Descriptions of the data that could not be read completely.
     gaps: tuple[str, ...] = ()
@@ -229,27 +211,19 @@ class Replay(Value):
     incidents: tuple[Replayed, ...]
 
     def per_day(self, zone: ZoneInfo) -> dict[date, tuple[int, int]]:
-        """The number of alerts opened and resolved on each day of the replay, including days without any.
-
-        Args:
-            zone: The time zone of the days.
-        """
+        """The number of alerts opened and resolved on each day of the replay, including days without any."""
+        alerts = [replayed.incident for replayed in self.incidents if replayed.alert]
+        opened = Counter(alert.opened_at.astimezone(zone).date() for alert in alerts)
+        resolved = Counter(alert.resolved_at.astimezone(zone).date() for alert in alerts if alert.resolved_at)
         first, last = (end.astimezone(zone).date() for end in (self.since, self.until))
-        opened: dict[date, int] = defaultdict(int)
-        resolved: dict[date, int] = defaultdict(int)
-        for replayed in self.incidents:
-            if replayed.alert:
-                opened[replayed.incident.opened_at.astimezone(zone).date()] += 1
-                if replayed.incident.resolved_at:
-                    resolved[replayed.incident.resolved_at.astimezone(zone).date()] += 1
         days = (first + timedelta(days=n) for n in range((last - first).days + 1))
         return {day: (opened[day], resolved[day]) for day in days}
 
     def per_rule(self) -> dict[tuple[str, str], int]:
         """The number of alerts by check and deciding settings, largest first."""
-        counts: dict[tuple[str, str], int] = defaultdict(int)
-        for replayed in self.incidents:
-            counts[(replayed.incident.finding.check, replayed.decided_by)] += replayed.alert
+        counts = Counter(
+            (replayed.incident.finding.check, replayed.decided_by) for replayed in self.incidents if replayed.alert
+        )
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -264,18 +238,15 @@ class Difference(Value):
 
 
 def replay(history: History, policies: Policies, on_progress: Callable[[int], None] = lambda done: None) -> Replay:
-    """Judge a history with a configuration as checks every five minutes would have, the last of them now.
+    """Judge a history as checks every five minutes would have, the last of them now.
 
-    Args:
-        history: The history.
-        policies: The configuration.
-        on_progress: Called with the number of replayed deployments.
+    ``on_progress`` is called with the number of replayed deployments.
     """
     times = _check_times(history)
     found: list[Replayed] = []
     for done, (key, deployment) in enumerate(history.deployments.items(), start=1):
         if policy_of(deployment, policies).watch:
-            found += _Life(history, key, deployment, policies, times).incidents()
+            found += _DeploymentReplay(history, key, deployment, policies, times).incidents()
         on_progress(done)
     found.sort(key=lambda replayed: (replayed.incident.opened_at, replayed.incident.finding.fingerprint))
     return Replay(origin=policies.origin, since=times[0], until=times[-1], incidents=tuple(found))
@@ -335,10 +306,10 @@ def observation_at(
         server=ServerFacts(state=history.server),
         coverage=_COMPLETE,
         deployments={
-            key: _deployment(deployment, history.fires.get(key, ()), ledger.records.get(key), at, policies)
+            key: _deployment(deployment, history.scheduled_times.get(key, ()), ledger.records.get(key), at, policies)
             for key, (deployment, _) in deployments.items()
         },
-        runs=RunFacts(active=tuple(active), ended=tuple(run.ended() for run in ended)),
+        runs=RunFacts(active=tuple(active), ended=tuple(run.as_ended() for run in ended)),
         history=HistoryFacts(
             # Known to every past check; a ledger with a success ignores it.
             last_success={key: history.last_success[key] for key in deployments if key in history.last_success},
@@ -348,19 +319,19 @@ def observation_at(
 
 
 def _deployment(
-    deployment: Deployment, fires: Sequence[datetime], record: Record | None, at: datetime, policies: Policies
+    deployment: Deployment, times: Sequence[datetime], record: Record | None, at: datetime, policies: Policies
 ) -> Deployment:
     """The deployment with the due times that mattered then, as the reader returns it."""
     settings = STALE.settings(policy_of(deployment, policies))
     due: Sequence[datetime] = ()
     if settings.within is None:
         usual = granted(record.run_times) if record else timedelta(0)
-        past = bisect_right(fires, at - usual - settings.grace)
-        due = fires[max(0, past - settings.missed_fires) : past]
+        past = bisect_right(times, at - usual - settings.grace)
+        due = times[max(0, past - settings.missed_fires) : past]
     return deployment.model_copy(update={"due": tuple(due), "slots_taken": None})
 
 
-class _Life:
+class _DeploymentReplay:
     """The replay of one deployment."""
 
     def __init__(
@@ -373,7 +344,7 @@ class _Life:
         self._times = times
         stale = STALE.settings(policy_of(deployment, policies))
         # If nothing waits, runs or is wrong, the clock alone can only make the last success too old.
-        self._ages = stale.enabled and (stale.within is not None or bool(history.fires.get(key)))
+        self._ages = stale.enabled and (stale.within is not None or bool(history.scheduled_times.get(key)))
         self._active: dict[str, PastRun] = {}
         self._ledger = Ledger()
         self._open = Incidents()
@@ -382,45 +353,44 @@ class _Life:
 
     def incidents(self) -> list[Replayed]:
         """Replay the history, and return the incidents that were opened."""
-        appears, ends, steps = self._events()
+        appearing, ending, steps = self._events()
         for step, following in zip(steps, [*steps[1:], len(self._times)], strict=True):
-            over = ends.get(step, ())
-            for run in appears.get(step, ()):
-                self._active[run.id] = run
-            for run in over:
+            self._active |= {run.id: run for run in appearing[step]}
+            for run in ending[step]:
                 self._active.pop(run.id, None)
-            ended = sorted((run for run in over if run.state_type), key=lambda run: (run.over, run.id))
+            ended = sorted((run for run in ending[step] if run.state_type), key=lambda run: (run.ended, run.id))
             observation = self._observe(step, ended)
             self._ledger = fold(self._ledger, observation, timedelta(0))
-            now = self._judged(observation)
-            self._move(observation, now)
+            findings = self._judged(observation)
+            self._move(observation, findings)
             last = following - 1
-            if last > step and (self._active or _in_sight(now) or self._ages):
-                for observation, findings in self._changes(step, now, last, self._judged(self._observe(last))):
-                    self._move(observation, findings)
+            if last > step and (self._active or _in_sight(findings) or self._ages):
+                at_last = self._judged(self._observe(last))
+                for changed, found in self._changes(step, findings, last, at_last):
+                    self._move(changed, found)
         still = [self._replayed(incident) for incident in self._open.open.values()]
         return [*self._closed, *still]
 
     def _events(self) -> tuple[dict[int, list[PastRun]], dict[int, list[PastRun]], list[int]]:
         """The runs that appear and that end, by the first check that sees it; and the indexes of all such checks."""
-        appears: dict[int, list[PastRun]] = defaultdict(list)
-        ends: dict[int, list[PastRun]] = defaultdict(list)
+        appearing: dict[int, list[PastRun]] = defaultdict(list)
+        ending: dict[int, list[PastRun]] = defaultdict(list)
         steps = {0}
         for run in self._history.runs.get(self._key, ()):
-            over = self._step(run.over) if run.over else None
-            seen = self._step(run.seen_from) if run.seen_from else None
-            if over is not None:
-                ends[over].append(run)
+            seen, started, ended = map(self._step, (run.seen_from, run.started, run.ended))
+            if ended is not None:
+                ending[ended].append(run)
                 # The usual run time changes with the check after the end of a run, and with it the due times.
-                steps.update((over, min(over + 1, len(self._times) - 1)))
-            if seen is not None and (over is None or seen < over):
-                appears[seen].append(run)
-                steps.add(seen)
-                steps.update(step for step in [self._step(run.began) if run.began else None] if step is not None)
-        return appears, ends, sorted(steps)
+                steps |= {ended, min(ended + 1, len(self._times) - 1)}
+            if seen is not None and (ended is None or seen < ended):
+                appearing[seen].append(run)
+                steps |= {seen} if started is None else {seen, started}
+        return appearing, ending, sorted(steps)
 
-    def _step(self, when: datetime) -> int | None:
+    def _step(self, when: datetime | None) -> int | None:
         """The index of the first check at or after a time; None if there is none."""
+        if when is None:
+            return None
         step = max(0, -((self._times[0] - when) // EVERY))
         return step if step < len(self._times) else None
 
@@ -452,7 +422,7 @@ class _Life:
         self._open = moved.incidents
         for fingerprint, incident in moved.open.items():
             worst = self._worst.get(fingerprint)
-            if worst is None or _worse(incident, worst):
+            if worst is None or rank(incident.finding.severity) > rank(worst.finding.severity):
                 self._worst[fingerprint] = incident
         self._closed += [self._replayed(incident) for incident in moved.closed]
 
@@ -466,13 +436,7 @@ class _Life:
 
 
 def judged(observation: Observation, ledger: Ledger, policies: Policies) -> tuple[Finding, ...]:
-    """The findings of the replayable checks.
-
-    Args:
-        observation: What a check at a past time observed.
-        ledger: The ledger then, with the observation folded in.
-        policies: The configuration.
-    """
+    """The findings of the replayable checks, with a ledger that includes the observation."""
     return correlate(run_checks(observation, ledger, policies, REPLAYED), observation, ledger)
 
 
@@ -495,10 +459,6 @@ def _in_sight(findings: Iterable[Finding]) -> set[tuple[str, Severity, tuple[str
     # With its runs: one run may leave a finding before another joins it, and in between there is none.
     notable = (finding for finding in findings if finding.severity != "info")
     return {(finding.fingerprint, finding.severity, finding.flow_run_ids) for finding in notable}
-
-
-def _worse(first: Incident, second: Incident) -> bool:
-    return rank(first.finding.severity) > rank(second.finding.severity)
 
 
 def _overlap(first: Incident, second: Incident) -> bool:

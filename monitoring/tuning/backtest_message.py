@@ -27,24 +27,16 @@ from monitoring.tuning.backtest import BOUNDS, EVERY, NOT_REPLAYED, Difference, 
 
 
 def backtest_message(
-    history: History, replay: Replay, zone: ZoneInfo, other: Replay | None = None, apart: Difference | None = None
+    history: History, replay: Replay, zone: ZoneInfo, other: Replay | None = None, difference: Difference | None = None
 ) -> Message:
-    """Show what a configuration would have found in the past, and what another would have found differently.
-
-    Args:
-        history: The replayed history.
-        replay: The replay with the configuration.
-        zone: The time zone of the days.
-        other: The replay with another configuration.
-        apart: The differences between the two.
-    """
+    """What a configuration would have found in the past, and what another one would have found differently."""
     replays = [replay] if other is None else [replay, other]
     title = _title(history, replay)
     elements: list[Element] = [Prose(spans=inline(_totals(replayed))) for replayed in replays]
     if replay.incidents:
         elements += [Heading(text="Incidents"), _incidents(replay)]
-    if other is not None and apart is not None:
-        elements += _difference(replay, other, apart)
+    if other is not None and difference is not None:
+        elements += _difference(replay, other, difference)
     elements += _days(replays, zone)
     elements += [element for replayed in replays for element in _rules(replayed)]
     return Message(title=title, fallback=title, elements=(*elements, *_bounds(history)))
@@ -96,15 +88,15 @@ def _incident(replayed: Replayed) -> Row:
     )
 
 
-def _difference(replay: Replay, other: Replay, apart: Difference) -> Iterator[Element]:
+def _difference(replay: Replay, other: Replay, difference: Difference) -> Iterator[Element]:
     yield Heading(
-        text=f"{other.origin} against {replay.origin}: {len(apart.only_first):,} no longer opened, "
-        f"{len(apart.only_second):,} new, {len(apart.changed):,} at other times or with another severity, "
-        f"{apart.same:,} the same"
+        text=f"{other.origin} against {replay.origin}: {len(difference.only_first):,} no longer opened, "
+        f"{len(difference.only_second):,} new, {len(difference.changed):,} at other times or with another severity, "
+        f"{difference.same:,} the same"
     )
-    rows = [_changed("gone", replayed, _span(replayed), "") for replayed in apart.only_first]
-    rows += [_changed("new", replayed, "", _span(replayed)) for replayed in apart.only_second]
-    rows += [_changed("changed", after, _span(before), _span(after)) for before, after in apart.changed]
+    rows = [_changed("gone", replayed, _span(replayed), words.NOTHING) for replayed in difference.only_first]
+    rows += [_changed("new", replayed, words.NOTHING, _span(replayed)) for replayed in difference.only_second]
+    rows += [_changed("changed", after, _span(before), _span(after)) for before, after in difference.changed]
     columns = (
         Column(label="Difference", lead=""),
         Column(label="Check", role="title"),
@@ -118,9 +110,8 @@ def _difference(replay: Replay, other: Replay, apart: Difference) -> Iterator[El
 
 
 def _changed(kind: str, replayed: Replayed, before: str, after: str) -> Row:
-    nothing = words.NOTHING
     check = replayed.incident.finding.check
-    return row(kind, check, _subject(replayed), before or nothing, after or nothing, replayed.decided_by)
+    return row(kind, check, _subject(replayed), before, after, replayed.decided_by)
 
 
 def _days(replays: Sequence[Replay], zone: ZoneInfo) -> Iterator[Element]:
@@ -176,14 +167,14 @@ def _opened(replayed: Replayed) -> str:
 
 
 def _resolved(replayed: Replayed) -> str:
-    over = replayed.incident.resolved_at
-    return words.timestamp(over) if over else "still open"
+    resolved = replayed.incident.resolved_at
+    return words.timestamp(resolved) if resolved else "still open"
 
 
 def _lasted(replayed: Replayed) -> str:
-    over = replayed.incident.resolved_at
+    resolved = replayed.incident.resolved_at
     least = "over " if replayed.before else ""
-    return f"{least}{humanized(over - replayed.incident.opened_at)}" if over else words.NOTHING
+    return f"{least}{humanized(resolved - replayed.incident.opened_at)}" if resolved else words.NOTHING
 
 
 def _span(replayed: Replayed) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from monitoring.checks.base import Judged, Verdict, nothing, policy_key
-from monitoring.checks.findings import policy_of
+from monitoring.checks.findings import policy_of, runs_text
 from monitoring.checks.registry import CHECKS
 from monitoring.checks.slow import CHECK as SLOW
 from monitoring.checks.slow import bound
@@ -18,6 +18,7 @@ from monitoring.history.baselines import typical
 from monitoring.model.base import Value
 from monitoring.model.finding import Finding, Subject
 from monitoring.model.ledger import Ledger, Record
+from monitoring.model.message import Bar
 from monitoring.model.observation import Observation
 from monitoring.model.policy import BasePolicy
 from monitoring.model.prefect import Deployment
@@ -54,15 +55,6 @@ class Explained:
     limits: tuple[Limit, ...]
 
 
-class Bar(Value):
-    """The number of runs that took from ``start`` to ``end``; ``marks`` names other values in that range."""
-
-    start: timedelta
-    end: timedelta
-    count: int
-    marks: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True)
 class Explanation:
     """How the checks judge a deployment at some time."""
@@ -86,16 +78,7 @@ def explain(
     findings: Iterable[Finding],
     key: str,
 ) -> Explanation:
-    """Explain one deployment.
-
-    Args:
-        observation: What was observed.
-        ledger: The ledger, with the observation folded in.
-        policies: Every layer of the configuration.
-        judged: The verdicts of all checks.
-        findings: Their findings, correlated.
-        key: The deployment's key in the observation.
-    """
+    """Explain one deployment: the verdicts of all checks, with their correlated findings."""
     deployment = observation.deployments[key]
     by_fingerprint = {finding.fingerprint: finding for finding in findings}
     general = policies.explain(*policy_key(deployment))
@@ -159,12 +142,7 @@ def _limits(names: Iterable[str], settings: Layer) -> Iterator[Limit]:
 
 
 def bars(record: Record, policy: BasePolicy) -> Iterator[Bar]:
-    """Count the newest completed runs by run time, on a logarithmic scale, and mark the median and the limit.
-
-    Args:
-        record: The ledger's record of the deployment.
-        policy: Its policy.
-    """
+    """Count the newest completed runs by run time, on a logarithmic scale, and mark the median and the limit."""
     took = sorted(seconds for _, seconds in record.run_times.recent)
     if not took:
         return
@@ -178,10 +156,11 @@ def bars(record: Record, policy: BasePolicy) -> Iterator[Bar]:
     ratio = (high / low * 1.001) ** (1 / count)
     edges = [low * ratio**n for n in range(count + 1)]
     for start, end in pairwise(edges):
-        within = [name for name, value in marked.items() if start <= value < end]
-        yield Bar(
-            start=timedelta(seconds=start),
-            end=timedelta(seconds=end),
-            count=sum(start <= seconds < end for seconds in took),
-            marks=tuple(f"{name} {humanized(timedelta(seconds=marked[name]))}" for name in within),
-        )
+        marks = [f"{name} {_span(value)}" for name, value in marked.items() if start <= value < end]
+        count = sum(start <= seconds < end for seconds in took)
+        text = runs_text(count) + (f" <- {', '.join(marks)}" if marks else "")
+        yield Bar(label=f"up to {end:.1f} s" if end < 10 else f"up to {_span(end)}", value=count, text=text)
+
+
+def _span(seconds: float) -> str:
+    return humanized(timedelta(seconds=seconds))

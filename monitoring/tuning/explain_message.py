@@ -10,7 +10,6 @@ from monitoring.messages import words
 from monitoring.model.coverage import Query
 from monitoring.model.finding import Finding
 from monitoring.model.message import (
-    Bar,
     Code,
     Column,
     Element,
@@ -27,25 +26,20 @@ from monitoring.model.message import (
 from monitoring.model.prefect import Deployment
 from monitoring.text.durations import humanized
 from monitoring.text.links import deployment_url, flow_url
-from monitoring.tuning import explain
 from monitoring.tuning.explain import Explained, Explanation, Limit
 from monitoring.tuning.run_comparison import RunDetails, changes
 
 
 def explanation_message(explained: Explanation, ui_url: str | None, missing: Sequence[Query]) -> Message:
-    """Show how the checks judge a deployment.
-
-    Args:
-        explained: The verdicts.
-        ui_url: Address of the Prefect UI, if there is one.
-        missing: Queries without a complete answer.
-    """
+    """How the checks judge a deployment, and the queries without a complete answer."""
     title = f"{explained.deployment.name} ({words.timestamp(explained.at)})"
     elements: list[Element] = [_deployment(explained, ui_url)]
     for verdict in explained.verdicts:
         elements += _verdict(verdict, explained.deployment)
     if explained.run_times:
-        elements += _plot(explained.run_times)
+        runs = sum(int(bar.value) for bar in explained.run_times)
+        elements.append(Heading(text=f"Run times of its newest {words.counted(runs, 'completed run')}:"))
+        elements.append(Plot(bars=explained.run_times))
     if explained.causes:
         elements.append(Heading(text="Found elsewhere, and the cause:"))
         elements += [facts(_finding(finding)) for finding in explained.causes]
@@ -56,12 +50,7 @@ def explanation_message(explained: Explanation, ui_url: str | None, missing: Seq
 
 
 def run_message(bad: RunDetails, good: RunDetails | None) -> Message:
-    """Show how a failed run differs from the last good run.
-
-    Args:
-        bad: The run.
-        good: The last run of the same deployment that completed before; None if there is none.
-    """
+    """How a failed run differs from the last run of the same deployment that completed before, if there is one."""
     ended = f" at {words.timestamp(bad.run.end_time)}" if bad.run.end_time else ""
     title = f"Run {bad.run.name}: {bad.run.state_name}{ended}, run time {humanized(bad.run.total_run_time)}"
     text = [Prose(spans=inline(bad.run.message))] if bad.run.message else []
@@ -153,17 +142,3 @@ def _value(value: timedelta | datetime | int | str) -> str:
 
 def _limits(limits: Iterable[Limit]) -> str:
     return "; ".join(f"{limit.name} {limit.value} ({limit.source})" for limit in limits)
-
-
-def _plot(bars: Sequence[explain.Bar]) -> Iterator[Element]:
-    """The distribution of run times: a bar per range, each range longer than the previous by the same factor."""
-    runs = sum(bar.count for bar in bars)
-    yield Heading(text=f"Run times of its newest {words.counted(runs, 'completed run')}:")
-    yield Plot(bars=tuple(map(_bar, bars)))
-
-
-def _bar(bar: explain.Bar) -> Bar:
-    seconds = bar.end.total_seconds()
-    longest = f"{seconds:.1f} s" if seconds < 10 else humanized(bar.end)
-    marks = f" <- {', '.join(bar.marks)}" if bar.marks else ""
-    return Bar(label=f"up to {longest}", value=bar.count, text=f"{words.counted(bar.count, 'run')}{marks}")

@@ -68,12 +68,7 @@ class Change(Value):
 
 
 def changes(bad: RunDetails, good: RunDetails) -> tuple[Change, ...]:
-    """Compare a run with a good run.
-
-    Args:
-        bad: A run that failed or crashed.
-        good: The last run of the same deployment that completed before.
-    """
+    """Compare a run that failed or crashed with the last run of the same deployment that completed before."""
     return (*_facts(bad, good), *_tasks(bad, good))
 
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from monitoring.adapters import logs
 from monitoring.config.general_settings import Logs
 from monitoring.logs import ROOT, bound, get_logger
-from monitoring.text.escaping import terminal
+from monitoring.text.escaping import clean
 from monitoring.text.redaction import Redactor
 from tests.support.pages import items
 from tests.support.paths import PROJECT
@@ -232,7 +232,7 @@ def test_what_others_wrote_looks_like_no_other_field(name: str, message: str) ->
         _log.warning("alert not delivered", subject=name, to="firing", problem=f"no answer: {message}")
     fields, says = read(stream.getvalue().removesuffix("\n"))
     assert fields.keys() == {"subject", "to"}
-    assert fields == {"subject": terminal(Redactor().redact(name), 2_000), "to": "firing"}
+    assert fields == {"subject": clean(Redactor().redact(name), 2_000), "to": "firing"}
     assert says.startswith("no answer:")
 
 

@@ -45,10 +45,10 @@ BY_HAND = deployment("tools/by-hand", scheduled=False)
 
 
 def past(run_id: str, of: str = "etl/nightly", state: str | None = "COMPLETED", **fields: Any) -> PastRun:
-    """A run that was due an hour before it was over, unless said otherwise, and took all that time."""
-    over = fields.pop("over", NOW - hours(20))
-    due = fields.pop("due", (over or NOW) - hours(1))
-    began = fields.pop("began", due)
+    """A run that was due an hour before it ended, unless given otherwise, and took all that time."""
+    ended = fields.pop("ended", NOW - hours(20))
+    due = fields.pop("due", (ended or NOW) - hours(1))
+    started = fields.pop("started", due)
     values: dict[str, Any] = {
         "id": run_id,
         "name": f"name of {run_id}",
@@ -57,9 +57,9 @@ def past(run_id: str, of: str = "etl/nightly", state: str | None = "COMPLETED", 
         "created": due - hours(1),
         "auto_scheduled": True,
         "due": due,
-        "began": began,
-        "over": over,
-        "run_time": (over or NOW) - began if began else timedelta(0),
+        "started": started,
+        "ended": ended,
+        "run_time": (ended or NOW) - started if started else timedelta(0),
         "state_type": state,
         "state_name": (state or "Running").capitalize(),
         "message": "",
@@ -69,14 +69,14 @@ def past(run_id: str, of: str = "etl/nightly", state: str | None = "COMPLETED", 
 
 def history(*runs: PastRun, deployments: Sequence[Deployment] = (DAILY, BY_HAND), **fields: Any) -> History:
     by_key: dict[str, list[PastRun]] = {}
-    for one in runs:
-        by_key.setdefault(str(one.deployment_id), []).append(one)
+    for replayed in runs:
+        by_key.setdefault(str(replayed.deployment_id), []).append(replayed)
     values: dict[str, Any] = {
         "target": "prod",
         "server": ServerState(api_url="http://api.example/api"),
         "since": SINCE,
         "until": NOW,
-        "deployments": {one.id: one for one in deployments},
+        "deployments": {deployed.id: deployed for deployed in deployments},
         "runs": by_key,
         "oldest": NOW - timedelta(days=400),
     }
@@ -86,13 +86,13 @@ def history(*runs: PastRun, deployments: Sequence[Deployment] = (DAILY, BY_HAND)
 def told(replayed: Replay) -> list[tuple[str, str, datetime, datetime | None, str | None]]:
     return [
         (
-            one.incident.finding.check,
-            one.incident.finding.subject.name,
-            one.incident.opened_at,
-            one.incident.resolved_at,
-            one.incident.resolution,
+            entry.incident.finding.check,
+            entry.incident.finding.subject.name,
+            entry.incident.opened_at,
+            entry.incident.resolved_at,
+            entry.incident.resolution,
         )
-        for one in replayed.incidents
+        for entry in replayed.incidents
     ]
 
 
@@ -100,8 +100,8 @@ def told(replayed: Replay) -> list[tuple[str, str, datetime, datetime | None, st
 
 
 def test_a_failure_opens_at_the_next_check_and_resolves_with_a_success() -> None:
-    failed = past("bad", state="FAILED", over=NOW - hours(20) - minutes(2))
-    good = past("good", over=NOW - hours(10))
+    failed = past("bad", state="FAILED", ended=NOW - hours(20) - minutes(2))
+    good = past("good", ended=NOW - hours(10))
     replayed = replay(history(failed, good), policies())
 
     assert told(replayed) == [("failed", "etl/nightly", NOW - hours(20), NOW - hours(10), "succeeded")]
@@ -112,7 +112,7 @@ def test_a_failure_opens_at_the_next_check_and_resolves_with_a_success() -> None
 @pytest.mark.parametrize(("waited", "opens"), [(14, False), (15, False), (20, True)])
 def test_late_opens_when_the_limit_has_passed_and_ends_with_the_start(waited: int, opens: bool) -> None:
     due = NOW - hours(20)
-    waiting = past("late", due=due, began=due + minutes(waited) + minutes(1), over=due + hours(2))
+    waiting = past("late", due=due, started=due + minutes(waited) + minutes(1), ended=due + hours(2))
     found = told(replay(history(waiting), policies()))
 
     expected = ("late", "etl/nightly", due + minutes(20), due + minutes(25), "cleared")
@@ -121,36 +121,38 @@ def test_late_opens_when_the_limit_has_passed_and_ends_with_the_start(waited: in
 
 def test_severity_is_the_worst_that_it_became() -> None:
     due = NOW - hours(20)
-    [one] = replay(history(past("late", due=due, began=due + hours(5), over=due + hours(6))), policies()).incidents
+    [replayed] = replay(
+        history(past("late", due=due, started=due + hours(5), ended=due + hours(6))), policies()
+    ).incidents
 
-    assert one.incident.finding.severity == "critical"
-    assert one.incident.opened_at == due + minutes(20)
+    assert replayed.incident.finding.severity == "critical"
+    assert replayed.incident.opened_at == due + minutes(20)
 
 
 def test_slow_is_told_by_run_time_and_waits_between_attempts_are_none() -> None:
-    began = NOW - hours(20)
-    steady = past("steady", due=began, over=began + hours(3))
-    paused = past("paused", "tools/by-hand", due=began, over=began + hours(3), run_time=hours(1))
+    started = NOW - hours(20)
+    steady = past("steady", due=started, ended=started + hours(3))
+    paused = past("paused", "tools/by-hand", due=started, ended=started + hours(3), run_time=hours(1))
     found = replay(history(steady, paused), policies(slow={"limit": "2h"}))
 
-    assert [row[:3] for row in told(found)] == [("slow", "etl/nightly", began + hours(2) + EVERY)]
+    assert [row[:3] for row in told(found)] == [("slow", "etl/nightly", started + hours(2) + EVERY)]
     assert found.incidents[0].decided_by == "slow.limit 2h (configuration)"
 
 
-def test_stale_when_fires_pass_without_a_success() -> None:
-    fires = tuple(NOW - hours(n) for n in (60, 36, 24, 12))
-    seen = history(past("before", over=NOW - hours(50)), fires={"etl/nightly": fires})
-    [one] = told(replay(seen, policies()))
+def test_stale_when_scheduled_times_pass_without_a_success() -> None:
+    times = tuple(NOW - hours(n) for n in (60, 36, 24, 12))
+    seen = history(past("before", ended=NOW - hours(50)), scheduled_times={"etl/nightly": times})
+    [found] = told(replay(seen, policies()))
 
     # A run has its usual hour, and the grace.
-    assert one == ("stale", "etl/nightly", NOW - hours(24) + minutes(90), None, None)
+    assert found == ("stale", "etl/nightly", NOW - hours(24) + minutes(90), None, None)
 
 
 def test_the_usual_run_time_counts_from_the_second_check() -> None:
     # Without the run time of the day before, both scheduled times have passed at the first check; with it, neither.
     seen = history(
-        past("before", over=SINCE - minutes(207), run_time=minutes(400)),
-        fires={"etl/nightly": (SINCE - minutes(206), SINCE - minutes(34))},
+        past("before", ended=SINCE - minutes(207), run_time=minutes(400)),
+        scheduled_times={"etl/nightly": (SINCE - minutes(206), SINCE - minutes(34))},
     )
 
     assert told(replay(seen, policies())) == [
@@ -161,8 +163,8 @@ def test_the_usual_run_time_counts_from_the_second_check() -> None:
 
 def test_one_slow_run_is_forgiven_before_another_becomes_slow() -> None:
     ended = NOW - hours(27)
-    first = past("first", "tools/by-hand", due=ended - hours(3), over=ended)
-    second = past("second", "tools/by-hand", due=ended - minutes(20), over=ended + hours(7))
+    first = past("first", "tools/by-hand", due=ended - hours(3), ended=ended)
+    second = past("second", "tools/by-hand", due=ended - minutes(20), ended=ended + hours(7))
     found = told(replay(history(first, second), policies(slow={"limit": "2h", "expire_after": "30m"})))
 
     assert [row[2:] for row in found] == [
@@ -172,30 +174,30 @@ def test_one_slow_run_is_forgiven_before_another_becomes_slow() -> None:
 
 
 def test_what_was_so_before_is_no_alert() -> None:
-    bad = past("bad", state="FAILED", over=SINCE - hours(2))
-    [one] = replay(history(bad), policies()).incidents
+    bad = past("bad", state="FAILED", ended=SINCE - hours(2))
+    [replayed] = replay(history(bad), policies()).incidents
 
-    assert one.before
-    assert not one.alert
+    assert replayed.before
+    assert not replayed.alert
     assert replay(history(bad), policies()).per_day(ZoneInfo("UTC")) == {
         date(2026, 11, day): (0, 0) for day in (21, 22, 23)
     }
 
 
 def test_a_success_from_before_the_runs_that_are_known_counts() -> None:
-    fires = tuple(SINCE - hours(24 * n) for n in (3, 2, 1))
+    times = tuple(SINCE - hours(24 * n) for n in (3, 2, 1))
     old = run("COMPLETED", "old", since=SINCE - hours(24 * 5), auto_scheduled=True)
     found = [
-        told(replay(history(fires={"etl/nightly": fires}, last_success={"etl/nightly": success}), policies()))
+        told(replay(history(scheduled_times={"etl/nightly": times}, last_success={"etl/nightly": success}), policies()))
         for success in (old, None)
     ]
 
     assert [[row[:2] for row in rows] for rows in found] == [[("stale", "etl/nightly")]] * 2
-    assert told(replay(history(fires={"etl/nightly": fires}), policies())) == []
+    assert told(replay(history(scheduled_times={"etl/nightly": times}), policies())) == []
 
 
 def test_days_are_those_of_the_zone() -> None:
-    bad = past("bad", state="FAILED", over=datetime.fromisoformat("2026-11-22T23:30:00+00:00"))
+    bad = past("bad", state="FAILED", ended=datetime.fromisoformat("2026-11-22T23:30:00+00:00"))
     replayed = replay(history(bad), policies())
 
     assert replayed.per_day(ZoneInfo("UTC"))[date(2026, 11, 22)] == (1, 0)
@@ -205,11 +207,11 @@ def test_days_are_those_of_the_zone() -> None:
 
 def test_the_source_of_a_limit_is_named() -> None:
     tagged = deployment("etl/nightly", tags=("watchdog:max-run-time=30m",))
-    began = NOW - hours(20)
-    seen = history(past("long", due=began, over=began + hours(2)), deployments=[tagged])
-    [one] = replay(seen, policies()).incidents
+    started = NOW - hours(20)
+    seen = history(past("long", due=started, ended=started + hours(2)), deployments=[tagged])
+    [replayed] = replay(seen, policies()).incidents
 
-    assert one.decided_by == "slow.limit 30m (tag watchdog:max-run-time=30m)"
+    assert replayed.decided_by == "slow.limit 30m (tag watchdog:max-run-time=30m)"
 
 
 def test_what_is_not_watched_is_not_replayed() -> None:
@@ -227,11 +229,11 @@ def test_progress_is_told() -> None:
 
 
 def test_a_run_that_never_began_only_waited() -> None:
-    over = NOW - hours(1)
-    cancelled = run("CANCELLED", start_time=over, end_time=over, expected_start_time=NOW - hours(3), since=over)
+    ended = NOW - hours(1)
+    cancelled = run("CANCELLED", start_time=ended, end_time=ended, expected_start_time=NOW - hours(3), since=ended)
     kept = past_run(cancelled, NOW)
 
-    assert (kept.began, kept.due, kept.over) == (None, NOW - hours(3), over)
+    assert (kept.started, kept.due, kept.ended) == (None, NOW - hours(3), ended)
     assert kept.at(NOW - hours(2), NOW).state_type == "SCHEDULED"
 
 
@@ -239,7 +241,7 @@ def test_a_run_that_is_paused_now_is_only_known_up_to_the_pause() -> None:
     paused = run("PAUSED", since=NOW - hours(1), start_time=NOW - hours(2), total_run_time=hours(1))
     kept = past_run(paused, NOW)
 
-    assert (kept.over, kept.state_type) == (NOW - hours(1), None)
+    assert (kept.ended, kept.state_type) == (NOW - hours(1), None)
 
 
 def test_a_run_that_runs_now_ran_since_it_began() -> None:
@@ -261,8 +263,8 @@ def test_every_check_is_replayed_or_said_not_to_be() -> None:
 def test_two_configurations_are_told_apart() -> None:
     due = NOW - hours(20)
     runs = (
-        past("late", due=due, began=due + hours(1), over=due + hours(2)),
-        past("bad", "tools/by-hand", "FAILED", over=NOW - hours(10)),
+        past("late", due=due, started=due + hours(1), ended=due + hours(2)),
+        past("bad", "tools/by-hand", "FAILED", ended=NOW - hours(10)),
     )
     first = replay(history(*runs), policies())
     patient = replay(history(*runs), policies(late={"after": "30m"}))
@@ -273,7 +275,7 @@ def test_two_configurations_are_told_apart() -> None:
     [(before, after)] = moved.changed
     assert after.incident.opened_at - before.incident.opened_at == minutes(15)
     gone = compare(first, silent)
-    assert [one.incident.finding.check for one in gone.only_first] == ["late"]
+    assert [entry.incident.finding.check for entry in gone.only_first] == ["late"]
     assert compare(silent, first).only_second == gone.only_first
     assert compare(first, first).same == len(first.incidents) == 2
 
@@ -286,20 +288,20 @@ def stepped(seen: History, rules: Policies) -> set[tuple[str, datetime, datetime
     ledger = Ledger()
     open_ = Incidents()
     closed: list[Incident] = []
-    runs = [one for mine in seen.runs.values() for one in mine]
+    runs = [run for mine in seen.runs.values() for run in mine]
     before, at = seen.since - WARM_UP, seen.since
     while at <= seen.until:
         ended = sorted(
-            (one for one in runs if one.state_type and one.over and before < one.over <= at),
-            key=lambda one: (one.over, one.id),
+            (run for run in runs if run.state_type and run.ended and before < run.ended <= at),
+            key=lambda run: (run.ended, run.id),
         )
         there = {
             key: (
                 deployment,
                 [
-                    one
-                    for one in seen.runs.get(key, ())
-                    if one.seen_from and one.seen_from <= at and (one.over is None or at < one.over)
+                    run
+                    for run in seen.runs.get(key, ())
+                    if run.seen_from and run.seen_from <= at and (run.ended is None or at < run.ended)
                 ],
             )
             for key, deployment in seen.deployments.items()
@@ -311,8 +313,8 @@ def stepped(seen: History, rules: Policies) -> set[tuple[str, datetime, datetime
         closed += moved.closed
         before, at = at, at + EVERY
     return {
-        (one.finding.fingerprint, one.opened_at, one.resolved_at, one.resolution)
-        for one in (*closed, *open_.open.values())
+        (incident.finding.fingerprint, incident.opened_at, incident.resolved_at, incident.resolution)
+        for incident in (*closed, *open_.open.values())
     }
 
 
@@ -324,23 +326,23 @@ def histories(draw: st.DrawFn) -> History:
     runs = []
     for number in range(draw(st.integers(0, 12))):
         due = since + minutes(draw(span))
-        began = draw(st.sampled_from([None, *(due + minutes(n) for n in (-1, 0, 3, 16, 61, 200))]))
-        over = draw(st.sampled_from([None, *((began or due) + minutes(n) for n in (-30, 0, 1, 4, 30, 90, 400))]))
-        if over and not since - hours(23) < over <= NOW:
-            over = None
-        whole = max(timedelta(0), (over or NOW) - began) if began else timedelta(0)
+        started = draw(st.sampled_from([None, *(due + minutes(n) for n in (-1, 0, 3, 16, 61, 200))]))
+        ended = draw(st.sampled_from([None, *((started or due) + minutes(n) for n in (-30, 0, 1, 4, 30, 90, 400))]))
+        if ended and not since - hours(23) < ended <= NOW:
+            ended = None
+        whole = max(timedelta(0), (ended or NOW) - started) if started else timedelta(0)
         made = past(
             f"run {number}",
-            draw(st.sampled_from([one.id for one in mine])),
-            draw(st.sampled_from(["COMPLETED", "COMPLETED", "FAILED", "CRASHED", "CANCELLED"])) if over else None,
+            draw(st.sampled_from([deployed.id for deployed in mine])),
+            draw(st.sampled_from(["COMPLETED", "COMPLETED", "FAILED", "CRASHED", "CANCELLED"])) if ended else None,
             due=due,
-            began=began,
-            over=over,
+            started=started,
+            ended=ended,
             run_time=whole * draw(st.sampled_from([1.0, 0.4])),
         )
         runs.append(replace(made, due=draw(st.sampled_from([made.due, made.due, None]))))
-    fires = tuple(sorted({since + minutes(draw(span)) for _ in range(draw(st.integers(0, 8)))}))
-    return history(*runs, deployments=mine, since=since, fires={"etl/nightly": fires})
+    times = tuple(sorted({since + minutes(draw(span)) for _ in range(draw(st.integers(0, 8)))}))
+    return history(*runs, deployments=mine, since=since, scheduled_times={"etl/nightly": times})
 
 
 CONFIGURATIONS: tuple[dict[str, Any], ...] = (
@@ -358,20 +360,25 @@ def test_looking_only_where_something_can_change_misses_nothing(seen: History, c
     replayed = replay(seen, rules)
 
     assert {
-        (one.incident.finding.fingerprint, one.incident.opened_at, one.incident.resolved_at, one.incident.resolution)
-        for one in replayed.incidents
+        (
+            entry.incident.finding.fingerprint,
+            entry.incident.opened_at,
+            entry.incident.resolved_at,
+            entry.incident.resolution,
+        )
+        for entry in replayed.incidents
     } == stepped(seen, rules)
 
 
 @given(histories(), st.sampled_from(CONFIGURATIONS), st.sampled_from(CONFIGURATIONS))
-def test_every_incident_is_in_the_difference_once(seen: History, one: dict[str, Any], other: dict[str, Any]) -> None:
-    first, second = replay(seen, policies(**one)), replay(seen, policies(**other))
+def test_every_incident_is_in_the_difference_once(seen: History, config: dict[str, Any], other: dict[str, Any]) -> None:
+    first, second = replay(seen, policies(**config)), replay(seen, policies(**other))
     apart = compare(first, second)
 
     assert len(first.incidents) == len(apart.only_first) + len(apart.changed) + apart.same
     assert len(second.incidents) == len(apart.only_second) + len(apart.changed) + apart.same
-    changed: list[Replayed] = [one for pair in apart.changed for one in pair]
-    assert all(one.incident.opened_at for one in changed)
+    changed: list[Replayed] = [entry for pair in apart.changed for entry in pair]
+    assert all(entry.incident.opened_at for entry in changed)
 
 
 @given(histories(), st.sampled_from(CONFIGURATIONS))

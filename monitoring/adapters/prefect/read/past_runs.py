@@ -78,8 +78,8 @@ def read_history(
     deployments = {key: found for key, found in deployed.deployments.items() if found.flow_id not in own}
     if config.target.runs_without_deployment:
         deployments |= places.flows_without_deployment(collection, loose, Ledger(), deployed.names)
-    fires, unread = _fires(deployments, deployed.schedules, by_key, configurations, since, now)
-    successes, unasked = _last_successes(collection, deployments, by_key, fires, configurations, since)
+    scheduled, unread = _scheduled_times(deployments, deployed.schedules, by_key, configurations, since, now)
+    successes, unasked = _last_successes(collection, deployments, by_key, scheduled, configurations, since)
     oldest = runs.oldest_success(collection)
     if oldest and oldest > since:
         gaps = (
@@ -93,7 +93,7 @@ def read_history(
         until=now,
         deployments=deployments,
         runs={key: found for key, found in by_key.items() if key in deployments},
-        fires=fires,
+        scheduled_times=scheduled,
         last_success=successes,
         oldest=oldest,
         gaps=(*gaps, *unread, *unasked),
@@ -160,7 +160,7 @@ def _ended(
     return since, gaps
 
 
-def _fires(
+def _scheduled_times(
     deployments: Mapping[str, Deployment],
     schedules: Mapping[str, Sequence[Row]],
     by_key: Mapping[str, Sequence[PastRun]],
@@ -204,7 +204,7 @@ def _last_successes(
     collection: Collection,
     deployments: Mapping[str, Deployment],
     by_key: Mapping[str, Sequence[PastRun]],
-    fires: Mapping[str, Sequence[datetime]],
+    scheduled: Mapping[str, Sequence[datetime]],
     configurations: Sequence[Policies],
     since: datetime,
 ) -> tuple[dict[str, FlowRun | None], tuple[str, ...]]:
@@ -212,8 +212,8 @@ def _last_successes(
     wanted = []
     for key, deployment in deployments.items():
         stale = [_stale(policies, deployment) for policies in configurations]
-        judged = any(policy.enabled and (policy.within or key in fires) for policy in stale)
-        known = any(run.state_type == "COMPLETED" and run.over and run.over <= since for run in by_key.get(key, ()))
+        judged = any(policy.enabled and (policy.within or key in scheduled) for policy in stale)
+        known = any(run.state_type == "COMPLETED" and run.ended and run.ended <= since for run in by_key.get(key, ()))
         if judged and not known and deployment.kind == "deployment" and not deployment.paused:
             wanted.append(deployment)
     found: dict[str, FlowRun | None] = {}
