@@ -21,7 +21,7 @@ from monitoring.checks.findings import by_deployment, place_finding, runs_text, 
 from monitoring.history.baselines import typical
 from monitoring.model.fields import CheckSettings, Span
 from monitoring.model.finding import Cause, CauseKind, CauseReason, Finding, Subject
-from monitoring.model.ledger import Ledger, Record
+from monitoring.model.ledger import Ledger
 from monitoring.model.policy import BasePolicy, PolicyKey
 from monitoring.model.prefect import Deployment, FlowRun, WorkPool
 from monitoring.text.durations import humanized
@@ -168,7 +168,7 @@ def _full_until(limit: Full, ledger: Ledger) -> datetime | None:
 
 
 def _expected_end(run: FlowRun, ledger: Ledger) -> datetime | None:
-    usual = typical(ledger.records.get(run.key, Record()).run_times)
+    usual = typical(ledger.record(run.key).run_times)
     # What it took before, in attempts or until a pause, is part of what it usually takes.
     return run.state_timestamp + usual - run.total_run_time if usual and run.state_type == "RUNNING" else None
 

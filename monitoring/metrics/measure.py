@@ -22,7 +22,7 @@ from monitoring.model.base import Value
 from monitoring.model.coverage import Coverage
 from monitoring.model.finding import Finding
 from monitoring.model.incident import Incidents
-from monitoring.model.ledger import Counts, Ledger, Record
+from monitoring.model.ledger import Counts, Ledger
 from monitoring.model.observation import Observation
 from monitoring.model.outbox import Outbox, Tally
 from monitoring.model.prefect import TERMINAL, FlowRun
@@ -132,7 +132,7 @@ def _of_deployments(seen: Observation, ledger: Ledger, policies: Policies) -> It
         policy = policy_of(deployment, policies)
         if not policy.watch:
             continue
-        record, labels = ledger.records.get(key, Record()), (deployment.name,)
+        record, labels = ledger.record(key), (deployment.name,)
         if record.last_success:
             yield catalog.LAST_SUCCESS, labels, record.last_success.ended.timestamp()
         for state in sorted(TERMINAL):

@@ -97,6 +97,10 @@ class Record(Value):
     counts: Counts = Counts()
 
 
+#: Shared, as it is immutable and slow to build.
+_NO_RECORD = Record()
+
+
 class Ledger(Value):
     """The history of ended runs, by deployment key."""
 
@@ -109,3 +113,7 @@ class Ledger(Value):
     #: End times of the runs that ended shortly before the cursor, by run id: overlapping windows count no run twice.
     recent: Mapping[str, AwareDatetime] = Field(default_factory=dict)
     records: Mapping[str, Record] = Field(default_factory=dict)
+
+    def record(self, key: str) -> Record:
+        """The record of a deployment, by its key; empty if there is none."""
+        return self.records.get(key, _NO_RECORD)

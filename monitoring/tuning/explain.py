@@ -93,7 +93,7 @@ def explain(
         at=observation.at,
         general=tuple(_limits(_GENERAL, general)),
         verdicts=tuple(sorted(explained, key=lambda entry: order.index(entry.check))),
-        run_times=tuple(bars(ledger.records.get(key, Record()), policy_of(deployment, policies))),
+        run_times=tuple(bars(ledger.record(key), policy_of(deployment, policies))),
         causes=tuple(by_fingerprint[head] for head in heads if head in by_fingerprint and head not in shown),
     )
 

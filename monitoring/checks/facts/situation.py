@@ -44,7 +44,7 @@ class Situation:
 
     def record(self, deployment: Deployment) -> Record:
         """The ledger's record of a deployment; empty if there is none."""
-        return self.ledger.records.get(deployment.key, Record())
+        return self.ledger.record(deployment.key)
 
     def active(self, deployment: Deployment, state_type: str) -> Sequence[FlowRun]:
         """The active runs of a deployment in a state, by its type."""

@@ -12,7 +12,7 @@ from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.checks.slow import CHECK as SLOW
 from monitoring.checks.slow import run_time
 from monitoring.history.baselines import MAX_RECENT
-from monitoring.model.ledger import Ledger, Record
+from monitoring.model.ledger import Ledger
 from monitoring.model.prefect import Deployment, FlowRun, StateType
 
 _NOT_COMPLETED = [state for state in get_args(StateType) if state != "COMPLETED"]
@@ -37,7 +37,7 @@ def samples(
     wanted = []
     judged = _judged(active, ended, ledger, collection.now)
     for key, took in sorted(judged.items(), key=itemgetter(1), reverse=True):
-        record = ledger.records.get(key, Record())
+        record = ledger.record(key)
         if key not in deployments or record.run_times_searched:
             continue
         settings = SLOW.settings(collection.policy(deployments[key]))

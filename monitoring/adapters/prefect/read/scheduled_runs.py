@@ -17,7 +17,7 @@ from monitoring.checks.stale import CHECK as STALE
 from monitoring.checks.stale import fresh_states, last_fresh, success_due_since
 from monitoring.checks.unscheduled import CHECK as UNSCHEDULED
 from monitoring.errors import BadAnswer, CredentialsRefused
-from monitoring.model.ledger import Ledger, Record
+from monitoring.model.ledger import Ledger
 from monitoring.model.observation import MAX_MISSED, MissedRuns
 from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.text.durations import humanized
@@ -84,7 +84,7 @@ def missed(
         due_since = success_due_since(deployment, settings, collection.now)
         if not settings.enabled or due_since is None or not deployment.scheduled:
             continue
-        record = ledger.records.get(key, Record())
+        record = ledger.record(key)
         recorded = last_fresh(record, policy.expect)
         success = newest.get(key) or (None if recorded else successes.get(key))
         last = success.ended_at if success else recorded and recorded.ended

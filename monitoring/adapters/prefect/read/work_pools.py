@@ -18,7 +18,7 @@ from monitoring.checks.ahead import CHECK as AHEAD
 from monitoring.checks.stale import CHECK as STALE
 from monitoring.history.baselines import granted
 from monitoring.model.exporter_facts import DeployedFlow
-from monitoring.model.ledger import Ledger, Record
+from monitoring.model.ledger import Ledger
 from monitoring.model.prefect import OWN_FLOWS, Deployment, FlowRun, WorkPool, WorkQueue, flow_key
 
 #: Pools of these types have no workers to count; the older agents send no heartbeats.
@@ -76,7 +76,7 @@ def _deployment(collection: Collection, row: Row, names: Mapping[str, str], ledg
         return bare
     schedules = rows.active_schedules(row)
     # A run may take its usual time, and the grace on top, to succeed.
-    usual = granted(ledger.records.get(bare.id, Record()).run_times)
+    usual = granted(ledger.record(bare.id).run_times)
     until = collection.now - usual - stale.grace
     due = collection.expand(bare, (), newest_due, schedules, until=until, count=stale.missed_fires)
     return bare.model_copy(update={"due": due})
