@@ -13,19 +13,20 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from monitoring.checks.base import Case, Check, Compared, Verdict, found, nothing, policy_key
-from monitoring.checks.facts.causes import Full, full_name, skips
+from monitoring.checks.base import Check
+from monitoring.checks.facts.cases import Case, Queue, deployment_case, place_case
+from monitoring.checks.facts.causes import Full, skips
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.facts.waiting import WaitSettings, last_heartbeat
-from monitoring.checks.findings import by_deployment, place_finding, runs_text, whose_runs
+from monitoring.checks.facts.waiting import WaitSettings, by_deployment, last_heartbeat, whose_runs
+from monitoring.checks.findings import Compared, Found, Verdict, nothing, page, runs_text
 from monitoring.history.baselines import typical
 from monitoring.model.fields import CheckSettings, Span
-from monitoring.model.finding import Cause, CauseKind, CauseReason, Finding, Subject
+from monitoring.model.finding import Cause, CauseKind, CauseReason, Subject
 from monitoring.model.ledger import Ledger
-from monitoring.model.policy import BasePolicy, PolicyKey
+from monitoring.model.observation import Observation
+from monitoring.model.policy import BasePolicy, policy_key
 from monitoring.model.prefect import Deployment, FlowRun, WorkPool
 from monitoring.text.durations import humanized
-from monitoring.text.links import deployment_url, work_pool_url, work_queue_url
 
 _FOREVER = datetime.max.replace(tzinfo=timezone.utc)
 
@@ -56,30 +57,25 @@ class Place(NamedTuple):
     """Where work may be held up, and the runs that will be, soonest first."""
 
     subject: Subject
-    url: str | None
     held_up: Sequence[_Due]
 
 
 def cases(situation: Situation) -> Iterator[Case[Place]]:
     """Every work pool and queue, and every deployment with a limit."""
-    observation, ui_url = situation.observation, situation.observation.server.state.ui_url
-    held_up = _held_up(situation)
+    observation, held_up = situation.observation, _held_up(situation)
+    for case in _places(observation):
+        runs = held_up.get((case.subject.kind, case.subject.name), ())
+        policy = policy_key(runs[0].deployment) if runs else case.policy
+        yield Case(case.subject, Place(case.subject, runs), policy, deployment=case.deployment)
 
-    def case(subject: Subject, url: str | None, key: PolicyKey) -> Case[Place]:
-        runs = held_up.get((subject.kind, subject.name), ())
-        return Case(subject, Place(subject, url, runs), policy_key(runs[0].deployment) if runs else key)
 
+def _places(observation: Observation) -> Iterator[Case[None]]:
     for pool in observation.pools.work_pools.values():
-        key = PolicyKey(pool=pool.name)
-        subject = Subject(kind="work-pool", id=pool.id, name=pool.name)
-        yield case(subject, work_pool_url(ui_url, pool.name), key)
-        for queue in pool.queues:
-            subject = Subject(kind="work-queue", id=queue.id, name=full_name(pool, queue))
-            yield case(subject, work_queue_url(ui_url, pool.name, queue.name), key)
+        yield place_case(pool, None)
+        yield from (place_case(Queue(pool, queue), None) for queue in pool.queues)
     for deployment in observation.deployments.values():
         if deployment.concurrency_limit is not None:
-            subject = Subject(kind="deployment", id=deployment.id, name=deployment.name)
-            yield case(subject, deployment_url(ui_url, deployment.id), policy_key(deployment))
+            yield deployment_case(deployment, None)
 
 
 def judge(situation: Situation, place: Place, settings: Ahead) -> Verdict:
@@ -89,7 +85,7 @@ def judge(situation: Situation, place: Place, settings: Ahead) -> Verdict:
         return nothing(f"no run that is due within {humanized(settings.within)} is held up there", count)
     first = place.held_up[0]
     due = Compared(f"{first.run.name}, the first run: due at", first.at, situation.now + settings.within)
-    return found(_finding(situation, place), count, due)
+    return _found([count, due], situation, place)
 
 
 def _held_up(situation: Situation) -> Mapping[tuple[str, str], Sequence[_Due]]:
@@ -113,7 +109,7 @@ def _due_soon(situation: Situation) -> Iterator[_Due]:
     runs_ahead = (*observation.pools.upcoming, *due_now)
     for deployment, policy, runs in by_deployment(observation, situation.policies, runs_ahead):
         settings, late = CHECK.settings(policy), policy.section("late", WaitSettings)
-        for run in runs if policy.watch and settings.enabled else ():
+        for run in runs if settings.enabled else ():
             at, pool = run.expected_start_time, run.work_pool or deployment.work_pool or ""
             if at is None or at > now + settings.within:
                 continue
@@ -173,7 +169,7 @@ def _expected_end(run: FlowRun, ledger: Ledger) -> datetime | None:
     return run.state_timestamp + usual - run.total_run_time if usual and run.state_type == "RUNNING" else None
 
 
-def _finding(situation: Situation, place: Place) -> Finding:
+def _found(compared: Sequence[Compared], situation: Situation, place: Place) -> Found:
     observation, subject, held_up = situation.observation, place.subject, place.held_up
     first = held_up[0]
     what, seen, since = _trouble(situation, first)
@@ -181,23 +177,18 @@ def _finding(situation: Situation, place: Place) -> Finding:
     count = f"{'at least ' if cut else ''}{runs_text(len(held_up))} {'is' if len(held_up) == 1 else 'are'} due"
     when = f"at {first.at:%H:%M} UTC" if first.at == held_up[-1].at else f"from {first.at:%H:%M} UTC on"
     away = f"in {humanized(first.at - situation.now)}" if first.at > situation.now else "now"
-    finding = place_finding(
-        observation,
-        "ahead",
-        subject,
+    return Found(
+        compared,
         severity="warning",
         summary=f"{subject.name}: {count} {when}, {away}, and {what}",
         observed=f"{seen}; {count}, the first at {_text(first.at)}",
         expected=f"able to start at {_text(first.at)}",
         since=since,
-        url=place.url,
+        url=page(observation.server.state.ui_url, subject),
         run_ids=[due.run.id for due in held_up],
         cause=first.cause,
-        evidence=whose_runs(due.deployment.name for due in held_up),
+        evidence=whose_runs(due.deployment for due in held_up),
     )
-    if subject.kind != "deployment":
-        return finding
-    return finding.model_copy(update={"flow": first.deployment.flow_name, "deployment": first.deployment.name})
 
 
 def _trouble(situation: Situation, due: _Due) -> tuple[str, str, datetime]:

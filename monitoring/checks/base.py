@@ -1,21 +1,20 @@
-"""The parts of a check: its description, the cases that it judges, and its verdicts."""
+"""The description of a check, by which it judges its cases."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar
 
+from monitoring.checks.facts.cases import Case
 from monitoring.checks.facts.situation import Situation
+from monitoring.checks.findings import Found, Verdict, finding_of, nothing
 from monitoring.model.fields import CheckSettings, Section
-from monitoring.model.finding import Finding, Subject
+from monitoring.model.finding import Finding
 from monitoring.model.incident import ResolutionReason
-from monitoring.model.policy import BasePolicy, PolicyKey
+from monitoring.model.policy import BasePolicy
 from monitoring.model.prefect import Deployment
-
-#: The most runs that a verdict lists.
-MAX_COMPARED = 5
 
 #: The role of the check's findings in correlation. A cause inhibits the symptoms that name the same cause; a wait is a
 #: symptom of such a cause; a failure may be a symptom of a failed subflow, or of an error that many deployments share;
@@ -29,76 +28,14 @@ S = TypeVar("S", bound=Section)
 T = TypeVar("T")
 
 
-class Compared(NamedTuple):
-    """One observation beside its limit.
-
-    Args:
-        what: The measured quantity, such as ``nightly: due for``.
-        observed: The value; a timestamp, a duration, a count or words.
-        limit: The limit; None if the value only informs.
-        since: When the condition began, if known.
-    """
-
-    what: str
-    observed: timedelta | datetime | int | str
-    limit: timedelta | datetime | int | str | None = None
-    since: datetime | None = None
-
-
-def more(runs: int) -> list[Compared]:
-    """What ends a list of compared runs if there are more than ``MAX_COMPARED``: how many are not listed."""
-    left_out = runs - MAX_COMPARED
-    return [Compared("and", f"{left_out:,} more {'run' if left_out == 1 else 'runs'}")] if left_out > 0 else []
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A check's result for one subject: what was compared, and the finding or the reason why there is none."""
-
-    compared: tuple[Compared, ...] = ()
-    finding: Finding | None = None
-    why_not: str = ""
-
-
-def found(finding: Finding, *compared: Compared) -> Verdict:
-    """The verdict that something is wrong."""
-    return Verdict(compared=compared, finding=finding)
-
-
-def nothing(why_not: str, *compared: Compared) -> Verdict:
-    """The verdict that nothing is wrong, or that there is nothing to judge.
-
-    Args:
-        why_not: Why there is no finding, in words.
-        compared: What was compared.
-    """
-    return Verdict(compared=compared, why_not=why_not)
-
-
-@dataclass(frozen=True)
-class Case(Generic[T]):
-    """One subject that a check judges.
-
-    Args:
-        subject: What a finding would be about.
-        thing: The argument of the judging function: the deployment, the work pool, the limit.
-        policy: The policy that applies; None for settings of the watchdog as a whole.
-        deciding: The fields of the check's section that decide this case; None if the check's own fields do.
-    """
-
-    subject: Subject
-    thing: T
-    policy: PolicyKey | None = None
-    deciding: tuple[str, ...] | None = None
-
-
 @dataclass(frozen=True)
 class Judged:
-    """A verdict with its check and case."""
+    """A verdict with its check, its case, and the finding that it makes."""
 
     check: Check[Any, Any]
     case: Case[Any]
     verdict: Verdict
+    finding: Finding | None
 
 
 def cleared(situation: Situation, deployment: Deployment, finding: Finding, settings: Any) -> ResolutionReason | None:
@@ -106,21 +43,9 @@ def cleared(situation: Situation, deployment: Deployment, finding: Finding, sett
     return "cleared"
 
 
-def deployments(situation: Situation) -> Iterator[Case[Deployment]]:
+def deployments(situation: Situation) -> Sequence[Case[Deployment]]:
     """Every deployment, and every flow that is watched in place of one, as a case."""
-    for deployment in situation.observation.deployments.values():
-        yield deployment_case(deployment)
-
-
-def deployment_case(deployment: Deployment) -> Case[Deployment]:
-    """A deployment as a case."""
-    subject = Subject(kind=deployment.kind, id=deployment.id, name=deployment.name)
-    return Case(subject, deployment, policy_key(deployment))
-
-
-def policy_key(deployment: Deployment) -> PolicyKey:
-    """The key of the policy that applies to a deployment."""
-    return PolicyKey(deployment.name, deployment.tags, deployment.work_pool)
+    return situation.deployment_cases
 
 
 @dataclass(frozen=True)
@@ -165,7 +90,7 @@ class Check(Generic[S, T]):
     shows_only_now: bool = False
     digest_heading: DigestHeading = "What else is wrong"
 
-    @property
+    @cached_property
     def field(self) -> str:
         """The name of its section in the configuration."""
         return self.name.replace("-", "_")
@@ -176,8 +101,7 @@ class Check(Generic[S, T]):
 
     def enabled(self, policy: BasePolicy) -> bool:
         """Whether a policy has it turned on."""
-        settings = self.settings(policy)
-        return not isinstance(settings, CheckSettings) or settings.enabled
+        return _enabled(self.settings(policy))
 
     def deciding_settings(self, policy: BasePolicy, case: Case[T] | None = None) -> tuple[str, ...]:
         """The dotted names of the settings that decide, most decisive first, of the given case if any."""
@@ -188,24 +112,29 @@ class Check(Generic[S, T]):
     def verdicts(self, situation: Situation) -> Iterator[Judged]:
         """Judge every case."""
         for case in self.cases(situation):
-            yield Judged(self, case, self._verdict(situation, case))
+            policy = situation.policies.of(*case.policy) if case.policy else None
+            verdict = self._verdict(situation, case, policy)
+            found = None
+            if isinstance(verdict, Found):
+                found = finding_of(situation.observation, self.name, case.subject, verdict, case.deployment)
+                if policy and case.deployment:
+                    found = _owned(found, policy)
+            yield Judged(self, case, verdict, found)
 
-    def _verdict(self, situation: Situation, case: Case[T]) -> Verdict:
-        config = situation.policies.config
-        policy = situation.policies.of(*case.policy) if case.policy else config
-        own = config if self.whole else policy
-        of_deployment = case.policy is not None and case.subject.kind in ("deployment", "flow")
-        if of_deployment and not policy.watch:
+    def _verdict(self, situation: Situation, case: Case[T], policy: BasePolicy | None) -> Verdict:
+        if policy and case.deployment and not policy.watch:
             return nothing("the deployment is not watched")
-        if not self.enabled(own):
+        settings = self.settings(situation.policies.config if self.whole or policy is None else policy)
+        if not _enabled(settings):
             return nothing("the check is turned off")
-        verdict = self.judge(situation, case.thing, self.settings(own))
-        if of_deployment and verdict.finding:
-            return replace(verdict, finding=_owned(verdict.finding, policy))
-        return verdict
+        return self.judge(situation, case.thing, settings)
 
 
-def _owned(finding: Finding, policy: BasePolicy) -> Finding:
+def _enabled(settings: Section) -> bool:
+    return not isinstance(settings, CheckSettings) or settings.enabled
+
+
+def _owned(found: Finding, policy: BasePolicy) -> Finding:
     """A finding about a deployment, with the severity and the owner that its policy gives."""
-    severity = policy.severity if policy.severity and finding.severity != "info" else finding.severity
-    return finding.model_copy(update={"owner": policy.owner, "severity": severity})
+    severity = policy.severity if policy.severity and found.severity != "info" else found.severity
+    return found.model_copy(update={"owner": policy.owner, "severity": severity})

@@ -13,19 +13,16 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from monitoring.checks.base import Case, Check, Compared, Verdict, deployment_case, found, nothing
-from monitoring.checks.facts.causes import SLOT_REJECTED, Queue, full_name, was_cancelled_for_slot
+from monitoring.checks.base import Check
+from monitoring.checks.facts.cases import Case, Queue, deployment_case, place_case, subject_of
+from monitoring.checks.facts.causes import SLOT_REJECTED, slots_cause, was_cancelled_for_slot
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.facts.slot_waits import held_up, slots_cause
 from monitoring.checks.facts.waiting import Waiting, WaitSettings, runs_wait
-from monitoring.checks.findings import deployment_finding, place_finding, runs_text
+from monitoring.checks.findings import Compared, Found, Verdict, nothing, runs_text
 from monitoring.model.fields import Span
-from monitoring.model.finding import Subject
 from monitoring.model.observation import ConcurrencyLimit
-from monitoring.model.policy import PolicyKey
-from monitoring.model.prefect import Deployment, FlowRun, WorkPool, WorkQueue
+from monitoring.model.prefect import Deployment, FlowRun, WorkPool
 from monitoring.text.durations import humanized
-from monitoring.text.links import concurrency_limits_url, work_pool_url, work_queue_url
 
 #: What has a limit.
 Limited = Deployment | WorkPool | Queue | ConcurrencyLimit
@@ -50,71 +47,70 @@ def cases(situation: Situation) -> Iterator[Case[Limited]]:
     observation = situation.observation
     for deployment in observation.deployments.values():
         if deployment.concurrency_limit is not None:
-            case = deployment_case(deployment)
-            yield Case(case.subject, deployment, case.policy)
+            yield deployment_case(deployment, deployment)
     for pool in observation.pools.work_pools.values():
-        key = PolicyKey(pool=pool.name)
         if pool.concurrency_limit is not None:
-            yield Case(_subject(pool), pool, key)
-        for queue in pool.queues:
-            if queue.concurrency_limit is not None:
-                yield Case(_subject(Queue(pool, queue)), Queue(pool, queue), key)
+            yield place_case(pool, pool)
+        for queue in (Queue(pool, queue) for queue in pool.queues if queue.concurrency_limit is not None):
+            yield place_case(queue, queue)
     for limit in observation.limits.full:
-        yield Case(_subject(limit), limit)
+        yield Case(subject_of(limit), limit)
 
 
 def judge(situation: Situation, limited: Limited, settings: Concurrency) -> Verdict:
     """Judge one limit: who waits for its slots, and who holds them."""
-    if isinstance(limited, Deployment):
-        return _judge_deployment(situation, limited, settings)
-    if isinstance(limited, ConcurrencyLimit):
-        return (_judge_tag if limited.kind == "tag" else _judge_global)(situation, limited, settings)
-    return _judge_place(situation, limited, settings)
+    if not isinstance(limited, ConcurrencyLimit):
+        return _judge_starts(situation, limited, settings)
+    return (_judge_tag if limited.kind == "tag" else _judge_global)(situation, limited, settings)
 
 
-def _judge_deployment(situation: Situation, deployment: Deployment, settings: Concurrency) -> Verdict:
-    full, now = situation.causes.slots.of_deployment(deployment), situation.now
-    taken = Compared("own slots taken:", deployment.slots_taken or 0, deployment.concurrency_limit)
+def _judge_starts(situation: Situation, limited: Deployment | WorkPool | Queue, settings: Concurrency) -> Verdict:
+    """Judge a limit that keeps runs from starting."""
+    now, deployment = situation.now, limited if isinstance(limited, Deployment) else None
+    place = limited.queue if isinstance(limited, Queue) else limited
+    what = "own slots taken:" if deployment else "slots taken:"
+    full = situation.causes.slots.of(limited)
     if full is None:
-        return nothing("a slot is free", taken)
-    # A run keeps its slot while it waits for its retry.
-    scheduled = situation.active(deployment, "SCHEDULED")
-    holding = [*full.holders, *(run for run in scheduled if run.retries_in_process)]
+        return nothing("a slot is free", Compared(what, place.slots_taken or 0, place.concurrency_limit))
     held = situation.waiting_by_cause.get(full.cause.what, ())
-    compared = (taken, *_compared(held, now, settings))
-    lost = _lost(situation, deployment, holding, held)
-    if lost and now - lost.since <= settings.after:
-        lost = None
-    if lost:
-        since = held[0].due if held else lost.since
-    elif held and now - held[0].due > settings.after and len(holding) >= full.limit:
-        since = held[0].due
-    else:
+    holding, taken, lost = list(full.holders), len(full.holders), None
+    if deployment:
+        # A run keeps its slot while it waits for its retry.
+        holding += [run for run in situation.active(deployment, "SCHEDULED") if run.retries_in_process]
+        taken = max(len(holding), deployment.slots_taken or 0)
+        lost = _lost(situation, deployment, holding, held, settings)
+    first = held[0].due if held else lost.since if lost else now
+    compared = [Compared(what, taken, full.limit)]
+    if held:
+        longest = f"{runs_wait(len(held))} for a slot, the longest for"
+        compared.append(Compared(longest, now - first, settings.after, first))
+    # Fewer holders than slots: a run took a slot while the server was read.
+    if not lost and (now - first <= settings.after or len(holding) < full.limit):
         return nothing("the limit is full, and no run has waited for a slot for too long", *compared)
-    finding = deployment_finding(
-        situation.observation,
-        "concurrency",
-        deployment,
+    return Found(
+        compared,
         severity="warning",
         run_ids=[wait.run.id for wait in held],
-        run_count=len(held),
-        summary=f"{deployment.name}: {_what(full.limit, lost)}{_and_who(held, lost)}",
-        observed=f"{_taken(max(len(holding), deployment.slots_taken or 0), full.limit)}{_wait(held, now)}",
+        summary=f"{subject_of(limited).name}: {_what(full.limit, lost)}{_and_who(held, lost)}",
+        observed=f"{_taken(taken, full.limit)}{_wait(held, now)}",
         expected=_expected(full.limit, settings, lost),
-        since=since,
+        since=first,
         cause=full.cause,
         evidence=[
             *situation.holders.run_lines(holding),
-            *(_lost_lines(deployment, lost, len(holding)) if lost else ()),
+            *(_lost_lines(deployment, lost, len(holding)) if deployment and lost else ()),
         ],
     )
-    return found(finding, *compared)
 
 
 def _lost(
-    situation: Situation, deployment: Deployment, holding: Sequence[FlowRun], held: Sequence[Waiting]
+    situation: Situation,
+    deployment: Deployment,
+    holding: Sequence[FlowRun],
+    held: Sequence[Waiting],
+    settings: Concurrency,
 ) -> _Lost | None:
-    """The slots of a full limit that no live run holds, if all possible holders are known.
+    """The slots of a full limit that no live run holds, and for too long, if all possible holders are known.
 
     They count as lost since the last run ended that may have held a slot, as far as is known.
     """
@@ -131,7 +127,7 @@ def _lost(
     last = max([*ends, *([before.ended] if before else [])], default=None)
     shown = [*(wait.due for wait in held), *(run.ended_at for run in cancelled)]
     since = last or min(shown, default=None)
-    return _Lost(count, since, cancelled) if since else None
+    return _Lost(count, since, cancelled) if since and situation.now - since > settings.after else None
 
 
 def _lost_lines(deployment: Deployment, lost: _Lost, live: int) -> Iterator[str]:
@@ -143,43 +139,9 @@ def _lost_lines(deployment: Deployment, lost: _Lost, live: int) -> Iterator[str]
     yield f"to free the lost slots: {_to_free(f'deployment:{deployment.id}', live)}"
 
 
-def _judge_place(situation: Situation, place: WorkPool | Queue, settings: Concurrency) -> Verdict:
-    subject, slots, now = _subject(place), situation.causes.slots, situation.now
-    ui_url = situation.observation.server.state.ui_url
-    if isinstance(place, Queue):
-        limited: WorkPool | WorkQueue = place.queue
-        full = slots.of_queue(place.pool, place.queue)
-        url = work_queue_url(ui_url, place.pool.name, place.queue.name)
-    else:
-        limited, full = place, slots.of_pool(place)
-        url = work_pool_url(ui_url, place.name)
-    if full is None:
-        return nothing("a slot is free", Compared("slots taken:", limited.slots_taken or 0, limited.concurrency_limit))
-    held = situation.waiting_by_cause.get(full.cause.what, ())
-    compared = (Compared("slots taken:", len(full.holders), full.limit), *_compared(held, now, settings))
-    # Fewer holders than slots: a run took a slot while the server was read.
-    if not held or now - held[0].due <= settings.after or len(full.holders) < full.limit:
-        return nothing("the limit is full, and no run has waited for a slot for too long", *compared)
-    finding = place_finding(
-        situation.observation,
-        "concurrency",
-        subject,
-        severity="warning",
-        summary=f"{subject.name}: {_what(full.limit)}{_and_who(held)}",
-        observed=f"{_taken(len(full.holders), full.limit)}{_wait(held, now)}",
-        expected=_expected(full.limit, settings),
-        since=held[0].due,
-        url=url,
-        run_ids=[wait.run.id for wait in held],
-        cause=full.cause,
-        evidence=situation.holders.run_lines(full.holders),
-    )
-    return found(finding, *compared)
-
-
 def _judge_tag(situation: Situation, limit: ConcurrencyLimit, settings: Concurrency) -> Verdict:
     now = situation.now
-    waiting = sorted((since, run_id) for run_id, since in held_up(limit).items())
+    waiting = sorted((since, run_id) for run_id, since in limit.held_up.items())
     taken = Compared("slots taken:", limit.taken, limit.limit)
     if not waiting:
         return nothing("no run waits for a slot", taken)
@@ -194,21 +156,17 @@ def _judge_tag(situation: Situation, limit: ConcurrencyLimit, settings: Concurre
     if any(holder.ended for holder in limit.holders) or unknown > 0:
         evidence.append(f"to free all its slots: prefect concurrency-limit reset {quote(limit.name)}")
     waits = "1 running run waits" if len(waiting) == 1 else f"{len(waiting):,} running runs wait"
-    finding = place_finding(
-        situation.observation,
-        "concurrency",
-        _subject(limit),
+    return Found(
+        compared,
         severity="warning",
         summary=f"{limit.name}: {_what(limit.limit)} for task runs, and {waits}",
         observed=f"{_taken(limit.taken, limit.limit)}; {waits}, the longest for {humanized(now - first)}",
         expected=_expected(limit.limit, settings),
         since=first,
-        url=concurrency_limits_url(situation.observation.server.state.ui_url),
         run_ids=[run_id for _, run_id in waiting],
         cause=slots_cause(limit),
         evidence=evidence,
     )
-    return found(finding, *compared)
 
 
 def _judge_global(situation: Situation, limit: ConcurrencyLimit, settings: Concurrency) -> Verdict:
@@ -232,16 +190,13 @@ def _judge_global(situation: Situation, limit: ConcurrencyLimit, settings: Concu
     if limit.more_holders or lost <= 0:
         return nothing("no slot is known to be held by a run that has ended", *compared)
     free = _to_free(limit.name, limit.taken - lost)
-    finding = place_finding(
-        situation.observation,
-        "concurrency",
-        _subject(limit),
+    return Found(
+        compared,
         severity="warning",
         summary=f"{limit.name}: full, and slots are held by runs that have ended: {lost:,} of {limit.limit:,}",
         observed=f"{_taken(limit.taken, limit.limit)}, {lost:,} by runs that have ended",
         expected="slots released when a run ends",
         since=min(dead[holder.flow_run_id] for holder in gone),
-        url=concurrency_limits_url(situation.observation.server.state.ui_url),
         run_ids=[holder.flow_run_id for holder in gone],
         cause=slots_cause(limit),
         evidence=[
@@ -250,21 +205,6 @@ def _judge_global(situation: Situation, limit: ConcurrencyLimit, settings: Concu
             f"to free the lost slots: {free}",
         ],
     )
-    return found(finding, *compared)
-
-
-def _subject(limited: WorkPool | Queue | ConcurrencyLimit) -> Subject:
-    if isinstance(limited, WorkPool):
-        return Subject(kind="work-pool", id=limited.id, name=limited.name)
-    if isinstance(limited, Queue):
-        return Subject(kind="work-queue", id=limited.queue.id, name=full_name(limited.pool, limited.queue))
-    return Subject(kind=limited.kind, id=limited.name if limited.kind == "tag" else limited.id, name=limited.name)
-
-
-def _compared(held: Sequence[Waiting], now: datetime, settings: Concurrency) -> Iterator[Compared]:
-    if held:
-        first = held[0].due
-        yield Compared(f"{runs_wait(len(held))} for a slot, the longest for", now - first, settings.after, first)
 
 
 def _to_free(name: str, live: int) -> str:

@@ -1,137 +1,142 @@
-"""Builds findings about deployments, work pools, limits and the server."""
+"""The verdicts of checks, and the findings that are made of them."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from monitoring.model.finding import MAX_RUN_IDS, Cause, Finding, Severity, Subject, fingerprint
 from monitoring.model.observation import Observation
-from monitoring.model.policy import BasePolicy, Policies
-from monitoring.model.prefect import Deployment, FlowRun
-from monitoring.text.links import deployment_url, flow_run_url, flow_url
+from monitoring.model.prefect import Deployment
+from monitoring.text import links
+
+#: The most runs that a verdict lists.
+MAX_COMPARED = 5
 
 
-def deployment_finding(
-    observation: Observation,
-    check: str,
-    deployment: Deployment,
-    *,
-    severity: Severity,
-    run_ids: Sequence[str],
-    run_count: int,
-    summary: str,
-    observed: str,
-    expected: str,
-    since: datetime,
-    cause: Cause | None = None,
-    evidence: Sequence[str] = (),
-    unknown: bool = False,
-) -> Finding:
-    """Build a finding about one deployment (or flow).
+class Compared(NamedTuple):
+    """One observation beside its limit.
 
-    It links to the run if it is about a single run, else to the deployment.
+    Args:
+        what: The measured quantity, such as ``nightly: due for``.
+        observed: The value; a timestamp, a duration, a count or words.
+        limit: The limit; None if the value only informs.
+        since: When the condition began, if known.
     """
-    server = observation.server
-    own_page = flow_url if deployment.kind == "flow" else deployment_url
-    return Finding(
-        fingerprint=fingerprint(observation.target, check, deployment.kind, deployment.id),
-        check=check,
-        severity=severity,
-        subject=Subject(kind=deployment.kind, id=deployment.id, name=deployment.name),
-        flow=deployment.flow_name,
-        deployment=deployment.name if deployment.kind == "deployment" else None,
-        flow_run_ids=tuple(run_ids[:MAX_RUN_IDS]),
-        flow_run_count=run_count,
-        summary=summary,
-        observed=observed,
-        expected=expected,
-        since=since,
-        url=flow_run_url(server.state.ui_url, run_ids[0])
-        if run_count == 1
-        else own_page(server.state.ui_url, deployment.id),
-        cause=cause,
-        evidence=tuple(evidence),
-        unknown=unknown,
-    )
+
+    what: str
+    observed: timedelta | datetime | int | str
+    limit: timedelta | datetime | int | str | None = None
+    since: datetime | None = None
 
 
-def place_finding(
-    observation: Observation,
-    check: str,
-    subject: Subject,
-    *,
-    severity: Severity,
-    summary: str,
-    observed: str,
-    expected: str,
-    since: datetime,
-    url: str | None,
-    run_ids: Sequence[str] = (),
-    run_count: int | None = None,
-    cause: Cause | None = None,
-    evidence: Sequence[str] = (),
+def more(runs: int) -> list[Compared]:
+    """What ends a list of compared runs if there are more than ``MAX_COMPARED``: how many are not listed."""
+    left_out = runs - MAX_COMPARED
+    return [Compared("and", f"{left_out:,} more {'run' if left_out == 1 else 'runs'}")] if left_out > 0 else []
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A check's result for one subject: what was compared, and the problem or the reason why there is none."""
+
+    compared: Sequence[Compared] = ()
+    why_not: str = ""
+
+
+def nothing(why_not: str, *compared: Compared) -> Verdict:
+    """The verdict that nothing is wrong, or that there is nothing to judge.
+
+    Args:
+        why_not: Why there is no finding, in words.
+        compared: What was compared.
+    """
+    return Verdict(compared, why_not)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found(Verdict):
+    """The verdict that something is wrong.
+
+    Args:
+        severity: The severity.
+        summary: One sentence; it begins with the subject's name and a colon.
+        observed: The observation, with units.
+        expected: The expectation.
+        since: When the condition began.
+        run_ids: The runs that show it, the most important first.
+        run_count: The number of runs, if it is not the number of their ids.
+        cause: The cause. Symptoms elsewhere that name the same cause are shown under this finding.
+        evidence: The evidence, in lines.
+        unknown: Whether the subject could not be judged.
+        url: The page to open, if not that of the subject, or of the only run of a deployment.
+    """
+
+    severity: Severity
+    summary: str
+    observed: str
+    expected: str
+    since: datetime
+    run_ids: Sequence[str] = ()
+    run_count: int | None = None
+    cause: Cause | None = None
+    evidence: Sequence[str] = ()
+    unknown: bool = False
+    url: str | None = None
+
+
+def finding_of(
+    observation: Observation, check: str, subject: Subject, found: Found, deployment: Deployment | None = None
 ) -> Finding:
-    """Build a finding about a subject other than a deployment: a work pool, a limit, the server.
+    """Make the finding of a verdict.
 
     Args:
         observation: What was observed.
         check: The name of the check.
         subject: The subject; its id identifies the finding over time.
-        severity: The severity.
-        summary: One sentence; it begins with the subject's name and a colon.
-        observed: The observation, with units.
-        expected: The expectation.
-        since: When it began.
-        url: The page of the subject.
-        run_ids: The runs that show it.
-        run_count: The number of runs, if more than their ids.
-        cause: The cause. Symptoms elsewhere that name the same cause are shown under this finding.
-        evidence: The evidence, in lines.
+        found: The verdict.
+        deployment: The deployment or flow that the subject is, if it is one.
     """
+    count = len(found.run_ids) if found.run_count is None else found.run_count
+    ui_url = observation.server.state.ui_url
+    only_run = links.flow_run_url(ui_url, found.run_ids[0]) if deployment and count == 1 else None
     return Finding(
         fingerprint=fingerprint(observation.target, check, subject.kind, subject.id),
         check=check,
-        severity=severity,
+        severity=found.severity,
         subject=subject,
-        flow_run_ids=tuple(run_ids[:MAX_RUN_IDS]),
-        flow_run_count=len(run_ids) if run_count is None else run_count,
-        summary=summary,
-        observed=observed,
-        expected=expected,
-        since=since,
-        url=url,
-        cause=cause,
-        evidence=tuple(evidence),
+        flow=deployment.flow_name if deployment else None,
+        deployment=deployment.name if deployment and deployment.kind == "deployment" else None,
+        flow_run_ids=tuple(found.run_ids[:MAX_RUN_IDS]),
+        flow_run_count=count,
+        summary=found.summary,
+        observed=found.observed,
+        expected=found.expected,
+        since=found.since,
+        url=found.url or only_run or page(ui_url, subject),
+        cause=found.cause,
+        evidence=tuple(found.evidence),
+        unknown=found.unknown,
     )
 
 
-def by_deployment(
-    observation: Observation, policies: Policies, runs: Iterable[FlowRun]
-) -> Iterator[tuple[Deployment, BasePolicy, list[FlowRun]]]:
-    """Group runs by deployment, with its policy; runs of unknown deployments are left out."""
-    groups: dict[str, list[FlowRun]] = {}
-    for run in runs:
-        groups.setdefault(run.key, []).append(run)
-    for key, group in groups.items():
-        if deployment := observation.deployments.get(key):
-            yield deployment, policy_of(deployment, policies), group
-
-
-def policy_of(deployment: Deployment, policies: Policies) -> BasePolicy:
-    """The policy of a deployment."""
-    return policies.of(deployment.name, deployment.tags, deployment.work_pool)
-
-
-def whose_runs(deployments: Iterable[str]) -> list[str]:
-    """Count runs by deployment, a line for each of the five deployments with most runs: ``etl/nightly: 3 runs``.
-
-    Args:
-        deployments: The name of each run's deployment.
-    """
-    most = sorted(Counter(deployments).items(), key=lambda item: (-item[1], item[0]))[:5]
-    return [f"{name}: {runs_text(count)}" for name, count in most]
+def page(ui_url: str | None, subject: Subject) -> str | None:
+    """The page of a subject; the UI itself for what has no page of its own."""
+    match subject.kind:
+        case "deployment":
+            return links.deployment_url(ui_url, subject.id)
+        case "flow":
+            return links.flow_url(ui_url, subject.id)
+        case "work-pool":
+            return links.work_pool_url(ui_url, subject.name)
+        case "work-queue":
+            return links.work_queue_url(ui_url, *subject.name.split("/", 1))
+        case "tag" | "global-concurrency-limit":
+            return links.concurrency_limits_url(ui_url)
+        case _:
+            return ui_url
 
 
 def runs_text(count: int) -> str:

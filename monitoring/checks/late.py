@@ -10,11 +10,10 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, more, nothing
-from monitoring.checks.facts.due_times import due_time
+from monitoring.checks.base import Check, deployments
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.facts.waiting import WaitSettings
-from monitoring.checks.findings import deployment_finding, runs_text
+from monitoring.checks.facts.waiting import WaitSettings, due_time
+from monitoring.checks.findings import MAX_COMPARED, Compared, Found, Verdict, more, nothing, runs_text
 from monitoring.model.fields import Span
 from monitoring.model.prefect import Deployment
 from monitoring.text.durations import humanized
@@ -47,20 +46,16 @@ def judge(situation: Situation, deployment: Deployment, settings: Late) -> Verdi
         return nothing("no run has been due for too long", *compared)
     oldest = late[0]
     lateness = now - due[oldest.id]
-    finding = deployment_finding(
-        observation,
-        "late",
-        deployment,
+    return Found(
+        compared,
         severity="critical" if lateness > settings.critical_after else "warning",
         run_ids=[run.id for run in late],
-        run_count=len(late),
         summary=f"{deployment.name}: {runs_text(len(late))} late, the oldest by {humanized(lateness)}",
         observed=f"{oldest.name}: due for {humanized(lateness)}, still {oldest.state_name}",
         expected=f"started within {humanized(settings.after)} of the due time",
         since=due[oldest.id],
         cause=situation.causes.waiting(deployment, late),
     )
-    return found(finding, *compared)
 
 
 CHECK = Check(

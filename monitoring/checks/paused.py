@@ -9,9 +9,9 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from monitoring.checks.base import Check, Compared, Verdict, deployments, found, nothing
+from monitoring.checks.base import Check, deployments
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.findings import deployment_finding
+from monitoring.checks.findings import Compared, Found, Verdict, nothing
 from monitoring.model.fields import CheckSettings, Span
 from monitoring.model.prefect import Deployment
 from monitoring.text.durations import humanized
@@ -32,19 +32,14 @@ def judge(situation: Situation, deployment: Deployment, settings: Paused) -> Ver
     compared = Compared(f"{what} for", situation.now - since, settings.after, since)
     if situation.now - since <= settings.after:
         return nothing("it has not been inactive for long", compared)
-    finding = deployment_finding(
-        situation.observation,
-        "paused",
-        deployment,
+    return Found(
+        [compared],
         severity="info",
-        run_ids=[],
-        run_count=0,
         summary=f"{deployment.name}: {what} for {humanized(situation.now - since)}",
         observed=f"{what} since {since:%Y-%m-%d %H:%M} UTC or earlier",
         expected=f"active again within {humanized(settings.after)}",
         since=since,
     )
-    return found(finding, compared)
 
 
 CHECK = Check(

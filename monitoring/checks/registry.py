@@ -77,4 +77,4 @@ def run_checks(
 
 def findings_of(judged: Iterable[Judged]) -> tuple[Finding, ...]:
     """The findings among verdicts."""
-    return tuple(judgement.verdict.finding for judgement in judged if judgement.verdict.finding)
+    return tuple(judgement.finding for judgement in judged if judgement.finding)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 from pydantic import Field
 
-from monitoring.checks.base import Case, Check, Compared, Verdict, found, nothing
+from monitoring.checks.base import Check
+from monitoring.checks.facts.cases import Case
 from monitoring.checks.facts.scheduler import scheduler_cause
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.findings import place_finding, runs_text
+from monitoring.checks.findings import Compared, Found, Verdict, finding_of, nothing, runs_text
 from monitoring.model.fields import Hold, Span
 from monitoring.model.finding import Cause, Finding, Subject
 from monitoring.model.observation import EVENTS_DELAY, Observation
@@ -49,14 +50,18 @@ Part = Callable[[Situation, Server], Verdict]
 def cases(situation: Situation) -> Iterator[Case[Part]]:
     """The server as a whole if it cannot be used, which hides everything else; else each part of its work."""
     target = situation.observation.target
+
+    def case(part: str, judge: Part, *deciding: str) -> Case[Part]:
+        return Case(Subject(kind="server", id=f"{target}/{part}", name=target), judge, deciding=deciding)
+
     if situation.observation.server.state.problem is not None:
-        yield Case(Subject(kind="server", id=target, name=target), _judge_use)
+        yield Case(_whole(target), _judge_use)
         return
-    yield Case(_subject(target, "slow-answers"), _judge_answers, deciding=("slow_answer",))
-    yield Case(_subject(target, "clock"), _judge_clock, deciding=("clock_apart",))
-    yield Case(_subject(target, "late-marking"), _judge_late_marking, deciding=("late_marking",))
+    yield case("slow-answers", _judge_answers, "slow_answer")
+    yield case("clock", _judge_clock, "clock_apart")
+    yield case("late-marking", _judge_late_marking, "late_marking")
     yield Case(Subject(kind="scheduler", id=target, name=target), _judge_scheduler, deciding=())
-    yield Case(_subject(target, "events"), _judge_events, deciding=("events_missing",))
+    yield case("events", _judge_events, "events_missing")
 
 
 def judge(situation: Situation, part: Part, settings: Server) -> Verdict:
@@ -66,24 +71,29 @@ def judge(situation: Situation, part: Part, settings: Server) -> Verdict:
 
 def server_finding(observation: Observation) -> Finding:
     """The finding about a server that cannot be used."""
-    target, state = observation.target, observation.server.state
-    return place_finding(
-        observation,
-        "server",
-        Subject(kind="server", id=target, name=target),
-        severity="critical",
-        summary=f"The Prefect server {target} cannot be used",
-        observed=state.problem or "",
-        expected=f"{state.api_url} responds, and its database is ready",
-        since=observation.at,
-        url=state.ui_url,
-        cause=Cause(kind="server", name=target, reason="unreachable"),
-    )
+    return finding_of(observation, "server", _whole(observation.target), _unusable(observation))
+
+
+def _whole(target: str) -> Subject:
+    return Subject(kind="server", id=target, name=target)
 
 
 def _judge_use(situation: Situation, settings: Server) -> Verdict:
-    problem = situation.observation.server.state.problem or ""
-    return found(server_finding(situation.observation), Compared("the server:", problem, "can be used"))
+    return _unusable(situation.observation)
+
+
+def _unusable(observation: Observation) -> Found:
+    target, state = observation.target, observation.server.state
+    problem = state.problem or ""
+    return Found(
+        [Compared("the server:", problem, "can be used")],
+        severity="critical",
+        summary=f"The Prefect server {target} cannot be used",
+        observed=problem,
+        expected=f"{state.api_url} responds, and its database is ready",
+        since=observation.at,
+        cause=Cause(kind="server", name=target, reason="unreachable"),
+    )
 
 
 def _judge_answers(situation: Situation, settings: Server) -> Verdict:
@@ -94,15 +104,14 @@ def _judge_answers(situation: Situation, settings: Server) -> Verdict:
     compared = Compared(f"median of {vitals.answers:,} answers:", seconds, limit)
     if vitals.answer_time <= settings.slow_answer:
         return nothing("it answers fast enough", compared)
-    finding = _finding(
-        situation,
-        "slow-answers",
-        summary="its API answers slowly",
+    return Found(
+        [compared],
+        severity="warning",
+        summary=f"{situation.observation.target}: its API answers slowly",
         observed=f"half of {vitals.answers:,} answers took more than {seconds}",
         expected=f"a median of at most {limit}",
         since=situation.now,
     )
-    return found(finding, compared)
 
 
 def _judge_clock(situation: Situation, settings: Server) -> Verdict:
@@ -113,16 +122,15 @@ def _judge_clock(situation: Situation, settings: Server) -> Verdict:
     if abs(offset) <= settings.clock_apart:
         return nothing("its clock is right", compared)
     apart = f"{humanized(abs(offset))} {'ahead of' if offset > timedelta(0) else 'behind'}"
-    finding = _finding(
-        situation,
-        "clock",
-        summary=f"its clock is {apart} the watchdog's",
+    return Found(
+        [compared],
+        severity="warning",
+        summary=f"{situation.observation.target}: its clock is {apart} the watchdog's",
         observed=f"the times in its answers are {apart} the clock of the machine that checks",
         expected=f"at most {humanized(settings.clock_apart)} apart",
         since=situation.now,
         evidence=["With different clocks, healthy runs look late, stuck or dead, and such runs look healthy."],
     )
-    return found(finding, compared)
 
 
 def _judge_late_marking(situation: Situation, settings: Server) -> Verdict:
@@ -146,20 +154,19 @@ def _judge_late_marking(situation: Situation, settings: Server) -> Verdict:
     unmarked = [run for run in runs if theirs - due[run.id] > settings.late_marking]
     if not unmarked:
         return nothing("no run has been named Scheduled for too long", compared)
-    finding = _finding(
-        situation,
-        "late-marking",
-        summary=f"it does not mark late runs: {runs_text(len(unmarked))} by now",
+    return Found(
+        [compared],
+        severity="warning",
+        summary=f"{observation.target}: it does not mark late runs: {runs_text(len(unmarked))} by now",
         observed=f"{unmarked[0].name}: due for {humanized(theirs - since)}, still named Scheduled",
         expected=f"named Late within {humanized(settings.late_marking)} by the server's own service",
         since=since,
-        runs=unmarked,
+        run_ids=[run.id for run in unmarked],
         evidence=[
             "Automations that wait for late runs do not fire. The watchdog itself uses due times.",
             *(_named(run, observation) for run in unmarked[:_MAX_NAMED]),
         ],
     )
-    return found(finding, compared)
 
 
 def _named(run: FlowRun, observation: Observation) -> str:
@@ -175,23 +182,19 @@ def _judge_scheduler(situation: Situation, settings: Server) -> Verdict:
         return nothing("its scheduler creates runs, or nothing shows that it does not", compared)
     names = sorted(observation.deployments[key].name for key in idle if key in observation.deployments)
     count = f"{len(idle):,} deployments" if len(idle) != 1 else "1 deployment"
-    finding = place_finding(
-        observation,
-        "server",
-        Subject(kind="scheduler", id=observation.target, name=observation.target),
+    return Found(
+        [compared],
         severity="critical",
         summary=f"{observation.target}: its scheduler creates no runs: {count} will not run",
         observed=f"{count} with active schedules and nothing scheduled ahead",
         expected="runs scheduled ahead for every active schedule by the server's own service",
         since=min(idle.values()),
-        url=observation.server.state.ui_url,
         cause=scheduler_cause(observation.target),
         evidence=[
             "Only the server's log shows why: look there for errors of its scheduler.",
             *names[:_MAX_NAMED],
         ],
     )
-    return found(finding, compared)
 
 
 def _judge_events(situation: Situation, settings: Server) -> Verdict:
@@ -207,48 +210,16 @@ def _judge_events(situation: Situation, settings: Server) -> Verdict:
     if newest and (newest > now - settings.events_missing or run.end_time <= newest + EVENTS_DELAY):
         return nothing("other events arrive", ago, Compared("newest event at", newest))
     seen = f"the newest event is from {newest:%Y-%m-%d %H:%M} UTC" if newest else "there is no event from the last day"
-    finding = _finding(
-        situation,
-        "events",
-        summary="its events do not arrive",
+    return Found(
+        [ago],
+        severity="warning",
+        summary=f"{situation.observation.target}: its events do not arrive",
         observed=f"{seen}; {run.name} ended {run.end_time:%Y-%m-%d %H:%M} UTC without one",
         expected=f"events of every run within {humanized(settings.events_missing)} of its end",
         since=newest or run.end_time,
-        runs=[run],
+        run_ids=[run.id],
         evidence=["Without events there are no heartbeats, so zombies cannot be detected, and no automation fires."],
     )
-    return found(finding, ago)
-
-
-def _finding(
-    situation: Situation,
-    part: str,
-    *,
-    summary: str,
-    observed: str,
-    expected: str,
-    since: datetime,
-    runs: Sequence[FlowRun] = (),
-    evidence: Sequence[str] = (),
-) -> Finding:
-    observation = situation.observation
-    return place_finding(
-        observation,
-        "server",
-        _subject(observation.target, part),
-        severity="warning",
-        summary=f"{observation.target}: {summary}",
-        observed=observed,
-        expected=expected,
-        since=since,
-        url=observation.server.state.ui_url,
-        run_ids=[run.id for run in runs],
-        evidence=evidence,
-    )
-
-
-def _subject(target: str, part: str) -> Subject:
-    return Subject(kind="server", id=f"{target}/{part}", name=target)
 
 
 CHECK = Check(

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, more, nothing
+from monitoring.checks.base import Check, deployments
+from monitoring.checks.facts.causes import slots_cause
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.facts.slot_waits import held_up, slots_cause
-from monitoring.checks.findings import deployment_finding, runs_text
+from monitoring.checks.findings import MAX_COMPARED, Compared, Found, Verdict, more, nothing, runs_text
 from monitoring.history.baselines import Baseline, BaselineSettings, baseline, drift, typical, without_run
 from monitoring.model.fields import CheckSettings, Span
-from monitoring.model.finding import Cause, Finding, Severity
+from monitoring.model.finding import Cause, Severity
 from monitoring.model.ledger import EndedRun, Record, RunTimes
 from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.text.durations import humanized
@@ -77,7 +77,7 @@ def judge(situation: Situation, deployment: Deployment, settings: Slow) -> Verdi
     if last and last_may and _too_long(situation, deployment, last, last_may, settings):
         slow.append(_SlowRun(last.id, last.name, last.run_time, last_may, last.ended))
     if slow:
-        return found(_finding(situation, deployment, slow, record, settings), *compared)
+        return _found(compared, situation, deployment, slow, settings)
     return nothing(_why_not(record, may or last_may, settings), *compared)
 
 
@@ -131,23 +131,24 @@ def _too_long(situation: Situation, deployment: Deployment, last: EndedRun, may:
     return judged and last.run_time > may.limit and not deployment.paused and not expired
 
 
-def _finding(
-    situation: Situation, deployment: Deployment, slow: Sequence[_SlowRun], record: Record, settings: Slow
-) -> Finding:
+def _found(
+    compared: Sequence[Compared],
+    situation: Situation,
+    deployment: Deployment,
+    slow: Sequence[_SlowRun],
+    settings: Slow,
+) -> Found:
     first = slow[0]
     limit, usual = first.bound
     took = f"took {humanized(first.took)}" if first.ended else f"running for {humanized(first.took)}"
     at_most = f"at most {humanized(limit)} of run time"
     beyond = "the usual run time" if usual else f"the limit of {humanized(limit)}"
     what = "the latest ended run" if first.ended else "running"
-    moved = drift(record.run_times)
-    return deployment_finding(
-        situation.observation,
-        "slow",
-        deployment,
+    moved = drift(situation.record(deployment).run_times)
+    return Found(
+        compared,
         severity=settings.severity if usual else "warning",
         run_ids=[run.id for run in slow],
-        run_count=len(slow),
         summary=f"{deployment.name}: {runs_text(len(slow))} beyond {beyond} ({what})",
         observed=f"{first.name}: {took}",
         expected=f"{at_most}: {humanized(usual.median)} is the median of {usual.samples} runs" if usual else at_most,
@@ -160,7 +161,7 @@ def _finding(
 def _cause(situation: Situation, slow: Sequence[_SlowRun]) -> Cause | None:
     """The full tag limit at which the runs wait, if none of them would be slow without that wait."""
     for full in situation.observation.limits.full:
-        waits = {run_id: situation.now - since for run_id, since in held_up(full).items()}
+        waits = {run_id: situation.now - since for run_id, since in full.held_up.items()}
         if all(run.id in waits and run.took - waits[run.id] <= run.bound.limit for run in slow):
             return slots_cause(full)
     return None

@@ -13,10 +13,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, nothing
+from monitoring.checks.base import Check, deployments
 from monitoring.checks.facts.situation import Situation
 from monitoring.checks.facts.streaks import paused_or_succeeded
-from monitoring.checks.findings import deployment_finding
+from monitoring.checks.findings import MAX_COMPARED, Compared, Found, Verdict, nothing
 from monitoring.history import cadence
 from monitoring.model.fields import CheckSettings, Count, Span
 from monitoring.model.finding import Finding
@@ -29,7 +29,6 @@ from monitoring.text.durations import humanized
 
 #: How runs should end: ``BasePolicy.expect``.
 Expect = Literal["success", "failure"]
-_RETENTION = "the server no longer has runs that old"
 
 
 class Stale(CheckSettings):
@@ -65,19 +64,27 @@ def judge(situation: Situation, deployment: Deployment, settings: Stale) -> Verd
     scheduled_since = record.scheduled_since
     if settings.within is None and scheduled_since and since < scheduled_since:
         return nothing(f"it has had these schedules only since {_at(scheduled_since)}", *compared)
+    if last and last.ended >= since:
+        return nothing(f"the last {wanted} is newer", *compared)
     if last:
-        if last.ended >= since:
-            return nothing(f"the last {wanted} is newer", *compared)
-        return found(_finding(situation, deployment, settings, last, since), *compared)
+        return _found(compared, situation, deployment, settings, last, since)
     if not record.success_searched:
         return nothing("older history was not searched", *compared)
     if deployment.created > since:
         return nothing(f"it was created later, at {_at(deployment.created)}", *compared)
     oldest = observation.history.oldest_success
     if oldest and oldest <= since:
-        return found(_finding(situation, deployment, settings, None, since), *compared)
+        return _found(compared, situation, deployment, settings, None, since)
     if observation.coverage.has("oldest-run"):
-        return found(_unknown(situation, deployment, settings, since), *compared)
+        return Found(
+            compared,
+            severity="info",
+            summary=f"{deployment.name}: freshness cannot be judged: the server no longer has runs that old",
+            observed=f"no {wanted} among the runs that the server still has",
+            expected=_expected(wanted, settings, since),
+            since=deployment.created,
+            unknown=True,
+        )
     return nothing("it is unknown how far back the server has runs", *compared)
 
 
@@ -115,10 +122,8 @@ def _judge_cadence(
         return nothing("it keeps its cadence", *compared)
     if silence > kept.lasted:
         return nothing("its cadence has ended", *compared)
-    finding = deployment_finding(
-        situation.observation,
-        "stale",
-        deployment,
+    return Found(
+        compared,
         severity="info",
         run_ids=[last.id],
         run_count=0,
@@ -127,7 +132,6 @@ def _judge_cadence(
         expected=f"one within {humanized(kept.longest)}, as for its last {kept.runs} runs; it has no active schedule",
         since=last.ended,
     )
-    return found(finding, *compared)
 
 
 def _cadence(deployment: Deployment, record: Record) -> cadence.Cadence | None:
@@ -139,17 +143,20 @@ def _cadence(deployment: Deployment, record: Record) -> cadence.Cadence | None:
     return cadence.learned(end for end, _ in record.run_times.recent if end >= began)
 
 
-def _finding(
-    situation: Situation, deployment: Deployment, settings: Stale, last: EndedRun | None, since: datetime
-) -> Finding:
+def _found(
+    compared: Sequence[Compared],
+    situation: Situation,
+    deployment: Deployment,
+    settings: Stale,
+    last: EndedRun | None,
+    since: datetime,
+) -> Found:
     wanted, now = _wanted(situation.policy(deployment)), situation.now
     seen = f"last {wanted} {_at(last.ended)}, {humanized(now - last.ended)} ago" if last else f"no {wanted} ever"
     began = last.ended if last else deployment.created
     missed = situation.observation.schedules.missed.get(deployment.key)
-    return deployment_finding(
-        situation.observation,
-        "stale",
-        deployment,
+    return Found(
+        compared,
         severity="critical",
         run_ids=[last.id] if last else [],
         run_count=0,
@@ -158,23 +165,6 @@ def _finding(
         expected=_expected(wanted, settings, since),
         since=began,
         cause=situation.causes.stale(deployment),
-    )
-
-
-def _unknown(situation: Situation, deployment: Deployment, settings: Stale, since: datetime) -> Finding:
-    wanted = _wanted(situation.policy(deployment))
-    return deployment_finding(
-        situation.observation,
-        "stale",
-        deployment,
-        severity="info",
-        run_ids=[],
-        run_count=0,
-        summary=f"{deployment.name}: freshness cannot be judged: {_RETENTION}",
-        observed=f"no {wanted} among the runs that the server still has",
-        expected=_expected(wanted, settings, since),
-        since=deployment.created,
-        unknown=True,
     )
 
 

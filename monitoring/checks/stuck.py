@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from itertools import islice
 
-from monitoring.checks.base import MAX_COMPARED, Check, Compared, Verdict, deployments, found, more, nothing
+from monitoring.checks.base import Check, deployments
 from monitoring.checks.facts.situation import Situation
 from monitoring.checks.facts.stays import StaySettings, began, limits, too_long
-from monitoring.checks.findings import deployment_finding, runs_text
+from monitoring.checks.findings import MAX_COMPARED, Compared, Found, Verdict, more, nothing, runs_text
 from monitoring.model.prefect import Deployment
 
 
@@ -38,20 +38,16 @@ def judge(situation: Situation, deployment: Deployment, settings: StaySettings) 
     oldest = stays[0]
     states = Counter(run.state_name for run in stuck)
     listed = ", ".join(f"{count:,} {name}" for name, count in states.most_common())
-    finding = deployment_finding(
-        observation,
-        "stuck",
-        deployment,
+    return Found(
+        compared,
         severity="warning",
         run_ids=[run.id for run in stuck],
-        run_count=len(stuck),
         summary=f"{deployment.name}: {runs_text(len(stuck))} stuck ({listed})",
         observed=f"{oldest.run.name}: {oldest.run.state_name} {oldest.observed}",
         expected=oldest.expected,
         since=oldest.since,
         cause=situation.causes.waiting(deployment, stuck),
     )
-    return found(finding, *compared)
 
 
 CHECK = Check(

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 
 from pydantic import Field
 
-from monitoring.checks.base import Check, Compared, Verdict, deployments, found, nothing
+from monitoring.checks.base import Check, deployments
 from monitoring.checks.facts.scheduler import scheduler_cause
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.findings import deployment_finding
+from monitoring.checks.findings import Compared, Found, Verdict, nothing
 from monitoring.model.fields import CheckSettings, Span
 from monitoring.model.prefect import Deployment
 from monitoring.text.durations import humanized
@@ -37,20 +37,15 @@ def judge(situation: Situation, deployment: Deployment, settings: Unscheduled) -
     due = f", though it is due at {deployment.next_due:%Y-%m-%d %H:%M} UTC" if deployment.next_due else ""
     since = _since(situation, deployment, last_due)
     observed = f"nothing scheduled ahead{due}"
-    finding = deployment_finding(
-        observation,
-        "unscheduled",
-        deployment,
+    return Found(
+        [Compared("schedule", observed, settings.after, since)],
         severity="warning",
-        run_ids=[],
-        run_count=0,
         summary=f"{deployment.name}: no run is scheduled ahead, though its schedule is active",
         observed=observed,
         expected=f"runs scheduled ahead within {humanized(settings.after)} after a change of the deployment",
         since=since,
         cause=scheduler_cause(observation.target) if situation.scheduler_is_dead else None,
     )
-    return found(finding, Compared("schedule", observed, settings.after, since))
 
 
 def _since(situation: Situation, deployment: Deployment, last_due: datetime) -> datetime:

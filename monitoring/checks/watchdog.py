@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import takewhile
 
 from pydantic import Field
 
-from monitoring.checks.base import Case, Check, Compared, Verdict, deployment_case, found, nothing
+from monitoring.checks.base import Check
+from monitoring.checks.facts.cases import Case, deployment_case, subject_of
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.findings import deployment_finding, place_finding, runs_text
+from monitoring.checks.findings import Compared, Found, Verdict, nothing, runs_text
 from monitoring.model.fields import CheckSettings, Count, Span
 from monitoring.model.finding import Subject
 from monitoring.model.prefect import CHECK_FLOW, Deployment, FlowRun
@@ -42,15 +44,14 @@ def cases(situation: Situation) -> Iterator[Case[Part]]:
     """The watchdog's own deployments, what it could not read, and every deployment with tags that may be policy."""
     observation = situation.observation
     for deployment in observation.own.deployments:
-        subject = Subject(kind="deployment", id=deployment.id, name=deployment.name)
         part = partial(_judge_own, deployment=deployment)
-        yield Case(subject, part, deciding=("missed_fires", "failures"))
+        deciding = ("missed_fires", "failures")
+        yield Case(subject_of(deployment), part, deciding=deciding, deployment=deployment)
     server = Subject(kind="server", id=observation.target, name=observation.target)
     yield Case(server, _judge_coverage, deciding=("incomplete_for",))
     for deployment in observation.deployments.values():
         if deployment.tags:
-            case = deployment_case(deployment)
-            yield Case(case.subject, partial(_judge_tags, deployment=deployment), case.policy)
+            yield deployment_case(deployment, partial(_judge_tags, deployment=deployment))
 
 
 def judge(situation: Situation, part: Part, settings: Watchdog) -> Verdict:
@@ -62,24 +63,20 @@ def _judge_own(situation: Situation, settings: Watchdog, deployment: Deployment)
     """Judge one of the watchdog's own deployments as one problem: failing runs explain why no run completed."""
     ended = [run for run in situation.observation.own.ended if run.deployment_id == deployment.id]
     failing = _judge_failures(situation, settings, deployment, ended)
-    if failing.finding:
+    if isinstance(failing, Found):
         return failing
     late = _judge_lateness(situation, settings, deployment, ended)
-    if late.finding or deployment.inactive_since is None:
-        return Verdict((*failing.compared, *late.compared), late.finding, late.why_not)
-    finding = deployment_finding(
-        situation.observation,
-        "watchdog",
-        deployment,
+    compared = (*failing.compared, *late.compared)
+    if isinstance(late, Found) or deployment.inactive_since is None:
+        return replace(late, compared=compared)
+    return Found(
+        compared,
         severity="info",
-        run_ids=[],
-        run_count=0,
         summary=f"{deployment.name}: this part of the watchdog is paused",
         observed="the deployment is paused" if deployment.paused else "none of its schedules is active",
         expected="an active schedule",
         since=deployment.inactive_since,
     )
-    return found(finding, *failing.compared, *late.compared)
 
 
 def _judge_failures(
@@ -91,19 +88,15 @@ def _judge_failures(
     if len(streak) < settings.failures:
         return nothing("too few of its runs failed or crashed in a row", compared)
     newest, first = streak[0], streak[-1]
-    finding = deployment_finding(
-        situation.observation,
-        "watchdog",
-        deployment,
+    return Found(
+        [compared],
         severity="warning",
         run_ids=[run.id for run in streak],
-        run_count=len(streak),
         summary=f"{deployment.name}: the last {runs_text(len(streak))} of the watchdog itself failed or crashed",
         observed=f"{newest.name}: {newest.state_name}: {newest.message[:_MAX_MESSAGE]}",
         expected=f"fewer than {runs_text(settings.failures)} in a row that fail or crash",
         since=first.ended_at,
     )
-    return found(finding, compared)
 
 
 def _judge_lateness(
@@ -131,13 +124,10 @@ def _judge_lateness(
     late = [run for run in waiting if run.state_type == "SCHEDULED"]
     last = f"the last completed run ended {since:%Y-%m-%d %H:%M} UTC" if completed else "no completed run"
     silence = humanized(situation.now - since)
-    finding = deployment_finding(
-        observation,
-        "watchdog",
-        deployment,
+    return Found(
+        [compared],
         severity="warning",
         run_ids=[run.id for run in waiting],
-        run_count=len(waiting),
         summary=f"{deployment.name}: no run of the watchdog itself has completed for {silence}",
         observed=f"{last}; at least {len(due)} scheduled times have passed since",
         expected=f"a completed run since {due[0]:%Y-%m-%d %H:%M} UTC",
@@ -145,31 +135,27 @@ def _judge_lateness(
         cause=situation.causes.waiting(deployment, late) if late else None,
         evidence=[f"{run.name}: {run.state_name}, due {_due(run):%Y-%m-%d %H:%M} UTC" for run in waiting[:_MAX_LINES]],
     )
-    return found(finding, compared)
 
 
 def _judge_coverage(situation: Situation, settings: Watchdog) -> Verdict:
     """Judge the cursor, which moves only when all ended runs were read; a check by hand has none."""
-    observation, cursor, target = situation.observation, situation.ledger.cursor, situation.observation.target
+    observation, cursor = situation.observation, situation.ledger.cursor
     if observation.server.state.problem or observation.coverage.has("ended-runs") or cursor is None:
         return nothing("the ended runs were read, or the server cannot be used, or nothing was read before")
-    compared = Compared("ended runs last read completely, ago", situation.now - cursor, settings.incomplete_for, cursor)
-    if situation.now - cursor <= settings.incomplete_for:
+    unread = situation.now - cursor
+    compared = Compared("ended runs last read completely, ago", unread, settings.incomplete_for, cursor)
+    if unread <= settings.incomplete_for:
         return nothing("the ended runs have not been unread for long", compared)
     why = [f"{query.name}: {query.detail or query.outcome}" for query in observation.coverage.missing]
-    finding = place_finding(
-        observation,
-        "watchdog",
-        Subject(kind="server", id=target, name=target),
+    return Found(
+        [compared],
         severity="warning",
-        summary=f"{target}: ended runs have not been read completely for {humanized(situation.now - cursor)}",
+        summary=f"{observation.target}: ended runs have not been read completely for {humanized(unread)}",
         observed=f"read up to {cursor:%Y-%m-%d %H:%M} UTC",
         expected=f"a complete answer at least every {humanized(settings.incomplete_for)}",
         since=cursor,
-        url=observation.server.state.ui_url,
         evidence=why[:_MAX_LINES],
     )
-    return found(finding, compared)
 
 
 def _judge_tags(situation: Situation, settings: Watchdog, deployment: Deployment) -> Verdict:
@@ -178,20 +164,15 @@ def _judge_tags(situation: Situation, settings: Watchdog, deployment: Deployment
         return nothing("its policy tags can be read")
     lines = [f"{tag}: {reason}" for tag, reason in problems[:_MAX_TAGS]]
     more = f" and {len(problems) - 1:,} more" if len(problems) > 1 else ""
-    finding = deployment_finding(
-        situation.observation,
-        "watchdog",
-        deployment,
+    return Found(
+        [Compared("policy tags that cannot be read:", len(problems), 0)],
         severity="warning",
-        run_ids=[],
-        run_count=0,
         summary=f"{deployment.name}: tag {problems[0][0]}{more} cannot be read and has no effect",
         observed=lines[0],
         expected="tags such as watchdog:off, watchdog:owner=data, watchdog:max-run-time=2h",
         since=situation.now,
         evidence=lines,
     )
-    return found(finding, Compared("policy tags that cannot be read:", len(problems), 0))
 
 
 def _due(run: FlowRun) -> datetime:

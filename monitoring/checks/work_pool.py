@@ -11,17 +11,15 @@ from itertools import pairwise
 
 from pydantic import Field
 
-from monitoring.checks.base import Case, Check, Compared, Verdict, found, nothing
+from monitoring.checks.base import Check
+from monitoring.checks.facts.cases import Case, place_case
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.facts.waiting import Waiting, WaitSettings, last_heartbeat, runs_wait
-from monitoring.checks.findings import place_finding, runs_text, whose_runs
+from monitoring.checks.facts.waiting import Waiting, WaitSettings, last_heartbeat, runs_wait, whose_runs
+from monitoring.checks.findings import Compared, Found, Verdict, nothing, runs_text
 from monitoring.model.fields import Count, Span
-from monitoring.model.finding import Finding, Severity, Subject
 from monitoring.model.observation import Backlog
-from monitoring.model.policy import PolicyKey
 from monitoring.model.prefect import WorkPool
 from monitoring.text.durations import humanized
-from monitoring.text.links import work_pool_url
 
 
 class WorkPoolSettings(WaitSettings):
@@ -36,7 +34,7 @@ class WorkPoolSettings(WaitSettings):
 def cases(situation: Situation) -> Iterator[Case[WorkPool]]:
     """Every work pool."""
     for pool in situation.observation.pools.work_pools.values():
-        yield Case(_subject(pool), pool, PolicyKey(pool=pool.name))
+        yield place_case(pool, pool)
 
 
 def judge(situation: Situation, pool: WorkPool, settings: WorkPoolSettings) -> Verdict:
@@ -51,7 +49,7 @@ def judge(situation: Situation, pool: WorkPool, settings: WorkPoolSettings) -> V
             Compared(f"{runs_wait(len(waiting))} for it, for", situation.now - since, settings.after, since)
         )
         if situation.now - since > settings.after:
-            return found(_held_up(situation, pool, waiting, settings), *compared)
+            return _held_up(compared, situation, pool, waiting, settings)
         return nothing("no work has waited for it for too long", *compared)
     backlog = situation.observation.pools.backlogs.get(pool.name)
     compared.append(Compared("runs that wait without a known cause:", len(unexplained), settings.growing_min))
@@ -61,7 +59,7 @@ def judge(situation: Situation, pool: WorkPool, settings: WorkPoolSettings) -> V
     sizes = ", ".join(f"{count:,}" for count in counts)
     compared.append(Compared(f"backlog {sizes}, over", situation.now - first, settings.growing_for, first))
     if _grows(situation, backlog, unexplained, settings):
-        return found(_growing(situation, pool, backlog, unexplained, settings), *compared)
+        return _growing(compared, situation, pool, backlog, unexplained, settings)
     return nothing("the backlog has not grown for long enough, or is small", *compared)
 
 
@@ -71,17 +69,24 @@ def _since(pool: WorkPool, waiting: Sequence[Waiting]) -> datetime:
     return first if pool.paused else max(first, pool.last_heartbeat or first)
 
 
-def _held_up(situation: Situation, pool: WorkPool, waiting: Sequence[Waiting], settings: WorkPoolSettings) -> Finding:
+def _held_up(
+    compared: Sequence[Compared],
+    situation: Situation,
+    pool: WorkPool,
+    waiting: Sequence[Waiting],
+    settings: WorkPoolSettings,
+) -> Found:
     what, seen = ("paused", "paused") if pool.paused else ("no live worker", last_heartbeat(pool, situation.now))
-    return _finding(
-        situation,
-        pool,
-        waiting,
+    return Found(
+        compared,
         severity="warning" if pool.paused else "critical",
         summary=f"{pool.name}: {what}, and {runs_wait(len(waiting))}",
         observed=f"{seen}; {runs_wait(len(waiting))}, the oldest for {humanized(situation.now - waiting[0].due)}",
         expected=f"due work starts within {humanized(settings.after)}",
         since=_since(pool, waiting),
+        run_ids=[wait.run.id for wait in waiting],
+        cause=waiting[0].cause,
+        evidence=whose_runs(wait.deployment for wait in waiting),
     )
 
 
@@ -94,52 +99,27 @@ def _grows(situation: Situation, backlog: Backlog, waiting: Sequence[Waiting], s
 
 
 def _growing(
-    situation: Situation, pool: WorkPool, backlog: Backlog, waiting: Sequence[Waiting], settings: WorkPoolSettings
-) -> Finding:
+    compared: Sequence[Compared],
+    situation: Situation,
+    pool: WorkPool,
+    backlog: Backlog,
+    waiting: Sequence[Waiting],
+    settings: WorkPoolSettings,
+) -> Found:
     counts = [count for _, count in backlog.samples]
     grown_for = humanized(situation.now - backlog.samples[0][0])
     workers = "" if pool.live_workers is None else f"; live workers: {pool.live_workers:,}"
-    return _finding(
-        situation,
-        pool,
-        waiting,
+    return Found(
+        compared,
         severity="warning",
         summary=f"{pool.name}: the backlog has grown for {grown_for}, from {counts[0]:,} to {runs_text(counts[-1])}",
         observed=f"runs waiting, over {grown_for}: {', '.join(f'{count:,}' for count in counts)}{workers}",
         expected=f"a backlog that does not grow for {humanized(settings.growing_for)}",
         since=waiting[0].due,
-    )
-
-
-def _finding(
-    situation: Situation,
-    pool: WorkPool,
-    waiting: Sequence[Waiting],
-    *,
-    severity: Severity,
-    summary: str,
-    observed: str,
-    expected: str,
-    since: datetime,
-) -> Finding:
-    return place_finding(
-        situation.observation,
-        "work-pool",
-        _subject(pool),
-        severity=severity,
-        summary=summary,
-        observed=observed,
-        expected=expected,
-        since=since,
-        url=work_pool_url(situation.observation.server.state.ui_url, pool.name),
         run_ids=[wait.run.id for wait in waiting],
         cause=waiting[0].cause,
-        evidence=whose_runs(wait.deployment.name for wait in waiting),
+        evidence=whose_runs(wait.deployment for wait in waiting),
     )
-
-
-def _subject(pool: WorkPool) -> Subject:
-    return Subject(kind="work-pool", id=pool.id, name=pool.name)
 
 
 CHECK = Check(

@@ -18,6 +18,7 @@ from monitoring.config.policy_tags import is_policy_tag, read_tags, shown
 from monitoring.config.settings import Config, Policy
 from monitoring.model.fields import Section
 from monitoring.model.matcher import Labels
+from monitoring.model.policy import PolicyKey
 from monitoring.text.durations import format_duration
 from monitoring.text.redaction import Redactor
 
@@ -109,7 +110,9 @@ class Policies:
         self._strong: dict[str, Setting] = {}
         for stronger_layer in stronger:
             self._strong.update(stronger_layer)
+        #: By what decides them, so that deployments share them; and by deployment, as each check needs each policy.
         self._policies: dict[tuple[tuple[int, ...], tuple[str, ...]], Policy] = {}
+        self._known: dict[PolicyKey, Policy] = {}
         #: All layers except the rules: the settings of the watchdog as a whole.
         lists = {"rules": config.rules, "routes": config.routes, "maintenance": config.maintenance}
         self.config = Config.model_validate({**_nested(self.settings()), **lists})
@@ -123,11 +126,14 @@ class Policies:
             tags: The deployment's tags.
             pool: Its work pool's name.
         """
-        key = (self._matching(name, tags, pool), tuple(filter(is_policy_tag, tags)))
-        if key not in self._policies:
-            settings = self._merged(*key)
-            self._policies[key] = Policy.model_validate(_nested({field: settings[field] for field in _POLICY_FIELDS}))
-        return self._policies[key]
+        whose = PolicyKey(name, tags, pool)
+        if whose not in self._known:
+            key = (self._matching(name, tags, pool), tuple(filter(is_policy_tag, tags)))
+            if key not in self._policies:
+                settings = {field: setting for field, setting in self._merged(*key).items() if field in _POLICY_FIELDS}
+                self._policies[key] = Policy.model_validate(_nested(settings))
+            self._known[whose] = self._policies[key]
+        return self._known[whose]
 
     def of_pool(self, pool: str) -> Policy:
         """The policy of a work pool: only rules that match by pool alone apply.

@@ -25,6 +25,7 @@ from monitoring.model.incident import (
 )
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
+from monitoring.model.policy import policy_key
 
 #: An incident keeps this many run ids.
 MAX_INCIDENT_IDS = 100
@@ -89,7 +90,7 @@ def policy_for(finding: Finding, observation: Observation, policies: Policies) -
     if finding.subject.kind in ("deployment", "flow"):
         deployment = observation.deployments.get(finding.subject.key)
         if deployment is not None:
-            return policies.of(deployment.name, deployment.tags, deployment.work_pool)
+            return policies.of(*policy_key(deployment))
         return policies.of(finding.subject.name)
     pool = _pool(finding)
     return policies.of_pool(pool) if pool else policies.config

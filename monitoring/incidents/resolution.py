@@ -8,7 +8,7 @@ from monitoring.model.finding import Finding
 from monitoring.model.incident import ResolutionReason
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
-from monitoring.model.policy import Policies
+from monitoring.model.policy import Policies, policy_key
 
 
 def why_resolved(
@@ -34,7 +34,7 @@ def why_resolved(
     deployment = observation.deployments.get(key)
     if deployment is None:
         return "deleted"
-    policy = policies.of(deployment.name, deployment.tags, deployment.work_pool)
+    policy = policies.of(*policy_key(deployment))
     settings = policies.config if check.whole else policy
     if not policy.watch or not check.enabled(settings):
         return "disabled"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from monitoring.checks.findings import place_finding
+from monitoring.checks.findings import Found, finding_of
 from monitoring.checks.registry import BY_NAME
 from monitoring.failures.error_names import normalised, one_line
 from monitoring.model.failure import Failure
@@ -88,10 +88,7 @@ def _head(check: CheckName, error: str, members: Sequence[_Member], observation:
     others = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
     name = one_line(normalised(members[0].failure.reason), _MAX_NAME)
     owners = {finding.owner for finding in findings}
-    head = place_finding(
-        observation,
-        check,
-        Subject(kind="error", id=error, name=name),
+    found = Found(
         severity=worst(finding.severity for finding in findings),
         summary=f"{name}: {len(findings):,} deployments {check} with this error",
         observed=", ".join(names[:_MAX_NAMED]) + others,
@@ -102,4 +99,5 @@ def _head(check: CheckName, error: str, members: Sequence[_Member], observation:
         run_count=sum(finding.flow_run_count for finding in findings),
         evidence=members[-1].failure.traceback.splitlines(),
     )
+    head = finding_of(observation, check, Subject(kind="error", id=error, name=name), found)
     return head.model_copy(update={"owner": owners.pop() if len(owners) == 1 else None})

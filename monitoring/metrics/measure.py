@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from monitoring.checks.facts.causes import Causes, full_name
-from monitoring.checks.facts.due_times import due_time
-from monitoring.checks.findings import policy_of
+from monitoring.checks.facts.cases import full_name
+from monitoring.checks.facts.causes import Causes
+from monitoring.checks.facts.waiting import due_time
 from monitoring.checks.slow import CHECK as SLOW
 from monitoring.checks.slow import bound
 from monitoring.config.alert_settings import DEFAULT_ROUTE, FALLBACK_ROUTE
@@ -25,6 +25,7 @@ from monitoring.model.incident import Incidents
 from monitoring.model.ledger import Counts, Ledger
 from monitoring.model.observation import Observation
 from monitoring.model.outbox import Outbox, Tally
+from monitoring.model.policy import policy_key
 from monitoring.model.prefect import TERMINAL, FlowRun
 
 _Row = tuple[Metric, tuple[str, ...], float | Distribution]
@@ -129,7 +130,7 @@ def _of_the_server(seen: Observation) -> Iterator[_Row]:
 def _of_deployments(seen: Observation, ledger: Ledger, policies: Policies) -> Iterator[_Row]:
     due = _oldest_due(seen, lambda run: run.key)
     for key, deployment in seen.deployments.items():
-        policy = policy_of(deployment, policies)
+        policy = policies.of(*policy_key(deployment))
         if not policy.watch:
             continue
         record, labels = ledger.record(key), (deployment.name,)

@@ -38,22 +38,6 @@ class Holder(Value):
     slots: int = 1
 
 
-class ConcurrencyLimit(Value):
-    """A tag's or a global concurrency limit that is full."""
-
-    kind: Literal["tag", "global-concurrency-limit"]
-    id: str
-    name: str
-    limit: int
-    taken: int
-    #: Who holds its slots, as far as the server shows it.
-    holders: tuple[Holder, ...] = ()
-    #: Whether other runs may hold slots, too.
-    more_holders: bool = False
-    #: RUNNING flow runs that wait for a slot, by run id: since when. Waiters of a global limit show nowhere.
-    waiting: Mapping[str, AwareDatetime] = Field(default_factory=dict)
-
-
 class LimitSlots(Value):
     """The slots of a tag's or a global concurrency limit, and how many are taken."""
 
@@ -61,6 +45,24 @@ class LimitSlots(Value):
     name: str
     limit: int
     taken: int
+
+
+class ConcurrencyLimit(LimitSlots):
+    """A limit that is full."""
+
+    id: str
+    #: Who holds its slots, as far as the server shows it.
+    holders: tuple[Holder, ...] = ()
+    #: Whether other runs may hold slots, too.
+    more_holders: bool = False
+    #: RUNNING flow runs that wait for a slot, by run id: since when. Waiters of a global limit show nowhere.
+    waiting: Mapping[str, AwareDatetime] = Field(default_factory=dict)
+
+    @property
+    def held_up(self) -> Mapping[str, AwareDatetime]:
+        """The runs that it holds up. A run that holds slots of it itself queues its task runs, as intended."""
+        holders = {holder.flow_run_id for holder in self.holders}
+        return {run_id: since for run_id, since in self.waiting.items() if run_id not in holders}
 
 
 class Heartbeats(Value):

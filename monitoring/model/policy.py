@@ -10,6 +10,7 @@ from pydantic import Field
 
 from monitoring.model.fields import Count, Section, Span
 from monitoring.model.finding import Severity
+from monitoring.model.prefect import Deployment
 
 
 class ApiSettings(Section):
@@ -63,6 +64,11 @@ class PolicyKey(NamedTuple):
     name: str = ""
     tags: tuple[str, ...] = ()
     pool: str | None = None
+
+
+def policy_key(deployment: Deployment) -> PolicyKey:
+    """The key of the policy that applies to a deployment."""
+    return PolicyKey(deployment.name, deployment.tags, deployment.work_pool)
 
 
 class Policies(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -67,6 +68,14 @@ class FlowRun(Value):
 def flow_key(flow_id: str) -> str:
     """The key of a flow, for its runs without a deployment."""
     return f"flow:{flow_id}"
+
+
+def by_key(runs: Iterable[FlowRun]) -> dict[str, list[FlowRun]]:
+    """Group runs by the key of their deployment, each group in their order."""
+    groups: dict[str, list[FlowRun]] = {}
+    for run in runs:
+        groups.setdefault(run.key, []).append(run)
+    return groups
 
 
 class Deployment(Value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from monitoring.checks.findings import place_finding
+from monitoring.checks.findings import Found, finding_of
 from monitoring.config.settings import Config
 from monitoring.model.finding import Finding, Severity, Subject, SubjectKind
 from monitoring.model.observation import Observation
@@ -59,14 +59,11 @@ def _finding(
     summary: str,
     expected: str,
 ) -> Finding:
-    return place_finding(
-        observation,
-        "watchdog",
-        Subject(kind=kind, id=name, name=name),
+    found = Found(
         severity=severity,
         summary=f"{name}: {summary} for {humanized(observation.at - trouble.since)}",
         observed=trouble.problem,
         expected=expected,
         since=trouble.since,
-        url=observation.server.state.ui_url,
     )
+    return finding_of(observation, "watchdog", Subject(kind=kind, id=name, name=name), found)

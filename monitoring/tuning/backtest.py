@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
-from monitoring.checks.base import policy_key
-from monitoring.checks.findings import policy_of
 from monitoring.checks.registry import BY_NAME, CHECKS, run_checks
 from monitoring.checks.stale import CHECK as STALE
 from monitoring.config.policy import Policies, format_value
@@ -33,6 +31,7 @@ from monitoring.model.finding import Finding, Severity, rank
 from monitoring.model.incident import Incident, Incidents
 from monitoring.model.ledger import MAX_MESSAGE, Ledger, Record
 from monitoring.model.observation import HistoryFacts, Observation, RunFacts, ServerFacts, ServerState
+from monitoring.model.policy import policy_key
 from monitoring.model.prefect import TERMINAL, Deployment, FlowRun, StateType
 
 #: The schedule of the check itself (prefect.yaml).
@@ -245,7 +244,7 @@ def replay(history: History, policies: Policies, on_progress: Callable[[int], No
     times = _check_times(history)
     found: list[Replayed] = []
     for done, (key, deployment) in enumerate(history.deployments.items(), start=1):
-        if policy_of(deployment, policies).watch:
+        if policies.of(*policy_key(deployment)).watch:
             found += _DeploymentReplay(history, key, deployment, policies, times).incidents()
         on_progress(done)
     found.sort(key=lambda replayed: (replayed.incident.opened_at, replayed.incident.finding.fingerprint))
@@ -322,7 +321,7 @@ def _deployment(
     deployment: Deployment, times: Sequence[datetime], record: Record | None, at: datetime, policies: Policies
 ) -> Deployment:
     """The deployment with the due times that mattered then, as the reader returns it."""
-    settings = STALE.settings(policy_of(deployment, policies))
+    settings = STALE.settings(policies.of(*policy_key(deployment)))
     due: Sequence[datetime] = ()
     if settings.within is None:
         usual = granted(record.run_times) if record else timedelta(0)
@@ -342,7 +341,7 @@ class _DeploymentReplay:
         self._deployment = deployment
         self._policies = policies
         self._times = times
-        stale = STALE.settings(policy_of(deployment, policies))
+        stale = STALE.settings(policies.of(*policy_key(deployment)))
         # If nothing waits, runs or is wrong, the clock alone can only make the last success too old.
         self._ages = stale.enabled and (stale.within is not None or bool(history.scheduled_times.get(key)))
         self._active: dict[str, PastRun] = {}
@@ -444,7 +443,7 @@ def _decided_by(check: str, deployment: Deployment, policies: Policies) -> str:
     """The settings that decided, and where each was set, in one line: ``late.after 15m (default)``."""
     settings = policies.explain(*policy_key(deployment))
     by_source: dict[str, list[str]] = {}
-    for name in BY_NAME[check].deciding_settings(policy_of(deployment, policies)):
+    for name in BY_NAME[check].deciding_settings(policies.of(*policy_key(deployment))):
         by_source.setdefault(settings[name].source, []).append(f"{name} {format_value(settings[name].value)}")
     return "; ".join(f"{', '.join(fields)} ({source})" for source, fields in by_source.items())
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from monitoring.checks.base import Judged, Verdict, nothing, policy_key
-from monitoring.checks.findings import policy_of, runs_text
+from monitoring.checks.base import Judged
+from monitoring.checks.findings import Verdict, nothing, runs_text
 from monitoring.checks.registry import CHECKS
 from monitoring.checks.slow import CHECK as SLOW
 from monitoring.checks.slow import bound
@@ -20,7 +20,7 @@ from monitoring.model.finding import Finding, Subject
 from monitoring.model.ledger import Ledger, Record
 from monitoring.model.message import Bar
 from monitoring.model.observation import Observation
-from monitoring.model.policy import BasePolicy
+from monitoring.model.policy import BasePolicy, policy_key
 from monitoring.model.prefect import Deployment
 from monitoring.text.durations import humanized
 
@@ -93,7 +93,7 @@ def explain(
         at=observation.at,
         general=tuple(_limits(_GENERAL, general)),
         verdicts=tuple(sorted(explained, key=lambda entry: order.index(entry.check))),
-        run_times=tuple(bars(ledger.record(key), policy_of(deployment, policies))),
+        run_times=tuple(bars(ledger.record(key), policies.of(*policy_key(deployment)))),
         causes=tuple(by_fingerprint[head] for head in heads if head in by_fingerprint and head not in shown),
     )
 
@@ -110,7 +110,7 @@ def _concerns(subject: Subject, deployment: Deployment) -> bool:
 
 def _explained(judged: Judged, policies: Policies, findings: dict[str, Finding]) -> Explained:
     check, case = judged.check, judged.case
-    found = judged.verdict.finding
+    found = judged.finding
     of_deployments = case.policy is not None and not check.whole
     settings = policies.explain(*case.policy) if of_deployments and case.policy else policies.settings()
     policy = policies.of(*case.policy) if of_deployments and case.policy else policies.config
@@ -127,7 +127,7 @@ def _explained(judged: Judged, policies: Policies, findings: dict[str, Finding])
 def _without_subject(deployment: Deployment, policies: Policies, judged: Iterable[Judged]) -> Iterator[Explained]:
     """The checks that have nothing to judge about a deployment, each with a verdict that states so."""
     subject = Subject(kind=deployment.kind, id=deployment.id, name=deployment.name)
-    policy, settings = policy_of(deployment, policies), policies.explain(*policy_key(deployment))
+    policy, settings = policies.of(*policy_key(deployment)), policies.explain(*policy_key(deployment))
     with_subject = {verdict.check.name for verdict in judged}
     for check in CHECKS:
         if check.name not in with_subject and not check.whole:

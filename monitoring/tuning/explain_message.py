@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from monitoring.checks.base import Compared
+from monitoring.checks.findings import Compared, Found
 from monitoring.messages import words
 from monitoring.model.coverage import Query
 from monitoring.model.finding import Finding
@@ -99,11 +99,11 @@ def _verdict(explained: Explained, deployment: Deployment) -> Iterator[Element]:
     about = "" if subject.id == deployment.id else f"{subject.kind} {subject.name}: "
     if finding:
         outcome = "found"
-    elif verdict.finding:
+    elif isinstance(verdict, Found):
         outcome = "found, and reported by another finding"
     else:
         outcome = f"nothing found: {verdict.why_not}"
-    level = finding.severity if finding else None if verdict.finding else "ok"
+    level = finding.severity if finding else None if isinstance(verdict, Found) else "ok"
     yield Heading(text=f"{explained.check}: {about}{outcome}", level=level)
     pairs: list[tuple[str, str | None]] = [("Compared", _compared(compared)) for compared in verdict.compared]
     pairs += _finding(finding) if finding else []

@@ -13,9 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from monitoring.checks.facts.cases import Queue, full_name
+from monitoring.checks.facts.scheduler import scheduler_cause
 from monitoring.model.finding import Cause, CauseKind
-from monitoring.model.observation import Observation
-from monitoring.model.prefect import Deployment, FlowRun, WorkPool, WorkQueue
+from monitoring.model.observation import ConcurrencyLimit, Observation
+from monitoring.model.prefect import Deployment, FlowRun, WorkPool, WorkQueue, by_key
 
 #: The most runs that a cause names.
 MAX_HOLDERS = 10
@@ -23,18 +25,6 @@ MAX_HOLDERS = 10
 #: (prefect/server/orchestration/core_policy.py, ``SecureFlowConcurrencySlots``).
 SLOT_REJECTED = "Deployment concurrency limit reached."
 _WAITING = ("SCHEDULED", "PENDING")
-
-
-def full_name(pool: WorkPool, queue: WorkQueue) -> str:
-    """Name a work queue: its own name is unique only within its pool."""
-    return f"{pool.name}/{queue.name}"
-
-
-class Queue(NamedTuple):
-    """A work queue with its pool."""
-
-    pool: WorkPool
-    queue: WorkQueue
 
 
 class Full(NamedTuple):
@@ -75,34 +65,19 @@ class Slots:
             for place in _held_by(run):
                 self._holders.setdefault(place, []).append(run)
 
-    def of_deployment(self, deployment: Deployment) -> Full | None:
-        """The limit of a deployment, if it has one and it is full."""
-        return self._full("deployment", deployment.name, deployment.id, deployment)
-
-    def of_pool(self, pool: WorkPool) -> Full | None:
-        """The limit of a work pool, if it has one and it is full."""
-        return self._full("work-pool", pool.name, pool.name, pool)
-
-    def of_queue(self, pool: WorkPool, queue: WorkQueue) -> Full | None:
-        """The limit of a work queue, if it has one and it is full."""
-        name = full_name(pool, queue)
-        return self._full("work-queue", name, name, queue)
-
-    def _full(self, kind: CauseKind, name: str, key: str, place: Deployment | WorkPool | WorkQueue) -> Full | None:
-        limit, taken = place.concurrency_limit, place.slots_taken
-        if limit is None:
+    def of(self, limited: Deployment | WorkPool | Queue) -> Full | None:
+        """The limit of a deployment, work pool or work queue, if it has one and it is full."""
+        place = limited.queue if isinstance(limited, Queue) else limited
+        if place.concurrency_limit is None:
             return None
+        kind, key = _slots_of(limited)
         if (kind, key) not in self._known:
-            holders = self._holders.get((kind, key), ())
-            self._known[kind, key] = self._judged(kind, name, limit, taken, holders)
+            limit, taken, holders = place.concurrency_limit, place.slots_taken, self._holders.get((kind, key), [])
+            # The server also counts slots that no run holds any more, and an older server does not report the number.
+            full = (taken is not None and taken >= limit) or (self._whole and len(holders) >= limit)
+            name = limited.name if isinstance(limited, Deployment) else key
+            self._known[kind, key] = Full(limit, holders, limit_cause(kind, name, holders)) if full else None
         return self._known[kind, key]
-
-    def _judged(
-        self, kind: CauseKind, name: str, limit: int, taken: int | None, holders: Sequence[FlowRun]
-    ) -> Full | None:
-        # The server also counts slots that no run holds any more, and an older server does not report the number.
-        full = (taken is not None and taken >= limit) or (self._whole and len(holders) >= limit)
-        return Full(limit, holders, limit_cause(kind, name, holders)) if full else None
 
 
 class Causes:
@@ -120,9 +95,7 @@ class Causes:
         self._queues = {
             (pool.name, queue.name): queue for pool in observation.pools.work_pools.values() for queue in pool.queues
         }
-        self._active: dict[str, list[FlowRun]] = {}
-        for run in observation.runs.active:
-            self._active.setdefault(run.key, []).append(run)
+        self._active = by_key(observation.runs.active)
 
     def waiting(self, deployment: Deployment, runs: Iterable[FlowRun]) -> Cause | None:
         """The most frequent cause why runs of a deployment do not start; None if no cause is known.
@@ -163,9 +136,9 @@ class Causes:
         """The full limits that a run must pass; the first holds it up now. Arguments as for ``of_run``."""
         pool, queue = self._place(deployment, run)
         limits = [
-            self.slots.of_queue(pool, queue) if pool and queue else None,
-            self.slots.of_pool(pool) if pool else None,
-            self.slots.of_deployment(deployment),
+            self.slots.of(Queue(pool, queue)) if pool and queue else None,
+            self.slots.of(pool) if pool else None,
+            self.slots.of(deployment),
         ]
         if run.state_name == "AwaitingConcurrencySlot":
             # A worker took it before its deployment's limit rejected it.
@@ -188,7 +161,7 @@ class Causes:
         if deployment.inactive_since and not deployment.scheduled:
             return Cause(kind="schedule", name=deployment.name, reason="paused")
         if deployment.id in self._observation.schedules.nothing_ahead:
-            return Cause(kind="scheduler", name=self._observation.target, reason="not-scheduling")
+            return scheduler_cause(self._observation.target)
         waiting = [run for run in active if run.state_type in _WAITING]
         return self.waiting(
             deployment, sorted(waiting, key=lambda run: (run.expected_start_time or run.created, run.id))
@@ -221,6 +194,22 @@ def limit_cause(kind: CauseKind, name: str, holders: Iterable[FlowRun]) -> Cause
 
 def _no_worker(pool: WorkPool | None) -> Cause | None:
     return Cause(kind="work-pool", name=pool.name, reason="no-live-worker") if pool and pool.live_workers == 0 else None
+
+
+def slots_cause(limit: ConcurrencyLimit) -> Cause:
+    """The cause of waiting for a slot of a tag limit or global limit."""
+    holders = tuple(holder.flow_run_id for holder in limit.holders[:MAX_HOLDERS])
+    return Cause(kind=limit.kind, name=limit.name, reason="limit-reached", flow_run_ids=holders)
+
+
+def _slots_of(limited: Deployment | WorkPool | Queue) -> tuple[CauseKind, str]:
+    match limited:
+        case Deployment():
+            return "deployment", limited.id
+        case WorkPool():
+            return "work-pool", limited.name
+        case Queue():
+            return "work-queue", full_name(*limited)
 
 
 def _held_by(run: FlowRun) -> Iterator[tuple[CauseKind, str]]:

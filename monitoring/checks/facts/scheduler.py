@@ -27,9 +27,5 @@ def scheduler_is_dead(observation: Observation) -> bool:
 
 
 def scheduler_cause(target: str) -> Cause:
-    """The cause of missing runs when the scheduler creates none.
-
-    Args:
-        target: The server's name.
-    """
+    """The cause of missing runs when the scheduler of a server creates none, by the server's name."""
     return Cause(kind="scheduler", name=target, reason="not-scheduling")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
+from monitoring.checks.facts.cases import Case, deployment_case
 from monitoring.checks.facts.causes import Causes
 from monitoring.checks.facts.heartbeats import heard_until
 from monitoring.checks.facts.scheduler import scheduler_is_dead
 from monitoring.checks.facts.slot_holders import Holders
 from monitoring.checks.facts.waiting import ByCause, ByPlace, Waiting, by_cause, by_place, waiting_runs
-from monitoring.checks.findings import policy_of
 from monitoring.model.ledger import Ledger, Record
 from monitoring.model.observation import Observation
-from monitoring.model.policy import BasePolicy, Policies
-from monitoring.model.prefect import Deployment, FlowRun
+from monitoring.model.policy import BasePolicy, Policies, policy_key
+from monitoring.model.prefect import Deployment, FlowRun, by_key
 
 
 class Situation:
@@ -40,7 +40,7 @@ class Situation:
 
     def policy(self, deployment: Deployment) -> BasePolicy:
         """The policy of a deployment."""
-        return policy_of(deployment, self.policies)
+        return self.policies.of(*policy_key(deployment))
 
     def record(self, deployment: Deployment) -> Record:
         """The ledger's record of a deployment; empty if there is none."""
@@ -60,11 +60,16 @@ class Situation:
 
     @cached_property
     def _active(self) -> Mapping[str, Sequence[FlowRun]]:
-        return _by_key(self.observation.runs.active)
+        return by_key(self.observation.runs.active)
 
     @cached_property
     def _ended(self) -> Mapping[str, Sequence[FlowRun]]:
-        return _by_key(self.observation.runs.ended)
+        return by_key(self.observation.runs.ended)
+
+    @cached_property
+    def deployment_cases(self) -> Sequence[Case[Deployment]]:
+        """Every deployment, and every flow that is watched in place of one, as a case."""
+        return [deployment_case(deployment, deployment) for deployment in self.observation.deployments.values()]
 
     @cached_property
     def causes(self) -> Causes:
@@ -100,10 +105,3 @@ class Situation:
     def waiting_by_place(self) -> ByPlace:
         """The runs that are overdue by the work pool or queue that holds them up."""
         return by_place(self.waiting, self.now)
-
-
-def _by_key(runs: Iterable[FlowRun]) -> Mapping[str, Sequence[FlowRun]]:
-    groups: dict[str, list[FlowRun]] = {}
-    for run in runs:
-        groups.setdefault(run.key, []).append(run)
-    return groups

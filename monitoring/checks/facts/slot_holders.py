@@ -7,9 +7,8 @@ from datetime import datetime
 
 from monitoring.checks.facts.heartbeats import HeartbeatSettings, heard_until, is_silent
 from monitoring.checks.facts.stays import StaySettings, too_long
-from monitoring.checks.findings import policy_of
 from monitoring.model.observation import Holder, Observation
-from monitoring.model.policy import Policies
+from monitoring.model.policy import Policies, policy_key
 from monitoring.model.prefect import FlowRun
 from monitoring.text.durations import humanized
 
@@ -55,7 +54,7 @@ class Holders:
         beats = self._observation.runs.heartbeats.get(run.id)
         if run.state_type != "RUNNING" or not deployment or not beats:
             return None
-        settings = policy_of(deployment, self._policies).section("zombie", HeartbeatSettings)
+        settings = self._policies.of(*policy_key(deployment)).section("zombie", HeartbeatSettings)
         return beats.last if is_silent(run, beats, settings, self._heard_until) else None
 
     def _state_of_run(self, run: FlowRun) -> str:
@@ -63,7 +62,7 @@ class Holders:
         if silent := self._silent_since(run):
             return f"{run.state_name}, but without a heartbeat for {humanized(self._now - silent)}"
         if deployment:
-            settings = policy_of(deployment, self._policies).section("stuck", StaySettings)
+            settings = self._policies.of(*policy_key(deployment)).section("stuck", StaySettings)
             if stay := too_long(self._observation, run, settings):
                 return f"stuck in {run.state_name} {stay.observed}"
         return f"{run.state_name} for {humanized(self._now - _began(run))}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
 
-from monitoring.checks.base import Compared, Verdict, found, nothing
+from monitoring.checks.base import Check, deployments
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.findings import deployment_finding, runs_text
+from monitoring.checks.findings import Compared, Found, Verdict, nothing, runs_text
 from monitoring.failures.error_names import one_line
 from monitoring.model.failure import Failure
 from monitoring.model.fields import CheckSettings, Count, Span
@@ -42,9 +43,24 @@ class StreakSettings(CheckSettings):
     )
 
 
-def deciding(settings: StreakSettings) -> tuple[str, ...]:
-    """The settings that decide."""
-    return ("tolerate", "critical_after")
+def streak_check(
+    kind: Kind, about: str, quieted_by: tuple[str, str] | None = None
+) -> Check[StreakSettings, Deployment]:
+    """The check of failed or of crashed runs. Cancelled runs do not count: they prove neither health nor failure."""
+    return Check(
+        name=kind,
+        section=StreakSettings,
+        about=about,
+        heading=kind.capitalize(),
+        predicate=kind,
+        cases=deployments,
+        judge=partial(judge_streak, kind),
+        deciding=lambda settings: ("tolerate", "critical_after"),
+        role="failure",
+        resolution=resolution,
+        quieted_by=quieted_by,
+        digest_heading="What fails",
+    )
 
 
 def judge_streak(kind: Kind, situation: Situation, deployment: Deployment, settings: StreakSettings) -> Verdict:
@@ -61,13 +77,30 @@ def judge_streak(kind: Kind, situation: Situation, deployment: Deployment, setti
     compared = (ended, Compared("in a row", f"{count:,}{mixed}", f"{settings.tolerate:,} tolerated", streak.since))
     if deployment.paused:
         return nothing("the deployment is paused", *compared)
-    if _expired(deployment, last, settings, situation):
+    if not deployment.scheduled and now - last.ended >= settings.expire_after:
+        # Without an active schedule, no run will show that it is resolved.
         return nothing(
             f"expired: it has no active schedule, and the run ended {humanized(now - last.ended)} ago", *compared
         )
     if count <= settings.tolerate:
         return nothing(f"{count:,} in a row are tolerated", *compared)
-    return found(_finding(kind, situation, deployment, last, streak, count, settings), *compared)
+    failure = last.failure or Failure()
+    task = f" in task {failure.task}" if failure.task and not failure.path else ""
+    reason = f": {one_line(failure.reason, _MAX_REASON)}" if failure.reason else ""
+    state = f"{last.state_name}{task}"
+    path = _path(deployment, failure)
+    return Found(
+        compared,
+        severity="critical" if count >= settings.critical_after else "warning",
+        run_ids=streak.run_ids[:count],
+        run_count=count,
+        summary=f"{deployment.name}: {_what_happened(kind, last, streak, count)}{reason}",
+        observed=f"{state}: {last.message}" if last.message else state,
+        expected="the latest ended run completed",
+        since=streak.since if count == streak.length else streak.alike_since or last.ended,
+        cause=_cause(failure, path),
+        evidence=((" > ".join(path),) if failure.path else ()) + tuple(failure.traceback.splitlines()),
+    )
 
 
 def resolution(
@@ -92,11 +125,6 @@ def paused_or_succeeded(situation: Situation, deployment: Deployment) -> Resolut
     return "succeeded" if last and last.state_type == "COMPLETED" else None
 
 
-def _expired(deployment: Deployment, last: EndedRun, settings: StreakSettings, situation: Situation) -> bool:
-    """Whether a failure has expired: without an active schedule, no run will show that it is resolved."""
-    return not deployment.scheduled and situation.now - last.ended >= settings.expire_after
-
-
 def _unwanted(kind: Kind, streak: Streak, policy: BasePolicy) -> int:
     """The length of the unwanted streak; a deployment may be expected to fail, but never to crash.
 
@@ -105,36 +133,6 @@ def _unwanted(kind: Kind, streak: Streak, policy: BasePolicy) -> int:
     if policy.expect == "success":
         return streak.length
     return streak.alike if kind == "crashed" else 0
-
-
-def _finding(
-    kind: Kind,
-    situation: Situation,
-    deployment: Deployment,
-    last: EndedRun,
-    streak: Streak,
-    count: int,
-    settings: StreakSettings,
-) -> Finding:
-    failure = last.failure or Failure()
-    task = f" in task {failure.task}" if failure.task and not failure.path else ""
-    reason = f": {one_line(failure.reason, _MAX_REASON)}" if failure.reason else ""
-    state = f"{last.state_name}{task}"
-    path = _path(deployment, failure)
-    return deployment_finding(
-        situation.observation,
-        kind,
-        deployment,
-        severity="critical" if count >= settings.critical_after else "warning",
-        run_ids=streak.run_ids[:count],
-        run_count=count,
-        summary=f"{deployment.name}: {_what_happened(kind, last, streak, count)}{reason}",
-        observed=f"{state}: {last.message}" if last.message else state,
-        expected="the latest ended run completed",
-        since=streak.since if count == streak.length else streak.alike_since or last.ended,
-        cause=_cause(failure, path),
-        evidence=((" > ".join(path),) if failure.path else ()) + tuple(failure.traceback.splitlines()),
-    )
 
 
 def _what_happened(kind: Kind, last: EndedRun, streak: Streak, count: int) -> str:

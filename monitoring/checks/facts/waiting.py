@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pydantic import Field
 
 from monitoring.checks.facts.causes import Causes
-from monitoring.checks.facts.due_times import due_time
-from monitoring.checks.findings import by_deployment
+from monitoring.checks.findings import runs_text
 from monitoring.model.fields import CheckSettings, Span
 from monitoring.model.finding import Cause, CauseKind, CauseReason
 from monitoring.model.observation import Observation
-from monitoring.model.policy import Policies
-from monitoring.model.prefect import Deployment, FlowRun, WorkPool
+from monitoring.model.policy import BasePolicy, Policies, policy_key
+from monitoring.model.prefect import Deployment, FlowRun, WorkPool, by_key
 from monitoring.text.durations import humanized
 
 
@@ -41,6 +41,28 @@ ByCause = Mapping[tuple[CauseKind, str, CauseReason], Sequence[Waiting]]
 ByPlace = Mapping[tuple[CauseKind | None, str], Sequence[Waiting]]
 
 
+def due_time(observation: Observation, run: FlowRun) -> datetime | None:
+    """When a SCHEDULED run should have started or continued.
+
+    Each rejected request for a concurrency slot moves ``next_scheduled_start_time`` 30 s ahead. So the first due time
+    counts, or, for a run that had started before, the time when it began to wait.
+    """
+    if run.state_name == "AwaitingConcurrencySlot":
+        return observation.runs.slot_wait_since.get(run.id) if run.start_time else run.expected_start_time
+    return run.next_scheduled_start_time
+
+
+def by_deployment(
+    observation: Observation, policies: Policies, runs: Iterable[FlowRun]
+) -> Iterator[tuple[Deployment, BasePolicy, list[FlowRun]]]:
+    """Group runs by watched deployment, with its policy; runs of unknown deployments are left out."""
+    for key, group in by_key(runs).items():
+        deployment = observation.deployments.get(key)
+        policy = policies.of(*policy_key(deployment)) if deployment else None
+        if deployment and policy and policy.watch:
+            yield deployment, policy, group
+
+
 def waiting_runs(observation: Observation, policies: Policies, causes: Causes) -> tuple[Waiting, ...]:
     """The SCHEDULED runs of watched deployments that have a due time, longest wait first; no retries in process."""
     return tuple(sorted(_waiting_runs(observation, policies, causes), key=lambda wait: (wait.due, wait.run.id)))
@@ -48,8 +70,8 @@ def waiting_runs(observation: Observation, policies: Policies, causes: Causes) -
 
 def _waiting_runs(observation: Observation, policies: Policies, causes: Causes) -> Iterator[Waiting]:
     scheduled = (run for run in observation.runs.active if run.state_type == "SCHEDULED" and not run.retries_in_process)
-    for deployment, policy, runs in by_deployment(observation, policies, scheduled):
-        for run in runs if policy.watch else ():
+    for deployment, _, runs in by_deployment(observation, policies, scheduled):
+        for run in runs:
             if due := due_time(observation, run):
                 yield Waiting(run, due, deployment, causes.of_run(deployment, run))
 
@@ -80,6 +102,17 @@ def by_place(waiting: Sequence[Waiting], now: datetime) -> ByPlace:
 def runs_wait(count: int) -> str:
     """Count waiting runs in words: ``1 run waits``, ``3 runs wait``."""
     return "1 run waits" if count == 1 else f"{count:,} runs wait"
+
+
+def whose_runs(deployments: Iterable[Deployment]) -> list[str]:
+    """Count runs by deployment, a line for each of the five deployments with most runs: ``etl/nightly: 3 runs``.
+
+    Args:
+        deployments: Each run's deployment.
+    """
+    counts = Counter(deployment.name for deployment in deployments)
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:5]
+    return [f"{name}: {runs_text(count)}" for name, count in most]
 
 
 def last_heartbeat(pool: WorkPool, now: datetime) -> str:

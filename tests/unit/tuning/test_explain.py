@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.checks.base import Compared
+from monitoring.checks.findings import Compared
 from monitoring.checks.registry import CHECKS, findings_of, run_checks, verdicts
 from monitoring.checks.slow import Slow
 from monitoring.history.ledger import fold

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from monitoring.adapters.prefect.read.collection import Collection, chunks
 from monitoring.checks.ahead import CHECK as AHEAD
-from monitoring.checks.facts.causes import Slots, full_name, skips
+from monitoring.checks.facts.cases import Queue, full_name
+from monitoring.checks.facts.causes import Slots, skips
 from monitoring.checks.work_pool import CHECK as WORK_POOL
 from monitoring.model.observation import Backlog
 from monitoring.model.prefect import TERMINAL, Deployment, FlowRun, WorkPool
@@ -156,16 +157,16 @@ def _filters(
             continue
         if deployment.work_pool:
             ahead[deployment.work_pool] = max(settings.within, ahead.get(deployment.work_pool, timedelta(0)))
-        limit = slots.of_deployment(deployment)
+        limit = slots.of(deployment)
         if limit and not skips(deployment, limit):
             full.setdefault(settings.within, []).append(deployment)
     for name, within in sorted(ahead.items()):
         pool = pools.get(name)
-        if pool and (pool.paused or pool.live_workers == 0 or slots.of_pool(pool)):
+        if pool and (pool.paused or pool.live_workers == 0 or slots.of(pool)):
             yield _Filter([name], {}, {"work_pools": {"name": {"any_": [name]}}}, within)
             continue
         for queue in pool.queues if pool else ():
-            if pool and (queue.paused or slots.of_queue(pool, queue)):
+            if pool and (queue.paused or slots.of(Queue(pool, queue))):
                 yield _Filter([full_name(pool, queue)], {}, {"work_pool_queues": {"id": {"any_": [queue.id]}}}, within)
     for within, limited in full.items():
         for chunk in chunks(limited):

@@ -15,6 +15,7 @@ from monitoring.config.policy import Policies
 from monitoring.config.settings import Config, Policy
 from monitoring.errors import BadAnswer, CredentialsRefused, ServerProblem, Unreachable
 from monitoring.model.coverage import ALWAYS_QUERIED, Coverage, Query
+from monitoring.model.policy import policy_key
 from monitoring.model.prefect import Deployment, FlowRun
 
 P = ParamSpec("P")
@@ -156,7 +157,7 @@ class Collection:
 
     def policy(self, deployment: Deployment) -> Policy:
         """The policy of a deployment."""
-        return self.policies.of(deployment.name, deployment.tags, deployment.work_pool)
+        return self.policies.of(*policy_key(deployment))
 
 
 def read_events(api: Api, body: Mapping[str, Any]) -> Sequence[Row]:

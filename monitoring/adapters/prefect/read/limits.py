@@ -147,7 +147,7 @@ def holders_again(
     unexplained = [
         deployment.id
         for deployment in deployments
-        if (full := slots.of_deployment(deployment)) and len(full.holders) < (deployment.slots_taken or 0)
+        if (full := slots.of(deployment)) and len(full.holders) < (deployment.slots_taken or 0)
     ]
     if not unexplained:
         return Again((), frozenset())

@@ -20,6 +20,7 @@ from monitoring.errors import BadAnswer
 from monitoring.history.baselines import coarse
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import ServerState
+from monitoring.model.policy import policy_key
 from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.tuning.backtest import WARM_UP, History, PastRun, past_run
 
@@ -227,4 +228,4 @@ def _last_successes(
 
 
 def _stale(policies: Policies, deployment: Deployment) -> Stale:
-    return STALE.settings(policies.of(deployment.name, deployment.tags, deployment.work_pool))
+    return STALE.settings(policies.of(*policy_key(deployment)))

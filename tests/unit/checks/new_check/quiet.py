@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from monitoring.checks.base import Check, Compared, Verdict, deployments, found, nothing
+from monitoring.checks.base import Check, deployments
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.findings import deployment_finding
+from monitoring.checks.findings import Compared, Found, Verdict, nothing
 from monitoring.model.fields import CheckSettings, Span
 from monitoring.model.prefect import Deployment
 from monitoring.text.durations import humanized
@@ -29,19 +29,15 @@ def judge(situation: Situation, deployment: Deployment, settings: Quiet) -> Verd
     compared = Compared(f"{last.name}: ended, ago", silence, settings.after, last.ended)
     if silence <= settings.after:
         return nothing("a run has ended lately", compared)
-    finding = deployment_finding(
-        situation.observation,
-        "quiet",
-        deployment,
+    return Found(
+        [compared],
         severity="warning",
         run_ids=[last.id],
-        run_count=1,
         summary=f"{deployment.name}: no run has ended for {humanized(silence)}",
         observed=f"the last run ended {humanized(silence)} ago",
         expected=f"a run that ends within {humanized(settings.after)}",
         since=last.ended,
     )
-    return found(finding, compared)
 
 
 CHECK = Check(
