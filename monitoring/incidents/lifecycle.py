@@ -6,23 +6,17 @@ Every hold and window is a duration and judged at each check; the number of chec
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from monitoring.checks.facts.situation import Situation
 from monitoring.checks.registry import BY_NAME
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Policy
 from monitoring.incidents.resolution import why_resolved
 from monitoring.model.base import Value
 from monitoring.model.finding import Finding, rank
-from monitoring.model.incident import (
-    Closed,
-    Incident,
-    Incidents,
-    Step,
-    StepReason,
-    StepTo,
-    Transition,
-)
+from monitoring.model.incident import Closed, Incident, Incidents, Step, StepReason, StepTo, Transition
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
 from monitoring.model.policy import policy_key
@@ -77,12 +71,10 @@ def _still(finding: Finding, known: Incident | None, observation: Observation, p
     if BY_NAME[finding.check].shows_only_now:
         finding = finding.model_copy(update={"since": min(finding.since, known.finding.since)})
     escalate_after = policy_for(finding, observation, policies).escalate_after
-    too_long = (
-        escalate_after is not None and known.fired_at is not None and observation.at - known.fired_at >= escalate_after
-    )
-    return (
-        finding.model_copy(update={"severity": "critical"}) if too_long and finding.severity == "warning" else finding
-    )
+    if finding.severity != "warning" or escalate_after is None or known.fired_at is None:
+        return finding
+    too_long = observation.at - known.fired_at >= escalate_after
+    return finding.model_copy(update={"severity": "critical"}) if too_long else finding
 
 
 def policy_for(finding: Finding, observation: Observation, policies: Policies) -> Policy:
@@ -120,176 +112,142 @@ def advance(
         policies: Distinguish an expired failure from a resolved one, and hold the durations.
         complete: Whether the coverage is complete.
     """
-    move = _Move(incidents, closed, observation, ledger, policies, complete)
+    now, sets_baseline = observation.at, _sets_baseline(incidents, observation.at, complete, policies)
+    lately = _lately(closed, now, policies.config.alerts.reopen_within)
+    situation = Situation(observation, ledger, policies)
+    move = _Move(situation, policies, complete, sets_baseline, lately, incidents.next_number)
     found = {finding.fingerprint: _kept(finding) for finding in findings if finding.severity != "info"}
     still: dict[str, Incident] = {}
     for fingerprint, incident in incidents.open.items():
         if fingerprint not in found and (left := move.missed(incident)):
             still[fingerprint] = left
     for fingerprint, finding in found.items():
-        known = incidents.open.get(fingerprint)
-        if known is not None:
+        if known := incidents.open.get(fingerprint):
             still[fingerprint] = move.found_again(known, finding)
-        elif not (
-            fingerprint in incidents.closed_by_hand and _the_same(incidents.closed_by_hand[fingerprint], finding)
-        ):
+        elif not _says_nothing_new(finding, incidents.closed_by_hand.get(fingerprint)):
             still[fingerprint] = move.found(finding)
+    if sets_baseline:
+        still = {key: incident.model_copy(update={"preexisting": True}) for key, incident in still.items()}
     # The mark of an incident closed by hand goes with its finding: if that returns, it is news.
     by_hand = {
         fingerprint: mark
         for fingerprint, mark in incidents.closed_by_hand.items()
-        if not complete or _the_same(mark, found.get(fingerprint))
+        if not complete or _says_nothing_new(found.get(fingerprint), mark)
     }
     after = incidents.model_copy(
         update={
             "open": still,
             "next_number": move.next_number,
-            "began_at": incidents.began_at or observation.at,
+            "began_at": incidents.began_at or now,
+            "baselined_at": now if sets_baseline else incidents.baselined_at,
             "closed_by_hand": by_hand,
         }
     )
-    return Moved(incidents=_baselined(after, observation.at, complete, policies), transitions=tuple(move.transitions))
+    return Moved(incidents=after, transitions=tuple(move.transitions))
 
 
+def _sets_baseline(incidents: Incidents, now: datetime, complete: bool, policies: Policies) -> bool:
+    """Whether the incidents of a check are preexisting: those of the first complete check.
+
+    If the server never answers completely, the incidents found until then are preexisting after a time.
+    """
+    waited = incidents.began_at is not None and now - incidents.began_at >= policies.config.watchdog.incomplete_for
+    return incidents.baselined_at is None and (complete or waited)
+
+
+def _lately(closed: Iterable[Incident], now: datetime, reopen_within: timedelta) -> Mapping[str, Incident]:
+    """By fingerprint: the incidents that were resolved so recently that they continue if they return."""
+    return {
+        incident.finding.fingerprint: incident
+        for incident in closed
+        if incident.resolved_at and now - incident.resolved_at <= reopen_within and incident.resolution != "closed"
+    }
+
+
+@dataclass
 class _Move:
     """The steps of all incidents in one check."""
 
-    def __init__(
-        self,
-        incidents: Incidents,
-        closed: Iterable[Incident],
-        observation: Observation,
-        ledger: Ledger,
-        policies: Policies,
-        complete: bool,
-    ) -> None:
-        self.transitions: list[Transition] = []
-        self.next_number = incidents.next_number
-        self._observation = observation
-        self._ledger = ledger
-        self._policies = policies
-        self._complete = complete
-        self._now = observation.at
-        self._sets_baseline = _sets_baseline(incidents, observation.at, complete, policies)
-        self._reopen_within = policies.config.alerts.reopen_within
-        self._lately = {
-            incident.finding.fingerprint: incident
-            for incident in closed
-            if incident.resolved_at
-            and self._now - incident.resolved_at <= self._reopen_within
-            and incident.resolution != "closed"
-        }
+    situation: Situation
+    policies: Policies
+    complete: bool
+    #: Whether the incidents of this check are preexisting.
+    sets_baseline: bool
+    lately: Mapping[str, Incident]
+    next_number: int
+    transitions: list[Transition] = field(default_factory=list)
+
+    @property
+    def now(self) -> datetime:
+        """The time of every step."""
+        return self.situation.now
 
     def missed(self, incident: Incident) -> Incident | None:
         """An incident whose finding is missing; None if it is resolved."""
-        why = (
-            why_resolved(incident.finding, self._observation, self._ledger, self._policies) if self._complete else None
-        )
-        away = min(incident.unseen_since or self._now, self._now)
+        why = why_resolved(incident.finding, self.situation) if self.complete else None
+        away = min(incident.unseen_since or self.now, self.now)
         # A reopened incident has to stay away for as long as it could be reopened.
-        stays = not incident.reopened or self._now - away >= self._reopen_within or why in ("deleted", "disabled")
+        reopen_within = self.policies.config.alerts.reopen_within
+        stays = not incident.reopened or self.now - away >= reopen_within or why in ("deleted", "disabled")
         if why is None or not stays:
             return incident.model_copy(update={"unseen_since": away})
-        self._step(incident, "resolved", why, resolved_at=self._now, resolution=why)
+        self._step(incident, "resolved", why, resolved_at=self.now, resolution=why)
         return None
 
     def found(self, finding: Finding) -> Incident:
         """A new incident, or a reopened one."""
-        if finding.fingerprint in self._lately:
-            again = _reopened(self._lately[finding.fingerprint])
-            return self._fire(_seen(again, finding, self._observation), "reopened")
-        new = _seen(Incident(finding=finding, opened_at=self._now), finding, self._observation)
+        if before := self.lately.get(finding.fingerprint):
+            again = before.model_copy(
+                update={"resolved_at": None, "resolution": None, "acknowledged": None, "reopened": before.reopened + 1}
+            )
+            return self._fire(_seen(again, finding, self.situation.observation), "reopened")
+        new = _seen(Incident(finding=finding, opened_at=self.now), finding, self.situation.observation)
         return self._fire(new, "found") if not self._hold(finding) else self._step(new, "pending", "found")
 
     def found_again(self, before: Incident, finding: Finding) -> Incident:
         """An open incident whose finding is there."""
-        incident = _seen(before, finding, self._observation)
+        incident = _seen(before, finding, self.situation.observation)
         if before.fired_at is None:
-            if before.opened_at > self._now:
+            if before.opened_at > self.now:
                 # The clock was ahead; that must not prolong the hold.
-                incident = incident.model_copy(update={"opened_at": self._now})
-            held = self._now - incident.opened_at >= self._hold(finding)
+                incident = incident.model_copy(update={"opened_at": self.now})
+            held = self.now - incident.opened_at >= self._hold(finding)
             return self._fire(incident, "held") if held else incident
         for reason in _updates(before.finding, finding):
             incident = self._step(
-                incident, "updated", reason, **({"uninhibited_at": self._now} if reason == "freed" else {})
+                incident, "updated", reason, **({"uninhibited_at": self.now} if reason == "freed" else {})
             )
         return incident
 
     def _fire(self, incident: Incident, reason: StepReason) -> Incident:
-        changes: dict[str, object] = {"fired_at": self._now}
+        changes: dict[str, object] = {"fired_at": self.now}
         if not incident.number:
             changes["number"] = self.next_number
             self.next_number += 1
         return self._step(incident, "firing", reason, **changes)
 
     def _step(self, incident: Incident, to: StepTo, reason: StepReason, **changes: object) -> Incident:
-        step = Step(to=to, at=self._now, reason=reason)
+        step = Step(to=to, at=self.now, reason=reason)
         after = incident.moved(step, **changes)
         self.transitions.append(Transition(incident=after, step=step))
         return after
 
     def _hold(self, finding: Finding) -> timedelta:
-        if self._sets_baseline:
+        if self.sets_baseline:
             # A preexisting incident has no hold: otherwise it would miss the summary, and never be notified.
             return timedelta(0)
-        of_config = finding.check in ("server", "watchdog")
-        policy = self._policies.config if of_config else policy_for(finding, self._observation, self._policies)
-        hold: timedelta = getattr(policy, finding.check.replace("-", "_")).hold
+        check = BY_NAME[finding.check]
+        config = self.policies.config
+        policy = config if check.whole else policy_for(finding, self.situation.observation, self.policies)
+        hold: timedelta = check.settings(policy).hold
         return hold
 
 
-def close_by_hand(
-    incidents: Incidents, number: int, now: datetime, by: str, note: str
-) -> tuple[Incidents, Incident | None]:
-    """Close an open incident by request; it stays closed until its finding shows something new.
-
-    Args:
-        incidents: The open incidents.
-        number: The incident's number; 0 matches none, as pending incidents have no number yet.
-        now: The time of the check.
-        by: Who requested it.
-        note: The note of the request.
-
-    Returns:
-        The remaining incidents, and the closed one; None if there is none with that number.
-    """
-    for fingerprint, incident in incidents.open.items():
-        if number and incident.number == number:
-            step = Step(to="resolved", at=now, reason="closed", by=by, note=note)
-            resolved = incident.moved(step, resolved_at=now, resolution="closed")
-            finding = incident.finding
-            newest = finding.flow_run_ids[0] if finding.flow_run_ids else None
-            mark = Closed(at=now, severity=finding.severity, newest_run=newest)
-            left = {key: other for key, other in incidents.open.items() if key != fingerprint}
-            marks = {**incidents.closed_by_hand, fingerprint: mark}
-            return incidents.model_copy(update={"open": left, "closed_by_hand": marks}), resolved
-    return incidents, None
-
-
-def _baselined(incidents: Incidents, now: datetime, complete: bool, policies: Policies) -> Incidents:
-    """Mark the incidents of the first complete check as preexisting.
-
-    If the server never answers completely, the incidents found until then are preexisting after a time.
-    """
-    if not _sets_baseline(incidents, now, complete, policies):
-        return incidents
-    preexisting = {key: incident.model_copy(update={"preexisting": True}) for key, incident in incidents.open.items()}
-    return incidents.model_copy(update={"open": preexisting, "baselined_at": now})
-
-
-def _sets_baseline(incidents: Incidents, now: datetime, complete: bool, policies: Policies) -> bool:
-    """Whether the incidents of a check are preexisting."""
-    waited = incidents.began_at is not None and now - incidents.began_at >= policies.config.watchdog.incomplete_for
-    return incidents.baselined_at is None and (complete or waited)
-
-
-def _the_same(closed: Closed, finding: Finding | None) -> bool:
+def _says_nothing_new(finding: Finding | None, closed: Closed | None) -> bool:
     """Whether a finding shows nothing new since its incident was closed by hand."""
-    if finding is None:
+    if finding is None or closed is None:
         return False
-    newest = finding.flow_run_ids[0] if finding.flow_run_ids else None
-    return newest == closed.newest_run and rank(finding.severity) <= rank(closed.severity)
+    return finding.newest_run == closed.newest_run and rank(finding.severity) <= rank(closed.severity)
 
 
 def _updates(before: Finding, after: Finding) -> Iterable[StepReason]:
@@ -297,12 +255,6 @@ def _updates(before: Finding, after: Finding) -> Iterable[StepReason]:
         yield "worse" if rank(after.severity) > rank(before.severity) else "better"
     if bool(after.symptom_of) != bool(before.symptom_of):
         yield "explained" if after.symptom_of else "freed"
-
-
-def _reopened(incident: Incident) -> Incident:
-    return incident.model_copy(
-        update={"resolved_at": None, "resolution": None, "acknowledged": None, "reopened": incident.reopened + 1}
-    )
 
 
 def _kept(finding: Finding) -> Finding:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from monitoring.incidents.lifecycle import close_by_hand
 from monitoring.model.base import Value
-from monitoring.model.incident import Acknowledgement, Incident, Incidents, Step
+from monitoring.model.incident import Acknowledgement, Closed, Incident, Incidents, Step
 from monitoring.model.request import Request, Silences
 
 #: How long a silence is listed after its end.
@@ -44,17 +43,13 @@ def apply_requests(requests: Iterable[Request], incidents: Incidents, silences: 
             if expired is None:
                 rejected.append(f"{request.subject}: there is no such silence that has not ended")
             silences = expired or silences
+        elif (incident := incidents.numbered(_number(request.subject))) is None:
+            rejected.append(f"{request.subject}: there is no such open incident")
         elif request.what == "acknowledge":
-            acknowledged = _acknowledged(request, incidents, now)
-            if acknowledged is None:
-                rejected.append(f"{request.subject}: there is no such open incident")
-            incidents = acknowledged or incidents
+            incidents = _acknowledged(request, incidents, incident, now)
         else:
-            incidents, resolved = close_by_hand(incidents, _number(request.subject), now, request.by, request.note)
-            if resolved is None:
-                rejected.append(f"{request.subject}: there is no such open incident")
-            else:
-                closed.append(resolved)
+            incidents, resolved = _closed(request, incidents, incident, now)
+            closed.append(resolved)
     return Applied(incidents=incidents, silences=silences, closed=tuple(closed), rejected=tuple(rejected))
 
 
@@ -85,17 +80,24 @@ def _expired(request: Request, silences: Silences, now: datetime) -> Silences | 
     return silences.model_copy(update={"known": known})
 
 
-def _acknowledged(request: Request, incidents: Incidents, now: datetime) -> Incidents | None:
-    number = _number(request.subject)
-    for fingerprint, incident in incidents.open.items():
-        if number and incident.number == number:
-            mark = Acknowledgement(by=request.by, at=request.at, note=request.note)
-            if incident.acknowledged == mark:
-                return incidents
-            step = Step(to="updated", at=now, reason="acknowledged", by=request.by, note=request.note)
-            opened = {**incidents.open, fingerprint: incident.moved(step, acknowledged=mark)}
-            return incidents.model_copy(update={"open": opened})
-    return None
+def _acknowledged(request: Request, incidents: Incidents, incident: Incident, now: datetime) -> Incidents:
+    mark = Acknowledgement(by=request.by, at=request.at, note=request.note)
+    if incident.acknowledged == mark:
+        return incidents
+    step = Step(to="updated", at=now, reason="acknowledged", by=request.by, note=request.note)
+    acknowledged = incident.moved(step, acknowledged=mark)
+    return incidents.model_copy(update={"open": {**incidents.open, incident.finding.fingerprint: acknowledged}})
+
+
+def _closed(request: Request, incidents: Incidents, incident: Incident, now: datetime) -> tuple[Incidents, Incident]:
+    """The remaining incidents, and the closed one; it stays closed until its finding shows something new."""
+    finding = incident.finding
+    step = Step(to="resolved", at=now, reason="closed", by=request.by, note=request.note)
+    mark = Closed(at=now, severity=finding.severity, newest_run=finding.newest_run)
+    left = {key: other for key, other in incidents.open.items() if key != finding.fingerprint}
+    marks = {**incidents.closed_by_hand, finding.fingerprint: mark}
+    remaining = incidents.model_copy(update={"open": left, "closed_by_hand": marks})
+    return remaining, incident.moved(step, resolved_at=now, resolution="closed")
 
 
 def _number(incident: str) -> int:

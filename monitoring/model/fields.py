@@ -25,6 +25,16 @@ def _at_least_one_second(span: timedelta) -> timedelta:
     return span
 
 
+def _none_or_at_least_one_second(span: timedelta) -> timedelta:
+    return span if span == timedelta(0) else _at_least_one_second(span)
+
+
+def _short(wait: timedelta) -> timedelta:
+    if wait > _MAX_WAIT:
+        raise ValueError(f"expected at most {format_duration(_MAX_WAIT)}: every check may have to wait so long")
+    return wait
+
+
 def _no_truth(value: Any) -> Any:
     # pydantic reads true as 1: right for a flag in a form, wrong for `critical_after: yes`.
     if isinstance(value, bool):
@@ -32,20 +42,22 @@ def _no_truth(value: Any) -> Any:
     return value
 
 
-def _a_hold(span: timedelta) -> timedelta:
-    return span if span == timedelta(0) else _at_least_one_second(span)
+def _form(pattern: str, expected: str) -> AfterValidator:
+    """Let only printable text of a form pass; a group in the pattern is a port."""
+
+    def check(text: str) -> str:
+        found = re.fullmatch(pattern, text)
+        if not found or not text.isprintable() or any(int(port or 0) > _MAX_PORT for port in found.groups()):
+            raise ValueError(f"expected {expected}")
+        return text
+
+    return AfterValidator(check)
 
 
-def _time_of_day(text: str) -> str:
-    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
-        raise ValueError('expected a time of day in quotes, from "00:00" to "23:59"')
+def _no_credentials(text: str) -> str:
+    if "@" in text:
+        raise ValueError("expected an address without a user and password: it is shown, and is no place for secrets")
     return text
-
-
-def _block_reference(reference: str) -> str:
-    if not re.fullmatch(r"[a-z0-9-]+/[a-z0-9-]+", reference):
-        raise ValueError("expected type and name of a notification block, such as `ms-teams-webhook/data-team`")
-    return reference
 
 
 def _cron(line: str) -> str:
@@ -73,65 +85,44 @@ def _regex(pattern: str) -> str:
     return pattern
 
 
-def _block_name(name: str) -> str:
-    if not re.fullmatch(r"[a-z0-9-]+", name):
-        raise ValueError("expected the name of a Secret block (lower case, digits, dashes), never the secret itself")
-    return name
-
-
-def _is_host_port(text: str) -> bool:
-    found = re.fullmatch(r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):(\d{1,5})", text)
-    return found is not None and int(found[1]) <= _MAX_PORT
-
-
-def _host_port(text: str) -> str:
-    if not _is_host_port(text):
-        raise ValueError("expected a host and a port, such as 127.0.0.1:9464")
-    return text
-
-
-def _web_address(text: str) -> str:
-    if "@" in text:
-        raise ValueError("expected an address without a user and password: it is shown, and is no place for secrets")
-    found = re.fullmatch(r"https?://(?:\[[0-9A-Fa-f:]+\]|[^\s/?#:]+)(?::(\d{1,5}))?(?:/[^\s?#]*)?", text)
-    if not found or not text.isprintable() or int(found[1] or 0) > _MAX_PORT:
-        raise ValueError("expected an address such as http://pushgateway:9091")
-    return text
-
-
-def _statsd_address(text: str) -> str:
-    if not (re.fullmatch(r"unix:///\S+", text) and text.isprintable()) and not _is_host_port(text):
-        raise ValueError("expected a host and a port, such as 127.0.0.1:8125, or unix:///var/run/datadog/dsd.socket")
-    return text
-
-
-def _textfile(text: str) -> str:
-    if not re.fullmatch(r"/.+\.prom", text) or not text.isprintable():
-        raise ValueError("expected a path from / on that ends in .prom, such as /var/lib/node_exporter/watchdog.prom")
-    return text
-
-
-def _a_short_wait(wait: timedelta) -> timedelta:
-    if wait > _MAX_WAIT:
-        raise ValueError(f"expected at most {format_duration(_MAX_WAIT)}: every check may have to wait so long")
-    return wait
-
+_HOST_PORT = r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):(\d{1,5})"
 
 Span = Annotated[Duration, AfterValidator(_at_least_one_second)]
-Wait = Annotated[Span, AfterValidator(_a_short_wait)]
-Mention = Annotated[str, Field(pattern=r"^([UWS][A-Z0-9]{2,20}|here|channel|everyone)$")]
-Hold = Annotated[Duration, AfterValidator(_a_hold)]
-TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
-BlockReference = Annotated[str, AfterValidator(_block_reference)]
-Cron = Annotated[str, AfterValidator(_cron)]
-TimeZoneName = Annotated[str, AfterValidator(_zone)]
-Pattern = Annotated[str, AfterValidator(_regex)]
-BlockName = Annotated[str, AfterValidator(_block_name)]
-HostPort = Annotated[str, AfterValidator(_host_port)]
-WebAddress = Annotated[str, AfterValidator(_web_address)]
-StatsdAddress = Annotated[str, AfterValidator(_statsd_address)]
-TextfilePath = Annotated[str, AfterValidator(_textfile)]
+Wait = Annotated[Span, AfterValidator(_short)]
+Hold = Annotated[Duration, AfterValidator(_none_or_at_least_one_second)]
 Count = Annotated[int, BeforeValidator(_no_truth)]
+Mention = Annotated[str, Field(pattern=r"^([UWS][A-Z0-9]{2,20}|here|channel|everyone)$")]
+TimeOfDay = Annotated[str, _form(r"(?:[01]\d|2[0-3]):[0-5]\d", 'a time of day in quotes, from "00:00" to "23:59"')]
+TimeZoneName = Annotated[str, AfterValidator(_zone)]
+Cron = Annotated[str, AfterValidator(_cron)]
+Pattern = Annotated[str, AfterValidator(_regex)]
+BlockName = Annotated[
+    str,
+    _form(r"[a-z0-9-]+", "the name of a Secret block (lower case, digits, dashes), never the secret itself"),
+]
+BlockReference = Annotated[
+    str,
+    _form(r"[a-z0-9-]+/[a-z0-9-]+", "type and name of a notification block, such as `ms-teams-webhook/data-team`"),
+]
+HostPort = Annotated[str, _form(_HOST_PORT, "a host and a port, such as 127.0.0.1:9464")]
+WebAddress = Annotated[
+    str,
+    AfterValidator(_no_credentials),
+    _form(
+        r"https?://(?:\[[0-9A-Fa-f:]+\]|[^\s/?#:]+)(?::(\d{1,5}))?(?:/[^\s?#]*)?",
+        "an address such as http://pushgateway:9091",
+    ),
+]
+StatsdAddress = Annotated[
+    str,
+    _form(
+        rf"unix:///\S+|{_HOST_PORT}", "a host and a port, such as 127.0.0.1:8125, or unix:///var/run/datadog/dsd.socket"
+    ),
+]
+TextfilePath = Annotated[
+    str,
+    _form(r"/.+\.prom", "a path from / on that ends in .prom, such as /var/lib/node_exporter/watchdog.prom"),
+]
 
 
 class Section(BaseModel):

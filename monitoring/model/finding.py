@@ -113,6 +113,11 @@ class Finding(Value):
     cause: Cause | None = None
     symptom_of: str | None = None
 
+    @property
+    def newest_run(self) -> str | None:
+        """The id of the newest run that shows it; None without any."""
+        return self.flow_run_ids[0] if self.flow_run_ids else None
+
 
 #: The maximum number of run ids in a finding.
 MAX_RUN_IDS = 1000

@@ -132,3 +132,7 @@ class Incidents(Value):
     baselined_at: AwareDatetime | None = None
     #: By fingerprint.
     closed_by_hand: Mapping[str, Closed] = Field(default_factory=dict)
+
+    def numbered(self, number: int) -> Incident | None:
+        """The open incident with a number; None if there is none. Pending incidents have no number yet."""
+        return next((incident for incident in self.open.values() if number and incident.number == number), None)
