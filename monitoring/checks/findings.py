@@ -47,12 +47,7 @@ class Verdict:
 
 
 def nothing(why_not: str, *compared: Compared) -> Verdict:
-    """The verdict that nothing is wrong, or that there is nothing to judge.
-
-    Args:
-        why_not: Why there is no finding, in words.
-        compared: What was compared.
-    """
+    """The verdict that nothing is wrong, or that there is nothing to judge."""
     return Verdict(compared, why_not)
 
 
@@ -90,15 +85,7 @@ class Found(Verdict):
 def finding_of(
     observation: Observation, check: str, subject: Subject, found: Found, deployment: Deployment | None = None
 ) -> Finding:
-    """Make the finding of a verdict.
-
-    Args:
-        observation: What was observed.
-        check: The name of the check.
-        subject: The subject; its id identifies the finding over time.
-        found: The verdict.
-        deployment: The deployment or flow that the subject is, if it is one.
-    """
+    """Make the finding of a verdict; with the deployment or flow that the subject is, if it is one."""
     count = len(found.run_ids) if found.run_count is None else found.run_count
     ui_url = observation.server.state.ui_url
     only_run = links.flow_run_url(ui_url, found.run_ids[0]) if deployment and count == 1 else None

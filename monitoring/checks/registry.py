@@ -55,14 +55,7 @@ BY_NAME: Mapping[str, Check[Any, Any]] = {check.name: check for check in CHECKS}
 def verdicts(
     observation: Observation, ledger: Ledger, policies: Policies, checks: Iterable[Check[Any, Any]] = CHECKS
 ) -> Iterator[Judged]:
-    """Judge every subject of every check.
-
-    Args:
-        observation: What was observed.
-        ledger: The ledger, with the observation folded in.
-        policies: The effective policy of each deployment.
-        checks: The checks that run.
-    """
+    """Judge every subject of every check; the ledger has the observation folded in."""
     situation = Situation(observation, ledger, policies)
     for check in checks:
         yield from check.verdicts(situation)

@@ -94,12 +94,7 @@ def _why_not(record: Record, may: Bound | None, settings: Slow) -> str:
 
 
 def bound(known: RunTimes, settings: Slow) -> Bound | None:
-    """The longest allowed run time of a deployment; None if none is configured and too little is known.
-
-    Args:
-        known: The deployment's completed runs, without the run that is judged.
-        settings: The limit, or how to learn one.
-    """
+    """The longest allowed run time of a deployment; None if none is configured and too little is known."""
     if settings.limit is not None:
         return Bound(settings.limit, None)
     usual = baseline(known, settings) if settings.baseline else None

@@ -19,10 +19,6 @@ def readable(cron: str, time_zone: str) -> bool:
     """Return whether Prefect can read a cron expression and its time zone.
 
     Source: prefect/server/schemas/schedules.py, ``CronSchedule``, and prefect/_internal/schemas/validators.py.
-
-    Args:
-        cron: A cron expression.
-        time_zone: An IANA time zone.
     """
     rejected = _REJECTED.intersection(cron.casefold().split())
     return bool(_croniter().is_valid(cron)) and not rejected and time_zone in _time_zones()

@@ -26,9 +26,6 @@ def environment(environ: Mapping[str, str]) -> list[Layer]:
     An empty variable counts as not set, because Compose files and CI leave such variables. A variable for a whole
     section, as JSON, is weaker than a variable for a field of the section.
 
-    Args:
-        environ: The environment's variables.
-
     Raises:
         ConfigError: One line for each variable that is unknown or cannot be read.
     """

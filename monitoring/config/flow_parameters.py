@@ -6,7 +6,7 @@ form that is submitted unchanged leaves the values of the file alone.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -19,13 +19,13 @@ from monitoring.model.fields import Section
 _SOURCE = "parameter"
 
 
-def _optional(section: type[Section], name: str, doc: str | None) -> type[BaseModel]:
+def _optional(section: type[Section], name: str) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for field_name, field in section.model_fields.items():
         kind: Any = field.annotation
         title, description = field_name.replace("_", " ").capitalize(), field.description
         if isinstance(kind, type) and issubclass(kind, Section):
-            changes = _optional(kind, f"{kind.__name__}Changes", kind.__doc__)
+            changes = _optional(kind, f"{kind.__name__}Changes")
             fields[field_name] = (changes, Field(changes(), title=title, description=description))
         else:
             for constraint in field.metadata:
@@ -33,30 +33,17 @@ def _optional(section: type[Section], name: str, doc: str | None) -> type[BaseMo
             usual = "" if field.default is None else f" Default: {format_value(field.default)}."
             fields[field_name] = (kind | None, Field(None, title=title, description=f"{description}{usual}"))
     made: type[BaseModel] = create_model(
-        name, __config__=ConfigDict(frozen=True, extra="forbid"), __doc__=doc, **fields
+        name, __config__=ConfigDict(frozen=True, extra="forbid"), __doc__=section.__doc__, **fields
     )
     return made
 
 
-if TYPE_CHECKING:
-
-    class PolicyChanges(BaseModel):
-        """Changes of the policy for this run and every deployment. Empty fields keep their configured values."""
-
-else:
-    PolicyChanges = _optional(
-        Policy,
-        "PolicyChanges",
-        "Changes of the policy for this run and every deployment. Empty fields keep their configured values.",
-    )
+class PolicyChanges(_optional(Policy, "_PolicyChanges")):  # type: ignore[misc]  # made at run time
+    """Changes of the policy for this run and every deployment. Empty fields keep their configured values."""
 
 
 def parameters(overrides: PolicyChanges | None = None, time_zone: str | None = None) -> Layer:
-    """Make the strongest layer from the parameters of a flow run.
-
-    Args:
-        overrides: Changes of policy; None and fields that are None change nothing.
-        time_zone: IANA time zone of the digest's days; None changes nothing.
+    """Make the strongest layer from the parameters of a flow run; None changes nothing.
 
     Raises:
         ConfigError: The time zone does not exist.

@@ -39,13 +39,7 @@ Layer = Mapping[str, Setting]
 
 
 def leaves(section: Section, *, unset: bool = False, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the fields that are not sections, as pairs of dotted name and value.
-
-    Args:
-        section: Where to start.
-        unset: Whether to include fields that were not set and so have their default.
-        prefix: The section's own name with a dot after it.
-    """
+    """Yield the fields that are not sections, the unset ones only if asked, as pairs of dotted name and value."""
     for name in type(section).model_fields:
         if name in _NO_SETTINGS or not (unset or name in section.model_fields_set):
             continue
@@ -57,13 +51,7 @@ def leaves(section: Section, *, unset: bool = False, prefix: str = "") -> Iterat
 
 
 def layer(section: Section, source: str, lines: Mapping[str, int] | None = None) -> Layer:
-    """Make a layer from the fields that were set.
-
-    Args:
-        section: The fields.
-        source: Where they were set.
-        lines: The line of each field there, by dotted name, where known.
-    """
+    """Make a layer from the fields that were set, with their lines in the source where known."""
     known = lines or {}
     return {
         name: Setting(value, f"{source} line {known[name]}" if name in known else source)
@@ -119,13 +107,7 @@ class Policies:
         self._redactor = Redactor(self.config.redact.patterns)
 
     def of(self, name: str, tags: tuple[str, ...] = (), pool: str | None = None) -> Policy:
-        """The policy of one deployment.
-
-        Args:
-            name: ``flow/deployment``.
-            tags: The deployment's tags.
-            pool: Its work pool's name.
-        """
+        """The policy of one deployment, by ``flow/deployment``, tags and work pool."""
         whose = PolicyKey(name, tags, pool)
         if whose not in self._known:
             key = (self._matching(name, tags, pool), tuple(filter(is_policy_tag, tags)))
@@ -136,11 +118,7 @@ class Policies:
         return self._known[whose]
 
     def of_pool(self, pool: str) -> Policy:
-        """The policy of a work pool: only rules that match by pool alone apply.
-
-        Args:
-            pool: Its name.
-        """
+        """The policy of a work pool: only rules that match by pool alone apply."""
         return self.of("", (), pool)
 
     def settings(self) -> Layer:
@@ -158,11 +136,7 @@ class Policies:
         return self.config.state.keep_runs
 
     def unreadable_tags(self, tags: tuple[str, ...]) -> Sequence[tuple[str, str]]:
-        """The policy tags that cannot be read, redacted, each with the reason.
-
-        Args:
-            tags: A deployment's tags.
-        """
+        """The policy tags that cannot be read, redacted, each with the reason."""
         problems = read_tags(tags).problems
         return [(self._redactor.redact(shown(tag)), self._redactor.redact(reason)) for tag, reason in problems]
 

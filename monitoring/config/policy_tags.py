@@ -50,11 +50,7 @@ def is_policy_tag(tag: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def read_tags(tags: tuple[str, ...]) -> TagPolicy:
-    """Read the policy in a deployment's tags.
-
-    Args:
-        tags: All its tags; other tags are ignored. If two tags contradict each other, neither counts.
-    """
+    """Read the policy in a deployment's tags. If two tags contradict each other, neither counts."""
     values: dict[str, tuple[Any, str]] = {}
     wrong: list[TagProblem] = []
     for tag in dict.fromkeys(tag for tag in tags if is_policy_tag(tag)):
@@ -73,11 +69,7 @@ def read_tags(tags: tuple[str, ...]) -> TagPolicy:
 
 
 def shown(tag: str) -> str:
-    """Quote a tag on one line, shortened. If it looks like a secret, show at most the key.
-
-    Args:
-        tag: Any tag; hostile text.
-    """
+    """Quote a tag on one line, shortened. If it looks like a secret, show at most the key."""
     if not secret_like(tag):
         return quoted(tag)
     key = tag.partition("=")[0]

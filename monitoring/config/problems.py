@@ -55,11 +55,7 @@ class Problem(NamedTuple):
 
 
 def problems(error: ValidationError) -> Iterator[Problem]:
-    """Describe each problem that pydantic found in a ``Config``.
-
-    Args:
-        error: The error of the validation.
-    """
+    """Describe each problem that pydantic found in a ``Config``."""
     for details in error.errors(include_url=False):
         loc = details["loc"]
         if details["type"] == "extra_forbidden":
@@ -70,12 +66,7 @@ def problems(error: ValidationError) -> Iterator[Problem]:
 
 
 def shown(loc: Loc, raw: str) -> str:
-    """Quote a value for an error message, unless it may be a secret.
-
-    Args:
-        loc: The location of the value.
-        raw: The value as in the file.
-    """
+    """Quote a value for an error message, unless it may be a secret."""
     if _SECRET_FIELDS.intersection(loc) or secret_like(raw):
         return "(value not shown)"
     return quoted(raw)

@@ -61,11 +61,7 @@ _LIST = re.compile(r"[+-]?…%?(?:[ ,.:;_/+-]{0,2}…%?)*")
 
 
 def failure_of(message: str) -> Failure:
-    """Derive why a run failed or crashed from its state's message alone.
-
-    Args:
-        message: The message, redacted.
-    """
+    """Derive why a run failed or crashed from its state's message alone, redacted."""
     error = bare(message)
     return Failure(exception=exception_of(message), reason=one_line(error, MAX_REASON), error=error_name(error))
 
@@ -92,11 +88,7 @@ def exception_of(message: str) -> str | None:
 
 
 def error_name(text: str) -> str:
-    """A short name of an error, which does not depend on its numbers, ids, addresses and paths; empty without text.
-
-    Args:
-        text: The error, without Prefect's prefix.
-    """
+    """A short name of an error, which does not depend on its numbers, ids, addresses and paths; empty without text."""
     normal = normalised(text)
     return hashlib.sha256(normal.encode(errors="replace")).hexdigest()[:12] if normal else ""
 

@@ -25,16 +25,12 @@ class FailedTask(NamedTuple):
 
 
 def failing_child(parent: FlowRun, children: Sequence[FlowRun]) -> FlowRun | None:
-    """Find the child that made its parent fail, if the parent's own message shows it.
+    """Find the child that made its parent fail, if the parent's own message shows it; oldest end first.
 
     A subflow's exception passes through its parent, which then ends with the same message; the exception of another
     deployment's run becomes ``FailedRun: ...``; a parent that returns its children's states ends with
     ``1/2 states failed.``; a parent that ended by a subflow's timeout says that it has no timeout. A parent that caught
     the child's exception and failed for another reason has another message, and no child is returned.
-
-    Args:
-        parent: A run that failed or crashed.
-        children: Its failed or crashed children, oldest end first.
     """
     before = [child for child in children if parent.end_time is None or child.ended_at <= parent.end_time]
     same = [child for child in before if child.message and _ends_with(parent.message, child.message)]
@@ -50,9 +46,7 @@ def failing_child(parent: FlowRun, children: Sequence[FlowRun]) -> FlowRun | Non
 def failing_path(run: FlowRun, children: Mapping[str, Sequence[FlowRun]]) -> tuple[FlowRun, ...]:
     """The path of a failure: from the run's child down to the deepest; empty if the failure is the run's own.
 
-    Args:
-        run: A run that failed or crashed.
-        children: The failed and crashed children of runs, by the parent's id, oldest end first.
+    ``children`` has the failed and crashed children of runs by the parent's id, in the order of their ends.
     """
     path: list[FlowRun] = []
     while len(path) < MAX_LEVELS:
@@ -65,14 +59,10 @@ def failing_path(run: FlowRun, children: Mapping[str, Sequence[FlowRun]]) -> tup
 
 
 def failing_task(run: FlowRun, tasks: Sequence[FailedTask]) -> FailedTask | None:
-    """Find the task that made its run fail, if the run's own message shows it.
+    """Find the task that made its run fail, if the run's own message shows it; newest end first.
 
     Of several tasks with the same error, such as mapped tasks, the task with exactly this message is returned, or else
     any of them.
-
-    Args:
-        run: A run that failed or crashed, and not because of a child.
-        tasks: Its failed and crashed task runs, newest end first.
     """
     error = bare(run.message)
     if returned_states(run.message):

@@ -30,22 +30,13 @@ def last_traceback(text: str) -> str:
 
 
 def ends_in(text: str, exception: str) -> bool:
-    """Whether a log entry has a traceback that ends in, or groups, an exception of this type.
-
-    Args:
-        text: The log entry, unredacted.
-        exception: The exception's type, with or without its module.
-    """
+    """Whether a log entry has a traceback that ends in, or groups, an exception of this type."""
     name = re.escape(exception.rpartition(".")[2])
     return _HEAD in text and re.search(rf"^[ |+-]*(?:[\w.]*\.)?{name}(?::|\(| *$)", text, re.MULTILINE) is not None
 
 
 def traceback_end(traceback: str) -> str:
-    """The end of a traceback: the frames that matter, without Prefect's own, and the exception; at most ten lines.
-
-    Args:
-        traceback: The traceback, redacted.
-    """
+    """The end of a traceback: the frames that matter, without Prefect's own, and the exception; at most ten lines."""
     frames, exception = _parts(traceback)
     kept = _that_matter(frames)
     lines = [*(line for frame in kept for line in frame), *exception]

@@ -70,10 +70,6 @@ def with_run(known: RunTimes, run: FlowRun) -> RunTimes:
     """Add a completed run to the sample; the order of runs does not matter, and repeated runs count once.
 
     A run that never started (it was marked, or ended before its start) took no time, and is left out.
-
-    Args:
-        known: The sample so far.
-        run: A run that completed.
     """
     end = run.end_time
     if end is None or run.start_time is None or run.start_time >= end or not run.total_run_time:
@@ -90,12 +86,7 @@ def with_run(known: RunTimes, run: FlowRun) -> RunTimes:
 
 
 def without_run(known: RunTimes, run: EndedRun) -> RunTimes:
-    """Remove a run from the newest runs: no run is judged by itself.
-
-    Args:
-        known: The sample.
-        run: A run that may be in it.
-    """
+    """Remove a run from the newest runs: no run is judged by itself."""
     own = (int(run.ended.timestamp()), _seconds(run.run_time))
     return known.model_copy(update={"recent": tuple(entry for entry in known.recent if entry != own)})
 
@@ -121,14 +112,10 @@ def coarse(span: timedelta) -> timedelta:
 
 
 def baseline(known: RunTimes, settings: BaselineSettings) -> Baseline | None:
-    """Learn the baseline; None if fewer than ``min_samples`` runs are known.
+    """Learn the baseline from a sample without the judged run; None if fewer than ``min_samples`` runs are known.
 
     A run is slow if it takes longer than all of these: the median and ``deviations`` robust standard deviations of the
     logarithm, the median times ``min_ratio``, the median and ``floor``, and a fifth more than the second longest run.
-
-    Args:
-        known: The deployment's completed runs, without the run that is judged.
-        settings: How far from the median a run may be.
     """
     if len(known.recent) < settings.min_samples:
         return None
@@ -136,12 +123,7 @@ def baseline(known: RunTimes, settings: BaselineSettings) -> Baseline | None:
 
 
 def learned(run_times: Sequence[float], settings: BaselineSettings) -> Baseline:
-    """Learn a baseline from at least two run times in seconds, each more than 0.
-
-    Args:
-        run_times: Run times, in any order.
-        settings: How far from the median a run may be.
-    """
+    """Learn a baseline from at least two run times in seconds, each more than 0, in any order."""
     usual = median(run_times)
     deviation = _DEVIATION * median(abs(math.log(seconds / usual)) for seconds in run_times)
     limit = max(

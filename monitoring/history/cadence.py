@@ -40,11 +40,7 @@ class Cadence(NamedTuple):
 
 
 def learned(ends: Iterable[int]) -> Cadence | None:
-    """Learn a cadence; None if the runs are too few or too irregular.
-
-    Args:
-        ends: When runs ended, in seconds since the epoch, in any order.
-    """
+    """Learn a cadence from the ends of runs in epoch seconds; None if they are too few or too irregular."""
     times = sorted(ends)
     # Runs that end together count once.
     gaps = [later - earlier for earlier, later in pairwise(times) if later > earlier]

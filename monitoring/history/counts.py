@@ -12,12 +12,7 @@ RUN_TIME_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_20
 
 
 def counted(record: Record, run: FlowRun) -> Record:
-    """Count an ended run that was not counted before.
-
-    Args:
-        record: The record of its deployment.
-        run: The run. If it completed without a start, it took no time, and is not counted among run times.
-    """
+    """Count an ended run. One that completed without a start took no time, and has no run time to count."""
     counts = record.counts
     ends = {**counts.ends, run.state_type: counts.ends.get(run.state_type, 0) + 1}
     changes: dict[str, object] = {"ends": ends}

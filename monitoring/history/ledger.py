@@ -26,11 +26,6 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta = OVERLAP)
     """Return the ledger with an observation folded in.
 
     The cursor moves only if all ended runs were read: otherwise the next check reads the window again.
-
-    Args:
-        ledger: The ledger of the check before.
-        observation: The observation of this check; its ended runs may be in any order.
-        overlap: How much of the window the next check will read again.
     """
     if observation.server.state.problem:
         return ledger

@@ -15,13 +15,7 @@ _FAILURES = tuple(check.name for check in CHECKS if check.role == "failure")
 
 
 def correlate(findings: Iterable[Finding], observation: Observation, ledger: Ledger) -> tuple[Finding, ...]:
-    """Mark symptoms with the fingerprint of their cause, and drop what another finding says better.
-
-    Args:
-        findings: What the checks found.
-        observation: What was seen.
-        ledger: Names the failed children of failed parents.
-    """
+    """Mark symptoms with the fingerprint of their cause, and drop what another finding says better."""
     everything = tuple(findings)
     unreachable = [f for f in everything if f.cause and f.cause.reason == "unreachable"]
     if unreachable:

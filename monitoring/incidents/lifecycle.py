@@ -53,12 +53,6 @@ def still_known(
     A finding that could not be judged keeps the severity that it had while it could: the server deletes a zombie's last
     heartbeat after a week, and retention deletes successes. A condition without a start of its own, such as a slow
     server, began when it was first found. A warning that has fired for longer than its policy allows is critical.
-
-    Args:
-        findings: The correlated findings.
-        incidents: The open incidents by fingerprint.
-        observation: The observation of this check.
-        policies: Tell after how long a warning becomes critical.
     """
     return tuple(_still(finding, incidents.get(finding.fingerprint), observation, policies) for finding in findings)
 
@@ -103,14 +97,8 @@ def advance(
     info open no incident. If a finding returns soon after its incident was resolved, the old incident continues, and is
     then resolved only after it has stayed away for that long: a flapping condition notifies once and not all day.
 
-    Args:
-        incidents: The open incidents.
-        closed: The incidents that were resolved recently.
-        findings: The correlated findings.
-        observation: The observation of this check; its time is the time of every step.
-        ledger: The ledger with the observation folded in.
-        policies: Distinguish an expired failure from a resolved one, and hold the durations.
-        complete: Whether the coverage is complete.
+    ``closed`` has the incidents that were resolved recently; the ledger has the observation folded in. The time of the
+    observation is the time of every step.
     """
     now, sets_baseline = observation.at, _sets_baseline(incidents, observation.at, complete, policies)
     lately = _lately(closed, now, policies.config.alerts.reopen_within)

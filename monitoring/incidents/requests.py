@@ -23,14 +23,7 @@ class Applied(Value):
 
 
 def apply_requests(requests: Iterable[Request], incidents: Incidents, silences: Silences, now: datetime) -> Applied:
-    """Apply action requests, oldest first. A request that comes twice, as after a crash, is applied once.
-
-    Args:
-        requests: The requests since the last check.
-        incidents: The open incidents.
-        silences: The silences.
-        now: The time of the check.
-    """
+    """Apply action requests, oldest first. A request that comes twice, as after a crash, is applied once."""
     kept = tuple(silence for silence in silences.known if now - silence.ends_at < KEEP_ENDED)
     silences = silences.model_copy(update={"known": kept})
     closed: list[Incident] = []

@@ -35,11 +35,6 @@ def with_common_errors(findings: Sequence[Finding], observation: Observation, le
     begin to fail of it later join them. The moments at which they began are compared with each other and not with
     now: what is one problem stays one for as long as three of them fail. A finding that has another cause (a parent
     whose child's deployment failed) does not count.
-
-    Args:
-        findings: What was found; those about failures carry no cause of their own yet.
-        observation: What was seen.
-        ledger: Knows the error of each deployment's latest failure.
     """
     by_error: dict[tuple[CheckName, str], list[_Member]] = {}
     for finding in findings:

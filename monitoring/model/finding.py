@@ -124,14 +124,7 @@ MAX_RUN_IDS = 1000
 
 
 def fingerprint(target: str, check: CheckName, kind: SubjectKind, subject_id: str) -> str:
-    """The identity of a finding over time, without times and addresses.
-
-    Args:
-        target: The target's configured name.
-        check: The check that finds it.
-        kind: The subject's kind.
-        subject_id: The subject's id.
-    """
+    """The identity of a finding over time, without times and addresses."""
     return f"{target}/{check}/{kind}/{subject_id}"
 
 

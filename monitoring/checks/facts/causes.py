@@ -49,12 +49,7 @@ def skips(deployment: Deployment, full: Full) -> bool:
 
 
 class Slots:
-    """Who holds the slots of limits, and which limits are full.
-
-    Args:
-        active: The runs that may hold slots; runs that hold none are ignored.
-        whole: Whether these are all such runs.
-    """
+    """Who holds the slots of limits, and which limits are full; ``whole`` if the runs are all that may hold slots."""
 
     def __init__(self, active: Iterable[FlowRun], whole: bool) -> None:
         """Group the holders by the place of their slots, once."""
@@ -81,11 +76,7 @@ class Slots:
 
 
 class Causes:
-    """The causes that an observation shows.
-
-    Args:
-        observation: What was observed.
-    """
+    """The causes that an observation shows."""
 
     def __init__(self, observation: Observation) -> None:
         """Index the observation, once."""
@@ -98,12 +89,7 @@ class Causes:
         self._active = by_key(observation.runs.active)
 
     def waiting(self, deployment: Deployment, runs: Iterable[FlowRun]) -> Cause | None:
-        """The most frequent cause why runs of a deployment do not start; None if no cause is known.
-
-        Args:
-            deployment: The deployment.
-            runs: Its waiting runs, the most important first.
-        """
+        """The most frequent cause why these runs of a deployment do not start; None if none is known."""
         causes = [self.of_run(deployment, run) for run in runs]
         most = Counter(causes).most_common(1)
         return most[0][0] if most else None
@@ -111,9 +97,7 @@ class Causes:
     def of_run(self, deployment: Deployment, run: FlowRun) -> Cause | None:
         """Why a SCHEDULED run does not start, or a PENDING run does not continue; None for other states.
 
-        Args:
-            deployment: The deployment of the run.
-            run: The run. Its own work pool and queue take precedence over its deployment's.
+        The run's own work pool and queue take precedence over its deployment's.
         """
         if run.retries_in_process or run.state_type not in _WAITING:
             return None
@@ -146,11 +130,7 @@ class Causes:
         return [limit for limit in limits if limit]
 
     def stale(self, deployment: Deployment) -> Cause | None:
-        """Why a deployment does not succeed: the cause that its runs are not created, do not start or do not end.
-
-        Args:
-            deployment: The deployment, or flow.
-        """
+        """Why a deployment does not succeed: the cause that its runs are not created, do not start or do not end."""
         active = self._active.get(deployment.key, [])
         if previous := self._previous(deployment, active):
             return Cause(
@@ -181,13 +161,7 @@ class Causes:
 
 
 def limit_cause(kind: CauseKind, name: str, holders: Iterable[FlowRun]) -> Cause:
-    """The cause of waiting for a slot of a full limit.
-
-    Args:
-        kind: The kind of the limited thing.
-        name: Its name.
-        holders: The holders of its slots; the longest-running holders are named.
-    """
+    """The cause of waiting for a slot of a full limit; it names the longest-running holders."""
     longest = sorted(holders, key=lambda run: (_began(run), run.id))[:MAX_HOLDERS]
     return Cause(kind=kind, name=name, reason="limit-reached", flow_run_ids=tuple(run.id for run in longest))
 

@@ -19,13 +19,7 @@ from monitoring.model.prefect import Deployment, FlowRun, by_key
 
 
 class Situation:
-    """The input of the checks at one time.
-
-    Args:
-        observation: What was observed.
-        ledger: The ledger, with the observation folded in.
-        policies: The effective policy of each deployment.
-    """
+    """The input of the checks at one time; the ledger has the observation folded in."""
 
     def __init__(self, observation: Observation, ledger: Ledger, policies: Policies) -> None:
         """Keep the values; facts are derived from them when a check first needs them."""

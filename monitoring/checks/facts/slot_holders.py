@@ -19,12 +19,7 @@ _MAX_NAME = 80
 
 
 class Holders:
-    """The holders of slots at the time of a check.
-
-    Args:
-        observation: What was observed.
-        policies: The settings by which runs are dead or stuck.
-    """
+    """The holders of slots at the time of a check."""
 
     def __init__(self, observation: Observation, policies: Policies) -> None:
         """Index the active runs by id, once."""

@@ -39,13 +39,7 @@ def began(observation: Observation, run: FlowRun) -> datetime:
 
 
 def too_long(observation: Observation, run: FlowRun, settings: StaySettings) -> Stay | None:
-    """How long a run has been in its state, if that is too long.
-
-    Args:
-        observation: What was observed.
-        run: The run.
-        settings: How long it may be.
-    """
+    """How long a run has been in its state, if that is too long."""
     now, since = observation.at, began(observation, run)
     limit = limits(settings).get(run.state_type)
     if run.state_type == "PAUSED" and run.pause_timeout and now - run.pause_timeout > settings.timeout_grace:

@@ -105,23 +105,14 @@ def runs_wait(count: int) -> str:
 
 
 def whose_runs(deployments: Iterable[Deployment]) -> list[str]:
-    """Count runs by deployment, a line for each of the five deployments with most runs: ``etl/nightly: 3 runs``.
-
-    Args:
-        deployments: Each run's deployment.
-    """
+    """Count runs by their deployments, a line for each of the five with most runs: ``etl/nightly: 3 runs``."""
     counts = Counter(deployment.name for deployment in deployments)
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:5]
     return [f"{name}: {runs_text(count)}" for name, count in most]
 
 
 def last_heartbeat(pool: WorkPool, now: datetime) -> str:
-    """When any worker of a pool sent its last heartbeat, in words.
-
-    Args:
-        pool: A work pool whose workers were counted.
-        now: The time of the check.
-    """
+    """When any worker of a pool sent its last heartbeat, in words."""
     last = pool.last_heartbeat
     return (
         f"last heartbeat of a worker {last:%Y-%m-%d %H:%M} UTC, {humanized(now - last)} ago"
