@@ -15,7 +15,7 @@ from monitoring.checks.registry import BY_NAME
 from monitoring.messages import words
 from monitoring.messages.tables import joined
 from monitoring.messages.words import counted
-from monitoring.model.finding import Cause, CauseReason, SubjectKind
+from monitoring.model.finding import Cause, CauseReason
 from monitoring.model.incident import Incident, ResolutionReason
 from monitoring.model.message import (
     Code,
@@ -72,20 +72,6 @@ _BECAUSE: dict[CauseReason, str] = {
     "previous-run-running": "the previous run of {} still runs",
     "failed": "{} failed",
     "unreachable": "{} cannot be reached",
-}
-_KINDS: dict[SubjectKind, str] = {
-    "deployment": "deployment",
-    "flow": "flow",
-    "flow-run": "flow run",
-    "work-pool": "work pool",
-    "work-queue": "work queue",
-    "tag": "tag",
-    "global-concurrency-limit": "global concurrency limit",
-    "error": "error",
-    "scheduler": "scheduler",
-    "server": "server",
-    "route": "route",
-    "metrics-outlet": "metrics exporter",
 }
 
 
@@ -177,7 +163,7 @@ def _counted(content: Content) -> str:
 
 def _kind(content: Content) -> str:
     """What the incidents are about, where that is the same for all."""
-    kinds = {_KINDS[incident.finding.subject.kind] for incident in content.incidents}
+    kinds = {words.kind_of(incident.finding.subject.kind) for incident in content.incidents}
     return kinds.pop() if len(kinds) == 1 else ""
 
 
@@ -199,8 +185,7 @@ def _in_common(content: Content) -> str:
 
 
 def _because(cause: Cause) -> str:
-    name = f"scheduler of {cause.name}" if cause.kind == "scheduler" else f"{cause.kind.replace('-', ' ')} {cause.name}"
-    return _BECAUSE[cause.reason].format(name)
+    return _BECAUSE[cause.reason].format(words.with_kind(cause.kind, cause.name))
 
 
 def _waiting(content: Content) -> str:
@@ -333,7 +318,7 @@ def links(content: Content) -> Inline:
         if kind in ("deployment", "flow"):
             pages[kind] = (deployment_url if kind == "deployment" else flow_url)(ui_url, subject_id)
         else:
-            pages[_KINDS[kind]] = finding.url
+            pages[words.kind_of(kind)] = finding.url
     pages[f"artifact {HEALTH}"] = artifact_url(ui_url, HEALTH)
     return tuple(link(text, url) for text, url in pages.items() if url)
 

@@ -32,7 +32,7 @@ _PROBLEM_COLUMNS = (
 
 def problems(findings: Sequence[Finding], report: HealthReport) -> Table:
     """Findings that are no symptoms of others, each followed by its symptoms."""
-    symptoms = words.symptoms(report)
+    symptoms = words.grouped(report).symptoms
     rows: list[Row] = []
     for finding in findings:
         rows.append(_problem(finding, report))

@@ -89,16 +89,16 @@ def _headline(report: HealthReport) -> Prose:
 
 
 def _by_check(report: HealthReport) -> list[tuple[str, list[Finding]]]:
-    heads = words.heads(report)
     # The problems come most severe first, and so do the groups.
-    checks = dict.fromkeys(finding.check for finding in heads)
-    return [(BY_NAME[check].heading, [finding for finding in heads if finding.check == check]) for check in checks]
+    by_check: dict[str, list[Finding]] = {}
+    for finding in words.grouped(report).problems:
+        by_check.setdefault(finding.check, []).append(finding)
+    return [(BY_NAME[check].heading, findings) for check, findings in by_check.items()]
 
 
 def _by_kind(report: HealthReport) -> list[tuple[str, list[Finding]]]:
-    heads = words.heads(report)
-    titles = get_args(DigestHeading)
-    return [(title, [f for f in heads if BY_NAME[f.check].digest_heading == title]) for title in titles]
+    problems, titles = words.grouped(report).problems, get_args(DigestHeading)
+    return [(title, [f for f in problems if BY_NAME[f.check].digest_heading == title]) for title in titles]
 
 
 def _problems(report: HealthReport, groups: Sequence[tuple[str, list[Finding]]]) -> Iterator[Element]:
@@ -109,10 +109,11 @@ def _problems(report: HealthReport, groups: Sequence[tuple[str, list[Finding]]])
 
 
 def _other_findings(report: HealthReport) -> Iterator[Element]:
-    if infos := words.infos(report):
+    _, _, infos, unknowns = words.grouped(report)
+    if infos:
         yield Heading(text=f"For information ({len(infos):,})", note="No problem, and worth knowing.")
         yield _bounded(finding_rows.information(infos))
-    if unknowns := words.unknowns(report):
+    if unknowns:
         summary = f"{counted(len(unknowns), 'subject')} could not be judged: there is too little to judge by"
         yield Details(summary=summary, elements=(_bounded(finding_rows.unknown(unknowns)),))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
 
 from monitoring.incidents.timing import to_detect, to_resolve, usual
-from monitoring.model.finding import Cause, Finding, Status
+from monitoring.model.finding import Cause, CauseKind, Finding, Status, SubjectKind
 from monitoring.model.incident import Incident
 from monitoring.model.message import Level
 from monitoring.model.report import HealthReport, Totals
@@ -52,12 +53,20 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def kind_of(kind: SubjectKind | CauseKind) -> str:
+    """Name a kind of subjects: ``work pool``."""
+    return "metrics exporter" if kind == "metrics-outlet" else kind.replace("-", " ")
+
+
 def subject(finding: Finding) -> str:
     """Name what a finding is about; a deployment's name speaks for itself, everything else says its kind."""
     kind, name = finding.subject.kind, finding.subject.name
-    if kind == "scheduler":
-        return f"scheduler of {name}"
-    return name if kind == "deployment" else f"{kind.replace('-', ' ')} {name}"
+    return name if kind == "deployment" else with_kind(kind, name)
+
+
+def with_kind(kind: SubjectKind | CauseKind, name: str) -> str:
+    """Name a subject with its kind: ``work pool etl``, ``scheduler of prod``."""
+    return f"scheduler of {name}" if kind == "scheduler" else f"{kind_of(kind)} {name}"
 
 
 def owned(finding: Finding) -> str:
@@ -76,36 +85,33 @@ def cause(why: Cause) -> str:
     return f"{why.kind} {why.name}: {why.reason}{path}"
 
 
-def heads(report: HealthReport) -> tuple[Finding, ...]:
-    """The problems: findings that are no symptoms of another one in the report, and not merely informational."""
-    roots = _roots(report)
-    return tuple(f for f in report.findings if f.severity != "info" and roots[f.fingerprint] is f)
+class Groups(NamedTuple):
+    """The findings of a report by their part in it, in their order."""
+
+    #: Findings that are no symptoms of another one in the report, and not merely informational.
+    problems: list[Finding]
+    #: By the fingerprint of the problem that they come from, however many steps away it is.
+    symptoms: dict[str, list[Finding]]
+    #: What is worth knowing and no problem, and no symptom of one.
+    information: list[Finding]
+    #: What could not be judged, a finding for each subject.
+    unknown: list[Finding]
 
 
-def infos(report: HealthReport) -> tuple[Finding, ...]:
-    """What is worth knowing and no problem, and no symptom of one."""
-    roots = _roots(report)
-    return tuple(
-        finding
-        for finding in report.findings
-        if finding.severity == "info" and not finding.unknown and roots[finding.fingerprint].severity == "info"
-    )
-
-
-def unknowns(report: HealthReport) -> tuple[Finding, ...]:
-    """What could not be judged, one subject each."""
-    return tuple(finding for finding in report.findings if finding.severity == "info" and finding.unknown)
-
-
-def symptoms(report: HealthReport) -> dict[str, tuple[Finding, ...]]:
-    """The symptoms by the fingerprint of the problem that they come from, however many steps away it is."""
-    roots = _roots(report)
-    found: dict[str, list[Finding]] = {}
+def grouped(report: HealthReport) -> Groups:
+    """Divide the findings of a report."""
+    groups, roots = Groups([], {}, [], []), _roots(report)
     for finding in report.findings:
         root = roots[finding.fingerprint]
-        if root is not finding and root.severity != "info" and not (finding.severity == "info" and finding.unknown):
-            found.setdefault(root.fingerprint, []).append(finding)
-    return {head: tuple(rows) for head, rows in found.items()}
+        if finding.severity == "info" and finding.unknown:
+            groups.unknown.append(finding)
+        elif root.severity == "info":
+            groups.information.append(finding)
+        elif root is finding:
+            groups.problems.append(finding)
+        else:
+            groups.symptoms.setdefault(root.fingerprint, []).append(finding)
+    return groups
 
 
 def _roots(report: HealthReport) -> dict[str, Finding]:
@@ -125,7 +131,7 @@ def _roots(report: HealthReport) -> dict[str, Finding]:
 
 def headline(report: HealthReport) -> str:
     """How the server is doing, in one sentence."""
-    problems = heads(report)
+    problems = grouped(report).problems
     critical = sum(finding.severity == "critical" for finding in problems)
     parts = [counted(critical, "critical problem")] if critical else []
     if len(problems) > critical:
@@ -139,7 +145,7 @@ def headline(report: HealthReport) -> str:
 
 def also(report: HealthReport) -> str:
     """The number of symptoms, which the headline leaves out; empty without any."""
-    number = sum(map(len, symptoms(report).values()))
+    number = sum(map(len, grouped(report).symptoms.values()))
     if not number:
         return ""
     return (

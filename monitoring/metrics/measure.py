@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import accumulate
 
 from monitoring.checks.facts.cases import full_name
 from monitoring.checks.facts.causes import Causes
@@ -146,7 +147,7 @@ def _of_deployments(seen: Observation, ledger: Ledger, policies: Policies) -> It
         if may:
             yield catalog.RUN_TIME_LIMIT, labels, may.limit.total_seconds()
         if seen.coverage.has("due-runs"):
-            yield catalog.LATENESS, labels, _age(seen, due.get(key))
+            yield catalog.LATENESS, labels, (seen.at - due.get(key, seen.at)).total_seconds()
 
 
 def _of_work_pools(seen: Observation) -> Iterator[_Row]:
@@ -225,13 +226,6 @@ def _oldest_due(seen: Observation, key: Callable[[FlowRun], str | None]) -> dict
     return oldest
 
 
-def _age(seen: Observation, due: datetime | None) -> float:
-    return (seen.at - due).total_seconds() if due else 0.0
-
-
 def distribution(counts: Counts) -> Distribution:
     """The run times of all counted completed runs, in seconds."""
-    cumulative: list[int] = []
-    for number in buckets_of(counts):
-        cumulative.append(number + (cumulative[-1] if cumulative else 0))
-    return Distribution(cumulative=tuple(cumulative), sum=counts.run_time)
+    return Distribution(cumulative=tuple(accumulate(buckets_of(counts))), sum=counts.run_time)

@@ -35,24 +35,24 @@ def parse_duration(text: str) -> timedelta:
 
 def format_duration(span: timedelta) -> str:
     """Format a duration so that ``parse_duration`` reads it back to the second: ``1d``, ``1h30m``, ``0s``."""
-    rest = round(span.total_seconds())
-    parts = []
-    for unit in "dhms":
-        count, rest = divmod(rest, _SECONDS[unit])
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts) or "0s"
+    return "".join(f"{count}{unit}" for unit, count in _split(span) if count) or "0s"
 
 
 def humanized(span: timedelta) -> str:
     """Format a duration for people, in its two largest units: ``2 h 5 min``, ``3 d``, ``45 s``."""
-    rest = max(0, round(span.total_seconds()))
-    words = []
-    for unit, word in (("d", "d"), ("h", "h"), ("m", "min"), ("s", "s")):
+    counts = _split(max(span, timedelta(0)))
+    first = next((index for index, (_, count) in enumerate(counts) if count), len(counts) - 1)
+    shown = counts[first : first + 2]
+    return " ".join(f"{count} {'min' if unit == 'm' else unit}" for unit, count in shown if count) or "0 s"
+
+
+def _split(span: timedelta) -> list[tuple[str, int]]:
+    """The days, hours, minutes and seconds of a duration."""
+    rest, counts = round(span.total_seconds()), []
+    for unit in "dhms":
         count, rest = divmod(rest, _SECONDS[unit])
-        words.append((count, word))
-    first = next((index for index, (count, _) in enumerate(words) if count), len(words) - 1)
-    return " ".join(f"{count} {word}" for count, word in words[first : first + 2] if count) or "0 s"
+        counts.append((unit, count))
+    return counts
 
 
 def _validate(value: Any) -> Any:
