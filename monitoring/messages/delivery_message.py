@@ -25,5 +25,5 @@ def delivery_message(delivery: Delivery, *, whole: bool = False) -> Message:
 
 def bounded(message: Message) -> Message:
     """The message without the rows that no receiver shows: an outbox is read and written often."""
-    elements = (cut(one, _ROWS, _NESTED) if isinstance(one, Table) else one for one in message.elements)
+    elements = (cut(element, _ROWS, _NESTED) if isinstance(element, Table) else element for element in message.elements)
     return message.model_copy(update={"elements": tuple(elements)})

@@ -11,7 +11,7 @@ from monitoring.adapters.slack.webhook import SlackWebhook
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
 from monitoring.model.outbox import Delivery, MessageRef
-from tests.support.alert_samples import ALERTS, FAILED, content, delivery, over
+from tests.support.alert_samples import ALERTS, FAILED, content, delivery, resolved
 from tests.support.slack import WEBHOOK_CHANNEL, SlackEmulator
 
 MENTIONS = ("here", "U0ANA")
@@ -49,17 +49,17 @@ def test_every_alert_is_taken_and_found_again(slack_emulator: SlackEmulator, bot
 def test_an_incident_is_one_message_with_a_thread(slack_emulator: SlackEmulator, bot: SlackBot) -> None:
     message = posted(bot, saying("one failed", 1))
     posted(bot, saying("details", 2), message)
-    bot.update(message, delivery(content("opened", over(FAILED)), id="prod-3", kind="update"))
-    posted(bot, saying("one over", 4, broadcast=True), message)
+    bot.update(message, delivery(content("opened", resolved(FAILED)), id="prod-3", kind="update"))
+    posted(bot, saying("one resolved", 4, broadcast=True), message)
     (shown,) = slack_emulator.messages("alerts")
     assert shown["text"] == "✅ etl/nightly (failed): resolved after 3 h, a run completed (prod)"
     assert shown["blocks"][0]["text"]["text"] == "✅ etl/nightly (failed): resolved after 3 h, a run completed"
     assert "<!here>" not in str(shown)
-    (_, details, resolved) = slack_emulator.replies("alerts", message.ts)
+    (_, details, reply) = slack_emulator.replies("alerts", message.ts)
     assert details["text"] == "Details of W-12 (prod)"
     assert "ValueError: no rows in orders_2026_03_09" in str(details["blocks"])
     assert not details.get("reply_broadcast")
-    assert resolved["reply_broadcast"] is True
+    assert reply["reply_broadcast"] is True
 
 
 def test_a_reply_is_found_again_in_its_thread_and_nowhere_else(slack_emulator: SlackEmulator, bot: SlackBot) -> None:
@@ -74,7 +74,7 @@ def test_a_reply_is_found_again_in_its_thread_and_nowhere_else(slack_emulator: S
 def test_a_message_that_somebody_deleted_is_no_trouble(slack_emulator: SlackEmulator, bot: SlackBot) -> None:
     message = posted(bot, saying("one failed", 1))
     slack_emulator.call("chat.delete", channel=message.channel, ts=message.ts)
-    bot.update(message, saying("one over", 2))
+    bot.update(message, saying("one resolved", 2))
     assert slack_emulator.messages("alerts") == []
 
 
@@ -97,7 +97,7 @@ def test_a_webhook_says_all_in_messages_of_their_own(slack_emulator: SlackEmulat
     webhook = SlackWebhook(slack_emulator.webhook_url, config.Slack(), receiver)
     before = len(slack_emulator.messages(WEBHOOK_CHANNEL))
     webhook.post(saying("one failed", 1), None)
-    webhook.post(saying("one over", 2), None)
+    webhook.post(saying("one resolved", 2), None)
     webhook.update(MessageRef(channel="C1", ts="1.2"), saying("one failed", 3))
     opened, resolved, changed = slack_emulator.messages(WEBHOOK_CHANNEL)[before:]
     assert opened["text"] == "🔴 etl/nightly: failed 3 times in a row (prod) <!here> <@U0ANA>"

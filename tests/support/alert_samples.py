@@ -21,22 +21,22 @@ def incident(finding: Finding, number: int = 12, **fields: Any) -> Incident:
     return Incident.model_validate({**values, **fields})
 
 
-def over(known: Incident, why: ResolutionReason = "succeeded") -> Incident:
+def resolved(known: Incident, why: ResolutionReason = "succeeded") -> Incident:
     """The incident, resolved now."""
     return known.model_copy(update={"resolved_at": NOW, "resolution": why})
 
 
 def content(about: About, *incidents: Incident, **fields: Any) -> Content:
     """Make what a message says of incidents, as it is decided: at most as many as a message shows."""
-    lasting = [one for one in incidents if one.resolved_at is None]
+    firing = [known for known in incidents if known.resolved_at is None]
     values: dict[str, Any] = {
         "about": about,
         "target": "prod",
         "at": NOW,
         "incidents": incidents[:MAX_SHOWN],
         "total": len(incidents),
-        "open": len(lasting),
-        "severity": min(one.finding.severity for one in lasting or incidents),
+        "open": len(firing),
+        "severity": min(known.finding.severity for known in firing or incidents),
         "ui_url": UI,
     }
     return Content.model_validate({**values, **fields})
@@ -55,7 +55,7 @@ ALSO_LATE = incident(_FINDINGS["late", "reports/hourly"].model_copy(update={"sym
 STALE = incident(_FINDINGS["stale", "etl/nightly"], 15)
 HOSTILE = incident(_FINDINGS["crashed", f"ml/{samples.HOSTILE}"], 16)
 SCHEDULER = incident(samples.scheduler_finding(), 17)
-LOOKED_AFTER = FAILED.model_copy(
+ACKNOWLEDGED = FAILED.model_copy(
     update={"acknowledged": Acknowledgement(by="ana", at=NOW, note="asked the vendor"), "reopened": 2}
 )
 POOL = incident(
@@ -95,18 +95,18 @@ def many(number: int) -> list[Incident]:
 #: What there may be to say, by a name for each.
 ALERTS: dict[str, Content] = {
     "one failed": content("opened", FAILED),
-    "one late, told late": content("opened", LATE, notes=("W-13 was suppressed until now: quiet hours",)),
-    "looked after, explained": content("opened", LOOKED_AFTER, explained_by={"W-12": "W-9"}),
+    "one late, sent late": content("opened", LATE, notes=("W-13 was suppressed until now: quiet hours",)),
+    "acknowledged, inhibited": content("opened", ACKNOWLEDGED, explained_by={"W-12": "W-9"}),
     "a pool": content("opened", POOL),
     "the scheduler": content("risen", SCHEDULER),
     "hundreds": content("opened", *many(300)),
-    "a group, one of it over": content("opened", *many(3), over(FAILED)),
+    "a group, one of it resolved": content("opened", *many(3), resolved(FAILED)),
     "of one cause": content("joined", LATE, ALSO_LATE),
     "back": content("reopened", FAILED),
     "still": content("repeated", STALE, FAILED),
-    "one over": content("resolved", over(LATE)),
-    "a group, all over": content("opened", *map(over, many(12))),
+    "one resolved": content("resolved", resolved(LATE)),
+    "a group, all resolved": content("opened", *map(resolved, many(12))),
     "details": content("details", FAILED, traceback=True),
     "details without traceback": content("details", FAILED, LATE),
-    "known before": content("preexisting", FAILED, LATE, STALE, HOSTILE, SCHEDULER),
+    "preexisting": content("preexisting", FAILED, LATE, STALE, HOSTILE, SCHEDULER),
 }

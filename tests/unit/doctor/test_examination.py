@@ -66,12 +66,12 @@ def completed(of: str, ago: timedelta) -> FlowRun:
 def wrong(found: Installation, **settings: Any) -> dict[str, Examined]:
     """The examined parts that are not ok."""
     examined = list(examine(found, Config.model_validate(settings)))
-    assert len({(one.name, one.detail) for one in examined}) == len(examined)
-    return {one.name: one for one in examined if one.outcome != "ok" or one.fix}
+    assert len({(part.name, part.detail) for part in examined}) == len(examined)
+    return {part.name: part for part in examined if part.outcome != "ok" or part.fix}
 
 
 def outcomes(examined: dict[str, Examined]) -> dict[str, str]:
-    return {name: one.outcome for name, one in examined.items()}
+    return {name: part.outcome for name, part in examined.items()}
 
 
 def test_all_is_well() -> None:
@@ -145,13 +145,13 @@ def test_of_a_server_that_cannot_be_used_everything_else_is_not_examined(rejecte
     examined = list(
         examine(Installation(at=NOW, server=Server(state=state, client="3.8.8", rejected=rejected)), Config())
     )
-    [fault] = [one for one in examined if one.outcome == "fault"]
+    [fault] = [part for part in examined if part.outcome == "fault"]
     assert (fault.name, fault.detail) == ("credentials" if rejected else "server", "the server rejects the key")
-    others = [one for one in examined if one.outcome != "ok" and one != fault]
-    assert {one.outcome for one in others} == {"unknown"}
-    assert all(one.detail.startswith("not examined: ") for one in others)
+    others = [part for part in examined if part.outcome != "ok" and part != fault]
+    assert {part.outcome for part in others} == {"unknown"}
+    assert all(part.detail.startswith("not examined: ") for part in others)
     assert {"database", "lock", "state", "work pool", f"deployment {CHECK}", f"deployment {DIGEST}"} <= {
-        one.name for one in others
+        part.name for part in others
     }
 
 
@@ -172,8 +172,8 @@ def test_a_check_that_does_not_run_by_itself(
 ) -> None:
     check = ours(CHECK, **fields)
     examined = wrong(well(check, inactive={CHECK: inactive}))
-    one = examined.pop(f"deployment {CHECK}")
-    assert (one.outcome, said in one.detail, mend in one.fix) == ("fault", True, True), one
+    part = examined.pop(f"deployment {CHECK}")
+    assert (part.outcome, said in part.detail, mend in part.fix) == ("fault", True, True), part
     assert set(outcomes(examined).values()) <= {"unknown"}
 
 
@@ -249,7 +249,7 @@ def test_a_pool_by_a_name_that_a_shell_would_read_is_quoted() -> None:
 def test_a_pool_that_was_deleted() -> None:
     lost = [ours(name, work_pool=None, work_queue=None) for name in (CHECK, DIGEST)]
     examined = wrong(well(deployments=lost, pools={}, for_pools={CHECK, DIGEST}))
-    faults = [name for name, one in examined.items() if one.outcome == "fault"]
+    faults = [name for name, part in examined.items() if part.outcome == "fault"]
     assert faults == [f"work pool of {CHECK}", f"work pool of {DIGEST}"]
     assert examined[faults[0]].fix.startswith("prefect work-pool create watchdog --type process && prefect deploy")
     assert "runner" not in examined
@@ -291,7 +291,7 @@ def test_automations_that_are_missing_or_not_enabled(
     automations: tuple[Automation, ...], expected: dict[str, str]
 ) -> None:
     examined = wrong(well(automations=automations))
-    assert {name: one.fix for name, one in examined.items()} == expected
+    assert {name: part.fix for name, part in examined.items()} == expected
     recommended = examined.get("watch over the watchdog")
     assert recommended is None or recommended.recommended
 
@@ -323,16 +323,16 @@ def test_automations_that_are_missing_or_not_enabled(
     ],
 )
 def test_the_last_runs_of_the_check(runs: list[FlowRun], outcome: str, said: str) -> None:
-    every = {one.name: one for one in examine(well(None, *runs, completed(DIGEST, minutes(1))), Config())}
-    one = every[f"last run of {CHECK}"]
-    assert (one.outcome, said in one.detail) == (outcome, True), one
+    every = {part.name: part for part in examine(well(None, *runs, completed(DIGEST, minutes(1))), Config())}
+    part = every[f"last run of {CHECK}"]
+    assert (part.outcome, said in part.detail) == (outcome, True), part
 
 
 def test_a_check_that_was_deployed_a_moment_ago_has_time_to_complete() -> None:
     fresh = ours(CHECK, changed=NOW - minutes(12))
-    every = {one.name: one for one in examine(well(fresh, completed(DIGEST, minutes(1))), Config())}
-    one = every[f"last run of {CHECK}"]
-    assert (one.outcome, one.detail) == ("ok", "no run has completed yet")
+    every = {part.name: part for part in examine(well(fresh, completed(DIGEST, minutes(1))), Config())}
+    part = every[f"last run of {CHECK}"]
+    assert (part.outcome, part.detail) == ("ok", "no run has completed yet")
 
 
 def test_a_check_whose_runs_are_deleted_before_the_next_is_not_called_late() -> None:
@@ -406,7 +406,7 @@ def test_routes_in_trouble(since: datetime, permanent: bool, outcome: str | None
     ],
 )
 def test_the_lock(lock: Lock | None, outcome: str, said: str) -> None:
-    every = {one.name: one for one in examine(well(lock=lock), Config())}
+    every = {part.name: part for part in examine(well(lock=lock), Config())}
     assert (every["lock"].outcome, said in every["lock"].detail) == (outcome, True)
 
 
@@ -422,7 +422,7 @@ def test_the_lock(lock: Lock | None, outcome: str, said: str) -> None:
 )
 def test_what_could_not_be_read_is_not_examined_and_no_fault(query: str, names: set[str]) -> None:
     whole = complete("own-runs", "workers", AUTOMATIONS, LOCK, STATE).queries
-    failed = [one if one.name != query else Query(name=query, outcome="failed", detail="403") for one in whole]
+    failed = [known if known.name != query else Query(name=query, outcome="failed", detail="403") for known in whole]
     old = FRESH.model_copy(update={"cursor": NOW - hours(1)}) if query == "own-runs" else FRESH
     examined = wrong(well(coverage=Coverage(queries=tuple(failed)), kept=old))
     assert outcomes(examined) == dict.fromkeys(names, "unknown")

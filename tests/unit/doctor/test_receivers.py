@@ -35,11 +35,11 @@ def workspace(channel: SlackChannel = MEMBER, **fields: Any) -> Workspace:
 def judged(found: Installation | None = None, space: Workspace | None = None, **settings: Any) -> dict[str, Examined]:
     config = Config.model_validate(settings or EVERYWHERE)
     examined = examine_alerts(found or installation(), space, config)
-    return {one.name: one for one in examined if one.outcome != "ok" or one.fix}
+    return {part.name: part for part in examined if part.outcome != "ok" or part.fix}
 
 
 def outcomes(examined: dict[str, Examined]) -> dict[str, str]:
-    return {name: one.outcome for name, one in examined.items()}
+    return {name: part.outcome for name, part in examined.items()}
 
 
 def test_all_is_well() -> None:
@@ -49,7 +49,7 @@ def test_all_is_well() -> None:
 def test_what_is_lacking_is_recommended_and_no_fault() -> None:
     bare = installation({"watchdog-slack-token": Secret(place="nowhere"), "watchdog-ping-url": Secret(place="nowhere")})
     examined = judged(bare, target={"name": "bare"})
-    assert {name: one.recommended for name, one in examined.items()} == {"alerts": True, "dead-man's switch": True}
+    assert {name: part.recommended for name, part in examined.items()} == {"alerts": True, "dead-man's switch": True}
     assert worst(examined.values()) == "ok"
     assert "watchdog-ping-url" in examined["dead-man's switch"].fix
 
@@ -89,8 +89,8 @@ def test_a_channel_that_several_things_use_is_asked_for_once() -> None:
 )
 def test_the_token(secret: Secret, slack: Workspace | None, outcome: str, said: str, mend: str) -> None:
     examined = judged(installation({"watchdog-slack-token": secret}), slack)
-    one = examined["Slack token"]
-    assert (one.outcome, said in one.detail, mend in one.fix) == (outcome, True, True), one
+    part = examined["Slack token"]
+    assert (part.outcome, said in part.detail, mend in part.fix) == (outcome, True, True), part
     assert outcomes(examined) == {"Slack token": outcome, "Slack scopes": "unknown", "Slack channel ops": "unknown"}
 
 
@@ -105,9 +105,9 @@ def test_the_token(secret: Secret, slack: Workspace | None, outcome: str, said: 
     ],
 )
 def test_scopes(scopes: frozenset[str] | None, outcome: str | None, said: str) -> None:
-    one = judged(space=workspace(scopes=scopes)).get("Slack scopes")
-    assert (one and one.outcome) == outcome
-    assert one is None or said in one.detail
+    part = judged(space=workspace(scopes=scopes)).get("Slack scopes")
+    assert (part and part.outcome) == outcome
+    assert part is None or said in part.detail
 
 
 @pytest.mark.parametrize(
@@ -123,9 +123,9 @@ def test_scopes(scopes: frozenset[str] | None, outcome: str | None, said: str) -
     ],
 )
 def test_channels(channel: SlackChannel, scopes: frozenset[str] | None, outcome: str | None, mend: str) -> None:
-    one = judged(space=workspace(channel, scopes=scopes)).get("Slack channel ops")
-    assert (one and one.outcome) == outcome
-    assert one is None or mend in one.fix
+    part = judged(space=workspace(channel, scopes=scopes)).get("Slack channel ops")
+    assert (part and part.outcome) == outcome
+    assert part is None or mend in part.fix
 
 
 def routed(**receiver: Any) -> dict[str, Any]:
@@ -174,8 +174,8 @@ def test_notification_blocks(capabilities: tuple[str, ...] | None, read: Any, ou
     ],
 )
 def test_the_ping(secret: Secret, outcome: str, said: str) -> None:
-    [one] = judged(installation({"watchdog-ping-url": secret}), workspace()).values()
-    assert (one.name, one.outcome, said in one.detail) == ("dead-man's switch", outcome, True)
+    [part] = judged(installation({"watchdog-ping-url": secret}), workspace()).values()
+    assert (part.name, part.outcome, said in part.detail) == ("dead-man's switch", outcome, True)
 
 
 @pytest.mark.parametrize(
@@ -192,5 +192,5 @@ def test_a_route_that_can_never_match(earlier: dict[str, str], later: dict[str, 
     matches = {"earlier": earlier, "later": later}
     routes = [{"name": name, "match": match, "channel": "ops"} for name, match in matches.items()]
     found = list(covered(Config.model_validate({"routes": routes}).routes, "watchdog.yaml"))
-    assert [(one.name, one.outcome) for one in found] == ([("route later", "warning")] if expected else [])
-    assert all("in watchdog.yaml, put later before earlier" in one.fix for one in found)
+    assert [(part.name, part.outcome) for part in found] == ([("route later", "warning")] if expected else [])
+    assert all("in watchdog.yaml, put later before earlier" in part.fix for part in found)

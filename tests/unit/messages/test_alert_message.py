@@ -28,19 +28,19 @@ from monitoring.model.outbox import About, Content
 from monitoring.model.silence import Silence
 from tests.support import samples
 from tests.support.alert_samples import (
+    ACKNOWLEDGED,
     ALERTS,
     ALSO_LATE,
     FAILED,
     HOSTILE,
     LATE,
-    LOOKED_AFTER,
     POOL,
     SCHEDULER,
     STALE,
     content,
     incident,
     many,
-    over,
+    resolved,
 )
 from tests.unit.messages.test_slack_blocks import rebuilt
 from tests.unit.text.test_escaping import NASTY
@@ -70,7 +70,7 @@ def words_of(message: SlackMessage) -> str:
         (content("opened", FAILED), "🔴 etl/nightly: failed 3 times in a row"),
         (content("opened", POOL), "🔴 work pool k8s: 37 runs wait, and no worker is alive"),
         (content("opened", *many(12)), "🟡 12 deployments failed"),
-        (content("opened", *many(2), over(FAILED)), "🟡 3 deployments failed; 1 of them resolved"),
+        (content("opened", *many(2), resolved(FAILED)), "🟡 3 deployments failed; 1 of them resolved"),
         (content("opened", LATE, ALSO_LATE), "🔴 work pool k8s has no live worker: 2 deployments, 3 runs"),
         (content("opened", LATE, POOL), "🔴 work pool k8s has no live worker: 2 problems, 37 runs"),
         (content("opened", FAILED, SCHEDULER), "🔴 2 problems (failed, server)"),
@@ -78,9 +78,9 @@ def words_of(message: SlackMessage) -> str:
         (content("risen", LATE), "🔴 Critical now: reports/daily: 2 runs are late, the first one by 4 h"),
         (content("reopened", FAILED), "🔴 Back again: etl/nightly: failed 3 times in a row"),
         (content("repeated", STALE), "🔴 Still broken after 3 d: etl/nightly: no success for 3 d"),
-        (content("resolved", over(LATE)), "✅ reports/daily (late): resolved after 4 h, a run completed"),
-        (content("opened", over(FAILED, "closed")), "✅ etl/nightly (failed): resolved after 3 h, closed by hand"),
-        (content("resolved", *map(over, many(12))), "✅ 12 deployments (failed): resolved after 3 h at most"),
+        (content("resolved", resolved(LATE)), "✅ reports/daily (late): resolved after 4 h, a run completed"),
+        (content("opened", resolved(FAILED, "closed")), "✅ etl/nightly (failed): resolved after 3 h, closed by hand"),
+        (content("resolved", *map(resolved, many(12))), "✅ 12 deployments (failed): resolved after 3 h at most"),
         (content("details", FAILED), "Details of W-12"),
         (content("details", *many(2)), "Details of 2 incidents"),
         (content("preexisting", FAILED), "⚪ 1 problem from before the watchdog's first check"),
@@ -95,12 +95,12 @@ def test_the_title_alone_is_understood(said: Content, title: str) -> None:
 
 @pytest.mark.parametrize("why", get_args(ResolutionReason))
 def test_every_end_says_why(why: ResolutionReason) -> None:
-    assert re.search(r"resolved after 3 h, [a-z ,]+ \(prod\)", alert(content("resolved", over(FAILED, why))).text)
+    assert re.search(r"resolved after 3 h, [a-z ,]+ \(prod\)", alert(content("resolved", resolved(FAILED, why))).text)
 
 
 def test_what_came_and_went_lasted_until_it_was_seen_last() -> None:
     seen_last = samples.NOW - timedelta(hours=1)
-    gone = over(FAILED).model_copy(update={"unseen_since": seen_last, "reopened": 1})
+    gone = resolved(FAILED).model_copy(update={"unseen_since": seen_last, "reopened": 1})
     assert "resolved after 2 h" in alerts.alert_title(content("resolved", gone))
 
 
@@ -114,7 +114,7 @@ def test_every_check_has_a_sentence_for_many(check: CheckName) -> None:
 
 
 def test_a_row_says_all_that_is_known() -> None:
-    said = words_of(alert(ALERTS["looked after, explained"]))
+    said = words_of(alert(ALERTS["acknowledged, inhibited"]))
     for part in (
         "W-12",
         "|etl/nightly>",
@@ -130,7 +130,7 @@ def test_a_row_says_all_that_is_known() -> None:
 
 
 def test_what_is_over_is_told_apart_in_a_group() -> None:
-    said = words_of(alert(ALERTS["a group, one of it over"]))
+    said = words_of(alert(ALERTS["a group, one of it resolved"]))
     assert "✅ *W-12* <" in said
     assert "resolved after 3 h: a run completed" in said
     assert "🟡 *W-100* <" in said
@@ -145,7 +145,7 @@ def test_hundreds_are_one_readable_message() -> None:
 
 
 def test_a_note_is_shown() -> None:
-    for text in (words_of(alert(ALERTS["one late, told late"])), plain(ALERTS["one late, told late"])[1]):
+    for text in (words_of(alert(ALERTS["one late, sent late"])), plain(ALERTS["one late, sent late"])[1]):
         assert "W-13 was suppressed until now: quiet hours" in text
 
 
@@ -230,16 +230,16 @@ def silence_in(line: str) -> Silence:
             ],
         ),
         (
-            content("opened", *many(2), over(FAILED)),
+            content("opened", *many(2), resolved(FAILED)),
             ["watchdog incidents ack W-100 W-101", "watchdog silence add --check failed --for 4h --reason '...'"],
         ),
         (
-            content("repeated", LOOKED_AFTER),
+            content("repeated", ACKNOWLEDGED),
             ["watchdog silence add --deployment etl/nightly --check failed --for 4h --reason '...'"],
         ),
         (content("repeated", STALE, LATE), ["watchdog incidents ack W-15 W-13"]),
-        (content("resolved", over(FAILED)), []),
-        (content("opened", over(FAILED)), []),
+        (content("resolved", resolved(FAILED)), []),
+        (content("opened", resolved(FAILED)), []),
         (content("details", FAILED), []),
         (content("preexisting", FAILED), []),
     ],
@@ -321,7 +321,7 @@ def test_people_are_called_when_something_is_wrong(about: About) -> None:
     assert "<!here> <@U0ANA> <!subteam^S0DATA>" in words_of(message)
 
 
-@pytest.mark.parametrize("name", ["one over", "a group, all over", "details", "known before"])
+@pytest.mark.parametrize("name", ["one resolved", "a group, all resolved", "details", "preexisting"])
 def test_nobody_is_called_for_what_is_over_or_no_news(name: str) -> None:
     message = alert(ALERTS[name], MENTIONS)
     assert message == alert(ALERTS[name])
@@ -349,7 +349,7 @@ def all_hostile(about: About, text: str, number: int, *, ended: bool = False) ->
     incidents = [hostile(text, n) for n in range(1, number + 1)]
     return content(
         about,
-        *(map(over, incidents) if ended else incidents),
+        *(map(resolved, incidents) if ended else incidents),
         notes=(text,) * number,
         traceback=True,
         total=number * 20 if number > 1 else 1,

@@ -62,7 +62,7 @@ def facts(**fields: Any) -> ExporterFacts:
 def measured(known: ExporterFacts, settings: Compatibility = SETTINGS) -> dict[str, dict[tuple[str, ...], float]]:
     """Values by labels, by the name of the metric without its prefix."""
     return {
-        name.removeprefix("prefect_"): {one.labels: number(one) for one in samples}
+        name.removeprefix("prefect_"): {sample.labels: number(sample) for sample in samples}
         for name, samples in compatible(known, settings, NOW).items()
     }
 

@@ -69,14 +69,14 @@ def test_datagrams_are_as_full_as_they_may_be(size: int) -> None:
     sent = datagrams(given, size=size)
     assert max(map(len, sent)) <= size
     # None that would have gone into the one before it.
-    assert all(len(one) + 1 + len(next_.split(b"\n")[0]) > size for one, next_ in pairwise(sent))
+    assert all(len(datagram) + 1 + len(following.split(b"\n")[0]) > size for datagram, following in pairwise(sent))
     assert len(read(sent)) == SERIES * 300 + 1
 
 
 def test_a_line_that_is_longer_goes_alone() -> None:
     given = snapshot(deployment_lateness_seconds=gauges("a", "b" * 180, "c"))
     sent = datagrams(given, size=120)
-    assert [len(read([one])) for one in sent] == [1, 1, 1]
+    assert [len(read([datagram])) for datagram in sent] == [1, 1, 1]
 
 
 @given(names=st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=30)), max_size=6))

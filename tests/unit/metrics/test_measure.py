@@ -37,7 +37,7 @@ def measured(seen: Observation, *incidents: Incident, outbox: Outbox | None = No
     known = Measurable(
         observation=seen,
         ledger=fold(Ledger(cursor=seen.at - hours(24)), seen).model_copy(update={"complete_at": seen.at}),
-        incidents=Incidents(open={one.finding.fingerprint: one for one in incidents}),
+        incidents=Incidents(open={incident.finding.fingerprint: incident for incident in incidents}),
         outbox=outbox or Outbox(),
         coverage=seen.coverage,
     )
@@ -89,18 +89,18 @@ def test_incidents_count_when_they_fire() -> None:
 def test_what_a_deployment_did() -> None:
     runs = [run("COMPLETED", f"{n}", end_time=NOW - minutes(n), total_run_time=minutes(3)) for n in range(1, 11)]
     snapshot = measured(observation(*runs, run("CRASHED", "x"), run("CANCELLED", "y")), slow={"limit": "1h"})
-    one = ("etl/nightly",)
-    assert values(snapshot, catalog.LAST_SUCCESS) == {one: (NOW - minutes(1)).timestamp()}
+    labels = ("etl/nightly",)
+    assert values(snapshot, catalog.LAST_SUCCESS) == {labels: (NOW - minutes(1)).timestamp()}
     assert values(snapshot, catalog.RUNS) == {
         ("etl/nightly", "completed"): 10,
         ("etl/nightly", "failed"): 0,
         ("etl/nightly", "crashed"): 1,
         ("etl/nightly", "cancelled"): 1,
     }
-    assert values(snapshot, catalog.USUAL_RUN_TIME) == {one: 180}
-    assert values(snapshot, catalog.RUN_TIME_LIMIT) == {one: 3_600}
-    assert values(snapshot, catalog.RUN_TIME)[one].cumulative[-1] == 10
-    assert values(snapshot, catalog.LATENESS) == {one: 0}
+    assert values(snapshot, catalog.USUAL_RUN_TIME) == {labels: 180}
+    assert values(snapshot, catalog.RUN_TIME_LIMIT) == {labels: 3_600}
+    assert values(snapshot, catalog.RUN_TIME)[labels].cumulative[-1] == 10
+    assert values(snapshot, catalog.LATENESS) == {labels: 0}
 
 
 def test_lateness_and_backlog_are_those_of_the_oldest_run_that_is_due() -> None:
@@ -231,4 +231,4 @@ def test_the_cap_leaves_out_whole_deployments() -> None:
 def test_the_cap_leaves_out_the_same_series_whatever_their_order() -> None:
     samples = [Sample(labels=(name,), value=1.0) for name in "cab"]
     for rows in (samples, samples[::-1]):
-        assert [one.labels for one in capped({"x": rows}, 2, catalog.SERIES_DROPPED)["x"]] == [("a",), ("b",)]
+        assert [sample.labels for sample in capped({"x": rows}, 2, catalog.SERIES_DROPPED)["x"]] == [("a",), ("b",)]

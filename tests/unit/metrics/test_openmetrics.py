@@ -45,7 +45,11 @@ Rendered = Callable[..., bytes]
 
 def values(families: Iterable[Family]) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """All samples that were read, by name and labels; none may be there twice."""
-    found = [((one.name, frozenset(one.labels.items())), one.value) for family in families for one in family.samples]
+    found = [
+        ((sample.name, frozenset(sample.labels.items())), sample.value)
+        for family in families
+        for sample in family.samples
+    ]
     assert len(dict(found)) == len(found)
     return dict(found)
 
@@ -118,9 +122,9 @@ def test_a_sample_that_another_version_measured_otherwise_is_left_out(
 @FORMATS
 def test_hostile_names_stay_apart_and_do_nothing(rendered: Rendered, read: Read) -> None:
     [family] = read(rendered(snapshot(deployment_lateness_seconds=gauges(*HOSTILE))))
-    assert [one.value for one in family.samples] == list(range(len(HOSTILE)))
-    assert len({one.labels["deployment"] for one in family.samples}) == len(HOSTILE)
-    assert all(one.labels["deployment"].isprintable() for one in family.samples)
+    assert [sample.value for sample in family.samples] == list(range(len(HOSTILE)))
+    assert len({sample.labels["deployment"] for sample in family.samples}) == len(HOSTILE)
+    assert all(sample.labels["deployment"].isprintable() for sample in family.samples)
 
 
 NAMES = st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=30)), unique=True, max_size=5)

@@ -46,7 +46,9 @@ def explained(seen: Observation, key: str = "etl/nightly", **config: Any) -> Exp
 def of(explanation: Explanation, check: str) -> Explained:
     """The verdict of a check about the deployment itself."""
     return next(
-        one for one in explanation.verdicts if one.check == check and one.subject.id == explanation.deployment.id
+        entry
+        for entry in explanation.verdicts
+        if entry.check == check and entry.subject.id == explanation.deployment.id
     )
 
 
@@ -60,10 +62,10 @@ def test_a_check_fires_exactly_where_it_is_said_to(seen: Observation, config: di
     for key in seen.deployments:
         explanation = explain(seen, ledger, rules, judged, found, key)
 
-        for one in explanation.verdicts:
-            assert one.finding == fired.get((one.check, one.subject.kind, one.subject.id))
-            assert bool(one.verdict.why_not) is (one.finding is None)
-        assert {one.check for one in explanation.verdicts} == {check.name for check in CHECKS}
+        for entry in explanation.verdicts:
+            assert entry.finding == fired.get((entry.check, entry.subject.kind, entry.subject.id))
+            assert bool(entry.verdict.why_not) is (entry.finding is None)
+        assert {entry.check for entry in explanation.verdicts} == {check.name for check in CHECKS}
 
 
 def test_every_verdict_names_the_settings_that_decided_and_their_sources() -> None:
@@ -71,11 +73,11 @@ def test_every_verdict_names_the_settings_that_decided_and_their_sources() -> No
     pool = WorkPool(id="p", name="etl", type="process", live_workers=0, concurrency_limit=3)
     explanation = explained(observation(waiting, deployments=[deployment(work_pool="etl")], work_pools={"etl": pool}))
 
-    for one in explanation.verdicts:
-        deciding = [limit for limit in one.limits if not limit.name.endswith(".enabled")]
-        assert bool(deciding) is (one.subject.kind != "scheduler"), one.check
-        assert all(limit.name.startswith(one.check.replace("-", "_")) and limit.source for limit in one.limits)
-    assert {one.subject.kind for one in explanation.verdicts} == {"deployment", "work-pool", "server", "scheduler"}
+    for entry in explanation.verdicts:
+        deciding = [limit for limit in entry.limits if not limit.name.endswith(".enabled")]
+        assert bool(deciding) is (entry.subject.kind != "scheduler"), entry.check
+        assert all(limit.name.startswith(entry.check.replace("-", "_")) and limit.source for limit in entry.limits)
+    assert {entry.subject.kind for entry in explanation.verdicts} == {"deployment", "work-pool", "server", "scheduler"}
 
 
 def test_late_shows_the_due_time_and_the_limit() -> None:
@@ -120,7 +122,7 @@ def test_the_source_of_a_tags_limit_is_the_tag() -> None:
     tagged = deployment(tags=("watchdog:max-run-time=2h",))
     limits = of(explained(observation(deployments=[tagged])), "slow").limits
 
-    assert [(one.name, one.value, one.source) for one in limits] == [
+    assert [(limit.name, limit.value, limit.source) for limit in limits] == [
         ("slow.enabled", "true", "default"),
         ("slow.limit", "2h", "tag watchdog:max-run-time=2h"),
     ]
@@ -175,7 +177,7 @@ def test_the_verdict_about_its_work_pool_is_shown() -> None:
     pool = WorkPool(id="p", name="etl", type="process", paused=True)
     waiting = run("SCHEDULED", since=NOW - hours(1), work_pool="etl")
     explanation = explained(observation(waiting, deployments=[deployment(work_pool="etl")], work_pools={"etl": pool}))
-    of_pool = next(one for one in explanation.verdicts if one.check == "work-pool")
+    of_pool = next(entry for entry in explanation.verdicts if entry.check == "work-pool")
 
     assert of_pool.finding
     assert of_pool.finding.severity == "warning"
@@ -197,18 +199,18 @@ HOSTILE = "etl/[red]x\x1b[31m\n<!channel>"
 
 def printed(*shown: Message) -> str:
     stream = StringIO()
-    for one in shown:
-        terminal.show(terminal.console(stream), one)
+    for message in shown:
+        terminal.show(terminal.console(stream), message)
     return stream.getvalue()
 
 
 @given(observations(), st.sampled_from(CONFIGURATIONS))
 def test_whatever_is_explained_can_be_printed(seen: Observation, config: dict[str, Any]) -> None:
-    for key, one in seen.deployments.items():
+    for key, deployed in seen.deployments.items():
         text = printed(explanation_message(explained(seen, key, **config), "http://ui.example", ()))
 
         assert all(f"{check.name}: " in text for check in CHECKS)
-        assert one.name.split("/")[0] in text
+        assert deployed.name.split("/")[0] in text
 
 
 def test_hostile_names_do_nothing() -> None:

@@ -16,7 +16,7 @@ from monitoring.model.outbox import MessageRef
 from tests.support.alert_samples import ALERTS, delivery
 
 OPENED = delivery(ALERTS["one failed"])
-RESOLVED = delivery(ALERTS["one over"], id="prod-9", kind="reply", broadcast=True)
+RESOLVED = delivery(ALERTS["one resolved"], id="prod-9", kind="reply", broadcast=True)
 DETAILS = delivery(ALERTS["details"], id="prod-8", kind="reply")
 AGAIN = delivery(ALERTS["back"], id="prod-10", kind="reply", broadcast=True)
 THREAD = MessageRef(channel="C0123456789", ts="1.2")
