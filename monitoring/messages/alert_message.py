@@ -35,6 +35,7 @@ from monitoring.model.message import (
     code,
     inline,
     link,
+    row,
     strong,
 )
 from monitoring.model.outbox import About, Content
@@ -228,16 +229,14 @@ def _table(content: Content) -> Table:
 
 
 def _row(incident: Incident, content: Content) -> Row:
-    finding = incident.finding
-    resolved = incident.resolved_at is not None
-    facts = _resolved(incident, content) if resolved else _firing(incident, content)
-    cells = [
+    finding, resolved = incident.finding, incident.resolved_at is not None
+    return row(
         inline(strong(incident.id)),
         inline(link(words.subject(finding), finding.url)),
-        inline(words.summary(finding)),
-        *map(inline, facts),
-    ]
-    return Row(cells=tuple(cells), level="resolved" if resolved else finding.severity)
+        words.summary(finding),
+        *(_resolved(incident, content) if resolved else _firing(incident, content)),
+        level="resolved" if resolved else finding.severity,
+    )
 
 
 def _resolved(incident: Incident, content: Content) -> Sequence[str]:

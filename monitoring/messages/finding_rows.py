@@ -51,52 +51,42 @@ def information(findings: Sequence[Finding]) -> Table:
         Column(label="Observed", role="detail"),
         _SINCE,
     )
-    rows = tuple(
-        Row(
-            cells=(
-                inline(finding.check),
-                _subject(finding),
-                inline(words.summary(finding)),
-                inline(finding.observed),
-                inline(words.timestamp(finding.since)),
-            ),
-            evidence=finding.evidence,
-        )
-        for finding in findings
-    )
-    return Table(columns=columns, rows=rows, unit="subject", elsewhere=_ELSEWHERE)
+    return Table(columns=columns, rows=tuple(map(_information, findings)), unit="subject", elsewhere=_ELSEWHERE)
+
+
+def _information(finding: Finding) -> Row:
+    summary, since = words.summary(finding), words.timestamp(finding.since)
+    return row(finding.check, _subject(finding), summary, finding.observed, since, evidence=finding.evidence)
 
 
 def unknown(findings: Sequence[Finding]) -> Table:
     """Subjects that could not be judged."""
     rows = tuple(row(_subject(finding), words.summary(finding), words.timestamp(finding.since)) for finding in findings)
-    return Table(
-        columns=(_SUBJECT, Column(label="What", role="text"), _SINCE), rows=rows, unit="subject", elsewhere=_ELSEWHERE
-    )
+    columns = (_SUBJECT, Column(label="What", role="text"), _SINCE)
+    return Table(columns=columns, rows=rows, unit="subject", elsewhere=_ELSEWHERE)
 
 
 def _problem(finding: Finding, report: HealthReport) -> Row:
     cause = words.cause(finding.cause) if finding.cause else ""
-    return Row(
-        cells=_cells(finding, report, finding.severity, cause), level=finding.severity, evidence=finding.evidence
-    )
+    cells = _cells(finding, report, finding.severity, cause)
+    return row(*cells, level=finding.severity, evidence=finding.evidence)
 
 
 def _symptom(finding: Finding, report: HealthReport) -> Row:
-    return Row(cells=_cells(finding, report, "symptom", "the cause above"), nested=True)
+    return row(*_cells(finding, report, "symptom", "the cause above"), nested=True)
 
 
-def _cells(finding: Finding, report: HealthReport, severity: str, cause: str) -> tuple[Inline, ...]:
+def _cells(finding: Finding, report: HealthReport, severity: str, cause: str) -> tuple[str | Inline, ...]:
     return (
-        inline(severity),
+        severity,
         inline(words.incident_of(finding, report), *_subject(finding)),
-        inline(words.summary(finding)),
-        inline(finding.check),
-        inline(cause),
-        inline(words.timestamp(finding.since)),
+        words.summary(finding),
+        finding.check,
+        cause,
+        words.timestamp(finding.since),
         _runs(finding, report),
-        inline(finding.observed),
-        inline(finding.expected),
+        finding.observed,
+        finding.expected,
     )
 
 

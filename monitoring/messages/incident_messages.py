@@ -120,7 +120,7 @@ def _incidents(views: Sequence[IncidentView]) -> Table:
 
 def _incident(view: IncidentView) -> Row:
     incident, finding = view.incident, view.incident.finding
-    shown = row(
+    return row(
         incident.id or words.NOTHING,
         finding.severity,
         words.standing(incident, view.silence),
@@ -129,8 +129,8 @@ def _incident(view: IncidentView) -> Row:
         words.timestamp(finding.since),
         f"{finding.flow_run_count:,}",
         finding.owner or "",
+        level="resolved" if incident.resolved_at else finding.severity,
     )
-    return shown.model_copy(update={"level": "resolved" if incident.resolved_at else finding.severity})
 
 
 def _silence(silence: Silence, now: datetime) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TextIO
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, Group, RenderableType
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.style import Style
@@ -50,12 +50,12 @@ def show(console: Console, message: elements.Message, *, ascii_only: bool = Fals
         small = isinstance(element, elements.Links) or (isinstance(element, elements.Prose) and element.muted)
         if parts and (isinstance(element, elements.Heading | elements.Details) or (small and not before)):
             parts.append(Text())
-        parts += _rendered(element, ascii_only)
+        parts += _rendered(element, console, ascii_only)
         before = small
     console.print(Group(*parts), crop=False)
 
 
-def _rendered(element: elements.Element, ascii_only: bool) -> Iterator[RenderableType]:
+def _rendered(element: elements.Element, console: Console, ascii_only: bool) -> Iterator[RenderableType]:
     match element:
         case elements.Heading():
             yield Text(clean(element.text, TERMINAL.title), style=_style(element.level) or "bold")
@@ -73,7 +73,7 @@ def _rendered(element: elements.Element, ascii_only: bool) -> Iterator[Renderabl
                 yield Text(f"  and {element.more:,} more")
         case elements.Table():
             table = cut(element, TERMINAL.rows, TERMINAL.nested)
-            yield _Table(table)
+            yield from _table(table, console)
             yield from _below(table)
         case elements.Links():
             yield from (_page(span.text, span.url) for span in element.links if address(span.url))
@@ -81,7 +81,7 @@ def _rendered(element: elements.Element, ascii_only: bool) -> Iterator[Renderabl
             yield from map(_code, element.lines)
         case elements.Details():
             yield Text(clean(element.summary), style="bold")
-            yield from (part for inner in element.elements for part in _rendered(inner, ascii_only))
+            yield from (part for inner in element.elements for part in _rendered(inner, console, ascii_only))
         case elements.Plot():
             yield from map(_code, drawn(element, *("#." if ascii_only else "█░")))
 
@@ -113,25 +113,14 @@ def _whole(text: Text, spans: elements.Inline) -> Text:
     return text
 
 
-class _Table:
+def _table(table: elements.Table, console: Console) -> Iterator[RenderableType]:
     """The rows as a table; as lines where the columns would be too narrow to read."""
-
-    def __init__(self, table: elements.Table) -> None:
-        self._table = table
-        #: The columns that say something.
-        self._shown = [
-            number
-            for number, column in enumerate(table.columns)
-            if column.role != "detail" and any(row.cells[number] for row in table.rows)
-        ]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        grid = _grid(self._table, self._shown)
-        wide = Measurement.get(console, options.update(max_width=_WIDEST), grid).maximum
-        if wide > options.max_width and options.max_width < _NARROW:
-            yield from _lines(self._table)
-        else:
-            yield grid
+    grid = _grid(table)
+    width = Measurement.get(console, console.options.update(max_width=_WIDEST), grid).maximum
+    if width > console.width and console.width < _NARROW:
+        yield from _lines(table)
+    else:
+        yield grid
 
 
 def _lines(table: elements.Table) -> Iterator[RenderableType]:
@@ -152,7 +141,12 @@ def _indented(text: Text) -> Padding:
     return Padding(text, (0, 0, 0, 4))
 
 
-def _grid(table: elements.Table, shown: list[int]) -> Grid:
+def _grid(table: elements.Table) -> Grid:
+    shown = [
+        number
+        for number, column in enumerate(table.columns)
+        if column.role != "detail" and any(row.cells[number] for row in table.rows)
+    ]
     grid = Grid(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for number in shown:
         whole = max(len(_line(row.cells[number])) for row in table.rows) <= _UNBROKEN
@@ -167,9 +161,12 @@ def _grid(table: elements.Table, shown: list[int]) -> Grid:
 
 
 def _cells(row: elements.Row, shown: list[int]) -> Iterator[Text]:
-    for place, number in enumerate(shown):
-        text = _line(row.cells[number], ("dim" if row.nested else _style(row.level)) if place == 0 else "")
-        yield Text("  ").append_text(text) if row.nested and place == 0 else text
+    first, *others = (row.cells[number] for number in shown)
+    if row.nested:
+        yield Text("  ").append_text(_line(first, "dim"))
+    else:
+        yield _line(first, _style(row.level))
+    yield from map(_line, others)
 
 
 def _below(table: elements.Table) -> Iterator[RenderableType]:

@@ -176,9 +176,10 @@ def inline(*parts: str | Span) -> Inline:
     return tuple(span for span in spans if span.text)
 
 
-def row(*cells: str | Inline) -> Row:
+def row(*cells: str | Inline, level: Level | None = None, nested: bool = False, evidence: tuple[str, ...] = ()) -> Row:
     """Make a row of cells; a string is a cell of plain text."""
-    return Row(cells=tuple(inline(cell) if isinstance(cell, str) else cell for cell in cells))
+    shown = tuple(inline(cell) if isinstance(cell, str) else cell for cell in cells)
+    return Row(cells=shown, level=level, nested=nested, evidence=evidence)
 
 
 def facts(pairs: Iterable[tuple[str, str | None]]) -> Facts:
