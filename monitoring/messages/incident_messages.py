@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from monitoring.incidents.timing import to_detect, to_resolve
 from monitoring.messages import words
+from monitoring.messages.tables import Columns, table_of
 from monitoring.model.finding import rank
 from monitoring.model.incident import Incident, Step
 from monitoring.model.message import (
@@ -80,17 +81,16 @@ def incident_message(view: IncidentView, symptom_of: str) -> Message:
 def silences_message(silences: Sequence[Silence], requests: Sequence[Request], now: datetime) -> Message:
     """List silences and maintenance windows in this order, and what the next check will apply."""
     title = "" if silences else "Nothing is silenced."
-    columns = (
-        Column(label="Silence", role="title"),
-        Column(label="Status", lead=""),
-        Column(label="What", role="text"),
-        Column(label="From", lead="from "),
-        Column(label="Until", lead="until "),
-        Column(label="By", lead="by "),
-        Column(label="Reason"),
+    columns: Columns[Silence] = (
+        (Column(label="Silence", role="title"), words.silence_name),
+        (Column(label="Status", lead=""), lambda silence: words.when(silence, now)),
+        (Column(label="What", role="text"), words.matched),
+        (Column(label="From", lead="from "), lambda silence: words.timestamp(silence.starts_at)),
+        (Column(label="Until", lead="until "), lambda silence: words.timestamp(silence.ends_at)),
+        (Column(label="By", lead="by "), lambda silence: silence.author),
+        (Column(label="Reason"), lambda silence: silence.reason),
     )
-    rows = tuple(_silence(silence, now) for silence in silences)
-    table = [Table(columns=columns, rows=rows, unit="silence")] if rows else []
+    table = [table_of(silences, columns, "silence")] if silences else []
     return Message(title=title, fallback=title, elements=(*table, *_requests(requests)))
 
 
@@ -133,18 +133,6 @@ def _incident(view: IncidentView) -> Row:
     )
 
 
-def _silence(silence: Silence, now: datetime) -> Row:
-    return row(
-        words.silence_name(silence),
-        words.when(silence, now),
-        words.matched(silence),
-        words.timestamp(silence.starts_at),
-        words.timestamp(silence.ends_at),
-        silence.author,
-        silence.reason,
-    )
-
-
 def _requests(requests: Sequence[Request]) -> Iterator[Element]:
     if requests:
         items = tuple(inline(words.requested(request)) for request in requests)
@@ -169,8 +157,8 @@ def _facts(view: IncidentView, symptom_of: str) -> list[tuple[str, str | None]]:
         ("Link", finding.url),
         ("Since", words.timestamp(finding.since)),
         ("Found", words.timestamp(incident.opened_at)),
-        ("Fired", words.timestamp(incident.fired_at) if incident.fired_at else None),
-        ("Resolved", words.timestamp(incident.resolved_at) if incident.resolved_at else None),
+        ("Fired", words.timestamp_of(incident.fired_at)),
+        ("Resolved", words.timestamp_of(incident.resolved_at)),
         ("Time to detect", words.lasted(to_detect(incident))),
         ("Time to resolve", words.lasted(to_resolve(incident))),
         ("Came back", words.counted(incident.reopened, "time") if incident.reopened else None),

@@ -10,7 +10,7 @@ from monitoring.checks.base import DigestHeading
 from monitoring.checks.registry import BY_NAME
 from monitoring.incidents.timing import to_detect, to_resolve
 from monitoring.messages import finding_rows, words
-from monitoring.messages.tables import cut
+from monitoring.messages.tables import Columns, cut, table_of
 from monitoring.messages.words import counted
 from monitoring.model.finding import Finding
 from monitoring.model.incident import Incident
@@ -118,29 +118,20 @@ def _other_findings(report: HealthReport) -> Iterator[Element]:
         yield Details(summary=summary, elements=(_bounded(finding_rows.unknown(unknowns)),))
 
 
+_SILENCES: Columns[Silence] = (
+    (Column(label="Silence", role="title"), words.silence_name),
+    (Column(label="What", role="text"), words.matched),
+    (Column(label="Until", lead="until "), lambda silence: words.timestamp(silence.ends_at)),
+    (Column(label="By", lead="by "), lambda silence: silence.author),
+    (Column(label="Reason"), lambda silence: silence.reason),
+)
+
+
 def _silences(silences: Sequence[Silence]) -> Iterator[Element]:
     if silences:
         note = "No notification is sent for what these match. It is found and shown all the same."
         yield Heading(text=f"Silenced ({len(silences):,})", note=note)
-        yield _bounded(
-            Table(
-                columns=(
-                    Column(label="Silence", role="title"),
-                    Column(label="What", role="text"),
-                    Column(label="Until", lead="until "),
-                    Column(label="By", lead="by "),
-                    Column(label="Reason"),
-                ),
-                rows=tuple(map(_silence, silences)),
-                unit="silence",
-                elsewhere=inline("see ", code("watchdog silence list")),
-            )
-        )
-
-
-def _silence(silence: Silence) -> Row:
-    until = words.timestamp(silence.ends_at)
-    return row(words.silence_name(silence), words.matched(silence), until, silence.author, silence.reason)
+        yield _bounded(table_of(silences, _SILENCES, "silence", inline("see ", code("watchdog silence list"))))
 
 
 def _coverage(report: HealthReport) -> Iterator[Element]:
@@ -189,42 +180,28 @@ def _period(name: str, totals: Totals | None) -> Row:
     return row(name, success, *numbers, words.timestamp(totals.start), words.timestamp(totals.end))
 
 
+_RESOLVED: Columns[Incident] = (
+    (Column(label="Incident", role="title"), lambda incident: incident.id),
+    (Column(label="Check", role="title"), lambda incident: incident.finding.check),
+    (
+        Column(label="Subject", role="title"),
+        lambda incident: inline(link(words.subject(incident.finding), incident.finding.url)),
+    ),
+    (Column(label="Began", role="detail"), lambda incident: words.timestamp(incident.finding.since)),
+    (Column(label="Resolved", role="detail"), lambda incident: words.timestamp_of(incident.resolved_at)),
+    (Column(label="Why", role="text"), lambda incident: incident.resolution or "cleared"),
+    (Column(label="To detect", lead="detected after "), lambda incident: words.lasted(to_detect(incident))),
+    (Column(label="To resolve", lead="resolved after "), lambda incident: words.lasted(to_resolve(incident))),
+)
+
+
 def _resolved(incidents: Sequence[Incident]) -> Iterator[Element]:
     if incidents:
         yield Heading(text=f"Resolved in the last 24 hours ({len(incidents):,})")
-        yield _bounded(
-            Table(
-                columns=(
-                    Column(label="Incident", role="title"),
-                    Column(label="Check", role="title"),
-                    Column(label="Subject", role="title"),
-                    Column(label="Began", role="detail"),
-                    Column(label="Resolved", role="detail"),
-                    Column(label="Why", role="text"),
-                    Column(label="To detect", lead="detected after "),
-                    Column(label="To resolve", lead="resolved after "),
-                ),
-                rows=tuple(map(_resolved_row, incidents)),
-                unit="incident",
-                elsewhere=inline("see ", code("watchdog incidents list --all")),
-            )
-        )
+        elsewhere = inline("see ", code("watchdog incidents list --all"))
+        yield _bounded(table_of(incidents, _RESOLVED, "incident", elsewhere))
         if usual := words.statistics(incidents):
             yield Prose(spans=inline(usual))
-
-
-def _resolved_row(incident: Incident) -> Row:
-    finding = incident.finding
-    return row(
-        incident.id,
-        finding.check,
-        inline(link(words.subject(finding), finding.url)),
-        words.timestamp(finding.since),
-        words.timestamp(incident.resolved_at) if incident.resolved_at else "",
-        incident.resolution or "cleared",
-        words.lasted(to_detect(incident)),
-        words.lasted(to_resolve(incident)),
-    )
 
 
 def _bounded(table: Table) -> Table:

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 from monitoring.messages.words import counted
 from monitoring.model.message import Column, Inline, Plot, Row, Span, Table, inline
+from monitoring.model.message import row as row_of
 
 #: Characters of the longest bar of a plot.
 _BAR = 30
+
+
+T = TypeVar("T")
+#: The columns of a table, each with the function that makes its cell.
+Columns = Sequence[tuple[Column, Callable[[T], str | Inline]]]
+
+
+def table_of(items: Iterable[T], columns: Columns[T], unit: str, elsewhere: Inline = ()) -> Table:
+    """Make a table with a row for each item."""
+    return Table(
+        columns=tuple(column for column, _ in columns),
+        rows=tuple(row_of(*(cell(item) for _, cell in columns)) for item in items),
+        unit=unit,
+        elsewhere=elsewhere,
+    )
 
 
 class Line(NamedTuple):

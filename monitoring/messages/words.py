@@ -43,6 +43,11 @@ def timestamp(at: datetime) -> str:
     return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
+def timestamp_of(at: datetime | None) -> str:
+    """Write a time that may be unknown; empty if it is."""
+    return timestamp(at) if at else ""
+
+
 def stamp(at: datetime) -> str:
     """Write a time for a program: ``2026-01-31T08:00:00Z``."""
     return at.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")

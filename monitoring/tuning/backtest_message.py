@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from zoneinfo import ZoneInfo
 
 from monitoring.messages import words
+from monitoring.messages.tables import Columns, table_of
 from monitoring.model.message import (
     Bar,
     Column,
@@ -61,31 +62,17 @@ def _totals(replay: Replay) -> str:
 
 
 def _incidents(replay: Replay) -> Table:
-    columns = (
-        Column(label="Opened", lead="opened "),
-        Column(label="Resolved", lead="resolved "),
-        Column(label="Lasted", lead="lasted "),
-        Column(label="Severity", lead=""),
-        Column(label="Check", role="title"),
-        Column(label="Subject", role="title"),
-        Column(label="What was wrong", role="text"),
-        Column(label="Decided by", lead="decided by "),
+    columns: Columns[Replayed] = (
+        (Column(label="Opened", lead="opened "), _opened),
+        (Column(label="Resolved", lead="resolved "), _resolved),
+        (Column(label="Lasted", lead="lasted "), _lasted),
+        (Column(label="Severity", lead=""), _severity),
+        (Column(label="Check", role="title"), lambda replayed: replayed.incident.finding.check),
+        (Column(label="Subject", role="title"), _subject),
+        (Column(label="What was wrong", role="text"), lambda replayed: words.summary(replayed.incident.finding)),
+        (Column(label="Decided by", lead="decided by "), lambda replayed: replayed.decided_by),
     )
-    return Table(columns=columns, rows=tuple(map(_incident, replay.incidents)), unit="incident")
-
-
-def _incident(replayed: Replayed) -> Row:
-    finding = replayed.incident.finding
-    return row(
-        _opened(replayed),
-        _resolved(replayed),
-        _lasted(replayed),
-        "symptom" if finding.symptom_of else finding.severity,
-        finding.check,
-        _subject(replayed),
-        words.summary(finding),
-        replayed.decided_by,
-    )
+    return table_of(replay.incidents, columns, "incident")
 
 
 def _difference(replay: Replay, other: Replay, difference: Difference) -> Iterator[Element]:
@@ -160,6 +147,11 @@ def _bounds(history: History) -> Iterator[Element]:
 def _subject(replayed: Replayed) -> Inline:
     finding = replayed.incident.finding
     return inline(link(words.subject(finding), finding.url))
+
+
+def _severity(replayed: Replayed) -> str:
+    finding = replayed.incident.finding
+    return "symptom" if finding.symptom_of else finding.severity
 
 
 def _opened(replayed: Replayed) -> str:
