@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from demo.stack import Server
 from tests.support.paths import TESTS
-from tests.support.seeding import Seed
 from tests.support.servers import Emptier, Postgres, connected, start_server
 from tests.support.slack import SlackEmulator
+
+if TYPE_CHECKING:
+    # It imports the whole of Prefect's server, which most tests do without.
+    from tests.support.seeding import Seed
 
 pytest_plugins = ["tests.support.golden"]
 
@@ -26,6 +31,11 @@ settings.load_profile("fixed")
 
 #: What stands in these needs real servers.
 _INTEGRATION = (TESTS / "server", TESTS / "corpus")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import what the pure tests alone leave out."""
+    return True if collection_path in _INTEGRATION and config.getoption("markexpr") == "not integration" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,6 +72,8 @@ def prefect_server(_shared_server: tuple[Server, Emptier]) -> Iterator[Server]:
 @pytest.fixture
 def seed(prefect_server: Server) -> Seed:
     """A history writer for `prefect_server`."""
+    from tests.support.seeding import Seed
+
     return Seed(prefect_server.database_url)
 
 

@@ -136,4 +136,5 @@ def test_no_text_takes_long(make: Callable[[int], str]) -> None:
     started = time.process_time()
     failure_of(text)
 
-    assert time.process_time() - started < 0.5
+    # Some 30 ms, and far more if it is not linear in the length.
+    assert time.process_time() - started < 3

@@ -124,4 +124,5 @@ def test_no_text_takes_long(unit: str) -> None:
     ends_in(text, "ValueError")
     traceback_end(last_traceback(text))
 
-    assert time.process_time() - started < 0.5
+    # Some 30 ms, and far more if it is not linear in the length.
+    assert time.process_time() - started < 3

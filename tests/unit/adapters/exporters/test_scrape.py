@@ -7,10 +7,10 @@ import gzip
 import os
 import socket
 import socketserver
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection
+from time import sleep
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +21,8 @@ from monitoring.adapters.exporters import scrape
 from monitoring.adapters.exporters.scrape import ScrapeServer
 from monitoring.errors import ConfigError
 from monitoring.metrics.openmetrics import Families, openmetrics, text
-from monitoring.metrics.snapshot import Sample
+from monitoring.metrics.snapshot import Metric, Sample, Snapshot
+from tests.support.builders import NOW
 from tests.support.metric_samples import large, ordinary, snapshot
 
 #: What Prometheus 2 and 3 ask for.
@@ -31,6 +32,12 @@ PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;"
     "q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
 )
+
+
+@pytest.fixture(autouse=True)
+def _stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server looks whether it is to stop every half second; here more often."""
+    monkeypatch.setattr(socketserver.BaseServer.serve_forever, "__defaults__", (0.02,))
 
 
 @pytest.fixture
@@ -90,26 +97,26 @@ def test_new_numbers_take_the_place_of_the_old(pages: ScrapeServer) -> None:
 
 
 def test_scrapes_render_nothing(pages: ScrapeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[str] = []
+    work: list[str] = []
     collect, compress = Families.collect, gzip.compress
 
     def collected(families: Families) -> Iterator[Any]:
-        done.append("rendered")
+        work.append("rendered")
         return collect(families)
 
     def compressed(body: bytes, *args: Any, **kwargs: Any) -> bytes:
-        done.append("compressed")
+        work.append("compressed")
         return compress(body, *args, **kwargs)
 
     monkeypatch.setattr(Families, "collect", collected)
     monkeypatch.setattr(gzip, "compress", compressed)
     pages.show(ordinary())
-    assert sorted(done) == ["compressed", "compressed", "rendered", "rendered"], "each form, once"
+    assert sorted(work) == ["compressed", "compressed", "rendered", "rendered"], "each form, once"
     address = pages.start()
     for encoding in ("gzip", "identity"):
         for accept in (*PROMETHEUS, "*/*"):
             assert get(address, Accept=accept, Accept_Encoding=encoding).status_code == 200
-    assert len(done) == 4
+    assert len(work) == 4
 
 
 def test_it_is_ready_once_there_is_what_it_waits_for(pages: ScrapeServer) -> None:
@@ -143,7 +150,7 @@ def test_nothing_can_be_sent(pages: ScrapeServer) -> None:
     assert httpx.post(pages.start(), timeout=30, trust_env=False).status_code == 501
 
 
-def test_nobody_is_told_of_scrapes(pages: ScrapeServer, capfd: pytest.CaptureFixture[str]) -> None:
+def test_scrapes_are_not_logged(pages: ScrapeServer, capfd: pytest.CaptureFixture[str]) -> None:
     address = pages.start()
     get(address)
     get(address, "/nothing")
@@ -164,17 +171,15 @@ def connected(address: str, buffer: int | None = None) -> socket.socket:
 
 
 def until_hung_up(client: socket.socket) -> bytes:
-    """All that the server says until it hangs up."""
-    said = b""
-    try:
+    """All that the server sends until it hangs up."""
+    received = bytearray()
+    with suppress(ConnectionResetError):
         while part := client.recv(65_536):
-            said += part
-    except ConnectionResetError:
-        pass
-    return said
+            received += part
+    return bytes(received)
 
 
-def test_those_who_say_nothing_are_in_nobodys_way(pages: ScrapeServer) -> None:
+def test_those_who_send_nothing_delay_nobody(pages: ScrapeServer) -> None:
     pages.show(ordinary())
     address = pages.start()
     with ExitStack() as held:
@@ -190,59 +195,79 @@ def eventually_answered(address: str) -> None:
             assert get(address).status_code == 200
             return
         except httpx.TransportError:
-            time.sleep(0.1)
+            sleep(0.1)
     pytest.fail("those who went away still count")
 
 
+class Clock:
+    """A clock that a test moves; how fast the machine is, it does not show."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Little patience until the request is there, and no end of it for the answer."""
-    monkeypatch.setattr(scrape, "REQUEST_TIMEOUT", 0.5)
-    monkeypatch.setattr(scrape, "ANSWER_TIMEOUT", 3_600)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which the server hangs up."""
+    clock = Clock()
+    monkeypatch.setattr(scrape, "time", clock)
+    return clock
 
 
-@pytest.mark.usefixtures("impatient")
+def pass_time(clock: Clock, address: str, seconds: float) -> None:
+    """Let time pass once the server knows all who have connected so far; it hangs up between two answers."""
+    get(address, "/-/healthy")
+    clock.now += seconds
+    get(address, "/-/healthy")
+    get(address, "/-/healthy")
+
+
 @pytest.mark.parametrize("begun", [b"", b"GET /metrics", b"GET /metrics HTTP/1.1\r\nX: y\r\n"])
 def test_those_who_never_finish_are_hung_up_on(
-    pages: ScrapeServer, capfd: pytest.CaptureFixture[str], begun: bytes
+    pages: ScrapeServer, clock: Clock, capfd: pytest.CaptureFixture[str], begun: bytes
 ) -> None:
-    with connected(pages.start()) as client:
+    address = pages.start()
+    with connected(address) as client:
         client.sendall(begun)
+        pass_time(clock, address, scrape.REQUEST_TIMEOUT + 1)
         assert b"200" not in until_hung_up(client)
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.usefixtures("impatient")
-def test_those_who_say_a_little_again_and_again_are_hung_up_on(pages: ScrapeServer) -> None:
-    with connected(pages.start()) as client:
+def test_those_who_send_a_little_again_and_again_are_hung_up_on(pages: ScrapeServer, clock: Clock) -> None:
+    address = pages.start()
+    with connected(address) as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\n")
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
-            say_a_little_for_ever(client)
+            send_a_little_for_ever(client, clock, address)
 
 
-def say_a_little_for_ever(client: socket.socket) -> None:
+def send_a_little_for_ever(client: socket.socket, clock: Clock, address: str) -> None:
     while True:
         client.sendall(b"X: y\r\n")
-        time.sleep(0.05)
+        pass_time(clock, address, 0.9)
 
 
-@pytest.mark.parametrize(("patience", "whole"), [(0.5, False), (3_600, True)])
-def test_those_who_are_slow_to_read_have_patience_of_its_own(
-    pages: ScrapeServer,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    patience: float,
-    whole: bool,
+@pytest.mark.parametrize(("waits", "whole"), [(scrape.REQUEST_TIMEOUT + 1, True), (scrape.ANSWER_TIMEOUT + 1, False)])
+def test_those_who_are_slow_to_read_have_a_timeout_of_their_own(
+    clock: Clock, capfd: pytest.CaptureFixture[str], waits: float, whole: bool
 ) -> None:
-    monkeypatch.setattr(scrape, "REQUEST_TIMEOUT", 0.5)
-    monkeypatch.setattr(scrape, "ANSWER_TIMEOUT", patience)
-    # More than the buffers on the way hold.
-    numbers = large(2_000)
-    pages.show(numbers)
-    with connected(pages.start(), buffer=4_096) as client:
+    # More than the buffers between the two hold.
+    huge = Metric(name="huge", kind="gauge", help="x" * 10_000_000)
+    pages = ScrapeServer("127.0.0.1:0", [huge])
+    metrics = Snapshot(target="prod", at=NOW, samples={"huge": (Sample(value=1.0),)})
+    pages.show(metrics)
+    address = pages.start()
+    with connected(address, buffer=4_096) as client:
         client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-        time.sleep(2)
-        assert (text(numbers) in until_hung_up(client)) == whole
+        begun = client.recv(1)
+        pass_time(clock, address, waits)
+        answer = begun + until_hung_up(client)
+    pages.stop()
+    assert answer.endswith(text(metrics, [huge])) == whole
     assert capfd.readouterr().err == ""
 
 
@@ -253,18 +278,20 @@ def test_no_more_are_served_at_a_time_than_there_can_be(pages: ScrapeServer, mon
     with ExitStack() as held:
         for _ in range(3):
             held.enter_context(connected(address))
-        with connected(address) as one_too_many:
-            assert until_hung_up(one_too_many) == b""
+        with connected(address) as another:
+            assert until_hung_up(another) == b""
     eventually_answered(address)
 
 
-@pytest.mark.usefixtures("impatient")
-def test_those_who_say_nothing_do_not_keep_their_places(pages: ScrapeServer) -> None:
+def test_those_who_send_nothing_do_not_keep_their_places(pages: ScrapeServer, clock: Clock) -> None:
     pages.show(ordinary())
     address = pages.start()
     with ExitStack() as held:
         for _ in range(scrape.MAX_CONNECTIONS):
             held.enter_context(connected(address))
+        with connected(address) as another:
+            assert until_hung_up(another) == b""
+        clock.now += scrape.REQUEST_TIMEOUT + 1
         eventually_answered(address)
 
 
@@ -291,13 +318,13 @@ def test_it_can_be_stopped_and_started_at_the_same_port(pages: ScrapeServer) -> 
 def not_started(listen: str) -> str:
     with pytest.raises(ConfigError) as caught:
         ScrapeServer(listen).start()
-    said = str(caught.value)
-    assert said.startswith(f"metrics.listen: {listen}: ")
-    assert "\n" not in said
-    return said
+    error = str(caught.value)
+    assert error.startswith(f"metrics.listen: {listen}: ")
+    assert "\n" not in error
+    return error
 
 
-def test_a_port_that_is_taken_is_told() -> None:
+def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         assert "Address already in use" in not_started(f"127.0.0.1:{other.getsockname()[1]}")
 
@@ -310,11 +337,11 @@ def test_a_port_that_is_taken_is_told() -> None:
         ("192.0.2.1:9464", "Cannot assign requested address"),
     ],
 )
-def test_an_address_that_is_not_this_machines_is_told(listen: str, reason: str) -> None:
+def test_an_address_that_is_not_this_machines_is_named(listen: str, reason: str) -> None:
     assert reason in not_started(listen)
 
 
-def test_a_port_that_is_not_ours_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_is_not_ours_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     # Root may listen everywhere, and in many containers everybody may.
     def forbidden(_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

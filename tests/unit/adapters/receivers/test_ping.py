@@ -26,7 +26,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def switch(server: HTTPServer, query: str = "") -> HttpPing:
-    return HttpPing(server.url_for(f"/ping/{SECRET}") + query, config.Ping(timeout=timedelta(seconds=2)))
+    return HttpPing(server.url_for(f"/ping/{SECRET}") + query, config.Ping(timeout=timedelta(seconds=30)))
 
 
 def refused(ping: HttpPing, caplog: pytest.LogCaptureFixture) -> DeliveryError:

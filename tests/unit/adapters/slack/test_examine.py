@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -82,12 +82,15 @@ def test_a_slack_that_does_not_answer_says_nothing_of_the_token(httpserver: HTTP
 
 
 def test_a_slack_that_hangs(httpserver: HTTPServer) -> None:
+    release = threading.Event()
+
     def hang(request: Request) -> Response:
-        time.sleep(2)
+        release.wait(60)
         return Response()
 
     httpserver.expect_request("/api/auth.test").respond_with_handler(hang)
     found = examine(TOKEN, settings(httpserver, 1), [])
+    release.set()
     assert found.problem.endswith("did not answer within 1 s")
     assert not found.rejected
 

@@ -167,11 +167,11 @@ MANY_DATES = ",".join(
     ],
 )
 def test_schedules_that_seldom_or_never_fire_take_no_time(schedule: Schedule, newest: tuple[datetime, ...]) -> None:
-    began = time.monotonic()
+    started = time.process_time()
 
     assert newest_due([schedule], until=NOW, count=1) == newest
     assert len(due_between([schedule], after=NOW - LONG_AGO, until=NOW, limit=1_000)) <= 1_000
-    assert time.monotonic() - began < 30
+    assert time.process_time() - started < 30
 
 
 @pytest.mark.parametrize(
