@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -70,11 +71,14 @@ def moments(start: datetime, end: datetime) -> st.SearchStrategy[datetime]:
     return st.integers(0, int((end - start) / MINUTE)).map(lambda count: start + count * MINUTE)
 
 
+# Hypothesis examines each strategy object anew: what is drawn from again and again is made once.
+@cache
 def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """A value, or None."""
     return st.one_of(st.none(), strategy)
 
 
+@cache
 @st.composite
 def deployments(draw: st.DrawFn, key: str) -> Deployment:
     """A deployment of any kind."""
@@ -96,6 +100,7 @@ def deployments(draw: st.DrawFn, key: str) -> Deployment:
     )
 
 
+@cache
 @st.composite
 def active_runs(draw: st.DrawFn, run_id: str) -> FlowRun:
     """A run that has not ended, in whatever state, with times that may be missing or lie ahead."""
@@ -119,6 +124,7 @@ def active_runs(draw: st.DrawFn, run_id: str) -> FlowRun:
     )
 
 
+@cache
 @st.composite
 def ended_runs(draw: st.DrawFn, run_id: str, ends: st.SearchStrategy[datetime] = PAST) -> FlowRun:
     """A run that has ended."""
@@ -135,6 +141,7 @@ def ended_runs(draw: st.DrawFn, run_id: str, ends: st.SearchStrategy[datetime] =
     )
 
 
+@cache
 @st.composite
 def pools(draw: st.DrawFn, name: str) -> WorkPool:
     """A work pool with two queues."""
@@ -163,6 +170,19 @@ _FAILURES = st.builds(
     error=st.sampled_from(["", "e1", "e2"]),
 )
 _COUNTS = st.integers(0, 40)
+_BACKLOGS = st.tuples(_COUNTS, _COUNTS, _COUNTS, _COUNTS).map(
+    lambda counts: Backlog(
+        samples=tuple((NOW - age * MINUTE, n) for age, n in zip((30, 20, 10, 0), counts, strict=True))
+    )
+)
+_HOLDERS = st.builds(
+    Holder,
+    flow_run_id=st.just("h"),
+    name=TEXT,
+    ended=st.booleans(),
+    state_name=st.sampled_from(["", "Running", "Completed"]),
+    since=PAST,
+)
 
 
 @st.composite
@@ -174,19 +194,6 @@ def observations(draw: st.DrawFn) -> Observation:
     bad = [one.id for one in ended if one.state_type in ("FAILED", "CRASHED")]
     running = [one.id for one in active if one.state_type == "RUNNING"]
     beaten = [run_id for run_id in running if draw(st.booleans())]
-    backlog = st.tuples(_COUNTS, _COUNTS, _COUNTS, _COUNTS).map(
-        lambda counts: Backlog(
-            samples=tuple((NOW - age * MINUTE, n) for age, n in zip((30, 20, 10, 0), counts, strict=True))
-        )
-    )
-    holder = st.builds(
-        Holder,
-        flow_run_id=st.just("h"),
-        name=TEXT,
-        ended=st.booleans(),
-        state_name=st.sampled_from(["", "Running", "Completed"]),
-        since=PAST,
-    )
     limit = st.builds(
         ConcurrencyLimit,
         kind=st.sampled_from(["tag", "global-concurrency-limit"]),
@@ -194,7 +201,7 @@ def observations(draw: st.DrawFn) -> Observation:
         name=TEXT,
         limit=st.integers(0, 2),
         taken=st.integers(0, 3),
-        holders=st.lists(holder, max_size=2),
+        holders=st.lists(_HOLDERS, max_size=2),
         waiting=st.just({run_id: draw(PAST) for run_id in running}),
     )
     ours = [deployment("watchdog-check/check", due=tuple(sorted(draw(st.lists(PAST, max_size=3)))))]
@@ -217,7 +224,7 @@ def observations(draw: st.DrawFn) -> Observation:
             run("SCHEDULED", f"upcoming {number}", of=draw(st.sampled_from(KEYS)), since=NOW + number * MINUTE)
             for number in range(draw(st.integers(0, 3)))
         ),
-        backlogs={pool: draw(backlog) for pool in POOLS if draw(st.booleans())},
+        backlogs={pool: draw(_BACKLOGS) for pool in POOLS if draw(st.booleans())},
         work_pools={pool: draw(pools(pool)) for pool in POOLS if draw(st.booleans())},
         full=tuple(draw(st.lists(limit, max_size=2, unique_by=(lambda one: one.id, lambda one: one.name)))),
         vitals=Vitals(
