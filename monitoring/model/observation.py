@@ -211,7 +211,7 @@ class ServerFacts(Value):
     """The server itself."""
 
     state: ServerState
-    vitals: Vitals = Vitals()
+    vitals: Vitals = Field(default_factory=Vitals)
 
 
 class Observation(Value):
@@ -225,13 +225,13 @@ class Observation(Value):
     coverage: Coverage
     #: By ``Deployment.key``.
     deployments: Mapping[str, Deployment] = Field(default_factory=dict)
-    runs: RunFacts = RunFacts()
-    history: HistoryFacts = HistoryFacts()
-    failures: FailureFacts = FailureFacts()
-    schedules: ScheduleFacts = ScheduleFacts()
-    pools: WorkPoolFacts = WorkPoolFacts()
-    limits: LimitFacts = LimitFacts()
-    own: OwnRuns = OwnRuns()
+    runs: RunFacts = Field(default_factory=RunFacts)
+    history: HistoryFacts = Field(default_factory=HistoryFacts)
+    failures: FailureFacts = Field(default_factory=FailureFacts)
+    schedules: ScheduleFacts = Field(default_factory=ScheduleFacts)
+    pools: WorkPoolFacts = Field(default_factory=WorkPoolFacts)
+    limits: LimitFacts = Field(default_factory=LimitFacts)
+    own: OwnRuns = Field(default_factory=OwnRuns)
     #: The facts for the metrics of Prefect's own exporter; None if these metrics are off.
     exporter: ExporterFacts | None = None
     #: Maintenance windows that are open now.

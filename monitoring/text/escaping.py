@@ -46,9 +46,10 @@ def clean(text: str, limit: int = LIMIT) -> str:
     plain = _ANSI.sub("", text[:_MAX_READ])
     # Whitespace first: a line feed is a control character too, and must become a space.
     spaced = " ".join(plain.split())
-    shown = "".join(char for char in spaced if unicodedata.category(char) not in _INVISIBLE)
-    shown = " ".join(shown.split())
-    return _shorten(shown + "…" if cut_off else shown, limit)
+    if not spaced.isprintable():
+        visible = "".join(char for char in spaced if unicodedata.category(char) not in _INVISIBLE)
+        spaced = " ".join(visible.split())
+    return _shorten(spaced + "…" if cut_off else spaced, limit)
 
 
 def _shorten(text: str, limit: int) -> str:
