@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from prefect import serve
-from prefect.deployments.runner import RunnerDeployment
-from prefect.events import DeploymentEventTrigger
-from prefect.runner.storage import LocalStorage
-from prefect.schedules import Schedule
-from prefect.settings import PREFECT_API_URL
+
+if TYPE_CHECKING:
+    from prefect.deployments.runner import RunnerDeployment
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
     """Serve until stopped."""
+    # Python would print a traceback for a Ctrl-C before Prefect handles it, even while Prefect is imported.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from prefect import serve
+    from prefect.settings import PREFECT_API_URL
+
     if not PREFECT_API_URL.value():
         # Prefect would start a temporary server of its own, which nobody uses.
         sys.exit("PREFECT_API_URL: not set; expected the API's address, such as http://127.0.0.1:4200/api")
@@ -35,11 +38,20 @@ def main() -> None:
     for entry in document["deployments"]:
         os.environ.update(entry["work_pool"]["job_variables"]["env"])
         deployments.append(asyncio.run(_deployment(entry)))
-    # A pause would outlive this process: neither a worker nor `prefect deploy` ends it.
-    serve(*deployments, pause_on_shutdown=False)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        # A pause would outlive this process: neither a worker nor `prefect deploy` ends it.
+        serve(*deployments, pause_on_shutdown=False)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
 
 
 async def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
+    from prefect.deployments.runner import RunnerDeployment
+    from prefect.events import DeploymentEventTrigger
+    from prefect.runner.storage import LocalStorage
+    from prefect.schedules import Schedule
+
     deployment = await RunnerDeployment.afrom_storage(
         # Without a storage, a deployment that `prefect deploy` created could not be served: its path stays empty.
         LocalStorage(str(ROOT)),
