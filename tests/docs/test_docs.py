@@ -132,7 +132,8 @@ def test_what_people_meet_on_their_server_is_documented(word: str) -> None:
 
 def test_every_query_is_documented() -> None:
     sources = "\n".join(path.read_text() for path in (PROJECT / "monitoring/adapters/prefect").rglob("*.py"))
-    asking = r"(?:\.ask|\.rows|\.runs|\.note|\.values|\.first_runs|\.first_rows|\.count|_watched|_present_stretch)"
+    methods = "query|rows|read|by_id|first|values|runs|first_runs|runs_by_id|count|note"
+    asking = rf"(?:\.(?:{methods})|_watched|_present_stretch)"
     asked = set(re.findall(rf'{asking}\(\s*(?:collection, )?"([a-z-]+)"', sources))
 
     assert asked >= {"heartbeats", "child-runs", "last-success", "slot-waits", *ALWAYS_QUERIED}

@@ -107,9 +107,9 @@ PUBLISH = """
 from monitoring.adapters.prefect.publish.artifacts import PrefectArtifacts
 from tests.support import samples
 class Api:
-    def query(self, path, body, answer):
+    def query(self, path, body, kind):
         print(path, body["key"], body["type"], body["description"])
-        return answer.validate_python({"id": body["key"], "created": "2026-03-10T07:00:00Z"})
+        return kind.model_validate({"id": body["key"], "created": "2026-03-10T07:00:00Z"})
 print(sorted(PrefectArtifacts(Api(), "run").publish_health(samples.bad(), {})))
 """
 

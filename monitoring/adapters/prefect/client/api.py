@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from statistics import median
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import httpx
@@ -42,24 +44,19 @@ _NOT_FOUND = 404
 _NO_API = "is this a Prefect API? Its address usually ends in /api"
 
 
+@dataclass(eq=False)
 class _Busy(Exception):
-    def __init__(self, response: httpx.Response) -> None:
-        self.status = response.status_code
-        self.retry_after = response.headers.get("Retry-After")
+    response: httpx.Response
 
 
+@dataclass(eq=False)
 class _Retryable(Exception):
-    """A request failed in a way that another attempt may not.
+    """A request failed in a way that another attempt may not."""
 
-    Args:
-        problem: What the caller learns after the last attempt.
-        retry_after: Seconds to wait, where the server said so.
-    """
-
-    def __init__(self, problem: ServerProblem, retry_after: float | None = None) -> None:
-        super().__init__(str(problem))
-        self.problem = problem
-        self.retry_after = retry_after
+    #: What the caller learns after the last attempt.
+    problem: ServerProblem
+    #: Seconds to wait, where the server said so.
+    retry_after: float | None = None
 
 
 def _raise_if_busy(response: httpx.Response) -> None:
@@ -83,20 +80,21 @@ class Traffic:
     seconds: float = 0.0
     answers: list[Answer] = field(default_factory=list)
 
+    @property
+    def clock_offset(self) -> timedelta | None:
+        """The server's clock minus ours; the median, as some answers wait in a queue, and no finer than can be seen."""
+        offsets = [answer.clock_offset for answer in self.answers if answer.clock_offset is not None]
+        return timedelta(seconds=round(median(offsets))) if offsets else None
+
 
 class Api:
-    """A Prefect API, open.
-
-    Args:
-        client: Prefect's client, made by ``open_api``.
-        settings: Timeouts and retries.
-        before_request: Called before each request: the check keeps its lock alive here.
-    """
+    """A Prefect API, opened by ``open_api``."""
 
     def __init__(self, client: SyncPrefectClient, settings: ApiSettings) -> None:
         self._client = client
         self._settings = settings
         self._waiting_left = settings.retry_budget.total_seconds()
+        #: Called before each request: the check keeps its lock alive here.
         self.before_request: Callable[[], None] = lambda: None
         # An address may carry a password; what is shown must not. Prefect derives the UI's from the API's.
         self.url = _shown(str(client.api_url))
@@ -116,20 +114,29 @@ class Api:
                 raise
             return None
 
-    def post(self, path: str, body: Any) -> Any:
-        """Send a body, most often a filter. Errors are those of ``request``."""
-        return self.request("POST", path, json=body)
-
-    def query(self, path: str, body: Any, adapter: TypeAdapter[T]) -> T:
-        """Send a filter, and validate the answer.
+    def read(self, path: str, kind: type[T], **params: Any) -> T | None:
+        """Read an object and validate that it is of a kind; None where the server has no such thing (404).
 
         Raises:
             BadAnswer: The answer has another form. Other errors are those of ``request``.
         """
+        answer = self.find(path, **params)
+        return None if answer is None else self._validated("GET", path, answer, kind)
+
+    def post(self, path: str, body: Any) -> Any:
+        """Send a body, most often a filter. Errors are those of ``request``."""
+        return self.request("POST", path, json=body)
+
+    def query(self, path: str, body: Any, kind: type[T]) -> T:
+        """Send a filter, and validate that the answer is of a kind. Errors are those of ``read``."""
+        return self._validated("POST", path, self.post(path, body), kind)
+
+    def _validated(self, method: Method, path: str, answer: Any, kind: type[T]) -> T:
         try:
-            return adapter.validate_python(self.post(path, body))
+            value: T = TypeAdapter(kind).validate_python(answer)
         except ValidationError:
-            raise BadAnswer(f"{self.url} answers POST {path} with something else: is it a Prefect API?") from None
+            raise BadAnswer(f"{self.url} answers {method} {path} with something else: is it a Prefect API?") from None
+        return value
 
     def delete(self, path: str) -> None:
         """Delete an object; if it is gone already, that is fine."""
@@ -145,13 +152,12 @@ class Api:
             return False
         return True
 
-    def request(self, method: Method, path: str, *, once: bool = False, **arguments: Any) -> Any:
+    def request(self, method: Method, path: str, **arguments: Any) -> Any:
         """Send a request and return the decoded answer, None for an empty one.
 
         Args:
             method: The HTTP method.
             path: The path below the API's address, with a leading slash.
-            once: Do not retry: for what must not happen twice.
             arguments: ``params`` or ``json``, as httpx takes them.
 
         Raises:
@@ -159,7 +165,7 @@ class Api:
             Unreachable: No answer, or none in time.
             BadAnswer: Any other answer that is not a success, or not JSON; ``status`` tells which.
         """
-        attempts = 1 if once else self._settings.attempts
+        attempts = self._settings.attempts
         for attempt in range(1, attempts + 1):
             self.before_request()
             try:
@@ -177,12 +183,13 @@ class Api:
         try:
             return self._send(method, path, arguments)
         except _Busy as busy:
+            status = busy.response.status_code
             problem = BadAnswer(
-                f"{self.url} answers {busy.status} to {method} {path}: it is overloaded, limited or restarting; "
+                f"{self.url} answers {status} to {method} {path}: it is overloaded, limited or restarting; "
                 "look at the server's log",
-                busy.status,
+                status,
             )
-            raise _Retryable(problem, _seconds(busy.retry_after)) from None
+            raise _Retryable(problem, _seconds(busy.response.headers.get("Retry-After"))) from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             # Prefect's client has already tried to connect four times.
             raise self._silent(error) from None
@@ -265,11 +272,7 @@ def _secret(value: SecretStr | None) -> str | None:
 
 @contextmanager
 def open_api(settings: ApiSettings, target: Target = OWN_SERVER) -> Iterator[Api]:
-    """Open the API of a target.
-
-    Args:
-        settings: Timeouts and retries.
-        target: The server; by default the one that Prefect's settings name.
+    """Open the API of a target, by default of the server that Prefect's settings name.
 
     Raises:
         ConfigError: No address is set, or it is not one.

@@ -15,18 +15,14 @@ _MAX_STEPS_BACK = 50
 
 
 class PartialAnswer(ServerProblem):
-    """Only some of the pages arrived.
-
-    Args:
-        problem: Why the reading stopped.
-    """
+    """Only some of the pages arrived; ``problem`` is why the reading stopped."""
 
     def __init__(self, problem: ServerProblem) -> None:
         super().__init__(str(problem))
         self.problem = problem
 
 
-def read_pages(api: Api, path: str, body: Mapping[str, Any], *, page_size: int) -> Iterator[list[Row]]:
+def read_pages(api: Api, path: str, body: Mapping[str, Any], *, page_size: int | None) -> Iterator[list[Row]]:
     """Read every row that a filter matches, a page at a time, so that at most a page of raw rows is in memory.
 
     A row that leaves the set while pages are read moves the rows behind it forward, and one of them would be skipped; a
@@ -37,8 +33,8 @@ def read_pages(api: Api, path: str, body: Mapping[str, Any], *, page_size: int) 
     Args:
         api: The API.
         path: The filter endpoint, such as ``/flow_runs/filter``.
-        body: The filters and the sort, without ``limit`` and ``offset``.
-        page_size: Rows in a page. A server with a lower maximum uses its own page size.
+        body: The filters and the sort.
+        page_size: Rows in a page. A server with a lower maximum uses its own page size, and so it does for None.
 
     Raises:
         PartialAnswer: Only some of the pages arrived.
@@ -46,12 +42,12 @@ def read_pages(api: Api, path: str, body: Mapping[str, Any], *, page_size: int) 
     """
     seen: set[str] = set()
     offset = steps_back = 0
-    limit: int | None = page_size
+    limit = page_size
     while True:
         try:
             page = _page(api, path, {**body, "offset": offset, "limit": limit})
         except BadAnswer as problem:
-            if problem.status == _UNPROCESSABLE and limit == page_size and not seen:
+            if problem.status == _UNPROCESSABLE and limit is not None and not seen:
                 # The server's maximum is lower than our limit; without one it returns as many as it may.
                 limit = None
                 continue

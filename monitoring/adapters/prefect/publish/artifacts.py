@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
-
-from pydantic import TypeAdapter
+from dataclasses import dataclass
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.messages import findings_table as table
@@ -32,30 +30,19 @@ ARTIFACTS = {
     DIGEST: "How the server is doing this morning, and how yesterday went.",
 }
 
-_PUBLISHED = TypeAdapter(Published)
 
-
+@dataclass
 class PrefectArtifacts:
-    """Publishes the reports of one flow run."""
+    """Publishes the reports of one flow run, as ``ports.Artifacts``."""
 
-    def __init__(self, api: Api, flow_run_id: str) -> None:
-        """Nothing is sent yet.
-
-        Args:
-            api: The server to publish on.
-            flow_run_id: The run that creates the artifacts; Prefect deprecates artifacts without a run.
-        """
-        self._api = api
-        self._run = {"flow_run_id": flow_run_id}
+    api: Api
+    #: The run that creates the artifacts; Prefect deprecates artifacts without a run.
+    flow_run_id: str
 
     def publish_health(
         self, report: HealthReport, published: Mapping[str, PublishedArtifact]
     ) -> dict[str, PublishedArtifact]:
         """Publish the health summary and the table of findings; in place if only the time has changed.
-
-        Args:
-            report: The report of the check.
-            published: The published artifacts, by key.
 
         Returns:
             The artifacts that are published then, by key.
@@ -78,7 +65,7 @@ class PrefectArtifacts:
     def publish_digest(
         self, report: DigestReport, published: Mapping[str, PublishedArtifact]
     ) -> dict[str, PublishedArtifact]:
-        """Publish the digest, always as a new version. Arguments, result and errors are those of ``publish_health``."""
+        """Publish the digest, always as a new version. Result and errors are those of ``publish_health``."""
         identity, page = report.health.identity, markdown_page(digest_message(report))
         return {**published, DIGEST: self._create(DIGEST, "markdown", page, identity, published.get(DIGEST))}
 
@@ -87,11 +74,11 @@ class PrefectArtifacts:
         if not artifact.versions:
             return False
         path = f"/artifacts/{artifact.versions[-1].id}"
-        return self._api.accepts("PATCH", path, unless=404, json={"data": data})
+        return self.api.accepts("PATCH", path, unless=404, json={"data": data})
 
     def _create(
         self, key: str, kind: str, data: str, identity: str, before: PublishedArtifact | None
     ) -> PublishedArtifact:
-        artifact: dict[str, Any] = {"key": key, "type": kind, "description": ARTIFACTS[key], "data": data}
-        version = self._api.query("/artifacts/", artifact | self._run, _PUBLISHED)
+        artifact = {"key": key, "type": kind, "description": ARTIFACTS[key], "data": data}
+        version = self.api.query("/artifacts/", {**artifact, "flow_run_id": self.flow_run_id}, Published)
         return PublishedArtifact(identity=identity, versions=(*(before.versions if before else ()), version))

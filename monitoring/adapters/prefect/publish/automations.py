@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
-from pydantic import TypeAdapter
-
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.errors import WatchdogError
-
-_ROWS = TypeAdapter(list[dict[str, Any]])
 
 
 class Deployed(NamedTuple):
@@ -21,75 +18,64 @@ class Deployed(NamedTuple):
     became: Literal["made", "changed", "unchanged"]
 
 
+@dataclass
 class Automations:
     """The automations of one server. Every method raises ``ServerProblem`` if the server cannot be used."""
 
-    def __init__(self, api: Api) -> None:
-        """Use this server; nothing is sent yet."""
-        self._api = api
+    api: Api
 
     def deploy(self, automation: Mapping[str, Any]) -> Deployed:
-        """Create an automation, or change the automation with its name; if nothing differs, it is not restarted.
-
-        Args:
-            automation: As the API takes it.
-        """
+        """Create an automation, or change the automation with its name; if nothing differs, it is not restarted."""
         rows = self._named(automation["name"])
         if not rows:
-            return Deployed(str(self._api.post("/automations/", dict(automation))["id"]), "made")
+            return Deployed(str(self.api.post("/automations/", dict(automation))["id"]), "made")
         first, *others = rows
         for other in others:
             # Somebody deployed it at the same time.
-            self._api.delete(f"/automations/{other['id']}")
+            self.api.delete(f"/automations/{other['id']}")
         if _holds(first, automation):
             return Deployed(first["id"], "unchanged")
-        self._api.request("PUT", f"/automations/{first['id']}", json=dict(automation))
+        self.api.request("PUT", f"/automations/{first['id']}", json=dict(automation))
         return Deployed(first["id"], "changed")
 
     def remove(self, name: str) -> bool:
         """Delete the automations with this name; return whether there were any."""
         rows = self._named(name)
         for row in rows:
-            self._api.delete(f"/automations/{row['id']}")
+            self.api.delete(f"/automations/{row['id']}")
         return bool(rows)
 
     def notification_block(self, reference: str) -> str:
-        """Return the id of a notification block.
-
-        Args:
-            reference: Its type and name, ``slack-webhook/ops``.
+        """Return the id of a notification block, such as ``slack-webhook/ops``.
 
         Raises:
             WatchdogError: There is none.
         """
         slug, _, name = reference.partition("/")
         path = f"/block_types/slug/{quote(slug, safe='')}/block_documents/name/{quote(name, safe='')}"
-        block = self._found(path, f"{reference}: no such block on {self._api.url}; see `prefect block ls`")
+        block = self._found(path, f"{reference}: no such block on {self.api.url}; see `prefect block ls`")
         if "notify" not in block["block_schema"]["capabilities"]:
             raise WatchdogError(f"{reference}: no notification block; expected one, such as slack-webhook/ops")
         return str(block["id"])
 
     def deployment(self, name: str) -> Mapping[str, Any]:
-        """Return a deployment as the API has it.
-
-        Args:
-            name: ``flow/deployment``.
+        """Return the deployment ``FLOW/DEPLOYMENT`` as the API has it.
 
         Raises:
             WatchdogError: There is none.
         """
         flow, _, own = name.partition("/")
         path = f"/deployments/name/{quote(flow, safe='')}/{quote(own, safe='')}"
-        return self._found(path, f"{name}: no such deployment on {self._api.url}; deploy the watchdog first")
+        return self._found(path, f"{name}: no such deployment on {self.api.url}; deploy the watchdog first")
 
     def _found(self, path: str, otherwise: str) -> dict[str, Any]:
-        found = self._api.find(path)
+        found = self.api.read(path, dict[str, Any])
         if found is None:
             raise WatchdogError(otherwise)
-        return dict(found)
+        return found
 
     def _named(self, name: str) -> list[dict[str, Any]]:
-        return self._api.query("/automations/filter", {"automations": {"name": {"any_": [name]}}}, _ROWS)
+        return self.api.query("/automations/filter", {"automations": {"name": {"any_": [name]}}}, list[dict[str, Any]])
 
 
 def _holds(row: Any, wanted: Any) -> bool:

@@ -7,10 +7,9 @@ it is called in.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-
-from pydantic import TypeAdapter
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.errors import BadAnswer, CredentialsRefused
@@ -32,15 +31,11 @@ class _Page(Value):
     events: tuple[_Row, ...]
 
 
-_PAGE = TypeAdapter(_Page)
-
-
+@dataclass
 class PrefectEvents:
     """The events of one server, as ``ports.Events``."""
 
-    def __init__(self, api: Api) -> None:
-        """Use this server; nothing is sent yet."""
-        self._api = api
+    api: Api
 
     def send(self, events: Sequence[Event]) -> None:
         """Send events in one request; an event with an id that was sent before is stored once.
@@ -54,13 +49,13 @@ class PrefectEvents:
         if not events:
             return
         try:
-            self._api.post("/events", [_encoded(event) for event in events])
+            self.api.post("/events", [_encoded(event) for event in events])
         except BadAnswer as problem:
             if problem.status != _UNPROCESSABLE:
                 raise
             _log.warning("events cut", says="the server takes fewer related resources: they are left out")
             for event in events:
-                self._api.post("/events", [_encoded(event.model_copy(update={"related": ()}))])
+                self.api.post("/events", [_encoded(event.model_copy(update={"related": ()}))])
 
     def kept(self, events: Sequence[Event]) -> Collection[str]:
         """Return the ids of the events, of at most 50, that the server has stored.
@@ -76,7 +71,7 @@ class PrefectEvents:
         occurred = {"since": (min(times) - _MARGIN).isoformat(), "until": (max(times) + _MARGIN).isoformat()}
         body = {"filter": {"id": {"id": ids}, "occurred": occurred}, "limit": len(ids)}
         try:
-            return {row.id for row in self._api.query("/events/filter", body, _PAGE).events}
+            return {row.id for row in self.api.query("/events/filter", body, _Page).events}
         except CredentialsRefused:
             return set(ids)
 

@@ -8,11 +8,12 @@ ignores a filter that it does not know and returns everything. An artifact must 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from pydantic import AwareDatetime, TypeAdapter
+from pydantic import AwareDatetime
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.config.general_settings import State as Settings
@@ -38,32 +39,18 @@ class _Row(Value):
     id: str
 
 
-_RUNS = TypeAdapter(list[_Run])
-_ROW = TypeAdapter(_Row)
-_ROWS = TypeAdapter(list[_Row])
-
-
+@dataclass
 class PrefectHousekeeping:
     """Deletes old runs and artifacts of the check."""
 
-    def __init__(self, api: Api, settings: Settings, flow_run_id: str) -> None:
-        """Nothing is sent yet.
-
-        Args:
-            api: The server.
-            settings: How long runs and artifacts are kept.
-            flow_run_id: The run that calls this; it is kept.
-        """
-        self._api = api
-        self._settings = settings
-        self._flow_run_id = flow_run_id
+    api: Api
+    #: How long runs and artifacts are kept.
+    settings: Settings
+    #: The run that calls this; it is kept.
+    flow_run_id: str
 
     def tidy(self, now: datetime, published: Mapping[str, PublishedArtifact]) -> dict[str, PublishedArtifact]:
         """Delete old runs of the check and old versions of its artifacts, at most ``MAX_DELETIONS`` of each.
-
-        Args:
-            now: The time of the check.
-            published: What the watchdog has published, by key.
 
         Returns:
             What is still published.
@@ -72,23 +59,23 @@ class PrefectHousekeeping:
             ServerProblem: The server cannot be used. Deleted artifacts may still be in ``published``; to delete them
                 again does no harm.
         """
-        for run_id in islice(self._old_runs(now - self._settings.keep_runs), MAX_DELETIONS):
-            self._api.delete(f"/flow_runs/{run_id}")
-        gone = set(islice(old_versions(published.values(), now - self._settings.keep_artifacts), MAX_DELETIONS))
+        for run_id in islice(self._old_runs(now - self.settings.keep_runs), MAX_DELETIONS):
+            self.api.delete(f"/flow_runs/{run_id}")
+        gone = set(islice(old_versions(published.values(), now - self.settings.keep_artifacts), MAX_DELETIONS))
         for artifact_id in sorted(gone):
-            self._api.delete(f"/artifacts/{artifact_id}")
+            self.api.delete(f"/artifacts/{artifact_id}")
         return {
             key: artifact.model_copy(update={"versions": tuple(v for v in artifact.versions if v.id not in gone)})
             for key, artifact in published.items()
         }
 
     def _old_runs(self, limit: datetime) -> Iterator[str]:
-        flow_id = self._flow_id()
-        if flow_id is None:
+        flow = self.api.read(f"/flows/name/{CHECK_FLOW}", _Row)
+        if flow is None:
             return
-        seen = {self._flow_run_id}
-        for run in self._candidates(flow_id, limit):
-            mine = run.flow_id == flow_id and run.id not in seen
+        seen = {self.flow_run_id}
+        for run in self._candidates(flow.id, limit):
+            mine = run.flow_id == flow.id and run.id not in seen
             if mine and run.state_type in TERMINAL and run.end_time is not None and run.end_time <= limit:
                 seen.add(run.id)
                 yield run.id
@@ -102,17 +89,13 @@ class PrefectHousekeeping:
         """
         flows = {"id": {"any_": [flow_id]}}
         ended = {"before_": limit.isoformat()}
-        deployments = self._api.query("/deployments/filter", {"flows": flows}, _ROWS)
+        deployments = self.api.query("/deployments/filter", {"flows": flows}, list[_Row])
         filters: list[dict[str, Any]] = [{"end_time": {**ended, "after_": (limit - _WINDOW).isoformat()}}]
         if deployments:
             filters.insert(0, {"end_time": ended, "deployment_id": {"any_": [row.id for row in deployments]}})
         for flow_runs in filters:
             body = {"flows": flows, "flow_runs": flow_runs, "sort": "END_TIME_DESC"}
-            yield from self._api.query("/flow_runs/filter", body, _RUNS)
-
-    def _flow_id(self) -> str | None:
-        row = self._api.find(f"/flows/name/{CHECK_FLOW}")
-        return None if row is None else _ROW.validate_python(row).id
+            yield from self.api.query("/flow_runs/filter", body, list[_Run])
 
 
 def old_versions(published: Iterable[PublishedArtifact], limit: datetime) -> Iterator[str]:

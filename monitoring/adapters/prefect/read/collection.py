@@ -22,25 +22,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 E = TypeVar("E")
 CHUNK = 100
-_UNPROCESSABLE = 422
 
 
 @dataclass
 class Collection:
-    """Queries the server for one observation, and keeps the coverage.
-
-    Args:
-        api: The server's API.
-        config: What is watched, and how.
-        redact: Takes secrets out of text from runs.
-        now: The end of every window.
-        policies: How far each deployment is examined.
-    """
+    """Queries the server for one observation, and keeps the coverage."""
 
     api: Api
     config: Config
+    #: Takes secrets out of text from runs.
     redact: Callable[[str], str]
+    #: The end of every window.
     now: datetime
+    #: How far each deployment is examined.
     policies: Policies
     _queries: dict[str, Query] = field(default_factory=dict)
     _gone: str | None = None
@@ -102,39 +96,39 @@ class Collection:
         if isinstance(problem, Unreachable):
             self._gone = str(problem)
 
+    def read(self, name: str, path: str, body: Mapping[str, Any], make: Callable[[Row], T]) -> list[T]:
+        """Read all values of a filter; each page of rows is converted to values before the next is read."""
+        return list(self.values(name, self._rows(name, path, body), make))
+
+    def by_id(self, name: str, objects: str, ids: Iterable[str], make: Callable[[Row], T]) -> list[T]:
+        """Read the objects with these ids, without those that are gone; ``objects`` are such as ``flow_runs``."""
+        bodies = ({objects: {"id": {"any_": chunk}}} for chunk in chunks(sorted(ids)))
+        return [value for body in bodies for value in self.read(name, f"/{objects}/filter", body, make)]
+
+    def first(self, name: str, path: str, body: Mapping[str, Any], make: Callable[[Row], T]) -> list[T] | None:
+        """Read one page of a filter: as many as ``limit`` or the server allows; None without an answer."""
+        pages = read_pages(self.api, path, body, page_size=body.get("limit"))
+        page = self.query(name, None, lambda: next(pages))
+        return None if page is None else list(self.values(name, page, make))
+
     def runs(self, name: str, body: Mapping[str, Any]) -> list[FlowRun]:
-        """Read all flow runs of a filter; each page is converted to values before the next is read."""
-        return list(self.values(name, self._rows(name, "/flow_runs/filter", body), self._flow_run))
+        """Read all flow runs of a filter."""
+        return self.read(name, "/flow_runs/filter", body, self.flow_run)
 
     def runs_by_id(self, name: str, run_ids: Iterable[str]) -> list[FlowRun]:
         """Read the flow runs with these ids, without those that are gone."""
-        bodies = ({"flow_runs": {"id": {"any_": chunk}}} for chunk in chunks(sorted(run_ids)))
-        return [run for body in bodies for run in self.runs(name, body)]
+        return self.by_id(name, "flow_runs", run_ids, self.flow_run)
 
     def first_runs(self, name: str, body: Mapping[str, Any]) -> list[FlowRun] | None:
-        """Read one page of a filter's flow runs: as many as ``limit`` or the server allows; None without an answer."""
-        answer = self.first_rows(name, "/flow_runs/filter", body)
-        return None if answer is None else list(self.values(name, answer, self._flow_run))
-
-    def first_rows(self, name: str, path: str, body: Mapping[str, Any]) -> Sequence[Row] | None:
-        """Read one page of a filter: as many rows as ``limit`` or the server says; None without an answer."""
-        return self.query(name, None, self._first, path, body)
-
-    def _first(self, path: str, body: Mapping[str, Any]) -> Sequence[Row]:
-        try:
-            return rows.rows_of(self.api.post(path, body), path)
-        except BadAnswer as problem:
-            if problem.status != _UNPROCESSABLE or "limit" not in body:
-                raise
-        # The server's maximum is lower than our limit; without one it returns as many as it may.
-        unlimited = {key: value for key, value in body.items() if key != "limit"}
-        return rows.rows_of(self.api.post(path, unlimited), path)
+        """Read one page of a filter's flow runs, as ``first`` does."""
+        return self.first(name, "/flow_runs/filter", body, self.flow_run)
 
     def count(self, name: str, body: Mapping[str, Any]) -> int | None:
         """Count a filter's flow runs; None without an answer."""
         return self.query(name, None, count_runs, self.api, body)
 
-    def _flow_run(self, row: Row) -> FlowRun:
+    def flow_run(self, row: Row) -> FlowRun:
+        """Convert a row to a FlowRun."""
         return rows.flow_run(row, self.redact)
 
     def values(self, name: str, found: Iterable[Row], make: Callable[[Row], T]) -> Iterator[T]:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache, partial
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.prefect.read.collection import Collection
@@ -39,7 +39,6 @@ from monitoring.model.exporter_facts import (
 )
 from monitoring.model.prefect import FlowRun, StateType
 
-T = TypeVar("T")
 #: Flow runs read for a metric. If there are more, none are read: a part of them would give a wrong number.
 MAX_RUNS = 10_000
 _STATE_TYPES: tuple[str, ...] = get_args(StateType)
@@ -48,12 +47,7 @@ _STATE_TYPES: tuple[str, ...] = get_args(StateType)
 def deployed_flows(collection: Collection, found: Iterable[Row]) -> tuple[DeployedFlow, ...] | None:
     """Convert the rows of all deployments for ``collect``: no other answer takes the server as long, 10 ms a row.
 
-    Args:
-        collection: The collection that read the rows, by the query ``deployments``.
-        found: The rows, including the watchdog's own deployments.
-
-    Returns:
-        None if these metrics are off, or not all deployments are known.
+    None if these metrics are off, or not all deployments are known.
     """
     if not collection.config.metrics.compatibility.enabled or not collection.coverage.has("deployments"):
         return None
@@ -71,13 +65,7 @@ def collect(
     """Collect the facts. The watchdog's own flows and runs count, as they do in Prefect's exporter.
 
     If something cannot be read, nothing is raised: the coverage of the facts says what is missing, and why.
-
-    Args:
-        api: The server's API.
-        config: How the server is queried, and the windows.
-        redact: Takes secrets out of text.
-        now: The end of the windows.
-        deployed: All deployments, as the check has read them; None if it has not read all.
+    ``deployed`` are all deployments, None if the check has not read all.
     """
     settings = config.metrics.compatibility
     # Names repeat.
@@ -88,13 +76,15 @@ def collect(
         collection.note(DEPLOYMENTS, "failed", "the check has not read all deployments")
     facts = ExporterFacts(
         deployments=collection.query(DEPLOYMENTS, (), lambda: deployed or ()),
-        flows=dict(_all(collection, FLOWS, "/flows/filter", partial(_flow, redact=redact))),
+        flows=dict(collection.read(FLOWS, "/flows/filter", {}, lambda row: (str(row["id"]), redact(row["name"])))),
         started=_redacted(_started(collection, now - settings.window), redact),
         ended=_redacted(_ended(collection, now - settings.window), redact),
         ongoing=_redacted(_ongoing(collection), redact),
         failed=_redacted(_failed(collection, settings), redact),
-        pools=_all(collection, POOLS, "/work_pools/filter", partial(_pool, redact=redact)),
-        queues=_all(collection, QUEUES, "/work_queues/filter", partial(_queue, redact=redact, late=_late(collection))),
+        pools=tuple(collection.read(POOLS, "/work_pools/filter", {}, partial(_pool, redact=redact))),
+        queues=tuple(
+            collection.read(QUEUES, "/work_queues/filter", {}, partial(_queue, redact=redact, late=_late(collection)))
+        ),
     )
     return facts.model_copy(update={"coverage": collection.coverage})
 
@@ -157,14 +147,6 @@ def _runs(
     elif count:
         return tuple(collection.runs(name, {"flow_runs": filters, "sort": sort}))
     return ()
-
-
-def _all(collection: Collection, name: str, path: str, make: Callable[[Row], T], **body: str) -> tuple[T, ...]:
-    return tuple(collection.values(name, collection.rows(name, path, body), make))
-
-
-def _flow(row: Row, redact: Callable[[str], str]) -> tuple[str, str]:
-    return str(row["id"]), redact(row["name"])
 
 
 def _deployment(row: Row, redact: Callable[[str], str]) -> DeployedFlow:

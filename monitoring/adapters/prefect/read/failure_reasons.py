@@ -32,15 +32,10 @@ _STATE_MESSAGES = ("Finished in state ", "Crash detected! ", "Flow run exceeded 
 
 
 def unread(ended_runs: Iterable[FlowRun], deployments: Mapping[str, Deployment], ledger: Ledger) -> list[FlowRun]:
-    """The latest ended runs of deployments that failed or crashed and whose reason is not known yet.
+    """The latest ended runs of deployments that failed or crashed and whose reason the ledger does not have yet.
 
     Logs may arrive after the end of their run: as long as none are known, they are queried again while the run is in
-    the window.
-
-    Args:
-        ended_runs: The window's ended runs, oldest end first.
-        deployments: The watched deployments, by key.
-        ledger: Holds the reasons of runs that were read before.
+    the window of ended runs, which are given oldest end first.
     """
     newest = {run.key: run for run in ended_runs if run.state_type != "CANCELLED" and run.key in deployments}
     failed = (run for run in newest.values() if run.state_type in ("FAILED", "CRASHED"))
@@ -77,7 +72,7 @@ def _children(collection: Collection, parents: Sequence[FlowRun]) -> dict[str, t
             "state": {"type": {"any_": ["FAILED", "CRASHED"]}},
         }
         found = sorted(collection.runs("child-runs", {"flow_runs": filters}), key=lambda run: run.ended_at)
-        started_by = sorted({run.parent_task_run_id for run in found if run.parent_task_run_id})
+        started_by = {run.parent_task_run_id for run in found if run.parent_task_run_id}
         parent_of = flow_runs_of(collection, "child-runs", started_by)
         for run in found:
             if parent := parent_of.get(run.parent_task_run_id or ""):
@@ -88,13 +83,7 @@ def _children(collection: Collection, parents: Sequence[FlowRun]) -> dict[str, t
 def failures(
     collection: Collection, failed: Sequence[FlowRun], children: Mapping[str, tuple[FlowRun, ...]]
 ) -> dict[str, Failure]:
-    """Why runs failed or crashed, by their ids, from the deepest run below each; for the newest hundred.
-
-    Args:
-        collection: Queries the server.
-        failed: The runs.
-        children: Their failed children, and the children of these.
-    """
+    """Why runs failed or crashed, by their ids, from the deepest run below each; for the newest hundred."""
     deepest = {
         run.id: (failing_path(run, children) or (run,))[-1]
         for run in sorted(failed, key=lambda run: run.ended_at)[-_MAX_READ:]
@@ -140,8 +129,7 @@ def _error_logs(collection: Collection, run: FlowRun) -> list[str]:
         "sort": "TIMESTAMP_DESC",
         "limit": _MAX_LOGS,
     }
-    found = collection.first_rows("failure-logs", "/logs/filter", body) or ()
-    return list(collection.values("failure-logs", found, lambda row: str(row["message"])))
+    return collection.first("failure-logs", "/logs/filter", body, lambda row: str(row["message"])) or []
 
 
 def _failed_tasks(collection: Collection, run: FlowRun) -> list[FailedTask]:
@@ -155,12 +143,11 @@ def _failed_tasks(collection: Collection, run: FlowRun) -> list[FailedTask]:
         "sort": "END_TIME_DESC",
         "limit": _MAX_TASKS,
     }
-    found = collection.first_rows("failed-tasks", "/task_runs/filter", body) or ()
-    return list(collection.values("failed-tasks", found, lambda row: _failed_task(collection, row)))
 
+    def failed_task(row: Row) -> FailedTask:
+        # The task's name, unless its run was given another: Prefect appends the beginning of the dynamic key.
+        name = str(row["name"]).removesuffix("-" + str(row["dynamic_key"])[:3])
+        message = (row.get("state") or {}).get("message") or ""
+        return FailedTask(one_line(collection.redact(name), _MAX_NAME), row["state_name"], collection.redact(message))
 
-def _failed_task(collection: Collection, row: Row) -> FailedTask:
-    # The task's name, unless its run was given another: Prefect appends the beginning of the dynamic key.
-    name = str(row["name"]).removesuffix("-" + str(row["dynamic_key"])[:3])
-    message = (row.get("state") or {}).get("message") or ""
-    return FailedTask(one_line(collection.redact(name), _MAX_NAME), row["state_name"], collection.redact(message))
+    return collection.first("failed-tasks", "/task_runs/filter", body, failed_task) or []

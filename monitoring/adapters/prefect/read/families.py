@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection as Some
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-from monitoring.adapters.prefect.read.collection import Collection, chunks
+from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.model.prefect import FlowRun
 
 #: Levels of nested subflows that are followed.
@@ -14,22 +14,16 @@ _QUERY = "limit-holders"
 
 
 def outermost(collection: Collection, flow_run_ids: Some[str], known: Mapping[str, FlowRun]) -> dict[str, FlowRun]:
-    """The runs with these ids; a subflow in its parent's process is replaced by that parent.
+    """The runs with these ids, by id, without those that are gone; ``known`` runs are not read.
 
-    Args:
-        collection: Queries the server.
-        flow_run_ids: The wanted runs.
-        known: Runs that need not be read.
-
-    Returns:
-        By id, without those that are gone.
+    A subflow in its parent's process is replaced by that parent.
     """
     read = dict(known)
     of = {id: id for id in flow_run_ids}
     for _ in range(_MAX_LEVELS):
         read |= {run.id: run for run in collection.runs_by_id(_QUERY, {id for id in of.values() if id not in read})}
         inner = {id: run.parent_task_run_id for id in of.values() if (run := read.get(id)) and not run.deployment_id}
-        parents = flow_runs_of(collection, _QUERY, sorted({task for task in inner.values() if task}))
+        parents = flow_runs_of(collection, _QUERY, {task for task in inner.values() if task})
         up = {id: parents[task] for id, task in inner.items() if task in parents}
         if not up:
             break
@@ -37,10 +31,6 @@ def outermost(collection: Collection, flow_run_ids: Some[str], known: Mapping[st
     return {id: read[run_id] for id, run_id in of.items() if run_id in read}
 
 
-def flow_runs_of(collection: Collection, query: str, task_run_ids: Sequence[str]) -> dict[str, str]:
+def flow_runs_of(collection: Collection, query: str, task_run_ids: Iterable[str]) -> dict[str, str]:
     """The flow runs that task runs belong to, by the task run's id; ``query`` names the query in the coverage."""
-    found: dict[str, str] = {}
-    for chunk in chunks(task_run_ids):
-        tasks = collection.rows(query, "/task_runs/filter", {"task_runs": {"id": {"any_": chunk}}})
-        found |= collection.values(query, tasks, lambda row: (row["id"], row["flow_run_id"]))
-    return found
+    return dict(collection.by_id(query, "task_runs", task_run_ids, lambda row: (row["id"], row["flow_run_id"])))

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from statistics import median
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote, urlsplit
 
 import prefect
-from pydantic import AwareDatetime, ValidationError
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.prefect.client.secret_blocks import read_secret
@@ -20,7 +18,7 @@ from monitoring.adapters.prefect.read.own_runs import own_runs
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.adapters.prefect.read.schedules import next_due
 from monitoring.adapters.prefect.read.work_pools import queues_by_pool, workers_of
-from monitoring.adapters.prefect.store.lock import NAME, Lease, expired
+from monitoring.adapters.prefect.store.lock import read_lock
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
 from monitoring.doctor.installation import (
@@ -36,7 +34,6 @@ from monitoring.doctor.installation import (
 )
 from monitoring.doctor.receivers import block_query, receivers
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, StateError, WatchdogError
-from monitoring.model.base import Value
 from monitoring.model.observation import ServerState
 from monitoring.model.prefect import OWN_FLOWS, Deployment, WorkPool
 from monitoring.notifications.events import CHECK_COMPLETED
@@ -47,25 +44,10 @@ _UNAVAILABLE = 503
 _AHEAD = timedelta(days=366)
 
 
-class _Variable(Value):
-    created: AwareDatetime
-    updated: AwareDatetime
-    value: Any = None
-
-
 def read_installation(
     api: Api, state: State, policies: Policies, redact: Callable[[str], str], now: datetime, environ: Mapping[str, str]
 ) -> Installation:
-    """Read everything that can be read; the coverage names what cannot.
-
-    Args:
-        api: The server.
-        state: The saved state.
-        policies: Hold the configuration.
-        redact: Takes secrets out of text from runs.
-        now: The present time.
-        environ: The environment's variables, which may hold secrets.
-    """
+    """Read everything that can be read; the coverage names what cannot. ``environ`` may hold secrets."""
     config = policies.config
     # `doctor` examines the watchdog whether or not its checks watch it.
     awake = config.model_copy(update={"watchdog": config.watchdog.model_copy(update={"enabled": True})})
@@ -84,7 +66,7 @@ def read_installation(
     }
     return seen.model_copy(
         update={
-            "server": server.model_copy(update={"clock_offset": _clock_offset(api)}),
+            "server": server.model_copy(update={"clock_offset": api.traffic.clock_offset}),
             "kept": collection.query(STATE, Kept(), _kept, state),
             "secrets": _secrets(config, partial(_secret, api, environ)),
             "blocks": blocks,
@@ -96,15 +78,7 @@ def read_installation(
 def unusable(
     address: str, now: datetime, problem: WatchdogError, config: Config, environ: Mapping[str, str]
 ) -> Installation:
-    """Return what is known if the server cannot be used.
-
-    Args:
-        address: The server's address, without credentials.
-        now: The present time.
-        problem: Why the server cannot be used.
-        config: Names the secrets.
-        environ: The environment's variables, which may hold secrets.
-    """
+    """Return what is known if the server cannot be used, because of a problem."""
     state = ServerState(api_url=address, problem=str(problem))
     refused = isinstance(problem, CredentialsRefused)
     return Installation(
@@ -137,12 +111,6 @@ def _database(api: Api) -> bool | None:
     return True
 
 
-def _clock_offset(api: Api) -> timedelta | None:
-    offsets = [answer.clock_offset for answer in api.traffic.answers if answer.clock_offset is not None]
-    # The median, as some answers wait in a queue; in seconds, as more cannot be seen.
-    return timedelta(seconds=round(median(offsets))) if offsets else None
-
-
 # --- what is installed ----------------------------------------------------------------------------------
 
 
@@ -159,7 +127,7 @@ def _seen(collection: Collection, server: Server, now: datetime) -> Installation
         for_pools=frozenset(deployment.id for deployment, row in found if row.get("job_variables")),
         pools=_pools(collection, {deployment.work_pool for deployment in own.deployments if deployment.work_pool}),
         ended=own.ended,
-        automations=_automations(collection),
+        automations=tuple(collection.read(AUTOMATIONS, "/automations/filter", {"sort": "CREATED_DESC"}, _automation)),
         lock=collection.query(LOCK, None, _lock, collection.api, now),
     )
 
@@ -167,10 +135,12 @@ def _seen(collection: Collection, server: Server, now: datetime) -> Installation
 def _deployments(collection: Collection) -> list[tuple[Deployment, Row]]:
     """The watchdog's own deployments, each with its row."""
     ours = {"flows": {"name": {"any_": list(OWN_FLOWS)}}}
-    flows = collection.rows("flows", "/flows/filter", ours)
-    names = dict(collection.values("flows", flows, lambda row: (row["id"], row["name"])))
-    found = collection.rows("deployments", "/deployments/filter", {**ours, "sort": "CREATED_DESC"})
-    return list(collection.values("deployments", found, lambda row: (rows.deployment(row, names[row["flow_id"]]), row)))
+    names = dict(collection.read("flows", "/flows/filter", ours, lambda row: (row["id"], row["name"])))
+
+    def deployment(row: Row) -> tuple[Deployment, Row]:
+        return rows.deployment(row, names[row["flow_id"]]), row
+
+    return collection.read("deployments", "/deployments/filter", {**ours, "sort": "CREATED_DESC"}, deployment)
 
 
 def _inactive(row: Row) -> tuple[str, ...]:
@@ -188,17 +158,11 @@ def _pools(collection: Collection, names: Iterable[str]) -> dict[str, WorkPool]:
         return {}
     only = {"work_pools": {"name": {"any_": wanted}}}
     queues = queues_by_pool(collection, only)
-    made = collection.values(
-        "work-pools",
-        collection.rows("work-pools", "/work_pools/filter", only),
-        lambda row: rows.work_pool(row, queues.get(row["name"], ()), workers_of(collection, row), collection.now),
-    )
-    return {pool.name: pool for pool in made}
 
+    def pool(row: Row) -> WorkPool:
+        return rows.work_pool(row, queues.get(row["name"], ()), workers_of(collection, row), collection.now)
 
-def _automations(collection: Collection) -> tuple[Automation, ...]:
-    found = collection.rows(AUTOMATIONS, "/automations/filter", {"sort": "CREATED_DESC"})
-    return tuple(collection.values(AUTOMATIONS, found, _automation))
+    return {found.name: found for found in collection.read("work-pools", "/work_pools/filter", only, pool)}
 
 
 def _automation(row: Row) -> Automation:
@@ -214,19 +178,14 @@ def _automation(row: Row) -> Automation:
 
 
 def _lock(api: Api, now: datetime) -> Lock | None:
-    answer = api.find(f"/variables/name/{NAME}")
-    if answer is None:
+    variable = read_lock(api)
+    if variable is None:
         return None
-    variable = rows.parsed("the lock", _Variable.model_validate, answer)
-    try:
-        lease = Lease.model_validate(variable.value)
-    except ValidationError:
-        lease = None
     return Lock(
-        holder=lease.holder if lease else None,
+        holder=variable.lease.holder if variable.lease else None,
         since=variable.created,
         renewed=variable.updated,
-        expired=expired(lease, variable.updated, now),
+        expired=variable.expired(now),
     )
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pydantic import AwareDatetime, Field
+from pydantic import AliasPath, AwareDatetime, Field
 
 from monitoring.adapters.prefect.read.collection import Collection, read_events
-from monitoring.adapters.prefect.read.rows import Row, parsed
+from monitoring.adapters.prefect.read.rows import parsed
 from monitoring.model.base import Value
 
 _ACQUIRED = "prefect.concurrency-limit.acquired"
@@ -28,47 +28,30 @@ _HISTORY = timedelta(days=7)
 
 
 class Held(NamedTuple):
-    """The slots of one limit that are held.
+    """The slots of one limit that are held."""
 
-    Args:
-        slots: How many each flow run holds, by its id.
-        more: Whether others may hold slots: older events were not read, or code outside runs took some.
-    """
-
+    #: How many each flow run holds, by its id.
     slots: Counter[str]
+    #: Whether others may hold slots: older events were not read, or code outside runs took some.
     more: bool
 
 
-class _Event(NamedTuple):
-    id: str
-    at: datetime
-    slots: int
-    flow_run_id: str | None
-
-
-class _Resource(Value):
-    """The limit in an event."""
-
-    slots: int = Field(alias="slots-acquired")
-
-
-class _EventRow(Value):
-    """An event about a limit."""
-
+class _Event(Value):
     id: str
     event: str
     occurred: AwareDatetime
-    resource: _Resource
-    related: tuple[Mapping[str, Any], ...] = ()
+    slots: int = Field(validation_alias=AliasPath("resource", "slots-acquired"))
+    related: tuple[Mapping[str, str], ...] = ()
+
+    @property
+    def flow_run_id(self) -> str:
+        """The flow run that acquired or released the slots; empty for code outside runs."""
+        runs = (resource for resource in self.related if resource.get("prefect.resource.role") == "flow-run")
+        return next(runs, {}).get("prefect.resource.id", "").removeprefix(_FLOW_RUN)
 
 
 def held_slots(collection: Collection, limit_id: str) -> Held:
-    """Derive from the newest events of a limit who holds its slots.
-
-    Args:
-        collection: Queries the server.
-        limit_id: The limit.
-    """
+    """Derive from the newest events of a limit who holds its slots."""
     events: dict[str, _Event] = {}
     until = collection.now
     for _ in range(_MAX_PAGES):
@@ -78,16 +61,16 @@ def held_slots(collection: Collection, limit_id: str) -> Held:
         events |= {event.id: event for event in page}
         if len(page) < _PAGE:
             return _held(events, more=False)
-        until = min(event.at for event in page)
+        until = min(event.occurred for event in page)
     return _held(events, more=True)
 
 
 def _held(events: Mapping[str, _Event], *, more: bool) -> Held:
-    slots: Counter[str | None] = Counter()
+    slots: Counter[str] = Counter()
     for event in events.values():
-        slots[event.flow_run_id] += event.slots
-    outside = slots.pop(None, 0)
-    return Held(Counter({id: count for id, count in slots.items() if id and count > 0}), more or outside > 0)
+        slots[event.flow_run_id] += event.slots if event.event == _ACQUIRED else -event.slots
+    outside = slots.pop("", 0)
+    return Held(+slots, more or outside > 0)
 
 
 def _page(collection: Collection, limit_id: str, until: datetime) -> list[_Event]:
@@ -100,20 +83,4 @@ def _page(collection: Collection, limit_id: str, until: datetime) -> list[_Event
         },
         "limit": _PAGE,
     }
-    return [parsed("events", _event, row) for row in read_events(collection.api, body)]
-
-
-def _event(row: Row) -> _Event:
-    event = _EventRow.model_validate(row)
-    runs = (
-        resource["prefect.resource.id"]
-        for resource in event.related
-        if resource.get("prefect.resource.role") == "flow-run"
-    )
-    flow_run = next(runs, None)
-    return _Event(
-        id=event.id,
-        at=event.occurred,
-        slots=event.resource.slots if event.event == _ACQUIRED else -event.resource.slots,
-        flow_run_id=flow_run.removeprefix(_FLOW_RUN) if flow_run else None,
-    )
+    return [parsed("events", _Event.model_validate, row) for row in read_events(collection.api, body)]

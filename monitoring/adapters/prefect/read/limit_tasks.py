@@ -7,15 +7,13 @@ start is the time of its creation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from pydantic import AwareDatetime, Field
 
-from monitoring.adapters.prefect.read.collection import Collection, chunks
-from monitoring.adapters.prefect.read.families import flow_runs_of
-from monitoring.adapters.prefect.read.rows import Row, rows_of
+from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.model.base import Value
 from monitoring.model.prefect import TERMINAL, StateType
 
@@ -44,31 +42,23 @@ class _TaskRow(Value):
 
 
 class Unfinished(NamedTuple):
-    """Task runs of one tag that have not ended, by their flow runs, which are RUNNING.
+    """Task runs of one tag that have not ended, by their flow runs, which are RUNNING."""
 
-    Args:
-        running: The flow runs of the running task runs, one entry for each.
-        waiting: Flow runs with task runs that wait only for a slot: since when the first of them has waited.
-    """
-
+    #: The flow runs of the running task runs, one entry for each.
     running: Sequence[str]
+    #: Flow runs with task runs that wait only for a slot: since when the first of them has waited.
     waiting: Mapping[str, datetime]
 
 
 def unfinished(collection: Collection, tag: str) -> Unfinished:
-    """Read the oldest task runs of a tag that run or wait, as many as the server returns at once.
-
-    Args:
-        collection: Queries the server.
-        tag: The tag.
-    """
+    """Read the oldest task runs of a tag that run or wait, as many as the server returns at once."""
     body = {
         # By names: servers have many task runs that are PENDING for ever, since their inputs failed.
         "task_runs": {"tags": {"all_": [tag]}, "state": {"name": {"any_": [*_WAITING, "Running"]}}},
         "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}},
         "sort": "EXPECTED_START_TIME_ASC",
     }
-    tasks = list(_tasks(collection, collection.query(_QUERY, [], _first, collection, body)))
+    tasks = collection.first(_QUERY, "/task_runs/filter", body, _TaskRow.model_validate) or []
     waits = [task for task in tasks if task.state_name in _WAITING]
     ready = _ready_since(collection, waits)
     waiting: dict[str, datetime] = {}
@@ -81,27 +71,11 @@ def unfinished(collection: Collection, tag: str) -> Unfinished:
 def _ready_since(collection: Collection, tasks: Sequence[_TaskRow]) -> dict[str, datetime]:
     """Since when all inputs of task runs have ended, by id; without task runs whose inputs may not have ended."""
     inputs = sorted(set().union(*(task.inputs for task in tasks)))[:_MAX_INPUTS]
-    ended: dict[str, datetime | None] = {}
-    for chunk in chunks(inputs):
-        found = collection.rows(_QUERY, "/task_runs/filter", {"task_runs": {"id": {"any_": chunk}}})
-        ended |= {task.id: task.end_time for task in _tasks(collection, found) if task.state_type in TERMINAL}
+    found = collection.by_id(_QUERY, "task_runs", inputs, _TaskRow.model_validate)
+    ended = {task.id: task.end_time for task in found if task.state_type in TERMINAL}
     since = {}
     for task in tasks:
         ends = [ended.get(id) for id in task.inputs]
         if all(ends):
             since[task.id] = max([task.expected_start_time, *(end for end in ends if end)])
     return since
-
-
-def holding(collection: Collection, task_run_ids: Sequence[str]) -> list[str]:
-    """The flow runs of task runs that hold slots, one for each slot."""
-    return list(flow_runs_of(collection, "limit-holders", task_run_ids).values())
-
-
-def _first(collection: Collection, body: Mapping[str, Any]) -> Sequence[Row]:
-    path = "/task_runs/filter"
-    return rows_of(collection.api.post(path, body), path)
-
-
-def _tasks(collection: Collection, found: Iterable[Row]) -> Iterable[_TaskRow]:
-    return collection.values(_QUERY, found, _TaskRow.model_validate)

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from itertools import chain
+from typing import NamedTuple, TypeVar
 
 from monitoring.adapters.prefect.client.paging import read_pages
 from monitoring.adapters.prefect.read import limit_events, limit_tasks
 from monitoring.adapters.prefect.read.collection import Collection, chunks
-from monitoring.adapters.prefect.read.families import outermost
+from monitoring.adapters.prefect.read.families import flow_runs_of, outermost
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.checks.concurrency import CHECK as CONCURRENCY
 from monitoring.checks.facts.causes import Slots, was_cancelled_for_slot
@@ -35,26 +36,20 @@ _OF_ITS_OWN = (_TAG, _DEPLOYMENT)
 
 
 class Limits(NamedTuple):
-    """The tag and global limits of a server.
+    """The tag and global limits of a server."""
 
-    Args:
-        full: The full limits, with who holds their slots and who waits.
-        slots: All limits, as far as the server counts.
-    """
-
+    #: The full limits, with who holds their slots and who waits.
     full: tuple[ConcurrencyLimit, ...]
+    #: All limits, as far as the server counts.
     slots: tuple[LimitSlots, ...]
 
 
 class Again(NamedTuple):
-    """The result of reading the runs of deployments again whose taken slots had no known holder.
+    """The result of reading the runs of deployments again whose taken slots had no known holder."""
 
-    Args:
-        holders: Runs that hold these slots and were not read before.
-        moving: Ids of deployments with other runs that ended meanwhile: who held the counted slots is unknown.
-    """
-
+    #: Runs that hold these slots and were not read before.
     holders: tuple[FlowRun, ...]
+    #: Ids of deployments with other runs that ended meanwhile: who held the counted slots is unknown.
     moving: frozenset[str]
 
 
@@ -74,6 +69,16 @@ class _LimitRow(Value):
         """Whether there is no free slot."""
         return self.active and self.active_slots >= self.limit > 0
 
+    @property
+    def slots(self) -> LimitSlots:
+        """How many slots are taken."""
+        return LimitSlots(
+            kind="tag" if self.name.startswith(_TAG) else "global-concurrency-limit",
+            name=self.name.removeprefix(_TAG),
+            limit=self.limit,
+            taken=self.active_slots,
+        )
+
 
 class _TagRow(Value):
     """A tag's limit, with the task runs that hold its slots."""
@@ -83,33 +88,26 @@ class _TagRow(Value):
     concurrency_limit: int
     active_slots: tuple[str, ...] = ()
 
+    @property
+    def row(self) -> _LimitRow:
+        """The limit as the list of all kinds has it."""
+        taken = len(self.active_slots)
+        return _LimitRow(id=self.id, name=f"{_TAG}{self.tag}", limit=self.concurrency_limit, active_slots=taken)
 
-class _Tag(NamedTuple):
-    """A full tag limit, with the task runs that hold its slots.
 
-    These are None if the list of tag limits lacks the limit: the server pages all kinds of limits by name and then
-    filters, so that after the limits of many deployments the list is empty.
-    """
-
-    id: str
-    tag: str
-    limit: int
-    taken: int
-    holding: tuple[str, ...] | None
+L = TypeVar("L", _LimitRow, _TagRow)
 
 
 def limits(collection: Collection, active: Sequence[FlowRun]) -> Limits:
-    """Read the tag and global limits; for the full ones, who holds their slots and who waits.
-
-    Args:
-        collection: Queries the server.
-        active: The watched runs that are active; whether other runs wait is not read.
-    """
+    """Read the tag and global limits; for the full ones, who holds their slots and which active runs wait."""
     if not CONCURRENCY.enabled(collection.policies.config):
         return Limits((), ())
-    of_all_kinds = list(collection.values("limits", _listed(collection, "/v2/concurrency_limits/filter"), _limit_row))
-    of_tags = list(collection.values("limits", _listed(collection, "/concurrency_limits/filter"), _tag_row))
-    tags = _full_tags(of_all_kinds, of_tags)
+    of_all_kinds = _listed(collection, "/v2/concurrency_limits/filter", _LimitRow)
+    of_tags = _listed(collection, "/concurrency_limits/filter", _TagRow)
+    counted = {row.name for row in of_all_kinds}
+    # Older servers list the limits of tags nowhere else.
+    tags = [tag.row for tag in of_tags if tag.row.name not in counted]
+    tags = [row for row in (*tags, *of_all_kinds) if row.full and row.name.startswith(_TAG)]
     others = [
         row
         for row in of_all_kinds
@@ -121,13 +119,12 @@ def limits(collection: Collection, active: Sequence[FlowRun]) -> Limits:
     tags = tags[:_MAX_LIMITS]
     others = others[: _MAX_LIMITS - len(tags)]
     known = {run.id: run for run in active}
+    task_runs = {tag.row.name: tag.active_slots for tag in of_tags}
     full = (
-        *(_of_tag(collection, limit, known) for limit in tags),
+        *(_of_tag(collection, row, task_runs.get(row.name), known) for row in tags),
         *(_of_code(collection, row, known) for row in others),
     )
-    return Limits(
-        full, tuple(_slots(row) for row in of_all_kinds if row.active and not row.name.startswith(_DEPLOYMENT))
-    )
+    return Limits(full, tuple(row.slots for row in of_all_kinds if row.active and not row.name.startswith(_DEPLOYMENT)))
 
 
 def holders_again(
@@ -136,12 +133,6 @@ def holders_again(
     """Read the runs of deployments again whose slots are taken by runs that were not read.
 
     Runs were read before the slots were counted: a holder may have started in between, and a short one also ended.
-
-    Args:
-        collection: Queries the server.
-        deployments: The watched deployments.
-        active: The active runs that were read.
-        ended: The ended runs that were read.
     """
     slots = Slots(active, whole=False)
     unexplained = [
@@ -168,18 +159,16 @@ def holders_again(
     )
 
 
-def _listed(collection: Collection, path: str) -> list[Row]:
+def _listed(collection: Collection, path: str, kind: type[L]) -> list[L]:
     """All rows of a list of limits; none if the server has no such list, or the key may not read it."""
-    return collection.query("limits", [], _all, collection, path)
+    found = collection.query("limits", [], _all, collection, path)
+    return list(collection.values("limits", found, kind.model_validate))
 
 
 def _all(collection: Collection, path: str) -> list[Row]:
+    pages = read_pages(collection.api, path, {}, page_size=collection.config.server.page_size)
     try:
-        return [
-            row
-            for page in read_pages(collection.api, path, {}, page_size=collection.config.server.page_size)
-            for row in page
-        ]
+        return list(chain.from_iterable(pages))
     except CredentialsRefused:
         return []
     except BadAnswer as problem:
@@ -188,52 +177,24 @@ def _all(collection: Collection, path: str) -> list[Row]:
         raise
 
 
-def _limit_row(row: Row) -> _LimitRow:
-    return _LimitRow.model_validate(row)
+def _task_runs(collection: Collection, limit_id: str) -> Sequence[str]:
+    """The task runs that hold a tag's slots, where the list of tags lacks the tag.
+
+    The server pages all kinds of limits by name and then filters: after the limits of many deployments, the list is
+    empty.
+    """
+    row = collection.query("limit-holders", None, collection.api.get, f"/concurrency_limits/{limit_id}")
+    tags = collection.values("limit-holders", [row] if row else [], _TagRow.model_validate)
+    return [task_run for tag in tags for task_run in tag.active_slots]
 
 
-def _tag_row(row: Row) -> _TagRow:
-    return _TagRow.model_validate(row)
-
-
-def _slots(row: _LimitRow) -> LimitSlots:
-    tag = row.name.startswith(_TAG)
-    return LimitSlots(
-        kind="tag" if tag else "global-concurrency-limit",
-        name=row.name.removeprefix(_TAG) if tag else row.name,
-        limit=row.limit,
-        taken=row.active_slots,
-    )
-
-
-def _full_tags(of_all_kinds: Sequence[_LimitRow], of_tags: Sequence[_TagRow]) -> list[_Tag]:
-    counted = {row.name: row for row in of_all_kinds}
-    listed = {row.tag: row for row in of_tags}
-    full = [
-        _Tag(row.id, row.tag, row.concurrency_limit, len(row.active_slots), row.active_slots)
-        for row in of_tags
-        if f"{_TAG}{row.tag}" not in counted and len(row.active_slots) >= row.concurrency_limit > 0
-    ]
-    for name, row in counted.items():
-        if name.startswith(_TAG) and row.full:
-            tag = name.removeprefix(_TAG)
-            full.append(
-                _Tag(row.id, tag, row.limit, row.active_slots, listed[tag].active_slots if tag in listed else None)
-            )
-    return full
-
-
-def _holding(collection: Collection, limit: _Tag) -> Sequence[str]:
-    if limit.holding is not None:
-        return limit.holding
-    row = collection.query("limit-holders", None, collection.api.get, f"/concurrency_limits/{limit.id}")
-    return [id for tag in collection.values("limit-holders", [row] if row else [], _tag_row) for id in tag.active_slots]
-
-
-def _of_tag(collection: Collection, limit: _Tag, active: Mapping[str, FlowRun]) -> ConcurrencyLimit:
-    tasks = limit_tasks.unfinished(collection, limit.tag)
-    holding = Counter(limit_tasks.holding(collection, _holding(collection, limit)))
-    if holding.total() < limit.taken:
+def _of_tag(
+    collection: Collection, row: _LimitRow, task_runs: Sequence[str] | None, active: Mapping[str, FlowRun]
+) -> ConcurrencyLimit:
+    tasks = limit_tasks.unfinished(collection, row.slots.name)
+    task_runs = _task_runs(collection, row.id) if task_runs is None else task_runs
+    holding = Counter(flow_runs_of(collection, "limit-holders", task_runs).values())
+    if holding.total() < row.active_slots:
         # A restart of the server drops the leases; running tasks still hold their slots.
         holding |= Counter(tasks.running)
     runs = outermost(collection, {*holding, *tasks.waiting}, active)
@@ -242,29 +203,24 @@ def _of_tag(collection: Collection, limit: _Tag, active: Mapping[str, FlowRun]) 
         run = runs.get(flow_run_id)
         if run and run.id in active and run.state_type == "RUNNING":
             waiting[run.id] = min(since, waiting.get(run.id, since))
-    return ConcurrencyLimit(
-        kind="tag",
-        id=limit.id,
-        name=limit.tag,
-        limit=limit.limit,
-        taken=limit.taken,
-        holders=_holders(holding, runs),
-        more_holders=holding.total() < limit.taken or not runs.keys() >= holding.keys(),
-        waiting=waiting,
-    )
+    return _full(row, holding, runs, more=holding.total() < row.active_slots, waiting=waiting)
 
 
 def _of_code(collection: Collection, row: _LimitRow, active: Mapping[str, FlowRun]) -> ConcurrencyLimit:
     held = limit_events.held_slots(collection, row.id)
     runs = outermost(collection, set(held.slots), active)
+    return _full(row, held.slots, runs, more=held.more, waiting={})
+
+
+def _full(
+    row: _LimitRow, holding: Counter[str], runs: Mapping[str, FlowRun], *, more: bool, waiting: Mapping[str, datetime]
+) -> ConcurrencyLimit:
     return ConcurrencyLimit(
-        kind="global-concurrency-limit",
+        **row.slots.model_dump(),
         id=row.id,
-        name=row.name,
-        limit=row.limit,
-        taken=row.active_slots,
-        holders=_holders(held.slots, runs),
-        more_holders=held.more or not runs.keys() >= held.slots.keys(),
+        holders=_holders(holding, runs),
+        more_holders=more or not runs.keys() >= holding.keys(),
+        waiting=waiting,
     )
 
 

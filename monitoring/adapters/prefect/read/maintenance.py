@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,32 +17,17 @@ _AHEAD = timedelta(days=3_000)
 
 
 def open_windows(maintenance: Iterable[Maintenance], now: datetime) -> tuple[Silence, ...]:
-    """Return the open windows, as silences from their start to their end.
-
-    Args:
-        maintenance: As configured.
-        now: The present time; a window is open while less than its length has passed since its newest start.
-    """
+    """Return the open windows, as silences: less than their length has passed since their newest start."""
     begun = ((window, newest_due([_schedule(window)], until=now, count=1)) for window in maintenance)
     found = (_silence(window, starts[-1]) for window, starts in begun if starts)
     return tuple(silence for silence in found if silence.active(now))
 
 
 def next_windows(maintenance: Iterable[Maintenance], now: datetime) -> tuple[Silence, ...]:
-    """Return the next window of each, as silences that start after now, soonest first.
-
-    Args:
-        maintenance: As configured.
-        now: The present time.
-    """
-    return tuple(sorted(_ahead(maintenance, now), key=lambda silence: silence.starts_at))
-
-
-def _ahead(maintenance: Iterable[Maintenance], now: datetime) -> Iterator[Silence]:
-    for window in maintenance:
-        start = next_due([_schedule(window)], now, _AHEAD)
-        if start is not None:
-            yield _silence(window, start)
+    """Return the next window of each, as silences that start after now, soonest first."""
+    starts = ((window, next_due([_schedule(window)], now, _AHEAD)) for window in maintenance)
+    silences = (_silence(window, start) for window, start in starts if start is not None)
+    return tuple(sorted(silences, key=lambda silence: silence.starts_at))
 
 
 def _schedule(window: Maintenance) -> Mapping[str, Any]:

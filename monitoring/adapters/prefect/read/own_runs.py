@@ -27,13 +27,8 @@ def own_runs(
 ) -> OwnRuns:
     """Read the newest ended runs of each own deployment, and when they were due.
 
-    The window of ended runs is not enough: a digest runs once a day.
-
-    Args:
-        collection: Queries the server.
-        deployments: The watchdog's own deployments.
-        schedules: Active schedules by deployment id.
-        active: The watchdog's own runs that are active or overdue.
+    The window of ended runs is not enough: a digest runs once a day. ``deployments`` and ``active`` are the watchdog's
+    own, and ``schedules`` by deployment id.
     """
     if not collection.config.watchdog.enabled:
         return OwnRuns()

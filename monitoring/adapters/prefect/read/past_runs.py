@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from monitoring.adapters.prefect.client.api import Api
@@ -69,18 +69,15 @@ def read_history(
     collection = Collection(api, config, redact, now, configurations[0])
     own = places.own_flows(collection)
     deployed = places.deployments(collection, Ledger())
-    active = [*runs.active(collection), *runs.overdue(collection)]
+    kept = _Kept(own, now)
+    kept.add([*runs.active(collection), *runs.overdue(collection)])
     _insist(collection, "flows", "deployments", "active-runs", "due-runs")
-    by_key: dict[str, list[PastRun]] = {}
-    loose: list[FlowRun] = []
-    _keep(active, own, by_key, loose, now)
-    since, gaps = _ended(collection, own, by_key, loose, now, days, report)
-
+    since, gaps = _read_ended(collection, kept, days, report)
     deployments = {key: found for key, found in deployed.deployments.items() if found.flow_id not in own}
     if config.target.runs_without_deployment:
-        deployments |= places.flows_without_deployment(collection, loose, Ledger(), deployed.names)
-    scheduled, unread = _scheduled_times(deployments, deployed.schedules, by_key, configurations, since, now)
-    successes, unasked = _last_successes(collection, deployments, by_key, scheduled, configurations, since)
+        deployments |= places.flows_without_deployment(collection, kept.loose, Ledger(), deployed.names)
+    scheduled, unread = _scheduled_times(deployments, deployed.schedules, kept.by_key, configurations, since, now)
+    successes, unasked = _last_successes(collection, deployments, kept.by_key, scheduled, configurations, since)
     oldest = runs.oldest_success(collection)
     if oldest and oldest > since:
         gaps = (
@@ -93,7 +90,7 @@ def read_history(
         since=since,
         until=now,
         deployments=deployments,
-        runs={key: found for key, found in by_key.items() if key in deployments},
+        runs={key: found for key, found in kept.by_key.items() if key in deployments},
         scheduled_times=scheduled,
         last_success=successes,
         oldest=oldest,
@@ -108,38 +105,37 @@ def _insist(collection: Collection, *names: str) -> None:
             raise BadAnswer(f"nothing can be replayed without all {query.name.replace('-', ' ')}: {query.detail}")
 
 
-def _keep(
-    found: Iterable[FlowRun],
-    own: frozenset[str],
-    by_key: dict[str, list[PastRun]],
-    loose: list[FlowRun],
-    now: datetime,
-) -> None:
-    """Keep the runs that can be replayed, and for each flow a run without a deployment."""
-    for run in found:
-        if run.flow_id in own:
-            continue
-        if run.deployment_id is None and run.key not in by_key:
-            loose.append(run)
-        by_key.setdefault(run.key, []).append(past_run(run, now))
+@dataclass
+class _Kept:
+    """The runs that can be replayed, by key."""
+
+    own_flows: frozenset[str]
+    now: datetime
+    by_key: dict[str, list[PastRun]] = field(default_factory=dict)
+    #: For each flow, a run without a deployment.
+    loose: list[FlowRun] = field(default_factory=list)
+
+    def add(self, found: Iterable[FlowRun]) -> None:
+        """Keep runs, without the watchdog's own."""
+        for run in found:
+            if run.flow_id in self.own_flows:
+                continue
+            if run.deployment_id is None and run.key not in self.by_key:
+                self.loose.append(run)
+            self.by_key.setdefault(run.key, []).append(past_run(run, self.now))
 
 
-def _ended(
-    collection: Collection,
-    own: frozenset[str],
-    by_key: dict[str, list[PastRun]],
-    loose: list[FlowRun],
-    now: datetime,
-    days: int,
-    report: Callable[[DaysRead], None],
+def _read_ended(
+    collection: Collection, kept: _Kept, days: int, report: Callable[[DaysRead], None]
 ) -> tuple[datetime, tuple[str, ...]]:
-    """Read the runs that ended, a day at a time, newest first, up to the first day that cannot be read completely.
+    """Keep the runs that ended, a day at a time, newest first, up to the first day that cannot be read completely.
 
     Returns:
         The first time that can be judged, and what is missing, in words.
     """
     wanted = days + WARM_UP // _DAY
-    known, end, count = now, now, 0
+    now = known = end = kept.now
+    count = 0
     gaps: tuple[str, ...] = ()
     for day in range(wanted):
         report(DaysRead(day, wanted, count))
@@ -152,7 +148,7 @@ def _ended(
             detail = next(query.detail for query in collection.coverage.missing if query.name == "ended-runs")
             gaps = (f"runs that ended before {known:%Y-%m-%d %H:%M} UTC could not be read whole: {detail}",)
             break
-        _keep(found, own, by_key, loose, now)
+        kept.add(found)
         known, end, count = start, start - _MICROSECOND, count + len(found)
     since = known + WARM_UP
     if since >= now:
@@ -217,11 +213,7 @@ def _last_successes(
         known = any(run.state_type == "COMPLETED" and run.ended and run.ended <= since for run in by_key.get(key, ()))
         if judged and not known and deployment.kind == "deployment" and not deployment.paused:
             wanted.append(deployment)
-    found: dict[str, FlowRun | None] = {}
-    for deployment in wanted[: runs.MAX_SEARCHES]:
-        answer = runs.newest_success(collection, deployment, since - WARM_UP)
-        if answer is not None:
-            found[deployment.id] = answer[0] if answer else None
+    found = runs.newest_successes(collection, wanted, since - WARM_UP)
     unknown = len(wanted) - len(found)
     gaps = (f"the last success before {since:%Y-%m-%d %H:%M} UTC of {unknown:,} deployments was not asked for",)
     return found, gaps if unknown else ()

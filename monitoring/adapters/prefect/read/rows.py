@@ -19,7 +19,7 @@ T = TypeVar("T")
 #: A worker is live while its last heartbeat is younger than this many of its own intervals.
 MISSED_HEARTBEATS = 3
 _DEFAULT_WORKER_INTERVAL = 30.0
-_TIMESTAMP = TypeAdapter(AwareDatetime)
+_time = TypeAdapter(AwareDatetime).validate_python
 
 
 class WorkerRow(Value):
@@ -86,29 +86,22 @@ def parsed(what: str, make: Callable[[Row], T], row: Row) -> T:
 def flow_run(row: Row, redact: Callable[[str], str]) -> FlowRun:
     """Convert a row to a FlowRun; the message is redacted."""
     state = row["state"] or {}
-    return FlowRun(
-        id=row["id"],
-        name=row["name"],
-        flow_id=row["flow_id"],
-        deployment_id=row.get("deployment_id"),
-        parent_task_run_id=row.get("parent_task_run_id"),
-        state_type=row["state_type"],
-        state_name=row["state_name"],
-        state_timestamp=state.get("timestamp") or row["created"],
-        message=redact(state.get("message") or ""),
-        created=row["created"],
-        expected_start_time=row.get("expected_start_time"),
-        next_scheduled_start_time=row.get("next_scheduled_start_time"),
-        start_time=row.get("start_time"),
-        end_time=row.get("end_time"),
-        auto_scheduled=bool(row.get("auto_scheduled")),
-        run_count=row.get("run_count") or 0,
-        pause_timeout=(state.get("state_details") or {}).get("pause_timeout"),
-        total_run_time=row.get("total_run_time") or 0,
-        work_pool=row.get("work_pool_name"),
-        work_queue=row.get("work_queue_name"),
-        retries_in_process=(row.get("empirical_policy") or {}).get("retry_type") == "in_process",
+    return FlowRun.model_validate(
+        {
+            **_given(row),
+            "state_timestamp": state.get("timestamp") or row["created"],
+            "message": redact(state.get("message") or ""),
+            "pause_timeout": (state.get("state_details") or {}).get("pause_timeout"),
+            "work_pool": row.get("work_pool_name"),
+            "work_queue": row.get("work_queue_name"),
+            "retries_in_process": (row.get("empirical_policy") or {}).get("retry_type") == "in_process",
+        }
     )
+
+
+def _given(row: Row) -> dict[str, Any]:
+    """The fields of a row that are not null."""
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def active_schedules(row: Row) -> list[Row]:
@@ -140,56 +133,49 @@ def _inactive_since(row: Row) -> datetime | None:
 
 
 def _newest_change(*found: Row) -> datetime | None:
-    return max((_TIMESTAMP.validate_python(row["updated"]) for row in found if row.get("updated")), default=None)
+    return max((_time(row["updated"]) for row in found if row.get("updated")), default=None)
 
 
 def deployment(row: Row, flow_name: str) -> Deployment:
     """Convert a row to a Deployment. Its ``concurrency_limit`` is always null: the global limit has the number."""
     limit = row.get("global_concurrency_limit") or {}
     active_limit = limit.get("limit") if limit.get("active", True) else None
-    slots_taken = limit.get("active_slots") if active_limit is not None else None
-    return Deployment(
-        id=row["id"],
-        name=f"{flow_name}/{row['name']}",
-        flow_id=row["flow_id"],
-        flow_name=flow_name,
-        tags=tuple(row.get("tags") or ()),
-        created=row["created"],
-        paused=bool(row.get("paused")),
-        schedule=_schedule_name(row),
-        scheduled_since=max((_TIMESTAMP.validate_python(entry["created"]) for entry in _active(row)), default=None),
-        inactive_since=_inactive_since(row),
-        changed=_newest_change(row, *_active(row)),
-        work_pool=row.get("work_pool_name"),
-        work_queue=row.get("work_queue_name"),
-        concurrency_limit=active_limit,
-        slots_taken=slots_taken,
-        skips_overlaps=(row.get("concurrency_options") or {}).get("collision_strategy") == "CANCEL_NEW",
+    return Deployment.model_validate(
+        {
+            **_given(row),
+            "name": f"{flow_name}/{row['name']}",
+            "flow_name": flow_name,
+            "schedule": _schedule_name(row),
+            "scheduled_since": max((_time(entry["created"]) for entry in _active(row)), default=None),
+            "inactive_since": _inactive_since(row),
+            "changed": _newest_change(row, *_active(row)),
+            "work_pool": row.get("work_pool_name"),
+            "work_queue": row.get("work_queue_name"),
+            "concurrency_limit": active_limit,
+            "slots_taken": limit.get("active_slots") if active_limit is not None else None,
+            "skips_overlaps": (row.get("concurrency_options") or {}).get("collision_strategy") == "CANCEL_NEW",
+        }
     )
 
 
 def work_queue(row: Row) -> WorkQueue:
     """Convert a row to a WorkQueue."""
-    return WorkQueue(
-        id=row["id"],
-        name=row["name"],
-        paused=bool(row.get("is_paused")),
-        concurrency_limit=row.get("concurrency_limit"),
-        slots_taken=row.get("active_slots"),
-    )
+    return WorkQueue.model_validate(_with_slots(row))
+
+
+def _with_slots(row: Row) -> dict[str, Any]:
+    """A work pool or queue, with our names of what the server calls ``is_paused`` and ``active_slots``."""
+    return {**row, "paused": bool(row.get("is_paused")), "slots_taken": row.get("active_slots")}
 
 
 def work_pool(row: Row, queues: Sequence[WorkQueue], workers: Sequence[WorkerRow] | None, now: datetime) -> WorkPool:
     """Convert a row to a WorkPool with its queues and workers, None if the workers are not known."""
     beats = [worker.last_heartbeat_time for worker in workers or () if worker.last_heartbeat_time]
-    return WorkPool(
-        id=row["id"],
-        name=row["name"],
-        type=row["type"],
-        paused=bool(row.get("is_paused")),
-        concurrency_limit=row.get("concurrency_limit"),
-        slots_taken=row.get("active_slots"),
-        queues=tuple(queues),
-        live_workers=None if workers is None else sum(worker.live(now) for worker in workers),
-        last_heartbeat=max(beats, default=None),
+    return WorkPool.model_validate(
+        {
+            **_with_slots(row),
+            "queues": tuple(queues),
+            "live_workers": None if workers is None else sum(worker.live(now) for worker in workers),
+            "last_heartbeat": max(beats, default=None),
+        }
     )

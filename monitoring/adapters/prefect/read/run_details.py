@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -81,8 +82,9 @@ def find(api: Api, name: str) -> ExplainedSubject:
 def details(collection: Collection, run_id: str) -> RunDetails | None:
     """Read the details of a run in three requests; None if it cannot be read, as the coverage shows."""
     row = collection.query("run-details", None, collection.api.get, f"/flow_runs/{run_id}")
-    made = list(collection.values("run-details", [row], _details(collection.redact))) if isinstance(row, dict) else []
-    return made[0].model_copy(update=_more(collection, run_id)) if made else None
+    found = [row] if isinstance(row, dict) else []
+    made = next(collection.values("run-details", found, partial(_details, collection)), None)
+    return made.model_copy(update=_more(collection, run_id)) if made else None
 
 
 def last_good(collection: Collection, deployment: Deployment, bad: FlowRun) -> RunDetails | None:
@@ -114,21 +116,19 @@ def _get(api: Api, path: str, missing: str) -> Row:
     return answer
 
 
-def _details(redact: Callable[[str], str]) -> Callable[[Row], RunDetails]:
-    def make(row: Row) -> RunDetails:
-        creator = row.get("created_by") or {}
-        return RunDetails(
-            run=rows.flow_run(row, redact),
-            parameters=_given(row.get("parameters") or {}, redact),
-            job_variables=_given(row.get("job_variables") or {}, redact),
-            deployment_version=row.get("deployment_version"),
-            flow_version=row.get("flow_version"),
-            infrastructure=_redacted(row.get("infrastructure_pid"), redact),
-            created_by=_redacted(creator.get("display_value") or creator.get("type"), redact),
-            tags=tuple(redact(tag) for tag in row.get("tags") or ()),
-        )
-
-    return make
+def _details(collection: Collection, row: Row) -> RunDetails:
+    redact = collection.redact
+    creator = row.get("created_by") or {}
+    return RunDetails(
+        run=collection.flow_run(row),
+        parameters=_given(row.get("parameters") or {}, redact),
+        job_variables=_given(row.get("job_variables") or {}, redact),
+        deployment_version=row.get("deployment_version"),
+        flow_version=row.get("flow_version"),
+        infrastructure=_redacted(row.get("infrastructure_pid"), redact),
+        created_by=_redacted(creator.get("display_value") or creator.get("type"), redact),
+        tags=tuple(redact(tag) for tag in row.get("tags") or ()),
+    )
 
 
 def _given(values: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Given]:
@@ -152,20 +152,15 @@ def _more(collection: Collection, run_id: str) -> dict[str, Any]:
         "sort": "EXPECTED_START_TIME_ASC",
         "limit": _MAX_TASKS,
     }
-    found = collection.first_rows("task-times", "/task_runs/filter", body) or ()
-    tasks = list(collection.values("task-times", found, _TaskRow.model_validate))
-    return {
-        "tasks": tuple(_taken_together(tasks, collection.now)),
-        "more_tasks": len(found) >= _MAX_TASKS or not collection.coverage.has("task-times"),
-        "worker": collection.query("submitted-by", None, _worker, collection, run_id),
-    }
-
-
-def _taken_together(tasks: Sequence[_TaskRow], now: datetime) -> list[TaskTime]:
+    tasks = collection.first("task-times", "/task_runs/filter", body, _TaskRow.model_validate) or []
     by_key: dict[str, list[_TaskRow]] = {}
     for task in tasks:
         by_key.setdefault(_HASH.sub("", task.task_key), []).append(task)
-    return [_together(name, same, now) for name, same in by_key.items()]
+    return {
+        "tasks": tuple(_together(name, same, collection.now) for name, same in by_key.items()),
+        "more_tasks": len(tasks) >= _MAX_TASKS or not collection.coverage.has("task-times"),
+        "worker": collection.query("submitted-by", None, _worker, collection, run_id),
+    }
 
 
 def _together(name: str, tasks: Sequence[_TaskRow], now: datetime) -> TaskTime:
@@ -182,12 +177,10 @@ def _together(name: str, tasks: Sequence[_TaskRow], now: datetime) -> TaskTime:
 
 def _worker(collection: Collection, run_id: str) -> str | None:
     """The worker that submitted a run, from its event (prefect/workers/base.py, ``_emit_flow_run_submitted_event``)."""
+    now = collection.now
     body = {
         "filter": {
-            "occurred": {
-                "since": (collection.now - timedelta(days=7)).isoformat(),
-                "until": collection.now.isoformat(),
-            },
+            "occurred": {"since": (now - timedelta(days=7)).isoformat(), "until": now.isoformat()},
             "event": {"name": ["prefect.worker.submitted-flow-run"]},
             "related": {"id": [f"prefect.flow-run.{run_id}"]},
         },

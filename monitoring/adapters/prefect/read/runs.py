@@ -27,6 +27,7 @@ from monitoring.model.report import Totals
 _ACTIVE = ("PENDING", "RUNNING", "CANCELLING", "PAUSED")
 _STATES = ("SCHEDULED", *_ACTIVE, "COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _MAX_HISTORIES = 200
+#: Last successes that are searched for, one request each.
 MAX_SEARCHES = 500
 _HEARTBEAT_HISTORY = timedelta(days=7)
 _HEARTBEAT_CHUNK = 1_000
@@ -119,7 +120,7 @@ def heartbeats(
     with one, so the spacing over several attempts is not the interval. For runs that were resumed and look silent, the
     heartbeats since then are counted.
     """
-    running = [run for run in runs if run.state_type == "RUNNING" and run.key in deployments]
+    running = _running(runs, deployments)
     beats: dict[str, Heartbeats] = {}
     for chunk in chunks(running, _HEARTBEAT_CHUNK):
         beats |= _heartbeats(collection, chunk, since=min(run.start_time or run.state_timestamp for run in chunk))
@@ -135,6 +136,10 @@ def heartbeats(
     return beats
 
 
+def _running(runs: Iterable[FlowRun], deployments: Mapping[str, Deployment]) -> list[FlowRun]:
+    return [run for run in runs if run.state_type == "RUNNING" and run.key in deployments]
+
+
 def _silent(
     collection: Collection,
     runs: Iterable[FlowRun],
@@ -143,10 +148,8 @@ def _silent(
 ) -> list[FlowRun]:
     return [
         run
-        for run in runs
+        for run in _running(runs, deployments)
         if run.id in beats
-        and run.state_type == "RUNNING"
-        and run.key in deployments
         and is_silent(run, beats[run.id], ZOMBIE.settings(collection.policy(deployments[run.key])), collection.now)
     ]
 
@@ -182,9 +185,8 @@ def read_again(
 ) -> list[FlowRun]:
     """Read the runs whose heartbeats have stopped again: a run that has just ended is not dead.
 
-    Returns:
-        All runs, without those that ended or were deleted meanwhile, and without those that could not be read again,
-        as the coverage shows.
+    Runs that ended or were deleted meanwhile are left out, and runs that could not be read again, as the coverage
+    shows.
     """
     silent = {run.id for run in _silent(collection, runs, beats, deployments)}
     again = {run.id: run for run in collection.runs_by_id("silent-runs", silent)}
@@ -193,11 +195,7 @@ def read_again(
 
 
 def failed_again(collection: Collection, ledger: Ledger) -> dict[str, FlowRun | None]:
-    """Read the failed runs of the ledger again: somebody may have rerun, marked or deleted them since.
-
-    Returns:
-        The runs by id, None for a run that is gone.
-    """
+    """Read the failed runs of the ledger again, by id: somebody may have rerun, marked or deleted (None) them since."""
     recorded = {record.last_ended.id for record in ledger.records.values() if record.streak and record.last_ended}
     known = {run.id: run for run in collection.runs_by_id("failed-runs", recorded)}
     gone = dict.fromkeys(recorded) if collection.coverage.has("failed-runs") else {}
@@ -219,21 +217,23 @@ def last_successes(
         settings = STALE.settings(collection.policy(deployment))
         if not known and settings.enabled and success_due_since(deployment, settings, collection.now):
             wanted.append(deployment)
-    found: dict[str, FlowRun | None] = {}
-    for deployment in wanted[:MAX_SEARCHES]:
-        answer = newest_success(collection, deployment, collection.now)
-        if answer is not None:
-            found[deployment.id] = answer[0] if answer else None
     if len(wanted) > MAX_SEARCHES:
         collection.note("last-success", "partial", f"searched for {MAX_SEARCHES} of {len(wanted)} deployments")
-    return found
+    return newest_successes(collection, wanted, collection.now)
 
 
-def newest_success(collection: Collection, deployment: Deployment, before: datetime) -> list[FlowRun] | None:
-    """The newest success of a deployment that ended before a time, if there is any; None without an answer.
+def newest_successes(
+    collection: Collection, deployments: Sequence[Deployment], before: datetime
+) -> dict[str, FlowRun | None]:
+    """The newest success before a time of each deployment, None if there is none; by id, of the first 500.
 
-    If failures are expected, a failed run counts as a success.
+    Deployments for which there is no answer are left out. If failures are expected, a failed run counts as a success.
     """
+    answers = {found.id: _newest_success(collection, found, before) for found in deployments[:MAX_SEARCHES]}
+    return {key: next(iter(answer), None) for key, answer in answers.items() if answer is not None}
+
+
+def _newest_success(collection: Collection, deployment: Deployment, before: datetime) -> list[FlowRun] | None:
     fresh = fresh_states(collection.policy(deployment).expect)
     filters = {
         "deployment_id": {"any_": [deployment.id]},
@@ -255,10 +255,9 @@ def never_succeeded(
     searched = {key for key, record in ledger.records.items() if record.success_searched and not record.last_success}
     searched |= {key for key, success in successes.items() if success is None}
     searched -= {run.key for run in ended_runs if run.state_type == "COMPLETED"}
-    for key in searched & deployments.keys():
-        settings = STALE.settings(collection.policy(deployments[key]))
-        due = success_due_since(deployments[key], settings, collection.now)
-        if due and deployments[key].created <= due:
+    for deployment in (deployments[key] for key in searched & deployments.keys()):
+        due = success_due_since(deployment, STALE.settings(collection.policy(deployment)), collection.now)
+        if due and deployment.created <= due:
             return True
     return False
 
@@ -280,7 +279,6 @@ def totals(collection: Collection, start: datetime, before: datetime) -> Totals:
         ServerProblem: The server does not answer.
     """
     window = {"after_": start.isoformat(), "before_": (before - timedelta(microseconds=1)).isoformat()}
-
     filters: list[dict[str, Any]] = [{"deployment_id": {"is_null_": False}}]
     if collection.config.target.runs_without_deployment:
         # Without runs in their parent's process, which are part of it.

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic import Field, ValidationError
 
 from monitoring.adapters.prefect.read import rows
 from monitoring.adapters.prefect.read.collection import CHUNK, Collection, chunks, count_rows
@@ -17,6 +17,7 @@ from monitoring.checks.stale import CHECK as STALE
 from monitoring.checks.stale import fresh_states, last_fresh, success_due_since
 from monitoring.checks.unscheduled import CHECK as UNSCHEDULED
 from monitoring.errors import BadAnswer, CredentialsRefused
+from monitoring.model.base import Value
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import MAX_MISSED, MissedRuns
 from monitoring.model.prefect import Deployment, FlowRun
@@ -30,30 +31,26 @@ _AHEAD_CHUNK = 1_000
 #: The tag that the server's scheduler adds to its runs (prefect/server/models/deployments.py).
 _MADE_BY_SCHEDULER = "auto-scheduled"
 _AHEAD = "scheduled-ahead"
-_SPAN = TypeAdapter(timedelta)
 
 
-class Planning(NamedTuple):
+class Planning(Value):
     """How the server's scheduler plans; the defaults are Prefect's (server.services.scheduler)."""
 
     #: It keeps at least this many runs ahead of each schedule, and runs for at least this time ...
     min_runs: int = 3
-    min_ahead: timedelta = timedelta(hours=1)
+    min_ahead: timedelta = Field(timedelta(hours=1), alias="min_scheduled_time")
     #: ... but none later than this.
-    horizon: timedelta = timedelta(days=100)
+    horizon: timedelta = Field(timedelta(days=100), alias="max_scheduled_time")
 
 
 class Ahead(NamedTuple):
-    """Which deployments have runs scheduled ahead.
+    """Which deployments have runs scheduled ahead."""
 
-    Args:
-        nothing: Deployments that should have runs ahead and have none, by id: their own newest due time before now.
-        unplanned: Other deployments with a schedule and no planned run, rightly so far.
-        deployments: All deployments; if any has nothing ahead, with their next due time and when it should be planned.
-    """
-
+    #: Deployments that should have runs ahead and have none, by id: their own newest due time before now.
     nothing: dict[str, datetime]
+    #: Other deployments with a schedule and no planned run, rightly so far.
     unplanned: frozenset[str]
+    #: All deployments; if any has nothing ahead, with their next due time and when it should be planned.
     deployments: dict[str, Deployment]
 
 
@@ -67,13 +64,8 @@ def missed(
 ) -> dict[str, MissedRuns]:
     """The scheduled runs since the last success, for deployments that may be stale, by key.
 
-    Args:
-        collection: Tells the time, and how far each deployment is examined.
-        deployments: All deployments.
-        schedules: Active schedules by deployment id.
-        ended: The runs of the window, oldest first.
-        successes: The results of the search for last successes.
-        ledger: The saved history.
+    ``schedules`` are by deployment id, the ``ended`` runs of the window oldest first, and ``successes`` the results of
+    the search for last successes.
     """
     fresh = {key: fresh_states(collection.policy(deployment).expect) for key, deployment in deployments.items()}
     newest = {run.key: run for run in ended if run.state_type in fresh.get(run.key, ())}
@@ -114,13 +106,8 @@ def ahead(
     """Find the active deployments without a run scheduled ahead, though a live scheduler would have made one.
 
     Deployments are left out if they are never due again, or later than the scheduler plans, or if they were changed
-    lately: a change deletes the planned runs.
-
-    Args:
-        collection: Queries the server.
-        deployments: All deployments.
-        schedules: Active schedules by deployment id.
-        ledger: Tells when the server was checked before: a scheduler that comes up again needs its time, too.
+    lately: a change deletes the planned runs. The ledger tells when the server was checked before: a scheduler that
+    comes up again needs its time, too.
     """
     scheduled = [deployment for deployment in deployments.values() if deployment.scheduled]
     scheduler = _Scheduler(collection, schedules)
@@ -278,13 +265,10 @@ def _planning(collection: Collection) -> Planning:
     """How the server's scheduler plans; Prefect's defaults if the server does not show its settings, or not to us."""
     try:
         settings = collection.api.get("/admin/settings")["server"]["services"]["scheduler"]
-        return Planning(
-            min_runs=max(1, int(settings["min_runs"])),
-            min_ahead=_SPAN.validate_python(settings["min_scheduled_time"]),
-            horizon=_SPAN.validate_python(settings["max_scheduled_time"]),
-        )
-    except (BadAnswer, CredentialsRefused, LookupError, TypeError, ValueError):
+        planning = Planning.model_validate(settings)
+    except (BadAnswer, CredentialsRefused, LookupError, TypeError, ValidationError):
         return Planning()
+    return planning.model_copy(update={"min_runs": max(1, planning.min_runs)})
 
 
 def _planned(deployment: Deployment, schedules: Sequence[Row], planning: Planning, now: datetime) -> Deployment:
@@ -311,9 +295,8 @@ def _changed_meanwhile(collection: Collection, found: Sequence[Deployment]) -> s
     """
     if not found or len(found) > CHUNK:
         return set()
-    filters = {"deployments": {"id": {"any_": [deployment.id for deployment in found]}}}
-    again = collection.rows(_AHEAD, "/deployments/filter", filters)
-    present = collection.values(_AHEAD, again, lambda row: rows.deployment(row, ""))
+    ids = [deployment.id for deployment in found]
+    present = collection.by_id(_AHEAD, "deployments", ids, lambda row: rows.deployment(row, ""))
     changed = {deployment.id: deployment.changed for deployment in present}
     return {
         deployment.id

@@ -99,14 +99,10 @@ def _has_dates(rule: Any) -> bool:
 
 
 def newest_due(schedules: Rows, *, until: datetime, count: int) -> tuple[datetime, ...]:
-    """Return the newest due times of several schedules together, ascending.
+    """Return the newest due times of several schedules together, ascending, none later than ``until``.
 
-    Many deployments share a few schedules, so results are cached by schedule.
-
-    Args:
-        schedules: Schedules as the API shows them in deployments (``interval``, ``cron`` or ``rrule`` ...).
-        until: No due time is later.
-        count: The maximum number of due times.
+    Schedules are as the API shows them in deployments (``interval``, ``cron`` or ``rrule`` ...). Many deployments share
+    a few schedules, so results are cached by schedule.
 
     Raises:
         ValueError: This version of Prefect cannot read a schedule.
@@ -116,13 +112,7 @@ def newest_due(schedules: Rows, *, until: datetime, count: int) -> tuple[datetim
 
 
 def due_between(schedules: Rows, *, after: datetime, until: datetime, limit: int) -> tuple[datetime, ...]:
-    """Return the first due times of several schedules together in a span of time, ascending.
-
-    Args:
-        schedules: As for ``newest_due``.
-        after: All due times are later.
-        until: No due time is later.
-        limit: The maximum number of due times, up to 1,000.
+    """Return the first due times of several schedules together in ``(after, until]``, ascending, at most 1,000.
 
     Raises:
         ValueError: This version of Prefect cannot read a schedule.
@@ -132,12 +122,7 @@ def due_between(schedules: Rows, *, after: datetime, until: datetime, limit: int
 
 
 def next_due(schedules: Rows, now: datetime, within: timedelta) -> datetime | None:
-    """Return the first due time of several schedules together after now; None if there is none in that time.
-
-    Args:
-        schedules: As for ``newest_due``.
-        now: The present time.
-        within: How far to look ahead.
+    """Return the first due time of several schedules together after now; None if there is none within that time.
 
     Raises:
         ValueError: This version of Prefect cannot read a schedule.

@@ -20,16 +20,14 @@ _LOOK_BACK = timedelta(days=1)
 def read_vitals(collection: Collection) -> Vitals:
     """Measure the answers of this collection until now, and read the newest event.
 
-    Answer times are rounded to a millisecond, and the clock's offset to a second: more cannot be seen.
+    Answer times are rounded to a millisecond: more cannot be seen.
     """
     answers = collection.api.traffic.answers
-    offsets = [answer.clock_offset for answer in answers if answer.clock_offset is not None]
     newest, unheard = collection.query("events", (None, None), _events, collection)
     return Vitals(
         answer_time=timedelta(seconds=round(median(answer.seconds for answer in answers), 3)) if answers else None,
         answers=len(answers),
-        # The median: the first answer includes the request for the CSRF token, and others wait in a queue.
-        clock_offset=timedelta(seconds=round(median(offsets))) if offsets else None,
+        clock_offset=collection.api.traffic.clock_offset,
         newest_event=newest,
         unheard=unheard,
     )
@@ -56,9 +54,7 @@ def _events(collection: Collection) -> tuple[datetime | None, FlowRun | None]:
     window = {"after_": since.isoformat(), "before_": (now - missing).isoformat()}
     path = "/flow_runs/filter"
     answer = collection.api.post(path, {"flow_runs": {"end_time": window}, "sort": "END_TIME_DESC"})
-    runs = [
-        rows.parsed(path, lambda row: rows.flow_run(row, collection.redact), row) for row in rows.rows_of(answer, path)
-    ]
+    runs = [rows.parsed(path, collection.flow_run, row) for row in rows.rows_of(answer, path)]
     # A run that never started may have been written by something else than the server.
     return newest, next((run for run in runs if run.total_run_time > timedelta(0)), None)
 

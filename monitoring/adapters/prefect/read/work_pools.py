@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from monitoring.adapters.prefect.read import rows
 from monitoring.adapters.prefect.read.backlog import work_ahead
-from monitoring.adapters.prefect.read.collection import Collection, chunks
+from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.adapters.prefect.read.compatible import deployed_flows
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.adapters.prefect.read.schedules import newest_due
@@ -38,11 +38,7 @@ def own_flows(collection: Collection) -> frozenset[str]:
 
 def flow_names(collection: Collection, flow_ids: Iterable[str]) -> dict[str, str]:
     """The names of flows, by id."""
-    names: dict[str, str] = {}
-    for chunk in chunks(sorted(flow_ids)):
-        found = collection.rows("flows", "/flows/filter", {"flows": {"id": {"any_": chunk}}})
-        names |= collection.values("flows", found, lambda row: (row["id"], row["name"]))
-    return names
+    return dict(collection.by_id("flows", "flows", flow_ids, lambda row: (row["id"], row["name"])))
 
 
 class Deployed(NamedTuple):
@@ -133,9 +129,9 @@ def work_pools(
 def queues_by_pool(collection: Collection, body: Mapping[str, Any]) -> dict[str, list[WorkQueue]]:
     """The work queues that a filter matches, by the name of their pool."""
     queues: dict[str, list[WorkQueue]] = {}
-    found = collection.rows("work-queues", "/work_queues/filter", body)
-    named = collection.values("work-queues", found, lambda row: (row["work_pool_name"], rows.work_queue(row)))
-    for pool_name, queue in named:
+    for pool_name, queue in collection.read(
+        "work-queues", "/work_queues/filter", body, lambda row: (row["work_pool_name"], rows.work_queue(row))
+    ):
         queues.setdefault(pool_name, []).append(queue)
     return queues
 
@@ -171,6 +167,5 @@ def workers_of(collection: Collection, pool: Row) -> list[rows.WorkerRow] | None
     if not _has_workers(pool):
         return None
     path = f"/work_pools/{quote(str(pool['name']), safe='')}/workers/filter"
-    found = collection.rows("workers", path, {})
-    workers = list(collection.values("workers", found, rows.WorkerRow.model_validate))
+    workers = collection.read("workers", path, {}, rows.WorkerRow.model_validate)
     return workers if collection.coverage.has("workers") else None

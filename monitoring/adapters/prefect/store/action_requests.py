@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.prefect.store.documents import Documents
@@ -27,20 +27,13 @@ class _Planned(Value):
     next_scheduled_start_time: AwareDatetime | None = None
 
 
-_PLANNED = TypeAdapter(list[_Planned])
-
-
 def new_name() -> str:
     """Return a new name for a request's document."""
     return f"{REQUEST}{uuid4().hex}"
 
 
 def submit(api: Api, request: Request) -> None:
-    """Keep a request for the next check. Sent twice, as after a lost answer, it is kept once.
-
-    Args:
-        api: The server that the check reads.
-        request: Has a name from ``new_name``.
+    """Keep a request, with a name from ``new_name``, for the next check. Sent twice, it is kept once.
 
     Raises:
         ServerProblem: The server did not accept it.
@@ -50,7 +43,7 @@ def submit(api: Api, request: Request) -> None:
 
 
 def next_check(api: Api, now: datetime) -> datetime | None:
-    """Return when the next check is planned to start; None if none is, or the server does not tell.
+    """Return when the next check is planned to start; None if none is.
 
     Raises:
         ServerProblem: The server cannot be used.
@@ -64,10 +57,7 @@ def next_check(api: Api, now: datetime) -> datetime | None:
         "sort": "NEXT_SCHEDULED_START_TIME_ASC",
         "limit": 1,
     }
-    try:
-        rows = _PLANNED.validate_python(api.post("/flow_runs/filter", body))
-    except ValidationError:
-        return None
+    rows = api.query("/flow_runs/filter", body, list[_Planned])
     return rows[0].next_scheduled_start_time if rows else None
 
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
-
-from pydantic import TypeAdapter
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.errors import BadAnswer
@@ -53,19 +52,15 @@ class _Row(Value):
         return body if isinstance(body, str) else ""
 
 
-_ROWS = TypeAdapter(list[_Row])
-
-
+@dataclass
 class Documents:
     """The documents of one server. Names are lower case letters, digits and dashes.
 
     Reading changes nothing on the server. Every method raises ``ServerProblem`` if the server cannot be used.
     """
 
-    def __init__(self, api: Api) -> None:
-        """Use this server; nothing is sent yet."""
-        self._api = api
-        self._ids: dict[str, str] = {}
+    api: Api
+    _ids: dict[str, str] = field(default_factory=dict, init=False)
 
     def read(self, name: str) -> str | None:
         """Return a document's body, None if there is no such document."""
@@ -80,11 +75,8 @@ class Documents:
         """
         rows = self._rows(names)
         if prefix is not None:
-            more = [
-                row
-                for row in self._filter({"block_documents": {"name": {"like_": prefix}}})
-                if row.name.startswith(prefix)
-            ]
+            like = self._filter({"block_documents": {"name": {"like_": prefix}}})
+            more = [row for row in like if row.name.startswith(prefix)]
             self._ids |= {row.name: row.id for row in more}
             rows += more
         return {row.name: row.body for row in rows}
@@ -113,7 +105,7 @@ class Documents:
         document_id = self._id(name)
         if document_id is not None:
             self._ids.pop(name)
-            self._api.delete(f"/block_documents/{document_id}")
+            self.api.delete(f"/block_documents/{document_id}")
 
     def set_aside(self, name: str) -> str | None:
         """Move a document to another name, and return that name; None if there is no such document.
@@ -134,25 +126,25 @@ class Documents:
         if document_id is None:
             return False
         # Without a schema in the body, the document keeps the schema that it was created with.
-        if self._api.accepts("PATCH", f"/block_documents/{document_id}", unless=404, json={"data": data}):
+        if self.api.accepts("PATCH", f"/block_documents/{document_id}", unless=404, json={"data": data}):
             return True
         self._ids.pop(name)
         return False
 
     def _create(self, name: str, data: Mapping[str, Any]) -> bool:
         type_id = self._type_id()
-        schema = self._api.post("/block_schemas/", {"block_type_id": type_id, "fields": _FIELDS})
+        schema = self.api.post("/block_schemas/", {"block_type_id": type_id, "fields": _FIELDS})
         document = {"name": name, "data": data, "block_type_id": type_id, "block_schema_id": schema["id"]}
-        return self._api.accepts("POST", "/block_documents/", unless=409, json=document)
+        return self.api.accepts("POST", "/block_documents/", unless=409, json=document)
 
     def _refused(self, name: str) -> BadAnswer:
         return BadAnswer(
-            f"{self._api.url} does not take {SLUG}/{name}, and it is not there: look at the server's log", 409
+            f"{self.api.url} does not take {SLUG}/{name}, and it is not there: look at the server's log", 409
         )
 
     def _type_id(self) -> Any:
-        self._api.accepts("POST", "/block_types/", unless=409, json=_TYPE)
-        return self._api.get(f"/block_types/slug/{SLUG}")["id"]
+        self.api.accepts("POST", "/block_types/", unless=409, json=_TYPE)
+        return self.api.get(f"/block_types/slug/{SLUG}")["id"]
 
     def _id(self, name: str) -> str | None:
         if name not in self._ids:
@@ -169,7 +161,8 @@ class Documents:
         return rows
 
     def _filter(self, body: dict[str, Any]) -> list[_Row]:
-        return self._api.query("/block_documents/filter", {"block_types": {"slug": {"any_": [SLUG]}}, **body}, _ROWS)
+        body = {"block_types": {"slug": {"any_": [SLUG]}}, **body}
+        return self.api.query("/block_documents/filter", body, list[_Row])
 
 
 def aside(name: str, body: str) -> str:

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.errors import BadAnswer, LockLost, WatchdogError
@@ -52,11 +52,16 @@ class Lease(Value):
     expiry_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Variable(Value):
+class LockVariable(Value):
+    """The Variable, while a check holds the lock."""
+
     id: str
+    created: AwareDatetime
+    #: The server's timestamp of the last renewal.
     updated: AwareDatetime
     value: Any = None
 
+    @property
     def lease(self) -> Lease | None:
         """The lease; None if somebody has edited the value into something else."""
         try:
@@ -64,19 +69,14 @@ class _Variable(Value):
         except ValidationError:
             return None
 
+    def expired(self, now: datetime) -> bool:
+        """Whether the lock may be taken from its holder; without a lease, it would never expire."""
+        return self.lease is None or (now - self.updated).total_seconds() > self.lease.expiry_seconds
 
-_VARIABLE = TypeAdapter(_Variable)
 
-
-def expired(lease: Lease | None, updated: datetime, now: datetime) -> bool:
-    """Whether a lock may be taken from its holder.
-
-    Args:
-        lease: The lease; None, which would never expire, counts as expired.
-        updated: The server's timestamp of the last renewal.
-        now: Our time.
-    """
-    return lease is None or (now - updated).total_seconds() > lease.expiry_seconds
+def read_lock(api: Api) -> LockVariable | None:
+    """Read the lock; None if no check holds it."""
+    return api.read(f"/variables/name/{NAME}", LockVariable)
 
 
 class VariableLock:
@@ -97,8 +97,8 @@ class VariableLock:
             api: The server of the lock.
             holder: The id of the flow run that wants it, for people.
             expiry: How long it lasts without being renewed.
-            clock: Our time of day, compared with the server's; another one in tests.
-            timer: Seconds on a clock that only runs forward; another one in tests.
+            clock: Our time of day, compared with the server's.
+            timer: Seconds on a clock that only runs forward.
         """
         self._api = api
         self._lease = Lease(holder=holder, token=secrets.token_hex(16), expiry_seconds=expiry.total_seconds())
@@ -177,32 +177,27 @@ class VariableLock:
     def _take(self) -> bool:
         for _ in range(_ATTEMPTS):
             sent = self._timer()
-            variable = self._create() or self._read()
+            variable = self._create() or read_lock(self._api)
             if variable is None:
                 continue  # It was released between the two requests.
-            lease = variable.lease()
+            lease = variable.lease
             if lease == self._lease:
                 self._id, self._renewed, self._lost = variable.id, sent, None
                 return True
-            if not expired(lease, variable.updated, self._clock()):
+            if not variable.expired(self._clock()):
                 return False
             _log.warning("lock taken over", holder=lease.holder if lease else "somebody")
             self._delete(variable.id)
         return False
 
-    def _create(self) -> _Variable | None:
+    def _create(self) -> LockVariable | None:
+        variable = {"name": NAME, "value": self._lease.model_dump()}
         try:
-            return _VARIABLE.validate_python(
-                self._api.post("/variables/", {"name": NAME, "value": self._lease.model_dump()})
-            )
+            return self._api.query("/variables/", variable, LockVariable)
         except BadAnswer as answer:
             if answer.status != 409:
                 raise
             return None
-
-    def _read(self) -> _Variable | None:
-        row = self._api.find(f"/variables/name/{NAME}")
-        return None if row is None else _VARIABLE.validate_python(row)
 
     def _delete(self, variable_id: str) -> None:
         self._api.delete(f"/variables/{variable_id}")

@@ -5,6 +5,8 @@ Nothing else depends on it, so it has no migrations: the next check writes it an
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.adapters.prefect.store.state import pack, unpack
 from monitoring.errors import StateError
@@ -13,12 +15,11 @@ from monitoring.metrics.snapshot import Snapshot
 NAME = "metrics"
 
 
+@dataclass
 class Measured:
-    """The last snapshot of one server."""
+    """The last snapshot of one server, as ``ports.MetricsStore``."""
 
-    def __init__(self, documents: Documents) -> None:
-        """Nothing is sent yet."""
-        self._documents = documents
+    documents: Documents
 
     def load(self) -> Snapshot | None:
         """Read the snapshot; None if there is none.
@@ -28,7 +29,7 @@ class Measured:
             ServerProblem: The server cannot be used.
             CredentialsRefused: The server rejects the key.
         """
-        body = self._documents.read(NAME)
+        body = self.documents.read(NAME)
         try:
             return None if body is None else Snapshot.model_validate(unpack(body))
         except ValueError:
@@ -39,4 +40,4 @@ class Measured:
 
     def save(self, snapshot: Snapshot) -> None:
         """Replace the snapshot. Errors are those of the server, as in ``load``."""
-        self._documents.write(NAME, pack(snapshot))
+        self.documents.write(NAME, pack(snapshot))

@@ -16,10 +16,11 @@ from __future__ import annotations
 import json
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from itertools import chain
+from itertools import chain, islice, takewhile
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
@@ -143,13 +144,7 @@ class UnreadableError(ValueError):
 
 
 def decode(name: str, body: str, adapter: TypeAdapter[T], migrations: tuple[Migration, ...] = MIGRATIONS) -> T:
-    """Read a document's body.
-
-    Args:
-        name: The document's name, for messages and migrations.
-        body: The document's body.
-        adapter: Validates the data.
-        migrations: As ``MIGRATIONS``.
+    """Read the body of the document with that name.
 
     Raises:
         UnreadableError: The body is broken.
@@ -191,34 +186,23 @@ def month(time: datetime) -> str:
     return f"{CLOSED}{time.astimezone(timezone.utc):%Y-%m}"
 
 
-def recent_months(now: datetime) -> list[str]:
-    """Return the documents with the incidents that were resolved within ``RECENT``, newest first."""
-    return sorted({month(now), month(now - RECENT)}, reverse=True)
+def _months(newest: datetime) -> Iterator[str]:
+    """Yield the names of a month and of those before it."""
+    time = newest.astimezone(timezone.utc)
+    while True:
+        yield month(time)
+        time = time.replace(day=1) - timedelta(days=1)
 
 
 def expired_months(now: datetime, keep: timedelta) -> list[str]:
-    """Return the newest twelve documents whose incidents were all resolved longer ago than ``keep``.
-
-    Args:
-        now: The time of the check.
-        keep: How long closed incidents are kept.
-    """
-    names = []
-    first = (now - keep).astimezone(timezone.utc).replace(day=1)
-    for _ in range(_OLDEST_MONTHS):
-        first = (first - timedelta(days=1)).replace(day=1)
-        names.append(month(first))
-    return names
+    """Return the newest twelve documents whose incidents were all resolved longer ago than ``keep``."""
+    return list(islice(_months(now - keep), 1, 1 + _OLDEST_MONTHS))
 
 
 def kept_months(now: datetime, keep: timedelta) -> list[str]:
     """Return the documents with the incidents that were resolved within ``keep``, newest first."""
-    names = []
-    last = now.astimezone(timezone.utc)
-    while month(last) >= month(now - keep):
-        names.append(month(last))
-        last = last.replace(day=1) - timedelta(days=1)
-    return names
+    oldest = month(now - keep)
+    return list(takewhile(lambda name: name >= oldest, _months(now)))
 
 
 def newest_first(incidents: Iterable[Incident]) -> tuple[Incident, ...]:
@@ -243,26 +227,18 @@ def _closed_at(incident: Incident) -> datetime:
     return incident.resolved_at or incident.opened_at
 
 
+@dataclass
 class BlockState:
-    """The saved state of one check."""
+    """The saved state of one check, as ``ports.State``."""
 
-    def __init__(
-        self, documents: Documents, settings: Settings, now: datetime, confirm: Callable[[], None] = lambda: None
-    ) -> None:
-        """Nothing is sent before ``load``.
-
-        Args:
-            documents: The documents of the server.
-            settings: How long closed incidents are kept.
-            now: The time of the check.
-            confirm: Called before each write; raises ``LockLost`` if another check has the lock.
-        """
-        self._documents = documents
-        self._settings = settings
-        self._now = now
-        self._confirm = confirm
-        self._broken: set[str] = set()
-        self._expired: list[str] = []
+    documents: Documents
+    #: How long closed incidents are kept.
+    settings: Settings
+    now: datetime
+    #: Called before each write; raises ``LockLost`` if another check has the lock.
+    confirm: Callable[[], None] = lambda: None
+    _broken: set[str] = field(default_factory=set, init=False)
+    _expired: list[str] = field(default_factory=list, init=False)
 
     def load(self) -> tuple[SavedState, Coverage]:
         """Read everything in one request; closed incidents at least of the last ``RECENT``.
@@ -274,10 +250,10 @@ class BlockState:
             StateError: A newer watchdog wrote it.
             ServerProblem: The server cannot be used.
         """
-        recent = recent_months(self._now)
-        expired = [name for name in expired_months(self._now, self._settings.keep_incidents) if name not in recent]
+        recent = kept_months(self.now, RECENT)
+        expired = [name for name in expired_months(self.now, self.settings.keep_incidents) if name not in recent]
         single = ["ledger", "incidents", "silences", "outbox", "artifacts"]
-        bodies = self._documents.read_all([*single, *recent, *expired], prefix=REQUEST)
+        bodies = self.documents.read_all([*single, *recent, *expired], prefix=REQUEST)
         self._expired = [name for name in expired if name in bodies]
         self._broken.clear()
         queries: list[Query] = []
@@ -319,7 +295,7 @@ class BlockState:
             StateError: A newer watchdog wrote them.
             ServerProblem: The server that keeps them cannot be used.
         """
-        bodies = self._documents.read_all(kept_months(self._now, self._settings.keep_incidents))
+        bodies = self.documents.read_all(kept_months(self.now, self.settings.keep_incidents))
         months: list[tuple[Incident, ...]] = []
         for name, body in bodies.items():
             with suppress(UnreadableError):
@@ -332,7 +308,7 @@ class BlockState:
         Raises:
             ServerProblem: The server that keeps them cannot be used.
         """
-        return tuple(f"{SLUG}/{name}" for name in self._documents.names() if BROKEN in name)
+        return tuple(f"{SLUG}/{name}" for name in self.documents.names() if BROKEN in name)
 
     def _continued(self, incidents: Incidents, closed: Iterable[Incident], outbox: Outbox) -> Incidents:
         """Use no number twice and report no problem as preexisting, even if the document of open incidents was lost."""
@@ -340,7 +316,7 @@ class BlockState:
         used = max((*(incident.number for incident in closed), *notified), default=0)
         changes: dict[str, object] = {"next_number": max(incidents.next_number, used + 1)}
         if (outbox.summarised or outbox.next_notification > 1) and incidents.baselined_at is None:
-            changes.update(began_at=self._now, baselined_at=self._now)
+            changes.update(began_at=self.now, baselined_at=self.now)
         return incidents.model_copy(update=changes)
 
     def save(self, before: SavedState, after: SavedState) -> None:
@@ -352,8 +328,8 @@ class BlockState:
             ServerProblem: The server cannot be used.
         """
         for name in sorted(self._broken):
-            self._confirm()
-            self._documents.set_aside(name)
+            self.confirm()
+            self.documents.set_aside(name)
         # The check may die between any two writes. What follows from something else is written before it, so that the
         # next check repeats the rest: an incident is filed as closed before it leaves the open ones, and both before
         # the ledger, whose cursor tells which ended runs need not be read again.
@@ -367,18 +343,18 @@ class BlockState:
         for name in sorted(
             {request.name for request in before.requests} - {request.name for request in after.requests}
         ):
-            self._confirm()
-            self._documents.delete(name)
+            self.confirm()
+            self.documents.delete(name)
         self._broken.clear()
         while self._expired:
-            self._confirm()
-            self._documents.delete(self._expired[-1])
+            self.confirm()
+            self.documents.delete(self._expired[-1])
             self._expired.pop()
 
     def _write(self, name: str, before: object, after: object) -> None:
         if before != after:
-            self._confirm()
-            self._documents.write(name, encode(packed_ledger(name, after)))
+            self.confirm()
+            self.documents.write(name, encode(packed_ledger(name, after)))
 
     def _file(self, before: Iterable[Incident], after: Iterable[Incident]) -> None:
         """Add new closed incidents to their months; a month need not have been read before."""
@@ -388,12 +364,12 @@ class BlockState:
             if incident not in known:
                 new.setdefault(month(_closed_at(incident)), []).append(incident)
         for name, incidents in new.items():
-            body = self._documents.read(name)
+            body = self.documents.read(name)
             try:
                 filed = () if body is None else decode(name, body, _CLOSED)
             except UnreadableError:
-                self._confirm()
-                self._documents.set_aside(name)
+                self.confirm()
+                self.documents.set_aside(name)
                 filed = ()
-            self._confirm()
-            self._documents.write(name, encode(newest_first([*filed, *incidents])))
+            self.confirm()
+            self.documents.write(name, encode(newest_first([*filed, *incidents])))

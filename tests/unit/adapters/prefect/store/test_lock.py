@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.adapters.prefect.store.lock import Lease, expired
+from monitoring.adapters.prefect.store.lock import Lease, LockVariable
 
 
 @given(
@@ -20,5 +20,6 @@ def test_expires_exactly_when_it_was_left_alone_for_longer_than_it_says(
 ) -> None:
     lease = Lease(holder="run", token="t", expiry_seconds=seconds)
     now = updated + timedelta(seconds=age)
-    assert expired(lease, updated, now) is ((now - updated).total_seconds() > seconds)
-    assert expired(None, updated, now)
+    lock = LockVariable(id="lock", created=updated, updated=updated, value=lease.model_dump())
+    assert lock.expired(now) is ((now - updated).total_seconds() > seconds)
+    assert lock.model_copy(update={"value": "edited"}).expired(now)
