@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -21,20 +22,15 @@ from monitoring.text.durations import format_duration
 _UNIX = "unix://"
 
 
+@dataclass
 class DogStatsD:
     """A receiver of DogStatsD."""
 
-    def __init__(self, address: str, timeout: timedelta, definitions: Iterable[Metric] = METRICS) -> None:
-        """Prepare to send; nothing is sent yet.
-
-        Args:
-            address: ``host:port``, or ``unix://`` and a path.
-            timeout: The longest wait until a datagram is accepted.
-            definitions: The metrics to send.
-        """
-        self._address = address
-        self._timeout = timeout
-        self._definitions = definitions
+    #: ``host:port``, or ``unix://`` and a path.
+    address: str
+    #: The longest wait until a datagram is accepted.
+    timeout: timedelta
+    definitions: Iterable[Metric] = METRICS
 
     def publish(self, snapshot: Snapshot) -> None:
         """Send a snapshot.
@@ -42,13 +38,13 @@ class DogStatsD:
         Raises:
             DeliveryError: No receiver listens there, or it reads too slowly.
         """
-        size = UNIX_SIZE if self._address.startswith(_UNIX) else UDP_SIZE
-        messages = datagrams(snapshot, self._definitions, size)
+        size = UNIX_SIZE if self.address.startswith(_UNIX) else UDP_SIZE
+        messages = datagrams(snapshot, self.definitions, size)
         try:
             self._send(messages)
         except TimeoutError:
             raise self._failed(
-                f"accepted nothing within {format_duration(self._timeout)}: check the agent, or raise metrics.timeout"
+                f"accepted nothing within {format_duration(self.timeout)}: check the agent, or raise metrics.timeout"
             ) from None
         except (OSError, ValueError, OverflowError) as error:
             # An invalid address raises ValueError or OverflowError.
@@ -59,32 +55,23 @@ class DogStatsD:
             ) from None
 
     def _send(self, messages: Iterable[bytes]) -> None:
-        with self._connected() as connection:
-            connection.settimeout(self._timeout.total_seconds())
+        family, address = self._resolved()
+        with socket.socket(family, socket.SOCK_DGRAM) as connection:
+            connection.settimeout(self.timeout.total_seconds())
+            connection.connect(address)
             for message in messages:
                 connection.send(message)
             # Over UDP, a rejected datagram is reported with the next one at the earliest; for the last, query it.
-            rejected = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if rejected:
+            if rejected := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 raise OSError(rejected, os.strerror(rejected))
 
-    def _connected(self) -> socket.socket:
-        family, address = self._resolved()
-        connection = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            connection.connect(address)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
     def _resolved(self) -> tuple[int, Any]:
-        if self._address.startswith(_UNIX):
-            return socket.AF_UNIX, self._address.removeprefix(_UNIX)
-        host, _, port = self._address.rpartition(":")
+        if self.address.startswith(_UNIX):
+            return socket.AF_UNIX, self.address.removeprefix(_UNIX)
+        host, _, port = self.address.rpartition(":")
         found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
         family, _, _, _, address = found[0]
         return family, address
 
     def _failed(self, problem: str) -> DeliveryError:
-        return DeliveryError(f"metrics.dogstatsd: {self._address} {problem}", permanent=False)
+        return DeliveryError(f"metrics.dogstatsd: {self.address} {problem}", permanent=False)

@@ -6,6 +6,7 @@ A push replaces all earlier metrics of the same ``job`` and ``target``, so serie
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from http.client import HTTPException
 from urllib.error import HTTPError
@@ -25,20 +26,15 @@ JOB = "prefect_watchdog"
 _TEMPORARY = {408, 429}
 
 
+@dataclass
 class Pushgateway:
     """A Pushgateway behind an address."""
 
-    def __init__(self, address: str, timeout: timedelta, definitions: Iterable[Metric] = METRICS) -> None:
-        """Prepare to push; nothing is sent yet.
-
-        Args:
-            address: The gateway's address, without ``/metrics``. Errors contain it.
-            timeout: The longest wait for an answer.
-            definitions: The metrics to push.
-        """
-        self._address = address
-        self._timeout = timeout
-        self._definitions = definitions
+    #: Without ``/metrics``. Errors contain it.
+    address: str
+    #: The longest wait for an answer.
+    timeout: timedelta
+    definitions: Iterable[Metric] = METRICS
 
     def publish(self, snapshot: Snapshot) -> None:
         """Push once, without retries: the next check pushes again.
@@ -48,11 +44,11 @@ class Pushgateway:
         """
         try:
             push_to_gateway(
-                self._address,
+                self.address,
                 JOB,
-                Families(snapshot, self._definitions),
+                Families(snapshot, self.definitions),
                 grouping_key={TARGET: snapshot.target},
-                timeout=self._timeout.total_seconds(),
+                timeout=self.timeout.total_seconds(),
             )
         except HTTPError as error:
             with error:
@@ -62,7 +58,7 @@ class Pushgateway:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
                 raise self._failed(
-                    f"did not answer within {format_duration(self._timeout)}: check the address, the network and the "
+                    f"did not answer within {format_duration(self.timeout)}: check the address, the network and the "
                     "gateway, or raise metrics.timeout"
                 ) from None
             raise self._failed(
@@ -82,7 +78,7 @@ class Pushgateway:
         )
 
     def _failed(self, problem: str, *, permanent: bool = False) -> DeliveryError:
-        return DeliveryError(f"metrics.pushgateway: {self._address} {problem}", permanent=permanent)
+        return DeliveryError(f"metrics.pushgateway: {self.address} {problem}", permanent=permanent)
 
 
 def _reason(reason: object) -> str:

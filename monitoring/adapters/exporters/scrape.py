@@ -62,27 +62,19 @@ class _Page:
 
 
 class ScrapeServer:
-    """A web server with one page of metrics, which may be changed at any time."""
+    """A web server with one page of metrics, which may be changed at any time.
+
+    It listens at ``host:port``; with port 0, at a free port.
+    """
 
     def __init__(self, listen: str, definitions: Iterable[Metric] = METRICS) -> None:
-        """Prepare to serve; no client can connect yet.
-
-        Args:
-            listen: ``host:port``; with port 0, a free port.
-            definitions: The metrics to serve.
-        """
         self._listen = listen
         self._definitions = tuple(definitions)
         self._page = _rendered(_EMPTY, self._definitions, "no metrics yet")
         self._server: _Server | None = None
 
     def show(self, snapshot: Snapshot, missing: str = "") -> None:
-        """Render a snapshot, and answer with it from now on.
-
-        Args:
-            snapshot: The snapshot.
-            missing: Why the server is not ready; empty if it is.
-        """
+        """Render a snapshot, and answer with it from now on; ``missing`` is why the server is not ready."""
         self._page = _rendered(snapshot, self._definitions, missing)
         if self._server:
             # At once: a request in progress keeps its page.
@@ -121,12 +113,8 @@ class ScrapeServer:
 
 
 def _rendered(snapshot: Snapshot, definitions: Iterable[Metric], missing: str) -> _Page:
-    forms = {
-        True: openmetrics(snapshot, definitions),
-        False: text(snapshot, definitions),
-    }
-    plain = {(form, False): body for form, body in forms.items()}
-    packed = {(form, True): gzip.compress(body, compresslevel=6) for form, body in forms.items()}
+    plain = {(True, False): openmetrics(snapshot, definitions), (False, False): text(snapshot, definitions)}
+    packed = {(form, True): gzip.compress(body, compresslevel=6) for (form, _), body in plain.items()}
     return _Page({**plain, **packed}, missing)
 
 

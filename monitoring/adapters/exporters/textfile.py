@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from monitoring.errors import DeliveryError
@@ -20,18 +21,13 @@ from monitoring.metrics.snapshot import Metric, Snapshot
 _MODE = 0o644
 
 
+@dataclass
 class Textfile:
     """A file of metrics."""
 
-    def __init__(self, path: str, definitions: Iterable[Metric] = METRICS) -> None:
-        """Prepare to write; nothing is written yet.
-
-        Args:
-            path: The path of the file, in an existing directory.
-            definitions: The metrics to write.
-        """
-        self._path = Path(path)
-        self._definitions = definitions
+    #: In an existing directory.
+    path: str
+    definitions: Iterable[Metric] = METRICS
 
     def publish(self, snapshot: Snapshot) -> None:
         """Replace the metrics of the previous check.
@@ -40,12 +36,12 @@ class Textfile:
             DeliveryError: The file cannot be written; the previous file remains.
         """
         try:
-            self._replace(text(snapshot, self._definitions))
+            self._replace(text(snapshot, self.definitions))
         except (OSError, ValueError) as error:
             # An invalid path raises ValueError.
             reason = error.strerror if isinstance(error, OSError) else error
             raise DeliveryError(
-                f"metrics.textfile: {self._path} cannot be written ({reason}): create the directory on "
+                f"metrics.textfile: {self.path} cannot be written ({reason}): create the directory on "
                 "the worker, let the worker's user write there, and check that the disk has space",
                 permanent=isinstance(
                     error, (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, ValueError)
@@ -55,7 +51,8 @@ class Textfile:
     def _replace(self, content: bytes) -> None:
         # In the same directory, as only there a rename is atomic, and with a suffix that the collector ignores. Always
         # the same name, so that the next check removes the file of a killed check.
-        temporary = self._path.with_name(f".{self._path.name}.tmp")
+        path = Path(self.path)
+        temporary = path.with_name(f".{path.name}.tmp")
         temporary.unlink(missing_ok=True)
         try:
             # A new file, never an existing one, which could be a link.
@@ -64,7 +61,7 @@ class Textfile:
                 os.fchmod(file.fileno(), _MODE)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, self._path)
+            temporary.replace(path)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()

@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import httpx
@@ -42,23 +43,15 @@ _NO_SERVICE = "no service"
 _LOGGERS = ("apprise", "httpx", "httpcore", "urllib3")
 
 
+@dataclass
 class NotificationBlock:
     """A notification block by its name, as ``ports.Notifier``. Its messages can be neither edited nor found again."""
 
-    def __init__(self, reference: str) -> None:
-        """Nothing is loaded yet.
-
-        Args:
-            reference: The block's type and name, ``slack-webhook/ops``, on the server of Prefect's settings.
-        """
-        self._reference = reference
+    #: The block's type and name, ``slack-webhook/ops``, on the server of Prefect's settings.
+    reference: str
 
     def post(self, delivery: Delivery, thread: MessageRef | None) -> None:
-        """Notify, in a message of its own.
-
-        Raises:
-            DeliveryError: It could not be sent; ``outcome_unknown`` if the receiver may have it all the same.
-        """
+        """Notify, in a message of its own."""
         subject, body = plain(delivery_message(delivery, whole=True))
         with _captured() as captured:
             block = self._loaded()
@@ -69,42 +62,37 @@ class NotificationBlock:
             raise self._rejected(status)
 
     def update(self, message: MessageRef, delivery: Delivery) -> None:
-        """Post a new message, as none can be edited. Errors are those of ``post``."""
+        """Post a new message, as none can be edited."""
         self.post(delivery, None)
 
     def find(self, delivery: Delivery, thread: MessageRef | None) -> None:
         """Find nothing: a block cannot read messages."""
 
     def _loaded(self) -> PrefectBlock:
-        reference = self._reference
         try:
             # Prefect's current settings apply: while an Api is open, its address and its few retries.
-            block = cast(Any, Block).load(reference, _sync=True)
+            block = cast(Any, Block).load(self.reference, _sync=True)
         except UnknownBlockType:
-            raise DeliveryError(
-                f"the block {reference} has a type that is not installed here: install the package of the type "
-                "where the check runs, or choose another block",
-                permanent=True,
+            raise self._unusable(
+                "has a type that is not installed here: install the package of the type where the check runs, or "
+                "choose another block"
             ) from None
         except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-            raise DeliveryError(
-                f"the block {reference} cannot be read from the Prefect server ({type(error).__name__}): see the "
-                "server's log",
+            raise self._unusable(
+                f"cannot be read from the Prefect server ({type(error).__name__}): see the server's log",
                 permanent=False,
             ) from None
         except Exception as error:  # noqa: BLE001 - a block may raise anything for saved values that it rejects
             if isinstance(error.__cause__, ObjectNotFound):
                 raise DeliveryError(
-                    f"there is no block {reference}: create it on the Prefect server, or correct the route's block",
+                    f"there is no block {self.reference}: create it on the Prefect server, or correct the route's "
+                    "block",
                     permanent=True,
                 ) from None
             raise self._misconfigured(f"cannot be loaded ({type(error).__name__})") from None
         if not isinstance(block, PrefectBlock):
-            raise DeliveryError(
-                f"the block {reference} is not a notification block: choose another, such as "
-                f"slack-webhook/{_name(reference)}",
-                permanent=True,
-            )
+            name = self.reference.rpartition("/")[2]
+            raise self._unusable(f"is not a notification block: choose another, such as slack-webhook/{name}")
         return block
 
     def _rejection(self, block: PrefectBlock, captured: _Captured, subject: str, body: str) -> int | None:
@@ -139,23 +127,23 @@ class NotificationBlock:
         permanent = status < 500 and status not in _LATER
         fix = "check its address, its token and who may post there" if permanent else "it may work later"
         return DeliveryError(
-            f"the receiver of the block {self._reference} rejects the message (status {status}): {fix}",
+            f"the receiver of the block {self.reference} rejects the message (status {status}): {fix}",
             permanent=permanent,
         )
 
     def _no_answer(self, error: str, *, outcome_unknown: bool) -> DeliveryError:
         return DeliveryError(
-            f"the receiver of the block {self._reference} gives no usable answer ({error}): check its address, the "
+            f"the receiver of the block {self.reference} gives no usable answer ({error}): check its address, the "
             "network and any proxy; it may work later",
             permanent=False,
             outcome_unknown=outcome_unknown,
         )
 
     def _misconfigured(self, problem: str) -> DeliveryError:
-        return DeliveryError(
-            f"the block {self._reference} {problem}: correct it on its page under Blocks in the Prefect UI",
-            permanent=True,
-        )
+        return self._unusable(f"{problem}: correct it on its page under Blocks in the Prefect UI")
+
+    def _unusable(self, problem: str, *, permanent: bool = True) -> DeliveryError:
+        return DeliveryError(f"the block {self.reference} {problem}", permanent=permanent)
 
 
 class _Captured(logging.Handler):
@@ -184,7 +172,3 @@ def _captured() -> Iterator[_Captured]:
         for logger, propagate in before.items():
             logger.removeHandler(captured)
             logger.propagate = propagate
-
-
-def _name(reference: str) -> str:
-    return reference.rpartition("/")[2]

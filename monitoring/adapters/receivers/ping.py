@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from http.client import HTTPException
 
@@ -31,44 +32,27 @@ WAITS = (timedelta(seconds=1), timedelta(seconds=2))
 _AGAIN = {429, 500, 502, 503, 504}
 
 
+@dataclass
 class HttpPing:
     """A dead-man's switch behind an address, as ``ports.Ping``."""
 
-    def __init__(self, url: str, settings: config.Ping) -> None:
-        """Prepare to ping; nothing is sent yet.
-
-        Args:
-            url: The address, a secret: whoever knows it can silence the alarm. No error and no log contains it.
-            settings: The timeout.
-        """
-        self._url = url.strip()
-        self._timeout = settings.timeout.total_seconds()
+    #: A secret: whoever knows it can silence the alarm. No error and no log contains it.
+    url: str = field(repr=False)
+    settings: config.Ping
 
     def ping(self, report: HealthReport) -> None:
-        """Report that a check has run, and whether it was complete.
-
-        Raises:
-            DeliveryError: The switch did not accept the ping.
-        """
+        """Report that a check has run, and whether it was complete."""
         body = markdown_page(health_message(report)).encode()[:MAX_BYTES]
         self._post("" if report.coverage.complete else "/fail", body, WAITS)
 
     def start(self) -> None:
-        """Report that a check has started, so that the switch can measure it and notices a check that never ends.
-
-        Raises:
-            DeliveryError: The switch did not accept the ping.
-        """
+        """Report that a check has started, so that the switch can measure it and notices a check that never ends."""
         # Without retries: a service that does not answer must not delay the check.
         self._post("/start", b"", ())
 
     def _post(self, suffix: str, body: bytes, waits: Sequence[timedelta]) -> None:
-        request = Request(
-            _address(self._url, suffix),
-            data=body,
-            headers={"Content-Type": "text/plain; charset=utf-8"},
-            method="POST",
-        )
+        headers = {"Content-Type": "text/plain; charset=utf-8"}
+        request = Request(_address(self.url.strip(), suffix), data=body, headers=headers, method="POST")
         problem = ""
         for wait in (*waits, None):
             problem = self._problem(request)
@@ -86,12 +70,16 @@ class HttpPing:
     def _problem(self, request: Request) -> str:
         """Try once, and name a temporary problem; no error is quoted, as it may contain the address."""
         try:
-            with urlopen(request, timeout=self._timeout):
+            with urlopen(request, timeout=self.settings.timeout.total_seconds()):
                 return ""
         except HTTPError as error:
             error.close()
             if error.code not in _AGAIN:
-                raise _rejected(error.code) from None
+                raise DeliveryError(
+                    f"the dead-man's switch rejects the ping (status {error.code}): check WATCHDOG_PING_URL or the "
+                    "Secret block",
+                    permanent=True,
+                ) from None
             return f"status {error.code}"
         except (OSError, HTTPException) as error:
             return type(getattr(error, "reason", error)).__name__
@@ -109,10 +97,3 @@ def _address(url: str, suffix: str) -> str:
             permanent=True,
         )
     return parts._replace(path=parts.path.rstrip("/") + suffix).geturl() if suffix else url
-
-
-def _rejected(status: int) -> DeliveryError:
-    return DeliveryError(
-        f"the dead-man's switch rejects the ping (status {status}): check WATCHDOG_PING_URL or the Secret block",
-        permanent=True,
-    )

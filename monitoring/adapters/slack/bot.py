@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -37,28 +39,22 @@ _UNCHANGEABLE = {"message_not_found", "edit_window_closed", "cant_update_message
 _NO_THREAD = {"thread_not_found", "cannot_reply_to_message", "message_not_found"}
 
 
+@dataclass
 class SlackBot:
-    """A Slack channel, as ``ports.Notifier``."""
+    """A Slack channel, as ``ports.Notifier``.
 
-    def __init__(self, token: str, settings: config.Slack, receiver: config.Receiver) -> None:
-        """Prepare to post; nothing is sent yet.
+    The token needs the scope ``chat:write``. With ``channels:history`` (``groups:history`` for private channels),
+    posted messages can be found again; in a channel configured by name, this needs ``channels:read`` (``groups:read``),
+    too.
+    """
 
-        Args:
-            token: A bot token with the scope ``chat:write``. With ``channels:history`` (``groups:history`` for private
-                channels), posted messages can be found again; in a channel configured by name, this needs
-                ``channels:read`` (``groups:read``), too.
-            settings: Address and timeout.
-            receiver: Channel and mentions.
-        """
-        self._token = token
-        self._settings = settings
-        self._channel = receiver.channel or ""
-        self._mentions = receiver.mentions
+    token: str = field(repr=False)
+    settings: config.Slack
+    receiver: config.Receiver
 
     def post(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
         """Post a message, or reply in a thread. If the thread is gone, post a broadcast reply as a new message."""
-        client = self._client()
-        with self._delivery_errors():
+        with self._client() as client:
             try:
                 return _reference(self._post(client, delivery, thread))
             except SlackApiError as error:
@@ -69,9 +65,8 @@ class SlackBot:
 
     def update(self, message: MessageRef, delivery: Delivery) -> None:
         """Edit a message. A message that can no longer be changed stays as it is."""
-        client = self._client()
         rendered = slack_message(delivery_message(delivery))
-        with self._delivery_errors():
+        with self._client() as client:
             try:
                 client.chat_update(
                     channel=message.channel, ts=message.ts, text=rendered.text, blocks=rendered.blocks, parse="none"
@@ -84,8 +79,7 @@ class SlackBot:
     def find(self, delivery: Delivery, thread: MessageRef | None) -> MessageRef | None:
         """Find a message in the channel's history; None, too, if the token may not read the history."""
         try:
-            client = self._client()
-            with self._delivery_errors():
+            with self._client() as client:
                 channel = thread.channel if thread else self._channel_id(client)
                 if channel is None:
                     return None
@@ -96,21 +90,23 @@ class SlackBot:
             _log.info("message not looked for", delivery=delivery.id, problem=str(error))
         return None
 
-    def _client(self) -> WebClient:
+    @property
+    def _channel(self) -> str:
+        return self.receiver.channel or ""
+
+    @contextmanager
+    def _client(self) -> Iterator[WebClient]:
         if not self._channel:
             raise DeliveryError(
                 "no Slack channel is configured: set slack.channel or the route's channel", permanent=True
             )
-        return web_client(self._token, self._settings)
-
-    def _delivery_errors(self) -> Any:
-        return delivery_errors(
-            f"a message for {self._channel}", f"Slack at {self._settings.api_url}", self._settings.timeout
-        )
+        where = f"Slack at {self.settings.api_url}"
+        with delivery_errors(f"a message for {self._channel}", where, self.settings.timeout):
+            yield web_client(self.token, self.settings)
 
     def _post(self, client: WebClient, delivery: Delivery, thread: MessageRef | None) -> SlackResponse:
         seen_by_all = thread is None or delivery.broadcast
-        rendered = slack_message(delivery_message(delivery), self._mentions if seen_by_all else ())
+        rendered = slack_message(delivery_message(delivery), self.receiver.mentions if seen_by_all else ())
         return client.chat_postMessage(
             channel=thread.channel if thread else self._channel,
             thread_ts=thread.ts if thread else None,
@@ -142,10 +138,10 @@ class SlackBot:
         self, client: WebClient, channel: str, delivery: Delivery, thread: MessageRef | None
     ) -> Iterator[dict[str, Any]]:
         """The messages of a channel or thread since a delivery was queued."""
-        window = {"channel": channel, "oldest": f"{(delivery.queued_at - _CLOCKS_APART).timestamp():.6f}"}
+        oldest = f"{(delivery.queued_at - _CLOCKS_APART).timestamp():.6f}"
+        where = {"channel": channel, "oldest": oldest, **({"ts": thread.ts} if thread else {})}
         method = "conversations.replies" if thread else "conversations.history"
-        where = {"ts": thread.ts} if thread else {}
-        return _pages(client, method, "messages", include_all_metadata=True, **window, **where)
+        return _pages(client, method, "messages", include_all_metadata=True, **where)
 
 
 def _pages(client: WebClient, method: str, rows: str, **arguments: Any) -> Iterator[dict[str, Any]]:

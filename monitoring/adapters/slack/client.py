@@ -14,7 +14,7 @@ from urllib.error import URLError
 
 from slack_sdk import WebClient, WebhookClient
 from slack_sdk.errors import SlackApiError, SlackClientError
-from slack_sdk.http_retry import HttpRequest, HttpResponse, RetryHandler, RetryState
+from slack_sdk.http_retry import HttpResponse, RetryHandler, RetryState
 
 from monitoring.config import alert_settings as config
 from monitoring.errors import DeliveryError
@@ -63,10 +63,6 @@ _MAX_RETRY_AFTER = 86_400
 def web_client(token: str, settings: config.Slack) -> WebClient:
     """Make a client for a bot; nothing is sent yet.
 
-    Args:
-        token: A bot token.
-        settings: Address and timeout.
-
     Raises:
         DeliveryError: The token cannot be used.
     """
@@ -86,11 +82,7 @@ def web_client(token: str, settings: config.Slack) -> WebClient:
 
 
 def webhook_client(url: str, settings: config.Slack) -> WebhookClient:
-    """Make a client for an incoming webhook; nothing is sent yet.
-
-    Args:
-        url: The webhook's address, a secret.
-        settings: The timeout.
+    """Make a client for an incoming webhook, whose address is a secret; nothing is sent yet.
 
     Raises:
         DeliveryError: The address cannot be used.
@@ -142,13 +134,7 @@ def code(error: SlackApiError) -> str:
 
 
 def no_answer(where: str, status: int, retry_after: timedelta | None = None) -> DeliveryError:
-    """The error for a status without a usable answer.
-
-    Args:
-        where: The server, for people.
-        status: The HTTP status.
-        retry_after: How long to wait before the next try, if the answer contains it.
-    """
+    """The error for a status without a usable answer; ``retry_after`` is the wait that the answer requests."""
     if status == 429:
         return DeliveryError(f"{where} is busy: {LATER}", permanent=False, retry_after=retry_after)
     permanent = 400 <= status < 500 and status != 408
@@ -203,24 +189,10 @@ class _RetryOnce(RetryHandler):
     _MAX_WAIT = timedelta(seconds=30)
     _DEFAULT_WAIT = timedelta(seconds=1)
 
-    def _can_retry(
-        self,
-        *,
-        state: RetryState,
-        request: HttpRequest,
-        response: HttpResponse | None = None,
-        error: Exception | None = None,
-    ) -> bool:
+    def _can_retry(self, *, response: HttpResponse | None = None, **_: Any) -> bool:
         return response is not None and response.status_code == 429 and self._wait(response) <= self._MAX_WAIT
 
-    def prepare_for_next_attempt(
-        self,
-        *,
-        state: RetryState,
-        request: HttpRequest,
-        response: HttpResponse | None = None,
-        error: Exception | None = None,
-    ) -> None:
+    def prepare_for_next_attempt(self, *, state: RetryState, response: HttpResponse | None = None, **_: Any) -> None:
         state.next_attempt_requested = True
         time.sleep((self._wait(response) if response is not None else self._DEFAULT_WAIT).total_seconds())
         state.increment_current_attempt()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from slack_sdk import WebClient
@@ -20,23 +21,16 @@ _ID = re.compile(r"[CGD][A-Z0-9]{6,}")
 _PAGE, _MAX_PAGES = 1000, 20
 
 
+@dataclass(eq=False)
 class _Rejected(Exception):
     """Slack understood the call and rejected it, with an error code and, if a scope is missing, that scope."""
 
-    def __init__(self, code: str, needed: str) -> None:
-        super().__init__(code)
-        self.code = code
-        self.needed = needed
+    code: str
+    needed: str
 
 
 def examine(token: str, settings: config.Slack, channels: Iterable[str]) -> Workspace:
-    """Read whether a token is valid, its scopes, and which of the channels the bot sees and is a member of.
-
-    Args:
-        token: The bot's.
-        settings: Address and timeout.
-        channels: Ids or names, as they are configured.
-    """
+    """Read whether a bot's token is valid, its scopes, and which of the channels the bot sees and is a member of."""
     try:
         client = web_client(token, settings)
     except DeliveryError as error:
@@ -55,12 +49,12 @@ def examine(token: str, settings: config.Slack, channels: Iterable[str]) -> Work
     )
 
 
+@dataclass
 class _Channels:
     """Finds channels by id or name; the list of channels is read at most once."""
 
-    def __init__(self, client: WebClient, settings: config.Slack) -> None:
-        self._client = client
-        self._settings = settings
+    client: WebClient
+    settings: config.Slack
 
     def find(self, channels: Iterable[str]) -> Mapping[str, SlackChannel]:
         named = {channel: channel.lstrip("#") for channel in channels}
@@ -70,7 +64,7 @@ class _Channels:
 
     def _by_id(self, channel: str) -> SlackChannel:
         try:
-            answer, _ = _call(self._client, self._settings, "conversations.info", channel=channel)
+            answer, _ = _call(self.client, self.settings, "conversations.info", channel=channel)
         except _Rejected as rejection:
             if rejection.code == "channel_not_found":
                 return SlackChannel(found=False)
@@ -88,8 +82,7 @@ class _Channels:
             try:
                 seen = {str(row.get("name")): _channel(row) for row in self._all(types)}
             except _Rejected as rejection:
-                unseen = _unseen(rejection)
-                missing = unseen.problem
+                missing = _unseen(rejection).problem
                 continue
             except DeliveryError as error:
                 return {channel: SlackChannel(found=None, problem=str(error)) for channel in names}
@@ -102,7 +95,7 @@ class _Channels:
         cursor = ""
         for _ in range(_MAX_PAGES):
             answer, _ = _call(
-                self._client, self._settings, "conversations.list", types=types, limit=str(_PAGE), cursor=cursor
+                self.client, self.settings, "conversations.list", types=types, limit=str(_PAGE), cursor=cursor
             )
             yield from (row for row in answer.get("channels") or () if isinstance(row, dict))
             cursor = str((answer.get("response_metadata") or {}).get("next_cursor") or "")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from slack_sdk.webhook import WebhookResponse
+from dataclasses import dataclass, field
 
 from monitoring.adapters.slack.client import delivery_errors, no_answer, retry_after, webhook_client
 from monitoring.config import alert_settings as config
@@ -32,25 +31,18 @@ _PERMANENT = {
 }
 
 
+@dataclass
 class SlackWebhook:
     """An incoming webhook of Slack's, as ``ports.Notifier``."""
 
-    def __init__(self, url: str, settings: config.Slack, receiver: config.Receiver) -> None:
-        """Prepare to post; nothing is sent yet.
-
-        Args:
-            url: The webhook's address, a secret: it stands in no error and in no log.
-            settings: The time-out.
-            receiver: The name of the Secret block, and mentions.
-        """
-        self._url = url
-        self._settings = settings
-        self._mentions = receiver.mentions
-        self._where = f"the Slack webhook in the Secret block {receiver.webhook_secret}"
+    #: A secret: it stands in no error and in no log.
+    url: str = field(repr=False)
+    settings: config.Slack
+    receiver: config.Receiver
 
     def post(self, delivery: Delivery, thread: MessageRef | None) -> None:
         """Post a message; a reply is a message of its own."""
-        self._post(delivery, self._mentions)
+        self._post(delivery, self.receiver.mentions)
 
     def update(self, message: MessageRef, delivery: Delivery) -> None:
         """Post the current state as a new message: the old message is from a bot that the route used before."""
@@ -60,20 +52,13 @@ class SlackWebhook:
         """Find nothing: a webhook cannot read messages."""
 
     def _post(self, delivery: Delivery, mentions: Sequence[str]) -> None:
-        client = webhook_client(self._url, self._settings)
+        where = f"the Slack webhook in the Secret block {self.receiver.webhook_secret}"
+        client = webhook_client(self.url, self.settings)
         rendered = slack_message(delivery_message(delivery, whole=True), mentions)
-        with delivery_errors("a message", self._where, self._settings.timeout):
-            self._check(client.send(text=rendered.text, blocks=rendered.blocks, unfurl_links=False, unfurl_media=False))
-
-    def _check(self, answer: WebhookResponse) -> None:
-        """Make sure that Slack accepted the message.
-
-        Raises:
-            DeliveryError: Slack did not accept it.
-        """
+        with delivery_errors("a message", where, self.settings.timeout):
+            answer = client.send(text=rendered.text, blocks=rendered.blocks, unfurl_links=False, unfurl_media=False)
         body = str(answer.body).strip()
-        if answer.status_code == 200 and body == "ok":
-            return
         if body in _PERMANENT:
-            raise DeliveryError(f"{self._where} rejects a message ({body}): {_PERMANENT[body]}", permanent=True)
-        raise no_answer(self._where, answer.status_code, retry_after(answer.headers))
+            raise DeliveryError(f"{where} rejects a message ({body}): {_PERMANENT[body]}", permanent=True)
+        if answer.status_code != 200 or body != "ok":
+            raise no_answer(where, answer.status_code, retry_after(answer.headers))
