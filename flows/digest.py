@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from prefect import State, flow
+from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
@@ -14,7 +14,7 @@ from monitoring.logs import get_logger
 from monitoring.model.prefect import DIGEST_FLOW
 from monitoring.notifications.outbox import MAX_DIGEST_AGE
 from monitoring.usecases.digest import digest as run_digest
-from monitoring.wiring import Session, run_flow
+from monitoring.wiring import run_flow
 
 _log = get_logger("monitoring.flows.digest")
 
@@ -33,12 +33,8 @@ def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None)
         # No worker was running; the digest of the day that has begun since then is more useful.
         return Completed(message="Not posted: a newer digest is due")
     return run_flow(
-        _digest,
+        lambda session, run_id: run_digest(session.digest_ports(run_id), session.policies, now),
         now,
         parameters=lambda: parameters(overrides, time_zone),
         log_failure=lambda problem: _log.error("digest failed", problem=problem),
     )
-
-
-def _digest(session: Session, run_id: str) -> State[Any]:
-    return Completed(message=run_digest(session.digest_ports(run_id), session.policies, session.now))

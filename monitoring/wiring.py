@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,6 +12,7 @@ from typing import Any
 
 from prefect import State as RunState
 from prefect.runtime import flow_run
+from prefect.states import Completed
 
 from monitoring.adapters.exporters.dogstatsd import DogStatsD
 from monitoring.adapters.exporters.pushgateway import Pushgateway
@@ -56,28 +57,10 @@ from monitoring.usecases.ports import Exporter, State
 _log = get_logger(__name__)
 
 
-def load_configuration(target: Target, stronger: Iterable[Layer] = ()) -> Policies:
-    """Load the configuration of a target.
-
-    Args:
-        target: The server, which may have a pushed configuration.
-        stronger: Layers above the environment, weakest first.
-
-    Raises:
-        ConfigError: The configuration or the server's address cannot be used.
-        ServerProblem: There is no file, and the pushed configuration cannot be read. CredentialsRefused likewise.
-    """
-    name = [{"target.name": Setting(target.name, "target")}] if target.name else []
-    return load_policies(read_pushed=partial(read_pushed, target), stronger=[*name, *stronger])
-
-
 class Session:
-    """An open target with its configuration. It builds the adapters that use cases and commands need.
+    """An open target with its configuration, at the time of a check or command.
 
-    Args:
-        api: The server's API.
-        policies: The configuration.
-        now: The time of the check or command.
+    It builds the adapters that use cases and commands need.
     """
 
     def __init__(self, api: Api, policies: Policies, now: datetime) -> None:
@@ -96,41 +79,24 @@ class Session:
         """The saved state; ``confirm`` is called before each write, and raises if another check writes now."""
         return BlockState(self.documents, self.config.state, self.now, confirm)
 
-    def lock(self, run_id: str) -> VariableLock:
-        """The lock, for a flow run."""
-        return VariableLock(self.api, run_id, self.config.state.lock_expiry)
-
-    def artifacts(self, run_id: str) -> PrefectArtifacts:
-        """The artifacts of a flow run."""
-        return PrefectArtifacts(self.api, run_id)
-
     def push_configuration(self, text: str) -> bool:
         """Save a configuration on the server; return whether it differs from the previous one."""
         return push(self.api, text)
 
     def incidents_and_silences(self) -> tuple[Incidents, Silences]:
-        """Read only the open incidents and the silences from the saved state.
-
-        Raises:
-            StateError: They cannot be read.
-            ServerProblem: The server that keeps them cannot be used.
-        """
+        """Read only the open incidents and the silences from the saved state."""
         return action_requests.known(self.api)
 
     def leave_request(
         self, what: Action, by: str, *, subject: str = "", note: str = "", silence: Silence | None = None
     ) -> None:
-        """Save an action request for the next check.
-
-        Raises:
-            ServerProblem: The server did not accept it. CredentialsRefused likewise.
-        """
+        """Save an action request for the next check."""
         name = action_requests.new_name()
         request = Request(name=name, what=what, at=self.now, by=by, subject=subject, note=note, silence=silence)
         action_requests.submit(self.api, request)
 
     def next_check(self) -> datetime | None:
-        """When the next check is planned; None if none is, or the server does not answer."""
+        """When the next check is planned; None if none is."""
         return action_requests.next_check(self.api, self.now)
 
     def open_windows(self) -> tuple[Silence, ...]:
@@ -159,14 +125,13 @@ class Session:
             if receiver.block:
                 return NotificationBlock(receiver.block)
             if receiver.webhook_secret:
-                address = read_secret(self.api, receiver.webhook_secret, None, os.environ)
-                if address:
+                if address := read_secret(self.api, receiver.webhook_secret):
                     return SlackWebhook(address, slack, receiver)
                 raise DeliveryError(
                     f"there is no Secret block {receiver.webhook_secret!r}: create it with the webhook's address",
                     permanent=True,
                 )
-            token = read_secret(self.api, slack.token_secret, "WATCHDOG_SLACK_TOKEN", os.environ)
+            token = read_secret(self.api, slack.token_secret, "WATCHDOG_SLACK_TOKEN")
         except ConfigError as error:
             raise DeliveryError(str(error), permanent=True) from None
         except ServerProblem as problem:
@@ -184,14 +149,8 @@ class Session:
         return SlackBot(token, slack, receiver)
 
     def check_ports(self, run_id: str, started: float) -> Ports:
-        """The ports of a check.
-
-        Args:
-            run_id: The check's own flow run.
-            started: When the check started, by the monotonic clock, in seconds.
-        """
-        lock = self.lock(run_id)
-        self.api.before_request = lock.keep
+        """The ports of a check: its own flow run, and when it started by the monotonic clock, in seconds."""
+        lock = self._lock(run_id)
         metrics = self.config.metrics
         return Ports(
             reader=self.reader(for_exporter=metrics.enabled and metrics.compatibility.enabled),
@@ -199,7 +158,7 @@ class Session:
             lock=lock,
             notifier=self.notifier,
             events=PrefectEvents(self.api),
-            artifacts=self.artifacts(run_id),
+            artifacts=PrefectArtifacts(self.api, run_id),
             housekeeping=PrefectHousekeeping(self.api, self.config.state, run_id),
             ping=self._ping(),
             effort=lambda: Effort(
@@ -210,19 +169,24 @@ class Session:
 
     def digest_ports(self, run_id: str) -> DigestPorts:
         """The ports of a digest; ``run_id`` is its own flow run."""
-        lock = self.lock(run_id)
-        self.api.before_request = lock.keep
+        lock = self._lock(run_id)
         return DigestPorts(
             reader=self.reader(),
             state=self.state(lock.confirm),
             lock=lock,
             notifier=self.notifier,
-            artifacts=self.artifacts(run_id),
+            artifacts=PrefectArtifacts(self.api, run_id),
         )
+
+    def _lock(self, run_id: str) -> VariableLock:
+        """The lock for a flow run; every request keeps it alive."""
+        lock = VariableLock(self.api, run_id, self.config.state.lock_expiry)
+        self.api.before_request = lock.keep
+        return lock
 
     def _ping(self) -> HttpPing | None:
         try:
-            url = read_secret(self.api, self.config.ping.url_secret, "WATCHDOG_PING_URL", os.environ)
+            url = read_secret(self.api, self.config.ping.url_secret, "WATCHDOG_PING_URL")
         except ConfigError as error:
             # Without pings the dead-man's switch alerts by itself, so the check goes on.
             _log.warning("ping failed", about="address", problem=str(error))
@@ -239,7 +203,6 @@ class Session:
             exporters["metrics.textfile"] = Textfile(settings.textfile, definitions)
         if settings.dogstatsd:
             exporters["metrics.dogstatsd"] = DogStatsD(settings.dogstatsd, settings.timeout, definitions)
-
         return Measuring(
             store=self.metrics_store(),
             exporters=exporters,
@@ -251,12 +214,7 @@ class Session:
 
 @contextmanager
 def open_session(target: Target, policies: Policies, now: datetime) -> Iterator[Session]:
-    """Open a target.
-
-    Args:
-        target: The server.
-        policies: Its configuration.
-        now: The time of the check or command.
+    """Open a target with its configuration.
 
     Raises:
         ConfigError: Its address cannot be used.
@@ -266,7 +224,7 @@ def open_session(target: Target, policies: Policies, now: datetime) -> Iterator[
 
 
 def run_flow(
-    body: Callable[[Session, str], RunState[Any]],
+    body: Callable[[Session, str], str],
     now: datetime,
     parameters: Callable[[], Layer],
     log_failure: Callable[[str], None],
@@ -275,14 +233,14 @@ def run_flow(
     """Run the body of a flow with an open session, configured logs, and the run's id on every log line.
 
     Args:
-        body: Takes the session and the id of the flow run, and returns the state that the run ends in.
+        body: Takes the session and the id of the flow run, and returns the outcome in one line.
         now: The time of the run.
         parameters: Reads the flow's parameters.
         log_failure: Logs why the run fails.
         target: The server to open; by default the one that the flow runs on.
 
     Returns:
-        The state that the body returns; if it raises, a failed state with the reason in one line.
+        A completed state with the outcome; if the body raises, a failed state with the reason in one line.
     """
     run_id = str(flow_run.id)
     with ExitStack() as stack:
@@ -291,12 +249,13 @@ def run_flow(
         redact = Redactor().redact
         configure(from_environment(os.environ), redact, in_run=True)
         try:
-            policies = load_configuration(target, stronger=[parameters()])
+            name = {"target.name": Setting(target.name, "target")} if target.name else {}
+            policies = load_policies(read_pushed=partial(read_pushed, target), stronger=[name, parameters()])
             redact = Redactor(policies.config.redact.patterns).redact
             configure(policies.config.logs, redact, in_run=True)
             stack.enter_context(bound(target=policies.config.target.name))
             with open_session(target, policies, now) as session:
-                return body(session, run_id)
+                return Completed(message=body(session, run_id))
         except Exception as error:  # noqa: BLE001 - Prefect would log a traceback, with every secret in it
             problem = reason(error, redact)
             log_failure(problem)

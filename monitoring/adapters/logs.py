@@ -39,9 +39,7 @@ _PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
 def from_environment(environ: Mapping[str, str]) -> Logs:
     """Read the log settings from the environment, before the configuration is read.
 
-    Args:
-        environ: The environment's variables. An invalid variable counts as not set; reading the configuration reports
-            it.
+    An invalid variable counts as not set; reading the configuration reports it.
     """
     layers: list[Layer] = []
     for name in sorted(environ):
@@ -52,13 +50,7 @@ def from_environment(environ: Mapping[str, str]) -> Logs:
 
 
 def configure(settings: Logs, redact: Callable[[str], str], *, in_run: bool) -> None:
-    """Send the library's logs to stderr, and in a flow run also to the Prefect UI.
-
-    Args:
-        settings: Level and format.
-        redact: Redacts secrets in text.
-        in_run: Whether this is a flow run, whose log people read in the UI.
-    """
+    """Send the library's logs to stderr, and in a flow run also to the Prefect UI."""
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(_formatter(_as_json if settings.format == "json" else _for_people, redact))
     handlers: list[logging.Handler] = [stream]
@@ -78,9 +70,6 @@ def redacting(redact: Callable[[str], str]) -> Processor:
     """Make a processor that redacts secrets in every field that may contain text of others, at any depth.
 
     It must be the first of a ``ProcessorFormatter``, whose additional fields it removes.
-
-    Args:
-        redact: Redacts secrets in text.
     """
 
     def processor(logger: Any, method: str, event: EventDict) -> EventDict:

@@ -85,10 +85,10 @@ def _read(policies: Policies, target: str | None, now: datetime) -> tuple[Instal
     config = policies.config
     try:
         with open_session(policies, target) as server:
-            found = read_installation(server.api, server.state(), policies, server.redact, now, os.environ)
+            found = read_installation(server.api, server.state(), policies, server.redact, now)
             token = _token(server.api, config, found)
     except ConfigError as error:
-        found = unusable("", now, error, config, os.environ)
+        found = unusable("", now, error, config)
         token = os.environ.get("WATCHDOG_SLACK_TOKEN", "").strip()
     return found, examine_slack(token, config.slack, channels(config)) if token and channels(config) else None
 
@@ -97,7 +97,7 @@ def _token(api: Api, config: Config, found: Installation) -> str | None:
     if found.secrets[config.slack.token_secret].looks == "nothing":
         return None
     try:
-        return read_secret(api, config.slack.token_secret, "WATCHDOG_SLACK_TOKEN", os.environ)
+        return read_secret(api, config.slack.token_secret, "WATCHDOG_SLACK_TOKEN")
     except WatchdogError:
         # It was there a little earlier. The next examination will show what has changed.
         return None

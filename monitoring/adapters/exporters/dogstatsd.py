@@ -33,11 +33,7 @@ class DogStatsD:
     definitions: Iterable[Metric] = METRICS
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Send a snapshot.
-
-        Raises:
-            DeliveryError: No receiver listens there, or it reads too slowly.
-        """
+        """Send a snapshot. It fails if no receiver listens there, or if it reads too slowly."""
         size = UNIX_SIZE if self.address.startswith(_UNIX) else UDP_SIZE
         messages = datagrams(snapshot, self.definitions, size)
         try:

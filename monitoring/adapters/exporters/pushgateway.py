@@ -37,11 +37,7 @@ class Pushgateway:
     definitions: Iterable[Metric] = METRICS
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Push once, without retries: the next check pushes again.
-
-        Raises:
-            DeliveryError: The gateway did not accept the metrics.
-        """
+        """Push once, without retries: the next check pushes again."""
         try:
             push_to_gateway(
                 self.address,

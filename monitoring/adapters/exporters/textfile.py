@@ -30,11 +30,7 @@ class Textfile:
     definitions: Iterable[Metric] = METRICS
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Replace the metrics of the previous check.
-
-        Raises:
-            DeliveryError: The file cannot be written; the previous file remains.
-        """
+        """Replace the metrics of the previous check; if the file cannot be written, the previous file remains."""
         try:
             self._replace(text(snapshot, self.definitions))
         except (OSError, ValueError) as error:

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
 from urllib.parse import quote
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.errors import ConfigError
 
 
-def read_secret(api: Api, block: str, variable: str | None, environ: Mapping[str, str]) -> str | None:
-    """Read a secret; the environment takes precedence over the block.
-
-    Args:
-        api: The server that has the block.
-        block: Name of a Secret block.
-        variable: Name of the environment variable; None if only the block can hold it.
-        environ: The environment's variables.
-
-    Returns:
-        The secret; None if there is neither.
+def read_secret(api: Api, block: str, variable: str = "") -> str | None:
+    """Read a secret from an environment variable, or from a Secret block; None if there is neither.
 
     Raises:
         ConfigError: The block's value is not text.
         ServerProblem: The server cannot be queried.
     """
-    if variable and (value := environ.get(variable, "").strip()):
+    if value := os.environ.get(variable, "").strip():
         return value
     path = f"/block_types/slug/secret/block_documents/name/{quote(block, safe='')}"
     document = api.find(path, include_secrets="true")

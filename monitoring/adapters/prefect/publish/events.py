@@ -42,9 +42,6 @@ class PrefectEvents:
 
         A server may be configured to accept fewer related resources than ours have. Then events are sent without any,
         one by one: an event that the server never accepts would hold up all later events.
-
-        Raises:
-            ServerProblem: The server did not accept them.
         """
         if not events:
             return
@@ -58,13 +55,7 @@ class PrefectEvents:
                 self.api.post("/events", [_encoded(event.model_copy(update={"related": ()}))])
 
     def kept(self, events: Sequence[Event]) -> Collection[str]:
-        """Return the ids of the events, of at most 50, that the server has stored.
-
-        If the key may not read events, these are all.
-
-        Raises:
-            ServerProblem: The server cannot be used.
-        """
+        """Return the ids of the events, of at most 50, that the server has stored: all if we may not read events."""
         ids = [event.id for event in events]
         # Without a range, the server uses its own.
         times = [event.at for event in events]

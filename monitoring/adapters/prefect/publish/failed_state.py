@@ -27,12 +27,7 @@ _LOGGERS = ("prefect.flow_runs", "prefect.engine")
 
 
 def reason(error: Exception, redact: Callable[[str], str]) -> str:
-    """Return in one line why a run fails.
-
-    Args:
-        error: The error. An unforeseen error is a fault of the watchdog: the reason includes its place.
-        redact: Takes secrets out of text.
-    """
+    """Return in one line why a run fails. An unforeseen error is a fault of the watchdog, and named with its place."""
     if isinstance(error, WatchdogError):
         return str(error)
     text = clean(redact("".join(traceback.format_exception_only(error))))
@@ -55,11 +50,7 @@ def _module(frame: FrameType) -> str:
 
 
 def failed(why: str) -> State[Any]:
-    """Return the state to end the run with.
-
-    Args:
-        why: The state's message.
-    """
+    """Return the state to end the run with; its message is the reason."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_is_news)
     return Failed(message=why)

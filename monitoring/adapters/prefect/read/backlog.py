@@ -36,13 +36,8 @@ def backlogs(collection: Collection, pools: Mapping[str, WorkPool], overdue: Seq
     """How many runs waited in each pool with a backlog, over the time that the policy names; by the pool's name.
 
     A run waited at a time if it was due before, and still waits or has started since. All runs of a pool count, at
-    every time: a count does not tell which of the started runs are watched. Pools that are paused or have no worker
-    are left out: their backlog has its reason.
-
-    Args:
-        collection: Queries the server.
-        pools: All work pools, by name.
-        overdue: All overdue runs, whoever owns them.
+    every time, whoever owns them: a count does not tell which of the started runs are watched. Pools that are paused or
+    have no worker are left out: their backlog has its reason.
     """
     waiting: dict[str, list[datetime]] = {}
     for run in overdue:
@@ -113,12 +108,9 @@ def upcoming(
     """
     slots = Slots(active, whole=collection.coverage.has("active-runs"))
     filters = list(_filters(collection, pools, deployments, slots))
-    if len(filters) > _MAX_FILTERS:
-        detail = f"asked for {_MAX_FILTERS} of {len(filters)} pools, queues and deployments in trouble"
-        collection.note("upcoming-runs", "partial", detail)
     found: dict[str, FlowRun] = {}
     cut: set[str] = set()
-    for wanted in filters[:_MAX_FILTERS]:
+    for wanted in collection.some("upcoming-runs", filters, _MAX_FILTERS, "pools, queues and deployments in trouble"):
         body = {**wanted.others, "flow_runs": {**wanted.flow_runs, **_scheduled(collection.now, wanted.within)}}
         count = collection.count("upcoming-runs", body) or 0
         if count > _MAX_UPCOMING - len(found):

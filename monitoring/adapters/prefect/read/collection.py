@@ -50,6 +50,12 @@ class Collection:
         if known is None or known.outcome == "complete" or (known.outcome == "partial" and outcome == "failed"):
             self._queries[name] = Query(name=name, outcome=outcome, detail=detail)
 
+    def some(self, name: str, found: Sequence[T], most: int, what: str) -> Sequence[T]:
+        """Take no more than a check may query one by one; if there are more, the coverage is partial."""
+        if len(found) > most:
+            self.note(name, "partial", f"queried {most} of {len(found)} {what}")
+        return found[:most]
+
     def query(self, name: str, empty: E, fetch: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | E:
         """Fetch, and record the outcome; return ``empty`` if there is no answer.
 
@@ -125,7 +131,7 @@ class Collection:
 
     def count(self, name: str, body: Mapping[str, Any]) -> int | None:
         """Count a filter's flow runs; None without an answer."""
-        return self.query(name, None, count_runs, self.api, body)
+        return self.query(name, None, count_rows, self.api, "/flow_runs/count", body)
 
     def flow_run(self, row: Row) -> FlowRun:
         """Convert a row to a FlowRun."""
@@ -163,11 +169,6 @@ def read_events(api: Api, body: Mapping[str, Any]) -> Sequence[Row]:
     path = "/events/filter"
     answer = api.post(path, body)
     return rows.rows_of(answer.get("events") if isinstance(answer, dict) else None, path)
-
-
-def count_runs(api: Api, body: Mapping[str, Any]) -> int:
-    """Count a filter's flow runs. Errors are those of ``count_rows``."""
-    return count_rows(api, "/flow_runs/count", body)
 
 
 def count_rows(api: Api, path: str, body: Mapping[str, Any]) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
@@ -45,9 +45,9 @@ _AHEAD = timedelta(days=366)
 
 
 def read_installation(
-    api: Api, state: State, policies: Policies, redact: Callable[[str], str], now: datetime, environ: Mapping[str, str]
+    api: Api, state: State, policies: Policies, redact: Callable[[str], str], now: datetime
 ) -> Installation:
-    """Read everything that can be read; the coverage names what cannot. ``environ`` may hold secrets."""
+    """Read everything that can be read; the coverage names what cannot."""
     config = policies.config
     # `doctor` examines the watchdog whether or not its checks watch it.
     awake = config.model_copy(update={"watchdog": config.watchdog.model_copy(update={"enabled": True})})
@@ -56,10 +56,10 @@ def read_installation(
         server = _server(api)
         seen = _seen(collection, server, now)
     except (CredentialsRefused, ServerProblem) as problem:
-        return unusable(api.url, now, problem, config, environ)
+        return unusable(api.url, now, problem, config)
     missing = next((query for query in collection.coverage.missing if query.name == "flows"), None)
     if missing:
-        return unusable(api.url, now, BadAnswer(missing.detail or "the server does not answer"), config, environ)
+        return unusable(api.url, now, BadAnswer(missing.detail or "the server does not answer"), config)
     blocks = {
         reference: collection.query(block_query(reference), None, _capabilities, api, reference)
         for reference in dict.fromkeys(receiver.block for receiver in receivers(config).values() if receiver.block)
@@ -68,23 +68,21 @@ def read_installation(
         update={
             "server": server.model_copy(update={"clock_offset": api.traffic.clock_offset}),
             "kept": collection.query(STATE, Kept(), _kept, state),
-            "secrets": _secrets(config, partial(_secret, api, environ)),
+            "secrets": _secrets(config, api),
             "blocks": blocks,
             "coverage": collection.coverage,
         }
     )
 
 
-def unusable(
-    address: str, now: datetime, problem: WatchdogError, config: Config, environ: Mapping[str, str]
-) -> Installation:
+def unusable(address: str, now: datetime, problem: WatchdogError, config: Config) -> Installation:
     """Return what is known if the server cannot be used, because of a problem."""
     state = ServerState(api_url=address, problem=str(problem))
     refused = isinstance(problem, CredentialsRefused)
     return Installation(
         at=now,
         server=Server(state=state, client=prefect.__version__, rejected=refused),
-        secrets=_secrets(config, partial(_from_environment, environ)),
+        secrets=_secrets(config, None),
     )
 
 
@@ -201,33 +199,28 @@ def _kept(state: State) -> Kept:
 # --- secrets and blocks ---------------------------------------------------------------------------------
 
 
-def _secrets(config: Config, look: Callable[[str, str], Secret]) -> dict[str, Secret]:
+def _secrets(config: Config, api: Api | None) -> dict[str, Secret]:
+    """The secrets by the name of their block, with what the environment holds instead; None for an unusable server."""
     named = {
         config.slack.token_secret: "WATCHDOG_SLACK_TOKEN",
         config.ping.url_secret: "WATCHDOG_PING_URL",
         **{receiver.webhook_secret: "" for receiver in receivers(config).values() if receiver.webhook_secret},
     }
-    return {block: look(block, variable) for block, variable in named.items()}
+    return {block: _secret(api, block, os.environ.get(variable, "").strip()) for block, variable in named.items()}
 
 
-def _secret(api: Api, environ: Mapping[str, str], block: str, variable: str) -> Secret:
-    found = _from_environment(environ, block, variable)
-    if found.place == "environment":
-        return found
+def _secret(api: Api | None, block: str, given: str) -> Secret:
+    if given:
+        return Secret(place="environment", looks=_looks(given))
+    if api is None:
+        return Secret(place="nowhere", problem=f"the server cannot be used, which may have the Secret block {block}")
     try:
-        secret = read_secret(api, block, variable, {})
+        secret = read_secret(api, block)
     except ConfigError:
         return Secret(place="block")
     except (ServerProblem, CredentialsRefused) as problem:
         return Secret(place="nowhere", problem=str(problem))
     return Secret(place="nowhere") if secret is None else Secret(place="block", looks=_looks(secret))
-
-
-def _from_environment(environ: Mapping[str, str], block: str, variable: str) -> Secret:
-    secret = environ.get(variable, "").strip()
-    if secret:
-        return Secret(place="environment", looks=_looks(secret))
-    return Secret(place="nowhere", problem=f"the server cannot be used, which may have the Secret block {block}")
 
 
 def _looks(secret: str) -> Literal["text", "address"]:

@@ -113,16 +113,13 @@ def limits(collection: Collection, active: Sequence[FlowRun]) -> Limits:
         for row in of_all_kinds
         if row.full and not row.slot_decay_per_second and not row.name.startswith(_OF_ITS_OWN)
     ]
-    if len(tags) + len(others) > _MAX_LIMITS:
-        detail = f"looked into {_MAX_LIMITS} of {len(tags) + len(others)} full limits"
-        collection.note("limits", "partial", detail)
-    tags = tags[:_MAX_LIMITS]
-    others = others[: _MAX_LIMITS - len(tags)]
     known = {run.id: run for run in active}
     task_runs = {tag.row.name: tag.active_slots for tag in of_tags}
-    full = (
-        *(_of_tag(collection, row, task_runs.get(row.name), known) for row in tags),
-        *(_of_code(collection, row, known) for row in others),
+    full = tuple(
+        _of_tag(collection, row, task_runs.get(row.name), known)
+        if row.name.startswith(_TAG)
+        else _of_code(collection, row, known)
+        for row in collection.some("limits", [*tags, *others], _MAX_LIMITS, "full limits")
     )
     return Limits(full, tuple(row.slots for row in of_all_kinds if row.active and not row.name.startswith(_DEPLOYMENT)))
 

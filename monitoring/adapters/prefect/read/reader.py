@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -43,36 +44,26 @@ from monitoring.model.report import Totals
 from monitoring.usecases.assess import unseen
 
 
+@dataclass
 class ServerReader:
-    """Reads one Prefect server.
+    """Reads one Prefect server, as ``ports.Reader``."""
 
-    Args:
-        api: The server's API.
-        config: What is watched, and how.
-        redact: Takes secrets out of text from runs.
-        for_exporter: Whether to collect what the metrics of Prefect's own exporter need, too.
-    """
-
-    def __init__(self, api: Api, config: Config, redact: Callable[[str], str], *, for_exporter: bool = False) -> None:
-        self._api = api
-        self._config = config
-        self._redact = redact
-        self._for_exporter = for_exporter
+    api: Api
+    config: Config
+    #: Takes secrets out of text from runs.
+    redact: Callable[[str], str]
+    #: Whether to collect what the metrics of Prefect's own exporter need, too.
+    for_exporter: bool = False
 
     def observe(self, now: datetime, ledger: Ledger, policies: Policies) -> Observation:
         """Read what is active now, and what ended since the ledger's cursor or in the configured window.
 
-        Args:
-            now: The end of every window.
-            ledger: What is known already and need not be read again.
-            policies: How far each deployment is examined.
-
         Raises:
             CredentialsRefused: The server rejects the key.
         """
-        target = self._config.target
+        target = self.config.target
         since = ledger.cursor - OVERLAP if ledger.cursor else now - target.window
-        collection = Collection(self._api, self._config, self._redact, now, policies)
+        collection = Collection(self.api, self.config, self.redact, now, policies)
         state = self._state(collection)
         observation = Observation(
             target=target.name,
@@ -80,7 +71,7 @@ class ServerReader:
             since=since,
             server=ServerFacts(state=state),
             coverage=unseen(state.problem) if state.problem else collection.coverage,
-            maintenance=open_windows(self._config.maintenance, now),
+            maintenance=open_windows(self.config.maintenance, now),
         )
         if state.problem:
             return observation
@@ -107,22 +98,17 @@ class ServerReader:
         )
 
     def _exporter(self, now: datetime, deployed: tuple[DeployedFlow, ...] | None) -> ExporterFacts | None:
-        return collect(self._api, self._config, self._redact, now, deployed) if self._for_exporter else None
+        return collect(self.api, self.config, self.redact, now, deployed) if self.for_exporter else None
 
     def totals(
         self, periods: Sequence[tuple[datetime, datetime]], now: datetime, policies: Policies
     ) -> tuple[tuple[Totals | None, ...], Query]:
         """Count how runs ended in each period ``[start, end)``, without the watchdog's own.
 
-        Args:
-            periods: Starts and ends.
-            now: The time of the digest.
-            policies: As for ``observe``.
-
         Returns:
             The totals, None where the server did not answer; and the coverage of the query.
         """
-        collection = Collection(self._api, self._config, self._redact, now, policies)
+        collection = Collection(self.api, self.config, self.redact, now, policies)
         counted = tuple(collection.query("totals", None, runs.totals, collection, *period) for period in periods)
         return counted, collection.coverage.queries[0]
 
@@ -131,18 +117,18 @@ class ServerReader:
         version: Any = None
         try:
             # Prefect Cloud lacks /ready and /admin; what lacks /health too is no Prefect API.
-            if self._api.find("/ready") is None and self._api.find("/health") is not True:
-                problem = f"{self._api.url} is not a Prefect API: its address usually ends in /api"
+            if self.api.find("/ready") is None and self.api.find("/health") is not True:
+                problem = f"{self.api.url} is not a Prefect API: its address usually ends in /api"
             # A key that may not read the version may read what matters.
             with suppress(CredentialsRefused):
-                version = self._api.find("/admin/version")
+                version = self.api.find("/admin/version")
         except ServerProblem as error:
             problem = str(error)
         if problem is None:
             collection.query("server", None, lambda: None)
         return ServerState(
-            api_url=self._api.url,
-            ui_url=self._api.ui_url,
+            api_url=self.api.url,
+            ui_url=self.api.ui_url,
             version=version if isinstance(version, str) else None,
             problem=problem,
         )

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
 from monitoring.adapters.prefect.read import rows
-from monitoring.adapters.prefect.read.collection import Collection, chunks, count_runs
+from monitoring.adapters.prefect.read.collection import Collection, chunks, count_rows
 from monitoring.checks.facts.heartbeats import is_silent
 from monitoring.checks.stale import CHECK as STALE
 from monitoring.checks.stale import fresh_states, success_due_since
@@ -93,10 +94,8 @@ def _present_stretch(
     collection: Collection, query: str, runs: Sequence[FlowRun], belongs: Callable[[rows.StateRow], bool]
 ) -> dict[str, datetime]:
     """Since when runs have been in their present states without a break, by run id; one request for each run."""
-    if len(runs) > _MAX_HISTORIES:
-        collection.note(query, "partial", f"asked for {_MAX_HISTORIES} of {len(runs)} runs")
     since = {}
-    for run in runs[:_MAX_HISTORIES]:
+    for run in collection.some(query, runs, _MAX_HISTORIES, "runs"):
         history = collection.query(query, [], _states, collection, run)
         stretch = list(takewhile(belongs, reversed(history)))
         if stretch:
@@ -128,9 +127,7 @@ def heartbeats(
     resumed = [run for run in running if run.id in beats and beats[run.id].first < run.state_timestamp]
     beats |= {run.id: Heartbeats(count=1, first=beats[run.id].last, last=beats[run.id].last) for run in resumed}
     silent = _silent(collection, resumed, beats, deployments)
-    if len(silent) > _MAX_HISTORIES:
-        collection.note("heartbeats", "partial", f"asked for {_MAX_HISTORIES} of {len(silent)} runs that went on")
-    for run in silent[:_MAX_HISTORIES]:
+    for run in collection.some("heartbeats", silent, _MAX_HISTORIES, "runs that went on"):
         counted = _heartbeats(collection, [run], since=run.state_timestamp)
         beats |= {key: own for key, own in counted.items() if own.first >= run.state_timestamp}
     return beats
@@ -217,9 +214,8 @@ def last_successes(
         settings = STALE.settings(collection.policy(deployment))
         if not known and settings.enabled and success_due_since(deployment, settings, collection.now):
             wanted.append(deployment)
-    if len(wanted) > MAX_SEARCHES:
-        collection.note("last-success", "partial", f"searched for {MAX_SEARCHES} of {len(wanted)} deployments")
-    return newest_successes(collection, wanted, collection.now)
+    searched = collection.some("last-success", wanted, MAX_SEARCHES, "deployments")
+    return newest_successes(collection, searched, collection.now)
 
 
 def newest_successes(
@@ -285,11 +281,12 @@ def totals(collection: Collection, start: datetime, before: datetime) -> Totals:
         filters.append({"deployment_id": {"is_null_": True}, "parent_task_run_id": {"is_null_": True}})
     # A filter can include a flow by name and not exclude it, so the watchdog's own runs are counted and subtracted.
     ours = {"flows": {"name": {"any_": list(OWN_FLOWS)}}}
+    runs_of = partial(count_rows, collection.api, "/flow_runs/count")
 
     def count(*state_types: str) -> int:
         state = {"state": _type(*state_types)} if state_types else {}
         bodies = [{"flow_runs": {"end_time": window, **state, **owner}} for owner in filters]
-        return sum(count_runs(collection.api, body) - count_runs(collection.api, {**body, **ours}) for body in bodies)
+        return sum(runs_of(body) - runs_of({**body, **ours}) for body in bodies)
 
     failed, crashed, cancelled = count("FAILED"), count("CRASHED"), count("CANCELLED")
     completed = count() - failed - crashed - cancelled

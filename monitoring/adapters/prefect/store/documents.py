@@ -67,11 +67,9 @@ class Documents:
         return self.read_all([name]).get(name)
 
     def read_all(self, names: Iterable[str], prefix: str | None = None) -> dict[str, str]:
-        """Return the bodies of the named documents that exist, in one request.
+        """Return the bodies of the named documents that exist, in one request: by default at most 200.
 
-        Args:
-            names: At most as many as the server returns in one answer, 200 by default.
-            prefix: Also read a page of documents whose names start with this, in a second request.
+        With a prefix, a second request reads a page of documents whose names start with it.
         """
         rows = self._rows(names)
         if prefix is not None:

@@ -243,12 +243,8 @@ class BlockState:
     def load(self) -> tuple[SavedState, Coverage]:
         """Read everything in one request; closed incidents at least of the last ``RECENT``.
 
-        Returns:
-            The state, and the coverage: documents that could not be read are empty in the state.
-
         Raises:
             StateError: A newer watchdog wrote it.
-            ServerProblem: The server cannot be used.
         """
         recent = kept_months(self.now, RECENT)
         expired = [name for name in expired_months(self.now, self.settings.keep_incidents) if name not in recent]
@@ -289,12 +285,7 @@ class BlockState:
         return state, Coverage(queries=tuple(queries) or (Query(name="state", outcome="complete"),))
 
     def all_closed(self) -> tuple[Incident, ...]:
-        """Read every closed incident that is kept, newest first; unreadable months are left out.
-
-        Raises:
-            StateError: A newer watchdog wrote them.
-            ServerProblem: The server that keeps them cannot be used.
-        """
+        """Read every closed incident that is kept, newest first; unreadable months are left out."""
         bodies = self.documents.read_all(kept_months(self.now, self.settings.keep_incidents))
         months: list[tuple[Incident, ...]] = []
         for name, body in bodies.items():
@@ -303,11 +294,7 @@ class BlockState:
         return newest_first(chain(*months))
 
     def names_set_aside(self) -> tuple[str, ...]:
-        """Name the documents that could not be read and were set aside, as people see them in the Prefect UI.
-
-        Raises:
-            ServerProblem: The server that keeps them cannot be used.
-        """
+        """Name the documents that could not be read and were set aside, as people see them in the Prefect UI."""
         return tuple(f"{SLUG}/{name}" for name in self.documents.names() if BROKEN in name)
 
     def _continued(self, incidents: Incidents, closed: Iterable[Incident], outbox: Outbox) -> Incidents:
@@ -323,9 +310,7 @@ class BlockState:
         """Write the documents that differ, and delete the closed months that have expired.
 
         Raises:
-            LockLost: Another check took over the lock; nothing more was written.
             StateError: A newer watchdog wrote a document that would be changed.
-            ServerProblem: The server cannot be used.
         """
         for name in sorted(self._broken):
             self.confirm()
@@ -340,9 +325,8 @@ class BlockState:
         self._write("outbox", before.outbox, after.outbox)
         self._write("artifacts", dict(before.artifacts), dict(after.artifacts))
         self._write("ledger", before.ledger, after.ledger)
-        for name in sorted(
-            {request.name for request in before.requests} - {request.name for request in after.requests}
-        ):
+        left = {request.name for request in after.requests}
+        for name in sorted({request.name for request in before.requests} - left):
             self.confirm()
             self.documents.delete(name)
         self._broken.clear()
