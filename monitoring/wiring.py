@@ -30,7 +30,7 @@ from monitoring.adapters.prefect.store import action_requests
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.adapters.prefect.store.lock import VariableLock
 from monitoring.adapters.prefect.store.metrics_document import Measured
-from monitoring.adapters.prefect.store.pushed_config import push, read_pushed
+from monitoring.adapters.prefect.store.pushed_config import PUSHED_DOCUMENT, read_pushed
 from monitoring.adapters.prefect.store.state import BlockState
 from monitoring.adapters.receivers.notification_block import NotificationBlock
 from monitoring.adapters.receivers.ping import HttpPing
@@ -81,7 +81,10 @@ class Session:
 
     def push_configuration(self, text: str) -> bool:
         """Save a configuration on the server; return whether it differs from the previous one."""
-        return push(self.api, text)
+        changed = self.documents.read(PUSHED_DOCUMENT) != text
+        if changed:
+            self.documents.write(PUSHED_DOCUMENT, text)
+        return changed
 
     def incidents_and_silences(self) -> tuple[Incidents, Silences]:
         """Read only the open incidents and the silences from the saved state."""

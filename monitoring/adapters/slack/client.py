@@ -97,12 +97,9 @@ def webhook_client(url: str, settings: config.Slack) -> WebhookClient:
 
 @contextmanager
 def delivery_errors(message: str, where: str, timeout: timedelta) -> Iterator[None]:
-    """Turn every failure of slack_sdk into a ``DeliveryError``.
+    """Turn every failure of slack_sdk into a ``DeliveryError`` about a message, such as ``the digest for #ops``.
 
-    Args:
-        message: The message and its receiver: ``the digest for #ops``.
-        where: The server, for people: ``Slack at https://slack.com/api/``.
-        timeout: The longest wait for an answer.
+    ``where`` is the server, for people: ``Slack at https://slack.com/api/``.
     """
     try:
         yield

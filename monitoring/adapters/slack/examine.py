@@ -73,7 +73,7 @@ class _Channels:
                 return SlackChannel(found=True, private=True)
             return _unseen(rejection)
         except DeliveryError as error:
-            return SlackChannel(found=None, problem=str(error))
+            return _unknown(str(error))
         return _channel(answer.get("channel"))
 
     def _by_name(self, names: Mapping[str, str]) -> dict[str, SlackChannel]:
@@ -85,11 +85,11 @@ class _Channels:
                 missing = _unseen(rejection).problem
                 continue
             except DeliveryError as error:
-                return {channel: SlackChannel(found=None, problem=str(error)) for channel in names}
+                return dict.fromkeys(names, _unknown(str(error)))
             # A channel that is not public may be a private channel, which the token may not see.
-            other = SlackChannel(found=None, problem=missing) if missing else SlackChannel(found=False)
+            other = _unknown(missing) if missing else SlackChannel(found=False)
             return {channel: seen.get(name, other) for channel, name in names.items()}
-        return {channel: SlackChannel(found=None, problem=missing) for channel in names}
+        return dict.fromkeys(names, _unknown(missing))
 
     def _all(self, types: str) -> Iterator[Mapping[str, Any]]:
         cursor = ""
@@ -132,15 +132,17 @@ def _call(client: WebClient, settings: config.Slack, method: str, **data: str) -
 def _unseen(rejection: _Rejected) -> SlackChannel:
     if rejection.code == "missing_scope":
         needed = rejection.needed or "channels:read"
-        return SlackChannel(
-            found=None, problem=f"the token lacks the scope {needed}, which is needed to see the channel"
-        )
-    return SlackChannel(found=None, problem=f"Slack reports {rejection.code}")
+        return _unknown(f"the token lacks the scope {needed}, which is needed to see the channel")
+    return _unknown(f"Slack reports {rejection.code}")
+
+
+def _unknown(problem: str) -> SlackChannel:
+    return SlackChannel(found=None, problem=problem)
 
 
 def _channel(row: Any) -> SlackChannel:
     if not isinstance(row, dict):
-        return SlackChannel(found=None, problem="Slack's answer contains no channel")
+        return _unknown("Slack's answer contains no channel")
     return SlackChannel(
         found=True,
         member=bool(row.get("is_member")),

@@ -17,6 +17,7 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from statistics import median
 from typing import Any, Literal, NamedTuple, TypeVar
+from urllib.parse import quote
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -122,6 +123,16 @@ class Api:
         """
         answer = self.find(path, **params)
         return None if answer is None else self._validated("GET", path, answer, kind)
+
+    def block(self, reference: str, **params: Any) -> dict[str, Any] | None:
+        """Read a block by its type and name, such as ``slack-webhook/ops``; None if there is no such block."""
+        kind, _, name = (quote(part, safe="") for part in reference.partition("/"))
+        return self.read(f"/block_types/slug/{kind}/block_documents/name/{name}", dict[str, Any], **params)
+
+    def deployment(self, name: str) -> dict[str, Any] | None:
+        """Read the deployment ``FLOW/DEPLOYMENT``; None if there is no such deployment."""
+        flow, _, own_name = (quote(part, safe="") for part in name.partition("/"))
+        return self.read(f"/deployments/name/{flow}/{own_name}", dict[str, Any])
 
     def post(self, path: str, body: Any) -> Any:
         """Send a body, most often a filter. Errors are those of ``request``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import quote
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.errors import ConfigError
@@ -18,8 +17,7 @@ def read_secret(api: Api, block: str, variable: str = "") -> str | None:
     """
     if value := os.environ.get(variable, "").strip():
         return value
-    path = f"/block_types/slug/secret/block_documents/name/{quote(block, safe='')}"
-    document = api.find(path, include_secrets="true")
+    document = api.block(f"secret/{block}", include_secrets="true")
     if document is None:
         return None
     secret = (document.get("data") or {}).get("value")

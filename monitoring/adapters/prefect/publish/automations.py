@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
-from urllib.parse import quote
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.errors import WatchdogError
@@ -51,9 +50,9 @@ class Automations:
         Raises:
             WatchdogError: There is none.
         """
-        slug, _, name = reference.partition("/")
-        path = f"/block_types/slug/{quote(slug, safe='')}/block_documents/name/{quote(name, safe='')}"
-        block = self._found(path, f"{reference}: no such block on {self.api.url}; see `prefect block ls`")
+        block = self.api.block(reference)
+        if block is None:
+            raise WatchdogError(f"{reference}: no such block on {self.api.url}; see `prefect block ls`")
         if "notify" not in block["block_schema"]["capabilities"]:
             raise WatchdogError(f"{reference}: no notification block; expected one, such as slack-webhook/ops")
         return str(block["id"])
@@ -64,15 +63,10 @@ class Automations:
         Raises:
             WatchdogError: There is none.
         """
-        flow, _, own = name.partition("/")
-        path = f"/deployments/name/{quote(flow, safe='')}/{quote(own, safe='')}"
-        return self._found(path, f"{name}: no such deployment on {self.api.url}; deploy the watchdog first")
-
-    def _found(self, path: str, otherwise: str) -> dict[str, Any]:
-        found = self.api.read(path, dict[str, Any])
-        if found is None:
-            raise WatchdogError(otherwise)
-        return found
+        deployment = self.api.deployment(name)
+        if deployment is None:
+            raise WatchdogError(f"{name}: no such deployment on {self.api.url}; deploy the watchdog first")
+        return deployment
 
     def _named(self, name: str) -> list[dict[str, Any]]:
         return self.api.query("/automations/filter", {"automations": {"name": {"any_": [name]}}}, list[dict[str, Any]])

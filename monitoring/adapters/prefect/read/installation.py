@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import prefect
 
@@ -234,8 +234,7 @@ def _looks(secret: str) -> Literal["text", "address"]:
 
 def _capabilities(api: Api, reference: str) -> tuple[str, ...] | None:
     """The capabilities of a block; None if there is no such block."""
-    kind, _, name = reference.partition("/")
-    row = api.find(f"/block_types/slug/{quote(kind, safe='')}/block_documents/name/{quote(name, safe='')}")
+    row = api.block(reference)
     if row is None:
         return None
     return rows.parsed("a block", lambda row: tuple(map(str, row["block_schema"]["capabilities"])), row)

@@ -23,7 +23,7 @@ from monitoring.checks.concurrency import CHECK as CONCURRENCY
 from monitoring.checks.facts.causes import Slots, was_cancelled_for_slot
 from monitoring.errors import BadAnswer, CredentialsRefused
 from monitoring.model.base import Value
-from monitoring.model.observation import ConcurrencyLimit, Holder, LimitSlots
+from monitoring.model.observation import ConcurrencyLimit, Holder, LimitFacts, LimitSlots
 from monitoring.model.prefect import TERMINAL, Deployment, FlowRun
 
 _MAX_LIMITS = 50
@@ -33,15 +33,6 @@ _NOT_FOUND = (404, 405)
 _TAG = "tag:"
 _DEPLOYMENT = "deployment:"
 _OF_ITS_OWN = (_TAG, _DEPLOYMENT)
-
-
-class Limits(NamedTuple):
-    """The tag and global limits of a server."""
-
-    #: The full limits, with who holds their slots and who waits.
-    full: tuple[ConcurrencyLimit, ...]
-    #: All limits, as far as the server counts.
-    slots: tuple[LimitSlots, ...]
 
 
 class Again(NamedTuple):
@@ -98,10 +89,10 @@ class _TagRow(Value):
 L = TypeVar("L", _LimitRow, _TagRow)
 
 
-def limits(collection: Collection, active: Sequence[FlowRun]) -> Limits:
+def limits(collection: Collection, active: Sequence[FlowRun]) -> LimitFacts:
     """Read the tag and global limits; for the full ones, who holds their slots and which active runs wait."""
     if not CONCURRENCY.enabled(collection.policies.config):
-        return Limits((), ())
+        return LimitFacts()
     of_all_kinds = _listed(collection, "/v2/concurrency_limits/filter", _LimitRow)
     of_tags = _listed(collection, "/concurrency_limits/filter", _TagRow)
     counted = {row.name for row in of_all_kinds}
@@ -121,7 +112,8 @@ def limits(collection: Collection, active: Sequence[FlowRun]) -> Limits:
         else _of_code(collection, row, known)
         for row in collection.some("limits", [*tags, *others], _MAX_LIMITS, "full limits")
     )
-    return Limits(full, tuple(row.slots for row in of_all_kinds if row.active and not row.name.startswith(_DEPLOYMENT)))
+    slots = tuple(row.slots for row in of_all_kinds if row.active and not row.name.startswith(_DEPLOYMENT))
+    return LimitFacts(full=full, slots=slots)
 
 
 def holders_again(
@@ -169,9 +161,9 @@ def _all(collection: Collection, path: str) -> list[Row]:
     except CredentialsRefused:
         return []
     except BadAnswer as problem:
-        if problem.status in _NOT_FOUND:
-            return []
-        raise
+        if problem.status not in _NOT_FOUND:
+            raise
+        return []
 
 
 def _task_runs(collection: Collection, limit_id: str) -> Sequence[str]:

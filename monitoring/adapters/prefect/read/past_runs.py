@@ -51,16 +51,10 @@ def read_history(
     days: int,
     report: Callable[[DaysRead], None] = lambda progress: None,
 ) -> History:
-    """Read the runs of the last days that the server still has.
+    """Read the runs of the last days that the server still has; one more day is read, as by a first check.
 
-    Args:
-        api: The server's API.
-        config: What is watched, and how.
-        redact: Takes secrets out of text from runs.
-        configurations: The configurations that will judge the history: they name what matters before it.
-        now: The end of history.
-        days: How many days to replay; one more is read, as by a first check.
-        report: Called before and after each day that is read.
+    The configurations that will judge the history name what matters before it. ``report`` is called before and after
+    each day that is read.
 
     Raises:
         ServerProblem: Something that every replay needs could not be read.

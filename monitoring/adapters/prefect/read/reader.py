@@ -31,7 +31,6 @@ from monitoring.model.observation import (
     FailureFacts,
     Heartbeats,
     HistoryFacts,
-    LimitFacts,
     Observation,
     RunFacts,
     ScheduleFacts,
@@ -201,7 +200,7 @@ def _read_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> dict[str
         "failures": _failure_facts(collection, rows, ledger),
         "schedules": ScheduleFacts(missed=missed, nothing_ahead=ahead.nothing, unplanned=ahead.unplanned),
         "pools": pools,
-        "limits": LimitFacts(full=limited.full, slots=limited.slots, moving=again.moving),
+        "limits": limited.model_copy(update={"moving": again.moving}),
         "own": own_runs(
             collection, rows.own_deployments, rows.deployed.schedules, (*rows.own_active, *rows.own_overdue)
         ),

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 from pydantic import AwareDatetime
@@ -19,7 +18,7 @@ from monitoring.adapters.prefect.read import rows
 from monitoring.adapters.prefect.read.collection import Collection, read_events
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.adapters.prefect.read.run_times import newest_completed
-from monitoring.errors import BadAnswer, WatchdogError
+from monitoring.errors import WatchdogError
 from monitoring.model.base import Value
 from monitoring.model.prefect import Deployment, FlowRun, StateType, flow_key
 from monitoring.tuning.run_comparison import Given, RunDetails, TaskTime
@@ -68,14 +67,17 @@ def find(api: Api, name: str) -> ExplainedSubject:
         ServerProblem: The server does not answer.
     """
     if run_id := _as_id(name):
-        row = _get(api, f"/flow_runs/{run_id}", f"{name}: no such flow run on {api.url}; see `prefect flow-run ls`")
+        row = api.read(f"/flow_runs/{run_id}", dict[str, Any])
+        if row is None:
+            raise WatchdogError(f"{name}: no such flow run on {api.url}; see `prefect flow-run ls`")
         key = rows.parsed("a flow run", lambda row: row.get("deployment_id") or flow_key(row["flow_id"]), row)
         return ExplainedSubject(key=key, run_id=run_id)
     flow, slash, own_name = name.partition("/")
     if not (flow and slash and own_name) or "/" in own_name:
         raise WatchdogError(f"{name}: expected FLOW/DEPLOYMENT, such as etl/nightly, or the id of a flow run")
-    path = f"/deployments/name/{quote(flow, safe='')}/{quote(own_name, safe='')}"
-    row = _get(api, path, f"{name}: no such deployment on {api.url}; see `prefect deployment ls`")
+    row = api.deployment(name)
+    if row is None:
+        raise WatchdogError(f"{name}: no such deployment on {api.url}; see `prefect deployment ls`")
     return ExplainedSubject(key=rows.parsed("a deployment", lambda row: str(row["id"]), row))
 
 
@@ -105,15 +107,6 @@ def _as_id(name: str) -> str | None:
         return str(UUID(name))
     except ValueError:
         return None
-
-
-def _get(api: Api, path: str, missing: str) -> Row:
-    answer = api.find(path)
-    if answer is None:
-        raise WatchdogError(missing)
-    if not isinstance(answer, dict):
-        raise BadAnswer(f"the server answers {path} with something that is no object: is this a Prefect API?")
-    return answer
 
 
 def _details(collection: Collection, row: Row) -> RunDetails:

@@ -9,18 +9,16 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from pydantic import AwareDatetime, TypeAdapter
+from pydantic import AwareDatetime
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.prefect.store.documents import Documents
-from monitoring.adapters.prefect.store.state import INCIDENTS, REQUEST, UnreadableError, decode, encode
+from monitoring.adapters.prefect.store.state import INCIDENTS, REQUEST, SILENCES, UnreadableError, decode, encode
 from monitoring.errors import StateError
 from monitoring.model.base import Value
 from monitoring.model.incident import Incidents
 from monitoring.model.prefect import CHECK_FLOW
 from monitoring.model.request import Request, Silences
-
-_SILENCES = TypeAdapter(Silences)
 
 
 class _Planned(Value):
@@ -71,7 +69,7 @@ def known(api: Api) -> tuple[Incidents, Silences]:
     bodies = Documents(api).read_all(["incidents", "silences"])
     try:
         incidents = decode("incidents", bodies["incidents"], INCIDENTS) if "incidents" in bodies else Incidents()
-        silences = decode("silences", bodies["silences"], _SILENCES) if "silences" in bodies else Silences()
+        silences = decode("silences", bodies["silences"], SILENCES) if "silences" in bodies else Silences()
     except UnreadableError as problem:
         raise StateError(f"the saved state cannot be read ({problem}): the next check sets it aside") from None
     return incidents, silences

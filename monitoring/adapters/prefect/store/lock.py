@@ -91,14 +91,9 @@ class VariableLock:
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to take the lock; nothing is sent before ``hold``.
+        """Prepare to take the lock for a flow run; nothing is sent before ``hold``.
 
-        Args:
-            api: The server of the lock.
-            holder: The id of the flow run that wants it, for people.
-            expiry: How long it lasts without being renewed.
-            clock: Our time of day, compared with the server's.
-            timer: Seconds on a clock that only runs forward.
+        ``clock`` is compared with the server's, and ``timer`` are seconds on a clock that only runs forward.
         """
         self._api = api
         self._lease = Lease(holder=holder, token=secrets.token_hex(16), expiry_seconds=expiry.total_seconds())
@@ -111,10 +106,7 @@ class VariableLock:
 
     @contextmanager
     def hold(self, timeout: timedelta = timedelta(0)) -> Iterator[bool]:
-        """Take the lock for the body of a ``with``; its value is False when another holds it.
-
-        Args:
-            timeout: For how long to retry.
+        """Take the lock for the body of a ``with``; its value is False if another still holds it after the timeout.
 
         Raises:
             ServerProblem: The server cannot be used. A release that fails is logged: the lock expires by itself.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monitoring.adapters.prefect.client.api import Api, open_api
+from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.model.policy import ApiSettings
 from monitoring.model.target import Target
@@ -22,16 +22,3 @@ def read_pushed(target: Target) -> str | None:
     """
     with open_api(ApiSettings(), target) as api:
         return Documents(api).read(PUSHED_DOCUMENT)
-
-
-def push(api: Api, text: str) -> bool:
-    """Keep a configuration on the server, and return whether it is another than the one before.
-
-    Raises:
-        ServerProblem: The server cannot be used. So too CredentialsRefused.
-    """
-    documents = Documents(api)
-    changed = documents.read(PUSHED_DOCUMENT) != text
-    if changed:
-        documents.write(PUSHED_DOCUMENT, text)
-    return changed

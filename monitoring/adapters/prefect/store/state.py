@@ -128,7 +128,7 @@ MIGRATIONS: tuple[Migration, ...] = (packed_ledger, numbered_incidents, plain_na
 #: Validates the ledger's data.
 LEDGER: TypeAdapter[Ledger] = TypeAdapter(Annotated[Ledger, BeforeValidator(unpack)])
 INCIDENTS = TypeAdapter(Incidents)
-_SILENCES = TypeAdapter(Silences)
+SILENCES = TypeAdapter(Silences)
 _OUTBOX = TypeAdapter(Outbox)
 _REQUESTS = TypeAdapter(tuple[Request, ...])
 _ARTIFACTS = TypeAdapter(dict[str, PublishedArtifact])
@@ -276,7 +276,7 @@ class BlockState:
         state = SavedState(
             ledger=read("ledger", LEDGER, Ledger()),
             incidents=self._continued(incidents, closed, outbox),
-            silences=read("silences", _SILENCES, Silences()),
+            silences=read("silences", SILENCES, Silences()),
             outbox=outbox,
             requests=tuple(requests),
             artifacts=read("artifacts", _ARTIFACTS, {}),
