@@ -19,7 +19,6 @@ from monitoring.adapters.exporters.pushgateway import Pushgateway
 from monitoring.adapters.exporters.textfile import Textfile
 from monitoring.adapters.logs import configure, from_environment
 from monitoring.adapters.prefect.client.api import Api, open_api
-from monitoring.adapters.prefect.client.secret_blocks import read_secret
 from monitoring.adapters.prefect.publish.artifacts import PrefectArtifacts
 from monitoring.adapters.prefect.publish.events import PrefectEvents
 from monitoring.adapters.prefect.publish.failed_state import failed, reason
@@ -27,10 +26,9 @@ from monitoring.adapters.prefect.publish.housekeeping import PrefectHousekeeping
 from monitoring.adapters.prefect.read.maintenance import next_windows, open_windows
 from monitoring.adapters.prefect.read.reader import ServerReader
 from monitoring.adapters.prefect.store import action_requests
-from monitoring.adapters.prefect.store.documents import Documents
+from monitoring.adapters.prefect.store.documents import PUSHED_DOCUMENT, Documents, read_pushed
 from monitoring.adapters.prefect.store.lock import VariableLock
 from monitoring.adapters.prefect.store.metrics_document import Measured
-from monitoring.adapters.prefect.store.pushed_config import PUSHED_DOCUMENT, read_pushed
 from monitoring.adapters.prefect.store.state import BlockState
 from monitoring.adapters.receivers.notification_block import NotificationBlock
 from monitoring.adapters.receivers.ping import HttpPing
@@ -128,13 +126,13 @@ class Session:
             if receiver.block:
                 return NotificationBlock(receiver.block)
             if receiver.webhook_secret:
-                if address := read_secret(self.api, receiver.webhook_secret):
+                if address := self.api.secret(receiver.webhook_secret):
                     return SlackWebhook(address, slack, receiver)
                 raise DeliveryError(
                     f"there is no Secret block {receiver.webhook_secret!r}: create it with the webhook's address",
                     permanent=True,
                 )
-            token = read_secret(self.api, slack.token_secret, "WATCHDOG_SLACK_TOKEN")
+            token = self.api.secret(slack.token_secret, "WATCHDOG_SLACK_TOKEN")
         except ConfigError as error:
             raise DeliveryError(str(error), permanent=True) from None
         except ServerProblem as problem:
@@ -189,7 +187,7 @@ class Session:
 
     def _ping(self) -> HttpPing | None:
         try:
-            url = read_secret(self.api, self.config.ping.url_secret, "WATCHDOG_PING_URL")
+            url = self.api.secret(self.config.ping.url_secret, "WATCHDOG_PING_URL")
         except ConfigError as error:
             # Without pings the dead-man's switch alerts by itself, so the check goes on.
             _log.warning("ping failed", about="address", problem=str(error))

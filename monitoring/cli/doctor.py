@@ -10,7 +10,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from monitoring.adapters.prefect.client.api import Api
-from monitoring.adapters.prefect.client.secret_blocks import read_secret
 from monitoring.adapters.prefect.read.installation import read_installation, unusable
 from monitoring.adapters.slack.examine import examine as examine_slack
 from monitoring.cli.session import Address, ConfigPath, open_session, pushed_configuration
@@ -97,7 +96,7 @@ def _token(api: Api, config: Config, found: Installation) -> str | None:
     if found.secrets[config.slack.token_secret].looks == "nothing":
         return None
     try:
-        return read_secret(api, config.slack.token_secret, "WATCHDOG_SLACK_TOKEN")
+        return api.secret(config.slack.token_secret, "WATCHDOG_SLACK_TOKEN")
     except WatchdogError:
         # It was there a little earlier. The next examination will show what has changed.
         return None

@@ -43,7 +43,7 @@ def configuration(config: str | None, target: str | None, stronger: Iterable[Lay
 
 def pushed_configuration(target: str | None) -> str | None:
     """Read the configuration that was pushed to the server. Errors are those of ``configuration``."""
-    from monitoring.adapters.prefect.store.pushed_config import read_pushed
+    from monitoring.adapters.prefect.store.documents import read_pushed
 
     return read_pushed(Target(address=target))
 

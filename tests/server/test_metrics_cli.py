@@ -17,9 +17,8 @@ import pytest
 
 from demo.stack import Process, Server, free_port, prefect_env, wait_until
 from monitoring.adapters.prefect.client.api import open_api
-from monitoring.adapters.prefect.store.documents import Documents
+from monitoring.adapters.prefect.store.documents import PUSHED_DOCUMENT, Documents
 from monitoring.adapters.prefect.store.metrics_document import NAME, Measured
-from monitoring.adapters.prefect.store.pushed_config import PUSHED_DOCUMENT
 from monitoring.metrics.openmetrics import openmetrics, text
 from monitoring.metrics.snapshot import Snapshot
 from monitoring.model.policy import ApiSettings as ServerSettings

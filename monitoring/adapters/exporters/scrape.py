@@ -155,7 +155,10 @@ class _Server(ThreadingTCPServer):
         now = time.monotonic()
         for request, until in list(self._connections.items()):
             if until < now:
-                _hang_up(request)
+                # This wakes the thread that waits for the client, and the thread closes the connection. It may be
+                # closed already.
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
         self._connections.pop(request, None)
@@ -165,13 +168,6 @@ class _Server(ThreadingTCPServer):
         # Closed connections are no fault of ours.
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
-
-
-def _hang_up(connection: socket.socket) -> None:
-    """Wake the thread that waits for this client; it closes the connection."""
-    # It may be closed already.
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -5,8 +5,7 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from monitoring.adapters.prefect.store.documents import SLUG
-from monitoring.adapters.prefect.store.pushed_config import PUSHED_DOCUMENT
+from monitoring.adapters.prefect.store.documents import PUSHED_DOCUMENT, SLUG
 from monitoring.config.environment import RESERVED
 from monitoring.config.file import parse
 from monitoring.config.policy import leaves

@@ -7,6 +7,7 @@ server that answers only 503 they take two minutes, and even the last failed att
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import time
@@ -128,6 +129,23 @@ class Api:
         """Read a block by its type and name, such as ``slack-webhook/ops``; None if there is no such block."""
         kind, _, name = (quote(part, safe="") for part in reference.partition("/"))
         return self.read(f"/block_types/slug/{kind}/block_documents/name/{name}", dict[str, Any], **params)
+
+    def secret(self, block: str, variable: str = "") -> str | None:
+        """Read a secret from an environment variable, or from a Secret block; None if there is neither.
+
+        Raises:
+            ConfigError: The block's value is not text.
+            ServerProblem: The server cannot be queried.
+        """
+        if given := os.environ.get(variable, "").strip():
+            return given
+        document = self.block(f"secret/{block}", include_secrets="true")
+        if document is None:
+            return None
+        secret = (document.get("data") or {}).get("value")
+        if not isinstance(secret, str) or not secret.strip():
+            raise ConfigError(f"Secret block {block!r}: its value is no text; expected a string")
+        return secret.strip()
 
     def deployment(self, name: str) -> dict[str, Any] | None:
         """Read the deployment ``FLOW/DEPLOYMENT``; None if there is no such deployment."""

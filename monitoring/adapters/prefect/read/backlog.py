@@ -80,13 +80,6 @@ def _started_since(pool: str, time: datetime) -> dict[str, Any]:
     return {"flow_runs": {**started, "expected_start_time": due}, "work_pools": {"name": {"any_": [pool]}}}
 
 
-class Upcoming(NamedTuple):
-    """Runs that are due soon, soonest first; and pools, queues and deployments with more of them than were read."""
-
-    runs: tuple[FlowRun, ...]
-    cut: frozenset[str]
-
-
 class _Filter(NamedTuple):
     """A filter for the runs of a work pool, a queue or deployments that may not be able to start."""
 
@@ -101,10 +94,11 @@ def upcoming(
     pools: Mapping[str, WorkPool],
     deployments: Mapping[str, Deployment],
     active: Sequence[FlowRun],
-) -> Upcoming:
-    """SCHEDULED runs that are due in the time ahead and that something may hold up.
+) -> tuple[tuple[FlowRun, ...], frozenset[str]]:
+    """SCHEDULED runs that are due in the time ahead and that something may hold up, soonest first.
 
-    That is a work pool without a live worker, a paused pool or queue, or a limit that is full now.
+    That is a work pool without a live worker, a paused pool or queue, or a limit that is full now. With them, the names
+    of pools, queues and deployments that have more such runs than were read.
     """
     slots = Slots(active, whole=collection.coverage.has("active-runs"))
     filters = list(_filters(collection, pools, deployments, slots))
@@ -119,9 +113,8 @@ def upcoming(
         else:
             runs = collection.runs("upcoming-runs", {**body, "sort": "ID_DESC"}) if count else []
         found |= {run.id: run for run in runs if run.key in deployments}
-    return Upcoming(
-        tuple(sorted(found.values(), key=lambda run: run.expected_start_time or run.created)), frozenset(cut)
-    )
+    soonest_first = sorted(found.values(), key=lambda run: run.expected_start_time or run.created)
+    return tuple(soonest_first), frozenset(cut)
 
 
 def work_ahead(collection: Collection, pools: Sequence[str], within: timedelta) -> bool:

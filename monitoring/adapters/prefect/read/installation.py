@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import prefect
 
 from monitoring.adapters.prefect.client.api import Api
-from monitoring.adapters.prefect.client.secret_blocks import read_secret
 from monitoring.adapters.prefect.read import rows
 from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.adapters.prefect.read.own_runs import own_runs
@@ -215,7 +214,7 @@ def _secret(api: Api | None, block: str, given: str) -> Secret:
     if api is None:
         return Secret(place="nowhere", problem=f"the server cannot be used, which may have the Secret block {block}")
     try:
-        secret = read_secret(api, block)
+        secret = api.secret(block)
     except ConfigError:
         return Secret(place="block")
     except (ServerProblem, CredentialsRefused) as problem:

@@ -143,9 +143,8 @@ class _Rows(NamedTuple):
     active: list[FlowRun]
     overdue: list[FlowRun]
     ended: list[FlowRun]
-    #: The watchdog's own runs that are active, and those that are overdue.
-    own_active: list[FlowRun]
-    own_overdue: list[FlowRun]
+    #: The watchdog's own runs that are active or overdue.
+    own: list[FlowRun]
     #: Every overdue run, whoever owns it.
     all_overdue: list[FlowRun]
     heartbeats: dict[str, Heartbeats]
@@ -175,8 +174,7 @@ def _read_rows(collection: Collection, since: datetime, ledger: Ledger, own_flow
         active=active,
         overdue=overdue,
         ended=ended,
-        own_active=own_active,
-        own_overdue=own_overdue,
+        own=[*own_active, *own_overdue],
         all_overdue=all_overdue,
         heartbeats=heartbeats,
     )
@@ -201,9 +199,7 @@ def _read_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> dict[str
         "schedules": ScheduleFacts(missed=missed, nothing_ahead=ahead.nothing, unplanned=ahead.unplanned),
         "pools": pools,
         "limits": limited.model_copy(update={"moving": again.moving}),
-        "own": own_runs(
-            collection, rows.own_deployments, rows.deployed.schedules, (*rows.own_active, *rows.own_overdue)
-        ),
+        "own": own_runs(collection, rows.own_deployments, rows.deployed.schedules, rows.own),
     }
 
 
@@ -219,15 +215,11 @@ def _run_facts(collection: Collection, rows: _Rows) -> RunFacts:
 
 def _pool_facts(collection: Collection, rows: _Rows) -> WorkPoolFacts:
     # The watchdog's own runs wait for workers, too.
-    active, overdue = [*rows.active, *rows.own_active], [*rows.overdue, *rows.own_overdue]
-    pools = sources.work_pools(collection, active, overdue, rows.deployed.deployments | rows.deployments)
-    upcoming = backlog.upcoming(collection, pools, rows.deployments, rows.active)
-    return WorkPoolFacts(
-        work_pools=pools,
-        backlogs=backlog.backlogs(collection, pools, rows.all_overdue),
-        upcoming=upcoming.runs,
-        upcoming_cut=upcoming.cut,
-    )
+    waiting = [*rows.active, *rows.overdue, *rows.own]
+    pools = sources.work_pools(collection, waiting, rows.deployed.deployments | rows.deployments)
+    upcoming, cut = backlog.upcoming(collection, pools, rows.deployments, rows.active)
+    backlogs = backlog.backlogs(collection, pools, rows.all_overdue)
+    return WorkPoolFacts(work_pools=pools, backlogs=backlogs, upcoming=upcoming, upcoming_cut=cut)
 
 
 def _history_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> HistoryFacts:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from monitoring.errors import BadAnswer
 from monitoring.model.base import Value
@@ -19,7 +19,7 @@ T = TypeVar("T")
 #: A worker is live while its last heartbeat is younger than this many of its own intervals.
 MISSED_HEARTBEATS = 3
 _DEFAULT_WORKER_INTERVAL = 30.0
-_time = TypeAdapter(AwareDatetime).validate_python
+to_time = TypeAdapter(AwareDatetime).validate_python
 
 
 class WorkerRow(Value):
@@ -34,21 +34,6 @@ class WorkerRow(Value):
             return False
         interval = self.heartbeat_interval_seconds or _DEFAULT_WORKER_INTERVAL
         return (now - self.last_heartbeat_time).total_seconds() <= MISSED_HEARTBEATS * interval
-
-
-class EventCount(Value):
-    """The events of one resource, counted."""
-
-    value: str
-    count: int = Field(ge=1)
-    start_time: AwareDatetime
-    end_time: AwareDatetime
-
-
-class EventRow(Value):
-    """An event."""
-
-    occurred: AwareDatetime
 
 
 class StateRow(Value):
@@ -133,7 +118,7 @@ def _inactive_since(row: Row) -> datetime | None:
 
 
 def _newest_change(*found: Row) -> datetime | None:
-    return max((_time(row["updated"]) for row in found if row.get("updated")), default=None)
+    return max((to_time(row["updated"]) for row in found if row.get("updated")), default=None)
 
 
 def deployment(row: Row, flow_name: str) -> Deployment:
@@ -146,7 +131,7 @@ def deployment(row: Row, flow_name: str) -> Deployment:
             "name": f"{flow_name}/{row['name']}",
             "flow_name": flow_name,
             "schedule": _schedule_name(row),
-            "scheduled_since": max((_time(entry["created"]) for entry in _active(row)), default=None),
+            "scheduled_since": max((to_time(entry["created"]) for entry in _active(row)), default=None),
             "inactive_since": _inactive_since(row),
             "changed": _newest_change(row, *_active(row)),
             "work_pool": row.get("work_pool_name"),

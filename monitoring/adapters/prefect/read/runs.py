@@ -153,11 +153,12 @@ def _silent(
 
 def _heartbeats(collection: Collection, running: Sequence[FlowRun], since: datetime) -> dict[str, Heartbeats]:
     found = collection.query("heartbeats", [], _count_heartbeats, collection, running, since)
-    counts = collection.values("heartbeats", found, rows.EventCount.model_validate)
-    return {
-        count.value.removeprefix(_FLOW_RUN): Heartbeats(count=count.count, first=count.start_time, last=count.end_time)
-        for count in counts
-    }
+    return dict(collection.values("heartbeats", found, _run_and_heartbeats))
+
+
+def _run_and_heartbeats(row: rows.Row) -> tuple[str, Heartbeats]:
+    beats = Heartbeats(count=row["count"], first=row["start_time"], last=row["end_time"])
+    return row["value"].removeprefix(_FLOW_RUN), beats
 
 
 def _count_heartbeats(collection: Collection, running: Sequence[FlowRun], since: datetime) -> Sequence[rows.Row]:

@@ -62,5 +62,8 @@ def _events(collection: Collection) -> tuple[datetime | None, FlowRun | None]:
 def _newest_event(collection: Collection, since: datetime) -> datetime | None:
     window = {"since": since.isoformat(), "until": collection.now.isoformat()}
     events = read_events(collection.api, {"filter": {"occurred": window}, "limit": 1})
-    found = [rows.parsed("events", rows.EventRow.model_validate, row) for row in events]
-    return max((event.occurred for event in found), default=None)
+    return max((rows.parsed("events", _occurred, row) for row in events), default=None)
+
+
+def _occurred(row: rows.Row) -> datetime:
+    return rows.to_time(row["occurred"])

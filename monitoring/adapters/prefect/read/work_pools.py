@@ -95,10 +95,7 @@ def flows_without_deployment(
 
 
 def work_pools(
-    collection: Collection,
-    active: Sequence[FlowRun],
-    overdue: Sequence[FlowRun],
-    deployments: Mapping[str, Deployment],
+    collection: Collection, runs: Iterable[FlowRun], deployments: Mapping[str, Deployment]
 ) -> dict[str, WorkPool]:
     """All work pools by name. Workers are counted if runs wait, and if deployments may have runs ahead.
 
@@ -106,9 +103,8 @@ def work_pools(
     """
     pools = collection.rows("work-pools", "/work_pools/filter", {})
     queues = queues_by_pool(collection, {})
-    waiting = [*overdue, *(run for run in active if run.state_type == "PENDING")]
-    pools_of_waiting = (run.work_pool or deployments[run.key].work_pool for run in waiting if run.key in deployments)
-    waited_for = set(filter(None, pools_of_waiting))
+    waiting = (run for run in runs if run.state_type in ("SCHEDULED", "PENDING") and run.key in deployments)
+    waited_for = set(filter(None, (run.work_pool or deployments[run.key].work_pool for run in waiting)))
     ahead = _ahead(collection, (row for row in pools if row.get("name") not in waited_for), deployments)
     counted = waited_for | ahead.counted
     found = {}

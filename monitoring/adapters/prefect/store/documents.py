@@ -13,12 +13,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from monitoring.adapters.prefect.client.api import Api
+from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.errors import BadAnswer
 from monitoring.model.base import Value
+from monitoring.model.policy import ApiSettings
+from monitoring.model.target import Target
 
 #: The block type's name in addresses, as in ``watchdog-document/ledger``.
 SLUG = "watchdog-document"
+#: The document of the configuration that ``watchdog config push`` keeps on the server.
+PUSHED_DOCUMENT = "config"
 #: Part of the name of a document that was set aside, before a digest of its body.
 BROKEN = "-broken-"
 
@@ -161,6 +165,19 @@ class Documents:
     def _filter(self, body: dict[str, Any]) -> list[_Row]:
         body = {"block_types": {"slug": {"any_": [SLUG]}}, **body}
         return self.api.query("/block_documents/filter", body, list[_Row])
+
+
+def read_pushed(target: Target) -> str | None:
+    """Read the configuration that was pushed to a server; None where there is none.
+
+    The server is read with the default settings: which others hold is not known before the configuration is.
+
+    Raises:
+        ConfigError: The server's address cannot be used.
+        ServerProblem: The server cannot be used. So too CredentialsRefused.
+    """
+    with open_api(ApiSettings(), target) as api:
+        return Documents(api).read(PUSHED_DOCUMENT)
 
 
 def aside(name: str, body: str) -> str:

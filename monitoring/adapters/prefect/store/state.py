@@ -216,11 +216,9 @@ def newest_first(incidents: Iterable[Incident]) -> tuple[Incident, ...]:
         key = (incident.finding.fingerprint, incident.opened_at)
         if key not in newest or _closed_at(newest[key]) <= _closed_at(incident):
             newest[key] = incident
-    return tuple(sorted(newest.values(), key=_order, reverse=True))
-
-
-def _order(incident: Incident) -> tuple[datetime, str]:
-    return _closed_at(incident), incident.finding.fingerprint
+    return tuple(
+        sorted(newest.values(), key=lambda closed: (_closed_at(closed), closed.finding.fingerprint), reverse=True)
+    )
 
 
 def _closed_at(incident: Incident) -> datetime:

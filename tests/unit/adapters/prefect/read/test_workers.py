@@ -41,7 +41,7 @@ def pools(server: Server, count: int, **config: Any) -> tuple[set[str], dict[str
     settings = Config.model_validate(config)
     collection = Collection(cast(Api, server), settings, lambda text: text, NOW, Policies(settings))
     deployments = {f"d/{n}": deployment(f"d/{n}", work_pool=f"pool-{n:03}") for n in range(count)}
-    found = places.work_pools(collection, [], [], deployments)
+    found = places.work_pools(collection, [], deployments)
     known = {name for name, pool in found.items() if pool.live_workers is not None}
     return known, {query.name: query.detail for query in collection.coverage.missing}
 
