@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -128,6 +129,12 @@ def code(error: SlackApiError) -> str:
     """Slack's error code, such as ``channel_not_found``; empty if there is none."""
     answer = error.response.data
     return str(answer.get("error", "")) if isinstance(answer, dict) else ""
+
+
+def is_rejection(error: SlackApiError) -> bool:
+    """Whether Slack has understood a call and will never accept it: it answers with one of its error codes."""
+    status, error_code = error.response.status_code, code(error)
+    return status < 500 and status != 429 and error_code not in _TEMPORARY and bool(re.fullmatch(r"\w+", error_code))
 
 
 def no_answer(where: str, status: int, retry_after: timedelta | None = None) -> DeliveryError:

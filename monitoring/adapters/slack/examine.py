@@ -10,7 +10,7 @@ from typing import Any
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
-from monitoring.adapters.slack.client import code, delivery_errors, web_client
+from monitoring.adapters.slack.client import code, delivery_errors, is_rejection, web_client
 from monitoring.config import alert_settings as config
 from monitoring.doctor.receivers import SlackChannel, Workspace
 from monitoring.errors import DeliveryError
@@ -32,11 +32,11 @@ class _Rejected(Exception):
 def examine(token: str, settings: config.Slack, channels: Iterable[str]) -> Workspace:
     """Read whether a bot's token is valid, its scopes, and which of the channels the bot sees and is a member of."""
     try:
-        client = web_client(token, settings)
+        slack = _Slack(web_client(token, settings), settings)
     except DeliveryError as error:
         return Workspace(problem=str(error), rejected=True)
     try:
-        answer, headers = _call(client, settings, "auth.test")
+        answer, headers = slack.call("auth.test")
     except _Rejected as rejection:
         return Workspace(problem=f"Slack reports {rejection.code}", rejected=True)
     except DeliveryError as error:
@@ -45,18 +45,35 @@ def examine(token: str, settings: config.Slack, channels: Iterable[str]) -> Work
         team=str(answer.get("team", "")),
         bot=str(answer.get("user", "")),
         scopes=_scopes(headers),
-        channels=_Channels(client, settings).find(channels),
+        channels=slack.find(channels),
     )
 
 
 @dataclass
-class _Channels:
-    """Finds channels by id or name; the list of channels is read at most once."""
+class _Slack:
+    """Calls Slack's methods, and finds channels by id or name."""
 
     client: WebClient
     settings: config.Slack
 
+    def call(self, method: str, **data: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Call a method; return the answer and its headers."""
+        where = f"Slack at {self.settings.api_url}"
+        with delivery_errors(method, where, self.settings.timeout):
+            try:
+                answer = self.client.api_call(method, data=data)
+            except SlackApiError as error:
+                if is_rejection(error):
+                    raise _Rejected(code(error), str(error.response.get("needed", ""))) from None
+                raise
+            except TimeoutError:
+                seconds = f"{self.settings.timeout.total_seconds():g} s"
+                raise DeliveryError(f"{where} did not answer within {seconds}", permanent=False) from None
+        # slack_sdk raises for an answer that is no object, so there are no bytes here.
+        return (answer.data if isinstance(answer.data, dict) else {}), dict(answer.headers)
+
     def find(self, channels: Iterable[str]) -> Mapping[str, SlackChannel]:
+        """Find channels; the list of channels is read at most once."""
         named = {channel: channel.lstrip("#") for channel in channels}
         found = {channel: self._by_id(name) for channel, name in named.items() if _ID.fullmatch(name)}
         names = {channel: name for channel, name in named.items() if channel not in found}
@@ -64,7 +81,7 @@ class _Channels:
 
     def _by_id(self, channel: str) -> SlackChannel:
         try:
-            answer, _ = _call(self.client, self.settings, "conversations.info", channel=channel)
+            answer, _ = self.call("conversations.info", channel=channel)
         except _Rejected as rejection:
             if rejection.code == "channel_not_found":
                 return SlackChannel(found=False)
@@ -94,9 +111,7 @@ class _Channels:
     def _all(self, types: str) -> Iterator[Mapping[str, Any]]:
         cursor = ""
         for _ in range(_MAX_PAGES):
-            answer, _ = _call(
-                self.client, self.settings, "conversations.list", types=types, limit=str(_PAGE), cursor=cursor
-            )
+            answer, _ = self.call("conversations.list", types=types, limit=str(_PAGE), cursor=cursor)
             yield from (row for row in answer.get("channels") or () if isinstance(row, dict))
             cursor = str((answer.get("response_metadata") or {}).get("next_cursor") or "")
             if not cursor:
@@ -104,29 +119,6 @@ class _Channels:
         raise DeliveryError(
             f"there are more than {_PAGE * _MAX_PAGES:,} channels: configure channels by id", permanent=True
         )
-
-
-def _call(client: WebClient, settings: config.Slack, method: str, **data: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Call a method; return the answer and its headers."""
-    where = f"Slack at {settings.api_url}"
-    rejection: _Rejected | None = None
-    try:
-        with delivery_errors(method, where, settings.timeout):
-            try:
-                answer = client.api_call(method, data=data)
-            except SlackApiError as error:
-                if isinstance(error.response.data, dict):
-                    rejection = _Rejected(code(error), str(error.response.data.get("needed", "")))
-                raise
-            except TimeoutError:
-                seconds = f"{settings.timeout.total_seconds():g} s"
-                raise DeliveryError(f"{where} did not answer within {seconds}", permanent=False) from None
-            # slack_sdk raises for an answer that is no object, so there are no bytes here.
-            return (answer.data if isinstance(answer.data, dict) else {}), dict(answer.headers)
-    except DeliveryError as error:
-        if rejection is not None and error.permanent and re.fullmatch(r"\w+", rejection.code):
-            raise rejection from None
-        raise
 
 
 def _unseen(rejection: _Rejected) -> SlackChannel:

@@ -30,6 +30,8 @@ _DAY = timedelta(days=1)
 #: A run may take its usual time before it is missed; of longer runs, due times from before the replay are ignored.
 _MAX_RUN_TIME = 7 * _DAY
 _CANDIDATES = 1_000
+#: Without these queries nothing can be replayed.
+_NEEDED = ("flows", "deployments", "active-runs", "due-runs")
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -65,7 +67,9 @@ def read_history(
     deployed = places.deployments(collection, Ledger())
     kept = _Kept(own, now)
     kept.add([*runs.active(collection), *runs.overdue(collection)])
-    _insist(collection, "flows", "deployments", "active-runs", "due-runs")
+    for query in collection.coverage.missing:
+        if query.name in _NEEDED:
+            raise BadAnswer(f"nothing can be replayed without all {query.name.replace('-', ' ')}: {query.detail}")
     since, gaps = _read_ended(collection, kept, days, report)
     deployments = {key: found for key, found in deployed.deployments.items() if found.flow_id not in own}
     if config.target.runs_without_deployment:
@@ -90,13 +94,6 @@ def read_history(
         oldest=oldest,
         gaps=(*gaps, *unread, *unasked),
     )
-
-
-def _insist(collection: Collection, *names: str) -> None:
-    """Raise if nothing can be replayed."""
-    for query in collection.coverage.missing:
-        if query.name in names:
-            raise BadAnswer(f"nothing can be replayed without all {query.name.replace('-', ' ')}: {query.detail}")
 
 
 @dataclass

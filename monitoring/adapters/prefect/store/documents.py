@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from monitoring.adapters.prefect.client.api import Api, open_api
+from monitoring.adapters.prefect.client.paging import read_pages
 from monitoring.errors import BadAnswer
 from monitoring.model.base import Value
 from monitoring.model.policy import ApiSettings
@@ -27,6 +28,7 @@ PUSHED_DOCUMENT = "config"
 BROKEN = "-broken-"
 
 _TRIES = 5
+_OURS = {"block_types": {"slug": {"any_": [SLUG]}}}
 _TYPE = {
     # Names that begin with "Prefect" are Prefect's own: 403 (prefect/server/api/block_types.py).
     "name": "Watchdog document",
@@ -85,13 +87,8 @@ class Documents:
 
     def names(self) -> list[str]:
         """Return the names of all documents, sorted. The server sends the bodies, too: not for every check."""
-        names: set[str] = set()
-        offset = 0
-        # The server chooses the length of a page, so only an empty page is certainly the last.
-        while page := self._filter({"offset": offset}):
-            names.update(row.name for row in page)
-            offset += len(page)
-        return sorted(names)
+        pages = read_pages(self.api, "/block_documents/filter", _OURS, page_size=None)
+        return sorted(row["name"] for page in pages for row in page)
 
     def write(self, name: str, body: str) -> None:
         """Write a document's body; create the document if there is none."""
@@ -163,8 +160,7 @@ class Documents:
         return rows
 
     def _filter(self, body: dict[str, Any]) -> list[_Row]:
-        body = {"block_types": {"slug": {"any_": [SLUG]}}, **body}
-        return self.api.query("/block_documents/filter", body, list[_Row])
+        return self.api.query("/block_documents/filter", {**_OURS, **body}, list[_Row])
 
 
 def read_pushed(target: Target) -> str | None:

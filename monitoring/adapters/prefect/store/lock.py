@@ -179,7 +179,7 @@ class VariableLock:
             if not variable.expired(self._clock()):
                 return False
             _log.warning("lock taken over", holder=lease.holder if lease else "somebody")
-            self._delete(variable.id)
+            self._api.delete(f"/variables/{variable.id}")
         return False
 
     def _create(self) -> LockVariable | None:
@@ -191,14 +191,11 @@ class VariableLock:
                 raise
             return None
 
-    def _delete(self, variable_id: str) -> None:
-        self._api.delete(f"/variables/{variable_id}")
-
     def _release(self) -> None:
         variable_id, self._id, self._lost = self._id, None, None
         if variable_id is None:
             return
         try:
-            self._delete(variable_id)
+            self._api.delete(f"/variables/{variable_id}")
         except WatchdogError as error:
             _log.warning("lock not released", problem=str(error))
