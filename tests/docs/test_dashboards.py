@@ -53,7 +53,7 @@ def variables(dashboard: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {variable["name"]: variable for variable in dashboard["templating"]["list"]}
 
 
-def test_there_are_the_dashboards_that_people_are_told_of() -> None:
+def test_the_documented_dashboards_exist() -> None:
     assert list(DASHBOARDS) == ["deployment.json", "overview.json", "watchdog.json"]
 
 
@@ -109,7 +109,7 @@ def test_a_panel_says_what_it_shows(panel: Panel) -> None:
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=str)
-def test_a_panel_asks_for_what_there_is(panel: Panel) -> None:
+def test_a_panel_queries_metrics_that_exist(panel: Panel) -> None:
     for query in panel.queries:
         asks_for_what_there_is(query)
 
@@ -136,7 +136,7 @@ def test_a_link_leads_to_a_dashboard_with_its_variables(panel: Panel) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_a_rule_asks_for_what_there_is(rule: Rule) -> None:
+def test_a_rule_queries_metrics_that_exist(rule: Rule) -> None:
     asks_for_what_there_is(rule.query)
 
 
@@ -179,7 +179,7 @@ def test_the_page_explains_every_dashboard_and_rule_and_nothing_else() -> None:
     assert set(named) == set(headings)
 
 
-def test_what_is_misread_is_refused() -> None:
+def test_what_is_misread_is_rejected() -> None:
     assert used('sum by (a) (m{b="}", c=~"x"}[5m] offset 1h) > bool 2').matched == {"m": {"b", "c"}}
     with pytest.raises(ValueError, match="unknown function"):
         used("frobnicate(m)")

@@ -41,7 +41,7 @@ def in_short(findings: tuple[Finding, ...]) -> dict[str, tuple[Any, ...]]:
 
 
 @given(observations())
-def test_any_server_can_be_judged_and_told_of(seen: Observation) -> None:
+def test_any_server_can_be_judged_and_reported(seen: Observation) -> None:
     findings = found(seen)
     report = health_report(seen, findings, Coverage())
 

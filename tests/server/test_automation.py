@@ -97,7 +97,7 @@ def test_it_is_made_once_changed_when_it_has_to_be_and_removed(
     assert list(automations(prefect_server)) == [f"{NAME}-2"]
 
 
-def test_what_is_missing_is_told_in_one_line(prefect_server: Server, command: Command, block: str) -> None:
+def test_what_is_missing_is_reported_in_one_line(prefect_server: Server, command: Command, block: str) -> None:
     Secret(value="x").save("ops", overwrite=True)
     for arguments, expected in (
         (["--notify", block], "watchdog-check/check: no such deployment"),
@@ -112,7 +112,7 @@ def test_what_is_missing_is_told_in_one_line(prefect_server: Server, command: Co
     assert automations(prefect_server) == {}
 
 
-def test_a_check_without_a_schedule_needs_to_be_told_how_long(
+def test_a_check_without_a_schedule_needs_its_interval(
     prefect_server: Server, command: Command, check: str, block: str
 ) -> None:
     prefect_server.request("PATCH", f"/deployments/{check}", {"schedules": []})

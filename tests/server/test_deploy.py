@@ -95,7 +95,7 @@ def schedule(deployment: dict[str, Any]) -> tuple[str, str, bool]:
 
 
 @pytest.mark.parametrize("in_git", [True, False])
-def test_deploying_asks_nothing_and_can_be_repeated(
+def test_deploying_prompts_for_nothing_and_can_be_repeated(
     server: Server, project: Path, tmp_path: Path, in_git: bool
 ) -> None:
     if in_git:
@@ -282,7 +282,7 @@ def test_both_deployments_are_served_by_one_process(
         assert (held(server, name)["paused"], held(server, name)["work_pool_name"]) == (False, "later")
 
 
-def test_serving_without_an_address_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_serving_without_an_address_is_rejected_in_one_line(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     env |= {"PREFECT_HOME": str(tmp_path), "DO_NOT_TRACK": "1"}
     command = [sys.executable, str(PROJECT / "flows" / "serve.py")]

@@ -173,7 +173,7 @@ def test_a_server_that_gives_few_rows_at_a_time_hides_none(fresh_server: Callabl
             documents.read_all(names)
 
 
-def test_what_is_refused_and_not_there_is_told(httpserver: HTTPServer) -> None:
+def test_what_is_rejected_and_what_is_not_there_are_errors(httpserver: HTTPServer) -> None:
     """A conflict about a document that does not exist, as PostgreSQL has it while the first ones are made."""
     httpserver.expect_request("/api/csrf-token").respond_with_json({}, status=404)
     httpserver.expect_request("/api/block_documents/filter").respond_with_json([])

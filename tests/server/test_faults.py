@@ -225,7 +225,7 @@ def _self_signed(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_wrong_key_is_refused_once_with_one_line(tmp_path: Path, status: int) -> None:
+def test_a_wrong_key_is_rejected_once_with_one_line(tmp_path: Path, status: int) -> None:
     with stand_in(lambda _: Response('{"detail": "no"}', status)) as (address, asked):
         said = check(address, tmp_path, PREFECT_API_KEY="pnu_sesame")
     assert (said.status, said.stdout) == (3, "")
@@ -411,7 +411,7 @@ def test_a_connection_that_is_cut_is_tried_again_as_often_as_configured_and_no_m
     assert accepted == 2
 
 
-def test_a_server_that_is_busy_for_a_moment_is_waited_for(prefect_server: Server, world: Seed) -> None:
+def test_a_server_that_is_busy_for_a_short_time_is_waited_for(prefect_server: Server, world: Seed) -> None:
     busy = iter([503, 429, 502])
 
     def moment(asked: Asked) -> Response | None:

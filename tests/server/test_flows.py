@@ -87,7 +87,7 @@ def blocks(message: dict[str, Any]) -> str:
     return json.dumps(message["blocks"], ensure_ascii=False)
 
 
-def test_a_failure_is_found_kept_published_resolved_and_told(
+def test_a_failure_is_found_saved_published_resolved_and_notified(
     installation: Deployed, tmp_path: Path, slack_emulator: SlackEmulator
 ) -> None:
     installation.workload(tmp_path)
@@ -163,7 +163,7 @@ def test_without_a_token_the_digest_is_an_artifact_and_says_so_once(
     assert httpserver.log == []
 
 
-def test_a_refused_token_fails_the_run_in_one_line_and_shows_nowhere(
+def test_a_rejected_token_fails_the_run_in_one_line_and_shows_nowhere(
     installation: Deployed, httpserver: HTTPServer
 ) -> None:
     httpserver.expect_request("/api/chat.postMessage").respond_with_json({"ok": False, "error": "invalid_auth"})

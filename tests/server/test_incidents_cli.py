@@ -234,7 +234,7 @@ def test_the_next_check_acknowledges(commands: Commands) -> None:
     assert "acknowledged by bob" in commands.said("incidents", "list")
 
 
-def test_the_login_name_is_who_asks(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_login_name_is_the_author(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "carol")
     commands.open(incident(12, "etl/nightly", commands.now))
     assert "by carol" in commands.said("incidents", "ack", "W-12")
@@ -283,7 +283,7 @@ def test_of_several_those_that_can_be_are_acknowledged(commands: Commands) -> No
     assert [request.subject for request in commands.saved.requests] == ["W-12"]
 
 
-def test_when_the_next_check_is_planned_is_said(commands: Commands, seed: Seed) -> None:
+def test_when_the_next_check_is_scheduled_is_shown(commands: Commands, seed: Seed) -> None:
     due = seed.now + 0.5 * HOUR
     check = seed.deployment("watchdog-check/check")
     other = seed.deployment("etl/nightly")
@@ -306,7 +306,7 @@ def test_when_the_next_check_is_planned_is_said(commands: Commands, seed: Seed) 
 # --- silences ----------------------------------------------------------------------------------------
 
 
-def test_a_silence_is_asked_for_listed_made_and_ended(commands: Commands) -> None:
+def test_a_silence_is_requested_listed_applied_and_ended(commands: Commands) -> None:
     commands.open(incident(12, "etl/nightly", commands.now), incident(13, "crm/sync", commands.now))
     said = commands.said(
         *("silence", "add", "--deployment", "etl/*", "--for", "4h", "--reason", "the source moves", "--by", "ana")
@@ -452,7 +452,7 @@ def test_a_look_by_hand_shows_what_the_checks_know(commands: Commands, seed: See
     assert "Median time: 1 h to detect, 3 h to resolve." in digest
 
 
-def test_a_look_by_hand_says_that_it_cannot_tell_the_incidents(commands: Commands) -> None:
+def test_a_check_by_hand_says_that_it_cannot_show_the_incidents(commands: Commands) -> None:
     Documents(commands.api).write("incidents", "{")
     status, out, err = commands.run("check")
     assert status == 0
@@ -519,7 +519,7 @@ def test_a_request_that_was_sent_twice_is_done_once(commands: Commands) -> None:
     assert commands.saved.requests == (request,)
 
 
-def test_a_torn_request_is_reported_once_and_in_nobodys_way(commands: Commands) -> None:
+def test_a_torn_request_is_reported_once_and_delays_no_other(commands: Commands) -> None:
     commands.open(incident(12, "etl/nightly", commands.now))
     Documents(commands.api).write(new_name(), "{")
     status, out, err = commands.run("incidents", "ack", "W-12", "--by", "ana")

@@ -165,7 +165,7 @@ def test_the_last_numbers_are_served_while_the_server_comes_and_goes(
     assert server.api_url in down
 
 
-def test_a_server_that_was_never_there_is_told_of_and_looked_for(serve: Callable[..., Served]) -> None:
+def test_a_server_that_was_never_there_is_logged_and_looked_for(serve: Callable[..., Served]) -> None:
     served = serve(f"http://127.0.0.1:{free_port()}/api")
     served.until(DOWN)
     assert served.get().text.count("\nprefect_") == 1
@@ -254,7 +254,7 @@ def test_prometheus_scrapes_the_command_while_the_server_is_up_and_down(
         assert says('up{job="watchdog"}', 1)
 
 
-def test_numbers_that_no_check_renews_are_told_of(prefect_server: Server, serve: Callable[..., Served]) -> None:
+def test_metrics_that_no_check_renews_are_logged(prefect_server: Server, serve: Callable[..., Served]) -> None:
     measured(prefect_server, taken(LONG))
     served = serve(prefect_server.api_url)
     served.until("no check has measured since", "/-/ready")
@@ -279,7 +279,9 @@ def test_numbers_that_no_check_renews_are_told_of(prefect_server: Server, serve:
     assert "the next check saves them again" in gone
 
 
-def test_a_refused_key_says_nothing_about_the_server(fresh_server: ServerFactory, serve: Callable[..., Served]) -> None:
+def test_a_rejected_key_shows_nothing_about_the_server(
+    fresh_server: ServerFactory, serve: Callable[..., Served]
+) -> None:
     server = fresh_server()
     measured(server, taken(NOT_LONG))
     served = serve(server.api_url)
@@ -300,7 +302,9 @@ def test_a_refused_key_says_nothing_about_the_server(fresh_server: ServerFactory
         guarded.stop()
 
 
-def test_before_the_server_answers_nothing_is_said_of_it_and_it_ends_when_told(serve: Callable[..., Served]) -> None:
+def test_before_the_server_answers_nothing_is_known_of_it_and_a_signal_ends_the_command(
+    serve: Callable[..., Served],
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         served = serve(f"http://127.0.0.1:{silent.getsockname()[1]}/api")
         served.until("the Prefect server has not answered yet\n", "/-/ready")

@@ -105,7 +105,7 @@ def test_every_series_is_as_the_exporter_gives_it(known: tuple[Server, Seed]) ->
     assert len(ours) == 14
 
 
-def test_a_scraper_that_asks_for_openmetrics_gets_the_same(known: tuple[Server, Seed]) -> None:
+def test_a_scraper_that_requests_openmetrics_gets_the_same(known: tuple[Server, Seed]) -> None:
     _, seed = known
     config = settings()
     with open_api(config.server) as api:
@@ -201,7 +201,7 @@ def with_filter(path: str, text: str = "") -> Any:
         (LATE, with_filter(COUNT, "Late"), 2),
     ],
 )
-def test_what_a_query_without_an_answer_would_have_told_is_left_out_and_the_rest_is_there(
+def test_the_metrics_of_a_query_without_an_answer_are_left_out_and_the_rest_is_there(
     known: tuple[Server, Seed], query: str, asked_for: Any, gone: int
 ) -> None:
     server, seed = known
@@ -264,7 +264,7 @@ def test_of_more_runs_than_are_read_there_is_no_number(
     assert not any(name.startswith(("prefect_flow_runs", "prefect_info_flow_runs")) for name in ours)
 
 
-def test_a_server_that_is_gone_is_asked_once_and_nothing_is_measured(seed: Seed) -> None:
+def test_a_server_that_is_gone_is_queried_once_and_nothing_is_measured(seed: Seed) -> None:
     ours, missing, traffic = scrape(seed.now, at="http://127.0.0.1:9/api")
     assert ours == {}
     assert missing.keys() == QUERIES

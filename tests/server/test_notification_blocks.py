@@ -161,7 +161,7 @@ def test_teams_gets_it(teams: HTTPServer) -> None:
     assert "etl/nightly" in text
 
 
-def test_it_is_said_from_within_a_flow_and_from_within_a_running_loop(httpserver: HTTPServer) -> None:
+def test_it_is_sent_from_within_a_flow_and_from_within_a_running_loop(httpserver: HTTPServer) -> None:
     httpserver.expect_request(f"/{TOKEN}").respond_with_data("ok")
     custom, apprise = webhook(hook(httpserver)), by_apprise(json_address(httpserver))
 
@@ -184,7 +184,7 @@ def test_it_is_said_from_within_a_flow_and_from_within_a_running_loop(httpserver
 @pytest.mark.parametrize(
     ("status", "permanent"), [(400, True), (404, True), (403, True), (429, False), (500, False), (503, False)]
 )
-def test_a_receiver_that_refuses_is_told_of(httpserver: HTTPServer, kind: str, status: int, permanent: bool) -> None:
+def test_a_receiver_that_rejects_is_an_error(httpserver: HTTPServer, kind: str, status: int, permanent: bool) -> None:
     httpserver.expect_request(f"/{TOKEN}").respond_with_data("no", status=status)
     reference = webhook(hook(httpserver)) if kind == "custom" else by_apprise(json_address(httpserver))
     error = refused(reference)
@@ -193,7 +193,7 @@ def test_a_receiver_that_refuses_is_told_of(httpserver: HTTPServer, kind: str, s
     assert len(said(httpserver)) == 1, "it is tried once"
 
 
-def test_an_address_that_only_leads_elsewhere_is_told_of(httpserver: HTTPServer) -> None:
+def test_an_address_that_only_leads_elsewhere_is_an_error(httpserver: HTTPServer) -> None:
     httpserver.expect_request(f"/{TOKEN}").respond_with_data("", status=302, headers={"Location": "/login"})
     error = refused(webhook(hook(httpserver)))
     assert error.permanent
@@ -201,7 +201,7 @@ def test_an_address_that_only_leads_elsewhere_is_told_of(httpserver: HTTPServer)
 
 
 @pytest.mark.parametrize("kind", ["custom", "apprise"])
-def test_a_receiver_that_is_down_is_told_of(kind: str) -> None:
+def test_a_receiver_that_is_down_is_an_error(kind: str) -> None:
     down = f"127.0.0.1:{free_port()}/{TOKEN}"
     error = refused(webhook(f"http://{down}") if kind == "custom" else by_apprise(f"json://{down}"))
     assert not error.permanent
@@ -224,20 +224,20 @@ def test_a_receiver_that_takes_only_little_gets_the_beginning(httpserver: HTTPSe
     assert len(body) == SHORT
 
 
-def test_a_slack_block_with_an_address_that_is_not_slacks_is_told_of(httpserver: HTTPServer) -> None:
+def test_a_slack_block_with_an_address_that_is_not_slacks_is_an_error(httpserver: HTTPServer) -> None:
     error = refused(by_apprise(hook(httpserver)))
     assert error.permanent
     assert "correct it" in str(error)
     assert said(httpserver) == []
 
 
-def test_a_block_that_does_not_exist_is_told_of() -> None:
+def test_a_block_that_does_not_exist_is_an_error() -> None:
     error = refused("slack-webhook/nobody-made-it")
     assert error.permanent
     assert "create it on the Prefect server" in str(error)
 
 
-def test_a_block_of_a_type_that_is_not_installed_is_told_of(prefect_server: Server) -> None:
+def test_a_block_of_a_type_that_is_not_installed_is_an_error(prefect_server: Server) -> None:
     made = prefect_server.request("POST", "/block_types/", {"name": "Pigeon", "slug": "pigeon"})
     fields = {"title": "Pigeon", "type": "object", "properties": {}, "block_type_slug": "pigeon"}
     schema = prefect_server.request("POST", "/block_schemas/", {"block_type_id": made["id"], "fields": fields})
@@ -248,14 +248,14 @@ def test_a_block_of_a_type_that_is_not_installed_is_told_of(prefect_server: Serv
     assert "install the package" in str(error)
 
 
-def test_a_block_that_notifies_nobody_is_told_of() -> None:
+def test_a_block_that_notifies_nobody_is_an_error() -> None:
     Secret(value=TOKEN).save("ops", overwrite=True)
     error = refused("secret/ops")
     assert error.permanent
     assert "is not a notification block" in str(error)
 
 
-def test_a_block_whose_contents_are_rubbish_is_told_of(prefect_server: Server) -> None:
+def test_a_block_whose_contents_are_rubbish_is_an_error(prefect_server: Server) -> None:
     block = CustomWebhookNotificationBlock(name="ops", url=f"http://127.0.0.1/{TOKEN}")
     document_id = block.save("ops", overwrite=True)
     body = {"data": {"url": f"http://{{{{{TOKEN}}}}}/"}, "merge_existing_data": True}
@@ -293,7 +293,7 @@ def test_no_address_reaches_a_log(
                 assert TOKEN not in "".join([caplog.text, *capfd.readouterr()])
 
 
-def test_an_update_is_said_anew_and_nothing_is_ever_found(httpserver: HTTPServer) -> None:
+def test_an_update_is_sent_anew_and_nothing_is_ever_found(httpserver: HTTPServer) -> None:
     httpserver.expect_request(f"/{TOKEN}").respond_with_data("ok")
     block = NotificationBlock(webhook(hook(httpserver)))
     block.update(MessageRef(channel="C1", ts="1.2"), delivery())

@@ -23,7 +23,7 @@ def text(message: dict[str, Any]) -> str:
     return str(message["text"])
 
 
-def test_a_failure_is_told_by_itself_once_and_its_end_in_its_thread(
+def test_a_failure_is_notified_once_and_its_end_in_its_thread(
     fresh_server: ServerFactory, slack_emulator: SlackEmulator, tmp_path: Path
 ) -> None:
     server, project = fresh_server(), copy_of_the_project(tmp_path / "project")

@@ -181,7 +181,7 @@ def test_an_incident_that_is_scraped_from_two_pages_is_one(watched: Prometheus, 
     assert shown == {query: {"0" if "warning" in query else "1"} for query in shown}
 
 
-def test_an_incident_is_told_by_alertmanager_and_so_is_its_end(watched: Prometheus, watchdog: Watchdog) -> None:
+def test_alertmanager_notifies_of_an_incident_and_of_its_end(watched: Prometheus, watchdog: Watchdog) -> None:
     name = 'etl/"nightly" {{ .Labels }}'
     watchdog.incidents = [Sample(labels=("failed", "critical", name), value=1.0)]
     wait_until(lambda: bool(watchdog.told), timeout=180, waiting_for="Alertmanager to tell of the incident")

@@ -80,7 +80,7 @@ def silence(author: str) -> Request:
     return Request(name=new_name(), what="silence", at=now, by=author, note="a race", silence=asked)
 
 
-def test_of_checks_at_once_each_alert_is_told_once(stage: Stage) -> None:
+def test_of_checks_at_once_each_alert_is_notified_once(stage: Stage) -> None:
     for number in range(ROUNDS):
         expected = stage.news(mend=number % 2 == 1)
         start(stage)
@@ -89,7 +89,7 @@ def test_of_checks_at_once_each_alert_is_told_once(stage: Stage) -> None:
     assert stage.unseen() == set()
 
 
-def test_what_people_ask_for_at_once_while_checks_run_is_done_once_each(stage: Stage) -> None:
+def test_requests_made_at_once_while_checks_run_are_applied_once_each(stage: Stage) -> None:
     kind = stage.server.database_url.partition("+")[0]
     asked: list[Request] = []
     for number in range(ROUNDS):

@@ -86,7 +86,7 @@ def test_small_pages_postgresql_auth_string_and_csrf_hide_nothing(guarded: Serve
 
 
 @pytest.mark.parametrize("secret", ["", "watchdog:let me out"])
-def test_a_wrong_auth_string_is_refused_and_not_repeated(guarded: Server, seed: Seed, secret: str) -> None:
+def test_a_wrong_auth_string_is_rejected_and_not_repeated(guarded: Server, seed: Seed, secret: str) -> None:
     settings: dict[Any, Any] = {PREFECT_API_URL: guarded.api_url, PREFECT_API_AUTH_STRING: secret or None}
     with temporary_settings(settings), pytest.raises(CredentialsRefused, match="PREFECT_API_AUTH_STRING") as refused:
         assess_server(seed.now)
@@ -98,7 +98,7 @@ ESSENTIAL = ("flows", "deployments", "flow_runs", "work_pools", "work_queues")
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_what_a_key_may_not_read_is_missing_and_the_rest_is_told(
+def test_what_a_key_may_not_read_is_missing_and_the_rest_is_reported(
     prefect_server: Server, world: Seed, status: int
 ) -> None:
     world.run(world.deployment("etl/broken"), "FAILED", ended=world.now - HOUR, message="no rows")
@@ -115,7 +115,7 @@ def test_what_a_key_may_not_read_is_missing_and_the_rest_is_told(
 
 
 @pytest.mark.parametrize("name", ESSENTIAL)
-def test_a_key_that_may_not_read_what_every_look_rests_on_is_refused(
+def test_a_key_that_may_not_read_what_every_check_needs_is_rejected(
     prefect_server: Server, world: Seed, name: str
 ) -> None:
     with relayed(prefect_server.ui_url) as relay:

@@ -152,7 +152,7 @@ def test_a_run_whose_host_died_is_a_zombie(real: Real, found: Found) -> None:
     assert (dead.severity, dead.flow_run_count) == ("critical", 1)
 
 
-def test_the_deepest_cause_is_named_with_the_way_to_it(found: Found) -> None:
+def test_the_deepest_cause_is_named_with_the_path_to_it(found: Found) -> None:
     parent, child = found["failed", "calls/real"], found["failed", "retries/real"]
 
     assert parent.symptom_of == child.fingerprint

@@ -70,7 +70,7 @@ def test_a_short_429_is_waited_for_and_a_long_one_is_left_to_a_later_check(slack
     assert slack.count() == 2
 
 
-def test_what_slack_could_not_take_is_said_once_by_a_later_check(slack: Slack) -> None:
+def test_what_slack_could_not_take_is_sent_once_by_a_later_check(slack: Slack) -> None:
     slack.once(Response("", 503), Response("", 503))
     slack.watchdog.check(A)
     slack.watchdog.check(A)
@@ -82,7 +82,7 @@ def test_what_slack_could_not_take_is_said_once_by_a_later_check(slack: Slack) -
 
 @pytest.mark.parametrize("fault", ["no answer in time", "a cut connection"])
 @pytest.mark.parametrize(("readable", "times"), [(True, 1), (False, 2)])
-def test_what_was_said_without_an_answer_is_said_again_only_where_nobody_can_look(
+def test_what_was_sent_without_an_answer_is_sent_again_only_where_the_channel_cannot_be_read(
     slack: Slack, fault: str, readable: bool, times: int
 ) -> None:
     lost = iter([True])
@@ -109,7 +109,7 @@ def test_what_was_said_without_an_answer_is_said_again_only_where_nobody_can_loo
     assert slack.count() == times
 
 
-def test_what_a_channel_refuses_for_good_is_said_in_the_fallback_and_comes_back_when_it_is_mended(slack: Slack) -> None:
+def test_what_a_channel_rejects_for_good_goes_to_the_fallback_until_the_channel_works_again(slack: Slack) -> None:
     slack.once(Response('{"ok": false, "error": "is_archived"}', 200, content_type="application/json"))
     slack.watchdog.check(A)
     assert (slack.count("alerts"), slack.count("digest")) == (0, 1)

@@ -95,7 +95,7 @@ def test_whatever_logs_is_seen_by_the_tests_below(path: Path) -> None:
         "from prefect.logging import get_run_logger",
     ],
 )
-def test_what_would_go_unseen_is_refused(code: str) -> None:
+def test_what_would_go_unseen_is_rejected(code: str) -> None:
     assert logging_otherwise(code)
 
 

@@ -121,7 +121,7 @@ def test_nothing_is_missing_while_the_scheduler_lives(prefect_server: Server, wo
     assert by_name(assess_server(world.now).found, "unscheduled") == {}
 
 
-def test_paused_for_long_is_told_and_is_no_problem(prefect_server: Server, world: Seed) -> None:
+def test_paused_for_long_is_reported_and_is_no_problem(prefect_server: Server, world: Seed) -> None:
     now = world.now
     limit = 14 * DAY
 

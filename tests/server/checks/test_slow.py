@@ -144,7 +144,7 @@ def test_history_is_searched_once_and_only_where_it_can_matter(prefect_server: S
     assert by_name(first.found, "slow") == by_name(again.found, "slow") == {"slow": "info"}
 
 
-def test_more_deployments_than_one_check_may_ask_for_are_learned_by_the_next(
+def test_more_deployments_than_one_check_may_query_are_learned_by_the_next(
     prefect_server: Server, world: Seed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_times, "_MAX_SEARCHES", 1)

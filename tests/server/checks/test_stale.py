@@ -149,7 +149,7 @@ def test_stale_is_a_symptom_of_whatever_keeps_the_deployment_from_succeeding(
     assert found["stale", "stale/mute"].symptom_of is None, "what cannot be judged explains nothing"
 
 
-def test_it_says_which_fire_was_missed_first_and_how_many_since(prefect_server: Server, world: Seed) -> None:
+def test_it_says_which_scheduled_time_was_missed_first_and_how_many_since(prefect_server: Server, world: Seed) -> None:
     now = world.now
     newest = (now - 40 * MINUTE).replace(microsecond=0)
     hourly = IntervalSchedule(interval=HOUR, anchor_date=newest)

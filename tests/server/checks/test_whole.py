@@ -25,7 +25,7 @@ def test_a_server_with_nothing_but_noise_is_ok(prefect_server: Server, world: Se
     assert (seen.status, seen.missing) == ("ok", {})
 
 
-def test_awkward_names_are_found_and_told_apart(prefect_server: Server, world: Seed) -> None:
+def test_awkward_names_are_found_and_distinguished(prefect_server: Server, world: Seed) -> None:
     # Prefect itself refuses / % & < > in names.
     names = ["a|b/c|d", "emoji-🔥/näme", "line\nbreak/x", "[red]/`tick`", "same/default", "other/default"]
     pool = world.pool("pool with 🔥 and spaces")
@@ -52,7 +52,7 @@ def test_secrets_in_messages_stay_on_the_server(prefect_server: Server, world: S
     assert "abcd1234efgh" not in kept
 
 
-def test_a_remembered_streak_is_older_than_the_window(prefect_server: Server, world: Seed) -> None:
+def test_a_recorded_streak_is_older_than_the_window(prefect_server: Server, world: Seed) -> None:
     now = world.now
     deployment = world.deployment("etl/nightly", schedule="0 0 1 1 *")
     world.many(Run(deployment=deployment, state="FAILED", ended=now - n * HOUR) for n in (1, 2))

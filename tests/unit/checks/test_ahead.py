@@ -123,7 +123,7 @@ def test_it_holds_since_the_work_is_planned_and_the_worker_gone(last_heartbeat: 
         {"rules": [{"match": {"deployment": "etl/*"}, "ahead": {"enabled": False}}]},
     ],
 )
-def test_work_that_its_owners_do_not_ask_about_does_not_count(settings: dict[str, Any]) -> None:
+def test_work_whose_owners_turned_the_check_off_does_not_count(settings: dict[str, Any]) -> None:
     assert look(pool(live_workers=0), due(hours(2)), settings=settings) == ()
 
 
@@ -269,7 +269,7 @@ def test_there_is_no_gap_between_ahead_and_due(ago: timedelta, planned: timedelt
         (pool(live_workers=0, last_heartbeat=NOW - minutes(2)), minutes(6), []),
     ],
 )
-def test_what_has_just_come_due_is_no_news_of_a_place_that_is_told_of(
+def test_what_has_just_come_due_changes_nothing_for_a_pool_that_is_reported(
     place: WorkPool, oldest: timedelta, checks: list[str]
 ) -> None:
     waiting = [
@@ -296,7 +296,7 @@ def test_nor_of_a_limit(oldest: timedelta, checks: list[str]) -> None:
     assert [finding.check for finding in findings] == checks
 
 
-def test_a_queues_own_patience_holds_for_it() -> None:
+def test_a_queues_own_limit_holds_for_it() -> None:
     waiting = run("SCHEDULED", since=NOW - minutes(8), created=NOW - hours(5), **PLACE)
     place = pool(queue={"paused": True})
 

@@ -47,7 +47,7 @@ def test_a_deployments_full_limit_is_one_when_runs_wait_too_long(state: Any, wai
     assert [finding.subject.name for finding in of_limits(findings)] == (["etl/nightly"] if is_one else [])
 
 
-def test_it_names_holders_and_is_told_once() -> None:
+def test_it_names_holders_and_is_found_once() -> None:
     findings = found(seen(waiting(minutes(40), "second"), waiting(minutes(50), "first"), holding()))
     (head,) = of_limits(findings)
     (late,) = [finding for finding in findings if finding.check == "late"]
@@ -153,7 +153,7 @@ def test_runs_that_wait_for_a_lost_slot_are_late_because_of_it() -> None:
     assert late.symptom_of == head.fingerprint
 
 
-def test_runs_that_are_cancelled_for_a_lost_slot_are_told() -> None:
+def test_runs_that_are_cancelled_for_a_lost_slot_are_found() -> None:
     refused = run("CANCELLED", "refused", since=NOW - minutes(4), message=REFUSED)
     (finding,) = of_limits(found(seen(refused, taken=1), ended_before(hours(2))))
 
@@ -280,7 +280,7 @@ def test_a_run_whose_own_tasks_hold_the_slots_is_throttled_as_was_meant() -> Non
     assert of_limits(found(seen(holding(), limit=9, full=(tag({"holder": NOW - hours(1)}, holder()),)))) == []
 
 
-def test_what_a_tags_slots_are_lost_to_is_said_with_what_to_do() -> None:
+def test_what_a_tags_slots_are_lost_to_is_shown_with_what_to_do() -> None:
     over = holder("over", state_name="Crashed", since=NOW - hours(2), ended=True)
     limit = tag({"slow": NOW - hours(1)}, over, limit=2, taken=2, more_holders=True)
     (finding,) = of_limits(found(seen(holding("slow"), limit=9, full=(limit,))))

@@ -98,7 +98,7 @@ def test_the_number_in_a_row_and_the_switch_are_settings() -> None:
     assert found(seen, failed={"enabled": False}) == ()
 
 
-def test_runs_of_a_flow_without_deployment_are_told_by_flow() -> None:
+def test_runs_of_a_flow_without_deployment_are_found_by_flow() -> None:
     alone = run("FAILED", of=None, flow_id="f")
     flow = deployment("adhoc", kind="flow", id="f", flow_id="f", flow_name="adhoc", scheduled=False)
     (finding,) = found(observation(alone, deployments=[flow]))
@@ -117,7 +117,7 @@ def read(**fields: Any) -> Failure:
     return failure_of(SAID).model_copy(update={"traceback": TRACEBACK, **fields})
 
 
-def test_the_reason_is_said_with_the_task_and_the_end_of_the_traceback() -> None:
+def test_the_reason_is_shown_with_the_task_and_the_end_of_the_traceback() -> None:
     seen = observation(run("FAILED", message=SAID), reasons={"run": read(task="load-orders")})
     (finding,) = found(seen)
 
@@ -164,7 +164,7 @@ def test_logs_that_come_after_the_end_of_the_run_are_still_read_into_the_finding
     assert finding.flow_run_count == 1
 
 
-def test_what_was_read_once_is_remembered() -> None:
+def test_what_was_read_once_is_recorded() -> None:
     failed = run("FAILED", message=SAID)
     ledger = fold(Ledger(), observation(failed, reasons={"run": read(task="load-orders")}))
     (finding,) = found(observation(at=NOW + timedelta(days=3)), ledger)
@@ -172,7 +172,7 @@ def test_what_was_read_once_is_remembered() -> None:
     assert "in task load-orders: ValueError: no rows" in finding.summary
 
 
-def test_the_deepest_run_is_the_cause_with_the_way_to_it() -> None:
+def test_the_deepest_run_is_the_cause_with_the_path_to_it() -> None:
     top = run("FAILED", "top", message=f"Flow run encountered an exception: FailedRun: {SAID}")
     middle = run("FAILED", "middle", of=None, flow_id="m", message=SAID, since=NOW - hours(2), parent_task_run_id="1")
     deep = run("FAILED", "deep", of=None, flow_id="d", message=SAID, since=NOW - hours(3), parent_task_run_id="2")

@@ -24,7 +24,7 @@ def test_what_is_paused_for_long_is_information(age: timedelta, told: bool, fiel
     assert not any(finding.unknown for finding in findings)
 
 
-def test_what_was_paused_is_told_apart() -> None:
+def test_what_was_paused_is_distinguished() -> None:
     since = NOW - timedelta(days=15)
     (paused,) = found(observation(deployments=[deployment(scheduled=False, paused=True, inactive_since=since)]))
     (inactive,) = found(observation(deployments=[deployment(scheduled=False, inactive_since=since)]))
@@ -35,7 +35,7 @@ def test_what_was_paused_is_told_apart() -> None:
     assert paused.since == since
 
 
-def test_the_earliest_known_moment_counts_until_it_is_active_again() -> None:
+def test_the_earliest_known_time_counts_until_it_is_active_again() -> None:
     def seen(ago: timedelta, **fields: Any) -> Ledger:
         return fold(ledger, observation(deployments=[deployment(**fields)], at=NOW - ago))
 

@@ -92,7 +92,7 @@ def test_on_a_quiet_server_the_dead_runs_last_beat_is_the_newest_event(newest: d
 
 
 @pytest.mark.parametrize(("after", "expected"), [(minutes(1), DEAD), (minutes(1) + SECOND, UNKNOWN)])
-def test_an_event_may_be_a_minute_older_than_what_it_tells_of(
+def test_an_event_may_be_a_minute_older_than_what_it_reports(
     after: timedelta, expected: list[tuple[str, bool]]
 ) -> None:
     newest = NOW - minutes(15)

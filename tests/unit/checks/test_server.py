@@ -160,7 +160,7 @@ def test_events_that_do_not_arrive(newest: timedelta | None, ended: timedelta | 
         assert "heartbeats" in finding.evidence[0]
 
 
-def test_everything_at_once_is_told_apart_and_an_unreachable_server_hides_it() -> None:
+def test_everything_at_once_is_distinguished_and_an_unreachable_server_hides_it() -> None:
     names = ["etl/a", "etl/b"]
     late = run("SCHEDULED", of="etl/a", next_scheduled_start_time=NOW - hours(1), since=NOW - hours(9))
     seen = observation(

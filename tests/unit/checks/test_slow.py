@@ -116,7 +116,7 @@ def running(took: timedelta, run_id: str = "run", **fields: Any) -> Any:
     ids=["twice the median", "the floor", "the floor, of short runs", "seen twice"],
 )
 @pytest.mark.parametrize(("over", "slow"), [(timedelta(0), False), (SECOND, True)])
-def test_a_run_beyond_what_is_usual_is_told(
+def test_a_run_beyond_what_is_usual_is_found(
     known: Ledger, settings: dict[str, Any], limit: timedelta, over: timedelta, slow: bool
 ) -> None:
     expected = [("slow", "etl/nightly", "info")] if slow else []

@@ -81,7 +81,7 @@ def test_a_success_that_retention_may_have_deleted_is_unknown(
     assert names(found(seen)) == expected
 
 
-def test_nothing_is_said_before_the_search() -> None:
+def test_nothing_is_found_before_the_search() -> None:
     assert found(observation(deployments=[deployment(due=DUE)])) == ()
 
 
@@ -100,7 +100,7 @@ OLD = {"etl/nightly": run("COMPLETED", "old", since=NOW - timedelta(days=3))}
     [deployment(paused=True, scheduled=False), deployment(scheduled=False), deployment(schedule="weekly")],
     ids=["paused", "unscheduled", "another schedule"],
 )
-def test_fires_of_a_schedule_that_was_not_there_are_nobodys_fault(before: Deployment) -> None:
+def test_scheduled_times_of_a_schedule_that_was_not_there_are_not_missed(before: Deployment) -> None:
     seen_before = observation(deployments=[before], last_success=OLD, at=NOW - hours(9))
     changed = observation(deployments=[deployment()], at=NOW - minutes(90))
     ledger = check_after(seen_before, changed)
@@ -265,7 +265,7 @@ def test_a_deployment_without_schedules_is_expected_to_keep_its_rhythm_as_long_a
     assert not any(finding.unknown for finding in findings)
 
 
-def test_a_rhythm_says_what_was_usual() -> None:
+def test_a_cadence_says_what_was_usual() -> None:
     (finding,) = found(observation(deployments=[deployment(scheduled=False)]), daily(NOW - 4 * DAY))
 
     assert finding.summary == "etl/nightly: no success for 4 d, usually one every 1 d"
@@ -285,7 +285,7 @@ def test_a_rhythm_says_what_was_usual() -> None:
         pytest.param({}, {}, {"within": "30d"}, id="a window is given"),
     ],
 )
-def test_no_rhythm_is_expected_where_something_else_says_when_it_runs(
+def test_no_cadence_is_expected_where_something_else_says_when_it_runs(
     fields: dict[str, Any], record: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     seen = observation(deployments=[deployment(**{"scheduled": False, **fields})])

@@ -41,7 +41,7 @@ def test_paused_past_its_own_time_out_or_too_long(
     assert [finding.since for finding in findings] == ([NOW + stuck_since] if stuck_since else [])
 
 
-def test_what_was_expected_is_said() -> None:
+def test_what_was_expected_is_shown() -> None:
     late = run("PAUSED", since=NOW - hours(2), pause_timeout=NOW - hours(1))
     (finding,) = found(observation(late))
 

@@ -43,7 +43,7 @@ def test_lateness_counts_from_the_due_time(state_name: str, lateness: timedelta,
         ({"expected_start_time": NOW - hours(9), "start_time": NOW - hours(8)}, {}, False),
     ],
 )
-def test_a_refused_slot_moves_the_next_start_and_not_the_lateness(
+def test_a_rejected_slot_moves_the_next_start_and_not_the_lateness(
     fields: dict[str, Any], waits: dict[str, Any], late: bool
 ) -> None:
     waiting = run("SCHEDULED", state_name="AwaitingConcurrencySlot", next_scheduled_start_time=NOW, **fields)

@@ -244,13 +244,13 @@ def test_hostile_tags_are_short_lines() -> None:
     assert "\n" not in finding.summary
 
 
-def test_the_owner_of_the_deployment_is_told_and_its_severity_holds() -> None:
+def test_the_owner_of_the_deployment_is_named_and_its_severity_holds() -> None:
     (finding,) = found(with_tags("watchdog:owner=data", "watchdog:severity=critical", "watchdog:oof"))
 
     assert (finding.owner, finding.severity) == ("data", "critical")
 
 
-def test_who_is_not_watched_is_not_told_of_other_tags() -> None:
+def test_other_tags_of_an_unwatched_deployment_are_not_reported() -> None:
     assert found(with_tags("watchdog:off", "watchdog:oof")) == ()
 
 

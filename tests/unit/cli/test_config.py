@@ -33,7 +33,7 @@ def test_check_says_which_file_is_used(run: ConfigCommand) -> None:
     assert run("check", "--config", "other.yaml") == Outcome(0, "other.yaml: valid\n", "")
 
 
-def test_check_tells_every_problem_on_a_line_of_its_own(run: ConfigCommand) -> None:
+def test_check_shows_every_problem_on_a_line_of_its_own(run: ConfigCommand) -> None:
     Path("watchdog.yaml").write_text("late:\n  after: 15\nslack:\n  token: xoxb-1-SECRET\n")
 
     assert run("check") == Outcome(
@@ -58,7 +58,7 @@ def test_a_named_file_that_is_missing_is_an_error(run: ConfigCommand) -> None:
     assert err == "missing.yaml: cannot be read: No such file or directory; expected a configuration file\n"
 
 
-def test_without_a_file_a_server_that_cannot_be_asked_is_an_error(run: ConfigCommand) -> None:
+def test_without_a_file_a_server_that_cannot_be_read_is_an_error(run: ConfigCommand) -> None:
     status, out, err = run("check", "--target", NOBODY)
 
     assert (status, out) == (3, "")
@@ -212,7 +212,7 @@ def test_show_wants_flow_and_deployment(run: ConfigCommand, name: str) -> None:
 # --- push --------------------------------------------------------------------------------------------
 
 
-def test_push_without_a_file_says_so_and_asks_no_server(run: ConfigCommand) -> None:
+def test_push_without_a_file_says_so_and_queries_no_server(run: ConfigCommand) -> None:
     assert run("push", "--target", NOBODY) == Outcome(
         3, "", "watchdog.yaml: not found in this folder; pass the path of the file\n"
     )

@@ -44,7 +44,7 @@ def test_where_to_listen_must_be_a_host_and_a_port(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("by", ["option", "setting"])
-def test_a_port_that_is_taken_is_told(folder: Path, capsys: pytest.CaptureFixture[str], by: str) -> None:
+def test_a_port_that_is_taken_is_reported(folder: Path, capsys: pytest.CaptureFixture[str], by: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         listen = f"127.0.0.1:{other.getsockname()[1]}"
         if by == "setting":
@@ -53,5 +53,5 @@ def test_a_port_that_is_taken_is_told(folder: Path, capsys: pytest.CaptureFixtur
     assert said.startswith(f"metrics.listen: {listen}: Address already in use; expected")
 
 
-def test_a_server_that_does_not_answer_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_does_not_answer_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert "127.0.0.1:9" in complaint(capsys, "print")

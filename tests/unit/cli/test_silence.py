@@ -66,7 +66,9 @@ FOR = ["--tag", "etl", "--for", "4h"]
         pytest.param(["incidents", "close"], "expected the id of an incident, such as W-12", id="none to close"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(words: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_is_rejected_in_one_line(
+    words: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(*words) == 3
     said = capsys.readouterr()
     assert said.out == ""
@@ -87,7 +89,7 @@ def test_an_end_a_year_ahead_is_not_too_far(capsys: pytest.CaptureFixture[str]) 
         pytest.param(["silence", "add", *FOR], "--reason", id="no reason"),
     ],
 )
-def test_words_that_are_none_are_told_with_those_that_are(
+def test_words_that_are_none_are_reported_with_those_that_are(
     words: list[str], part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(CycloptsError):
@@ -109,7 +111,7 @@ def test_words_that_are_none_are_told_with_those_that_are(
     ],
     ids=" ".join,
 )
-def test_a_server_that_is_gone_is_said(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_is_gone_is_reported(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*words) == 3
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)

@@ -131,5 +131,5 @@ def test_an_unknown_variables_value_is_not_repeated_nor_its_name_obeyed() -> Non
     assert line.isprintable()
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     assert len(problems(WATCHDOG_X="1", WATCHDOG_LATE__AFTER="1", WATCHDOG_SLOW__LIMIT="x")) == 3

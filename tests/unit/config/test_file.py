@@ -186,7 +186,7 @@ def test_a_text_that_is_far_too_long_is_some_other_file() -> None:
     assert problems("#" * (MAX_TEXT + 1)) == ["w.yaml: longer than 250,000 characters; expected a configuration"]
 
 
-def test_all_problems_are_told_at_once_in_the_order_of_their_lines() -> None:
+def test_all_problems_are_reported_at_once_in_the_order_of_their_lines() -> None:
     lines = problems("slow: {limit: 5}\nlate:\n  x: 1\nlate: {}\nfailed: {enabled: 3}\nstuck: 1\n")
 
     assert [line.split(":")[1] for line in lines] == ["1", "3", "4", "5", "6"]

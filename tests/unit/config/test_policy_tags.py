@@ -186,7 +186,7 @@ def test_a_rule_can_match_a_policy_tag() -> None:
         "watchdog:https://me:secret@host=x=y",
     ],
 )
-def test_a_secret_is_refused_and_not_shown(tag: str) -> None:
+def test_a_secret_is_rejected_and_not_shown(tag: str) -> None:
     assert values(tag) == {}
     assert "secret" not in shown(tag).replace("watchdog", "")
     assert len(why(tag, "watchdog:owner=data")) == 1
@@ -198,7 +198,7 @@ def test_a_tag_is_shown_on_one_short_line() -> None:
     assert len(shown("watchdog:" + "x" * 1_000_000)) < 80
 
 
-def test_ten_thousand_tags_are_read_in_a_moment() -> None:
+def test_ten_thousand_tags_are_read_quickly() -> None:
     tags = tuple(
         tag
         for n in range(2_500)

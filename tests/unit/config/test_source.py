@@ -106,7 +106,7 @@ def test_a_mark_at_the_start_and_windows_line_ends_are_fine() -> None:
     assert policies.settings()["late.after"] == Setting(timedelta(minutes=5), "watchdog.yaml line 2")
 
 
-def test_a_server_that_cannot_be_asked_is_not_hidden() -> None:
+def test_a_server_that_cannot_be_read_is_not_hidden() -> None:
     with pytest.raises(Unreachable):
         load_policies(environ={}, read_pushed=unreachable)
 
@@ -133,7 +133,7 @@ def test_layers_are_joined_in_their_order() -> None:
     assert LATE.settings(policies.config).after == timedelta(minutes=2)
 
 
-def test_problems_of_file_and_environment_are_told_together() -> None:
+def test_problems_of_file_and_environment_are_reported_together() -> None:
     Path("watchdog.yaml").write_text("late: {after: 1}\n")
 
     with pytest.raises(ConfigError) as caught:
@@ -150,7 +150,7 @@ def test_problems_of_what_was_pushed_name_it() -> None:
 
 
 @pytest.mark.parametrize("cron", ["0 99 * * *", "a b c d e", "R R * * *", "@reboot"])
-def test_a_cron_expression_that_prefect_cannot_read_is_told_with_its_line(cron: str) -> None:
+def test_a_cron_expression_that_prefect_cannot_read_is_reported_with_its_line(cron: str) -> None:
     Path("watchdog.yaml").write_text(
         "maintenance:\n"
         "- {match: {tag: x}, cron: '0 2 * * SAT', lasts: 4h}\n"

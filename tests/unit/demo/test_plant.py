@@ -36,7 +36,7 @@ def test_every_workload_is_a_flow_of_its_name() -> None:
         assert flow.name == story.workload.flow
 
 
-def test_no_workload_is_told_of_twice() -> None:
+def test_no_workload_is_listed_twice() -> None:
     assert len({story.workload.flow for story in STORIES}) == len(STORIES)
 
 

@@ -29,7 +29,7 @@ def story(*waits: str) -> Steps:
     yield from waits
 
 
-def test_each_story_is_told_to_its_end(seconds: list[float]) -> None:
+def test_each_story_is_shown_to_its_end(seconds: list[float]) -> None:
     out = StringIO()
     refreshed: list[float] = []
     stories = {"fails": story("starts", "runs"), "healthy": story("starts"), "idle": story()}

@@ -72,7 +72,7 @@ def test_neither_windows_nor_a_search_that_overlaps_them_matter(made: list[FlowR
     assert in_two.records["etl/nightly"].run_times == at_once.records["etl/nightly"].run_times
 
 
-def test_a_search_is_remembered_even_when_it_found_nothing() -> None:
+def test_a_search_is_recorded_even_when_it_found_nothing() -> None:
     record = fold(Ledger(), observation(samples={"etl/nightly": ()})).records["etl/nightly"]
 
     assert record.run_times_searched
@@ -241,7 +241,7 @@ def two_months(then: timedelta, now: timedelta) -> RunTimes:
         (minutes(4), minutes(4), None),
     ],
 )
-def test_drift_is_said_when_the_median_has_moved_by_half(then: timedelta, now: timedelta, said: str | None) -> None:
+def test_drift_is_reported_when_the_median_has_moved_by_half(then: timedelta, now: timedelta, said: str | None) -> None:
     assert drift(two_months(then, now)) == said
 
 

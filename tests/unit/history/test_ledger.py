@@ -140,7 +140,7 @@ def test_a_child_is_blamed_on_evidence_only(message: str, children: list[FlowRun
     assert (found.id if found else None) == blamed
 
 
-def test_the_blamed_child_is_remembered_by_its_flow() -> None:
+def test_the_blamed_child_is_recorded_by_its_flow() -> None:
     seen = observation(parent("boom"), children={"parent": (child("boom"),)}, flow_names={"sub": "load-table"})
     last = fold(Ledger(), seen).records["etl/nightly"].last_ended
 
@@ -149,7 +149,7 @@ def test_the_blamed_child_is_remembered_by_its_flow() -> None:
     assert [(child.flow_name, child.name) for child in last.failure.path] == [("load-table", "name of child")]
 
 
-def test_a_search_is_remembered_even_when_it_found_nothing() -> None:
+def test_a_search_is_recorded_even_when_it_found_nothing() -> None:
     ledger = fold(Ledger(), observation(last_success={"etl/nightly": None}))
 
     assert ledger.records["etl/nightly"].success_searched

@@ -98,7 +98,7 @@ def test_a_check_that_was_turned_off_says_so() -> None:
     assert watch.moves(at(minutes(5))) == [("resolved", "disabled")]
 
 
-def test_what_the_watchdog_said_of_itself_ends_when_that_is_turned_off() -> None:
+def test_what_the_watchdog_found_of_itself_ends_when_that_is_turned_off() -> None:
     ours = deployment(f"{CHECK_FLOW}/check")
     failed = tuple(run("FAILED", f"run-{n}", of=ours.id, since=NOW - minutes(9 - n)) for n in range(2))
     watch = Watch()
@@ -223,7 +223,7 @@ def test_an_incident_of_a_deployment_that_its_owners_take_out_of_the_watch_ends_
     assert [(move.step.to, move.step.reason) for move in watch.check(off).transitions] == [("resolved", "disabled")]
 
 
-def test_owners_say_who_looks_and_how_bad_it_is() -> None:
+def test_owners_say_who_is_responsible_and_how_bad_it_is() -> None:
     tags = ("watchdog:owner=data", "watchdog:severity=critical")
     (moved,) = Watch().check(observation(run("FAILED"), deployments=[deployment(tags=tags)])).transitions
 

@@ -28,7 +28,7 @@ def silence(name: str, until: timedelta = DAY) -> Request:
     return asked("silence", name=name, silence=Silence(check="late", starts_at=NOW, ends_at=NOW + until))
 
 
-def test_silences_get_ids_in_the_order_in_which_they_were_asked_for() -> None:
+def test_silences_get_ids_in_the_order_of_their_requests() -> None:
     second, first = silence("request-b"), silence("request-a")
     after = apply_requests([second, first], OPEN, Silences(next_number=7), NOW).silences
     assert [(one.id, one.request, one.author, one.reason) for one in after.known] == [
@@ -38,7 +38,7 @@ def test_silences_get_ids_in_the_order_in_which_they_were_asked_for() -> None:
     assert after.next_number == 9
 
 
-def test_what_is_asked_again_after_a_crash_is_done_once() -> None:
+def test_a_request_repeated_after_a_crash_is_applied_once() -> None:
     requests = [silence("request-a"), asked("acknowledge", "W-3", "request-b")]
     once = apply_requests(requests, OPEN, Silences(), NOW)
     twice = apply_requests(requests, once.incidents, once.silences, NOW + hours(1))
@@ -53,7 +53,7 @@ def test_an_acknowledgement_is_a_step_of_the_incident(subject: str) -> None:
     assert [(step.to, step.reason) for step in incident.history] == [("updated", "acknowledged")]
 
 
-def test_a_closed_incident_is_closed_by_whom_it_was_asked() -> None:
+def test_a_closed_incident_names_the_author_of_the_request() -> None:
     after = apply_requests([asked("close", "W-3")], OPEN, Silences(), NOW)
     assert after.incidents.open == {}
     assert [(one.id, one.resolution, one.resolved_at) for one in after.closed] == [("W-3", "closed", NOW)]
@@ -70,7 +70,7 @@ def test_a_closed_incident_is_closed_by_whom_it_was_asked() -> None:
         ("expire", "S-1", "S-1: there is no such silence that has not ended"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_changes_nothing(what: str, subject: str, undone: str) -> None:
+def test_a_rejected_request_is_reported_and_changes_nothing(what: str, subject: str, undone: str) -> None:
     pending = A.model_copy(update={"number": 0, "fired_at": None, "finding": problem("etl/b")})
     before = OPEN.model_copy(update={"open": {**OPEN.open, "pending": pending}})
     after = apply_requests([asked(what, subject)], before, Silences(), NOW)
@@ -89,6 +89,6 @@ def test_an_expired_silence_ends_now_and_one_that_has_not_begun_never_holds() ->
 
 
 @pytest.mark.parametrize(("ago", "kept"), [(timedelta(days=7) - hours(1), 1), (timedelta(days=7), 0)])
-def test_a_silence_is_remembered_for_a_week_after_its_end(ago: timedelta, kept: int) -> None:
+def test_a_silence_is_kept_for_a_week_after_its_end(ago: timedelta, kept: int) -> None:
     ended = Silence(id="S-1", check="late", starts_at=NOW - 30 * DAY, ends_at=NOW - ago)
     assert len(apply_requests([], OPEN, Silences(known=(ended,)), NOW).silences.known) == kept

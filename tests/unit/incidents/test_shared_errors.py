@@ -133,7 +133,7 @@ def test_crashes_have_an_error_in_common_too_and_the_worst_counts() -> None:
     assert (head.check, head.severity) == ("crashed", "critical")
 
 
-def test_many_deployments_are_counted_and_the_owner_is_told_where_it_is_one() -> None:
+def test_many_deployments_are_counted_and_a_single_owner_is_named() -> None:
     many = seen(*(failed(f"etl/{n}", minutes(1)) for n in range(9)))
     [head] = heads(found(many, owner="data"))
     [mixed] = heads(found(many, rules=[{"match": {"deployment": "etl/1"}, "owner": "web"}]))

@@ -47,7 +47,7 @@ def test_what_is_usual_leaves_out_what_is_not_known() -> None:
     assert usual([None]) is None
 
 
-def test_the_medians_are_said_as_far_as_they_are_known() -> None:
+def test_the_medians_are_shown_as_far_as_they_are_known() -> None:
     over = incident(fired_at=NOW - minutes(45), resolved_at=NOW)
     assert statistics([over, over]) == "Median time: 15 min to detect, 1 h to resolve."
     known = over.model_copy(update={"preexisting": True})

@@ -287,7 +287,7 @@ def test_what_rests_on_a_query_without_a_whole_answer_is_left_out(
     assert missing == {name: series for name, series in whole.items() if name not in gone}
 
 
-def test_what_was_never_asked_is_left_out() -> None:
+def test_what_was_never_queried_is_left_out() -> None:
     assert compatible(facts(coverage=Coverage()), SETTINGS, NOW) == {}
 
 
@@ -299,7 +299,7 @@ def test_series_with_run_ids_are_capped_and_the_totals_still_count_all() -> None
     assert found[SERIES_DROPPED.name] == (Sample(labels=("prefect_flow_runs_ongoing_run_time",), value=2.0),)
 
 
-def test_they_stand_beside_what_a_check_has_measured_and_every_cap_is_told() -> None:
+def test_they_stand_beside_what_a_check_has_measured_and_every_cap_is_reported() -> None:
     told = Sample(labels=("other",), value=1.0)
     snapshot = Snapshot(target="prod", at=NOW, samples={"other": (Sample(value=7.0),), SERIES_DROPPED.name: (told,)})
     runs = [flow_run(n, state_type="RUNNING", state_name="Running") for n in range(2)]

@@ -39,7 +39,7 @@ def test_a_run_counts_in_every_bucket_that_it_fits_into(seconds: float, bucket: 
     assert found.sum == pytest.approx(seconds)
 
 
-def test_a_run_that_failed_or_took_no_time_says_nothing_of_how_long_runs_take() -> None:
+def test_a_run_that_failed_or_took_no_time_does_not_count_for_run_times() -> None:
     record = counted(counted(counted(Record(), run("FAILED")), run("CANCELLED")), run(seconds=0))
     assert record.counts.ends == {"FAILED": 1, "CANCELLED": 1, "COMPLETED": 1}
     assert record.counts.run_times == ()

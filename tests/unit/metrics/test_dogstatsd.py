@@ -28,7 +28,7 @@ def test_a_gauge_is_sent_as_it_is() -> None:
     assert read(datagrams(given)) == [Line("prefect_watchdog_deployment_lateness_seconds", 0.25, "g", TAGS)]
 
 
-def test_a_moment_loses_nothing_that_anybody_would_miss() -> None:
+def test_a_timestamp_loses_nothing_that_anybody_would_miss() -> None:
     given = snapshot(last_check_timestamp_seconds=(Sample(value=1_772_960_400.123456),))
     [line] = read(datagrams(given))
     assert line.value == pytest.approx(1_772_960_400.123456, abs=1e-4)
@@ -92,7 +92,7 @@ def _slots(names: list[str]) -> list[Sample]:
     return [Sample(labels=(name, name), value=float(number)) for number, name in enumerate(names)]
 
 
-def test_names_that_differ_in_what_the_protocol_cannot_say_stay_apart() -> None:
+def test_names_that_differ_in_what_the_protocol_cannot_express_stay_apart() -> None:
     names = ["a_b", "a,b", "a|b", "a_", "a", "a:", "a::", "a,", ":", "::", "_", ",", "|", "etl/a,b", "etl/a_b"]
     lines = read(datagrams(snapshot(deployment_lateness_seconds=gauges(*names))))
     assert len({line.tags["deployment"] for line in lines}) == len(names)

@@ -147,7 +147,7 @@ def test_limits_of_every_kind_with_who_waits() -> None:
     assert values(snapshot, catalog.LIMIT_WAITING) == {nightly: 1, db: 2, slow: 0}
 
 
-def test_who_waits_for_a_full_tag_limit_is_unknown_unless_it_was_asked_and_answered() -> None:
+def test_who_waits_for_a_full_tag_limit_is_unknown_unless_it_was_read() -> None:
     slots = (
         LimitSlots(kind="tag", name="full", limit=1, taken=1),
         LimitSlots(kind="tag", name="free", limit=2, taken=1),
@@ -183,7 +183,7 @@ def test_the_fallback_is_counted_from_the_beginning_where_there_is_one() -> None
     assert values(with_one, catalog.ALERT_FAILURES) == {("default",): 0, ("fallback",): 0}
 
 
-def test_what_was_not_asked_or_not_answered_is_absent() -> None:
+def test_what_was_not_queried_or_not_answered_is_absent() -> None:
     pools = {"k8s": WorkPool(id="p", name="k8s", type="process")}
     overdue = run("SCHEDULED", "old", since=NOW - minutes(30), work_pool="k8s")
     snapshot = measured(observation(overdue, coverage=without("due-runs"), work_pools=pools))

@@ -20,7 +20,7 @@ CRITICAL = problem("etl/a", severity="critical")
 GPU = problem("gpu", "work-pool", kind="work-pool", severity="critical", cause=POOL)
 
 
-def test_what_joins_a_message_that_changes_all_the_time_is_told_at_once() -> None:
+def test_what_joins_a_message_that_changes_all_the_time_is_notified_at_once() -> None:
     watchdog = Watchdog()
     watchdog.check(A)
     # More runs of the one are late each time, and the message is edited for it; then another begins.
@@ -30,7 +30,7 @@ def test_what_joins_a_message_that_changes_all_the_time_is_told_at_once() -> Non
     assert (ids(message.content), message.edits) == (["W-1", "W-2"], 1)
 
 
-def test_what_begins_while_another_gets_critical_is_told_at_once() -> None:
+def test_what_fires_while_another_gets_critical_is_notified_at_once() -> None:
     watchdog = Watchdog()
     watchdog.check(A)
     watchdog.check(problem("etl/a", severity="critical"), problem("etl/b", severity="critical"))
@@ -44,7 +44,7 @@ def test_a_clock_that_was_ahead_holds_nothing_up() -> None:
     assert watchdog.channel.said() == [("opened", ["W-1"]), ("joined", ["W-2"])]
 
 
-def test_what_gets_critical_where_criticals_are_told_to_nobody_is_still_told_of_to_its_end() -> None:
+def test_what_gets_critical_where_no_receiver_takes_criticals_is_still_notified_to_its_end() -> None:
     route = {"name": "warnings", "match": {"severity": "warning"}, "channel": "data"}
     channel = Channel()
     watchdog = Watchdog({"warnings": channel, "default": Channel()}, slack={"channel": None}, routes=[route])
@@ -64,7 +64,7 @@ def test_a_rise_to_critical_waits_as_well_for_one_check_after_its_cause_is_over(
     assert ("risen", ["W-1"]) in watchdog.channel.said()
 
 
-def test_what_is_gone_when_its_silence_ends_is_told_when_it_comes_back_and_not_before() -> None:
+def test_what_is_gone_when_its_silence_ends_is_notified_when_it_comes_back_and_not_before() -> None:
     watchdog = Watchdog()
     watchdog.check(requests=[silence(minutes(30), check="late")])
     watchdog.check(A)
@@ -80,7 +80,7 @@ def test_what_is_gone_when_its_silence_ends_is_told_when_it_comes_back_and_not_b
     assert note == "W-1 was suppressed until now: not found by the check before"
 
 
-def test_what_was_never_told_and_stays_away_is_not_told_at_all() -> None:
+def test_what_was_never_notified_and_stays_away_is_not_notified_at_all() -> None:
     watchdog = Watchdog()
     watchdog.check(requests=[silence(minutes(30), check="late")])
     for found in [(A,), (), (A,), ()]:
@@ -99,7 +99,7 @@ def test_a_message_about_many_says_how_many_of_them_are_left() -> None:
     assert (message.content.open, message.content.total) == (20, 300)
 
 
-def test_what_could_not_be_said_for_days_is_said_once_and_not_repeated_for_each_day() -> None:
+def test_what_could_not_be_sent_for_days_is_sent_once_and_not_repeated_for_each_day() -> None:
     watchdog = Watchdog({"default": Channel(fault=lambda _: DeliveryError("no", permanent=False))})
     watchdog.check(A)
     for _ in range(5):
@@ -130,7 +130,7 @@ def test_what_comes_and_goes_does_not_hold_up_the_repeat_of_what_lasts() -> None
     assert ("repeated", ["W-2"]) in watchdog.channel.said()
 
 
-def test_the_message_from_before_a_rise_says_in_the_end_that_it_is_over_too() -> None:
+def test_the_message_from_before_a_rise_says_in_the_end_that_it_is_resolved_too() -> None:
     watchdog = Watchdog()
     watchdog.check(A)
     watchdog.check(CRITICAL)
@@ -155,7 +155,7 @@ def test_a_message_points_at_no_cause_that_is_no_incident_yet() -> None:
     assert message.content.explained_by == {"W-1": "W-2"}
 
 
-def test_what_was_known_before_is_summed_up_once_there_is_somewhere_to_tell_it() -> None:
+def test_what_is_preexisting_is_summed_up_once_there_is_a_receiver() -> None:
     watchdog = Watchdog(settled=False, slack={"channel": None})
     watchdog.check(A, B)
     watchdog.check(B)
@@ -165,7 +165,7 @@ def test_what_was_known_before_is_summed_up_once_there_is_somewhere_to_tell_it()
     assert watchdog.channel.said() == [("preexisting", ["W-2"])]
 
 
-def test_a_symptom_is_told_after_its_cause_though_the_clock_was_set_back() -> None:
+def test_a_symptom_is_notified_after_its_cause_though_the_clock_was_set_back() -> None:
     watchdog = Watchdog()
     watchdog.check(GPU, symptom("etl/a", GPU))
     watchdog.check(A)
@@ -174,7 +174,7 @@ def test_a_symptom_is_told_after_its_cause_though_the_clock_was_set_back() -> No
 
 
 @pytest.mark.parametrize("posted", [False, True])
-def test_what_is_said_after_hours_of_silence_still_belongs_to_its_message(posted: bool) -> None:
+def test_what_is_sent_after_quiet_hours_still_belongs_to_its_message(posted: bool) -> None:
     watchdog = Watchdog()
     if posted:
         watchdog.check(A)
@@ -191,7 +191,7 @@ def test_what_is_said_after_hours_of_silence_still_belongs_to_its_message(posted
     assert watchdog.outbox.notifications == ()
 
 
-def test_a_fallback_without_threads_is_told_once_and_not_of_the_details_as_well() -> None:
+def test_a_fallback_without_threads_is_notified_once_and_not_of_the_details_as_well() -> None:
     refuses = Channel(fault=lambda _: DeliveryError("no", permanent=True))
     fallback = Channel(editable=False)
     watchdog = Watchdog({"default": refuses, "fallback": fallback}, alerts={"fallback": {"webhook_secret": "hook"}})
@@ -256,7 +256,7 @@ def test_one_message_that_is_never_taken_holds_up_no_other(fallback: bool) -> No
     assert next(delivery.content.about for delivery in watchdog.outbox.queue if delivery.content) == "opened"
 
 
-def test_what_explains_each_other_in_a_circle_is_told_and_what_it_explains_is_not() -> None:
+def test_what_explains_each_other_in_a_circle_is_notified_and_what_it_explains_is_not() -> None:
     watchdog = Watchdog()
     watchdog.check(symptom("etl/a", B), symptom("etl/b", A), symptom("etl/c", A))
     assert watchdog.channel.said() == [("opened", ["W-1", "W-2"])]

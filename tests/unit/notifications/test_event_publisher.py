@@ -106,7 +106,7 @@ def test_an_event_that_a_server_never_keeps_is_given_up() -> None:
     assert left(outbox) == ["message"]
 
 
-def test_what_a_server_does_not_take_or_tell_stays_as_it_was() -> None:
+def test_what_a_server_does_not_take_or_answer_stays_as_it_was() -> None:
     server = Server(down=True)
     outbox = waiting()
     assert emit(outbox, server, server.save, NOW) == outbox

@@ -185,7 +185,7 @@ def test_the_same_step_has_the_same_id_and_others_have_others() -> None:
     assert len({*ids, *others}) == 4
 
 
-def test_steps_are_told_once_and_in_their_order() -> None:
+def test_steps_are_emitted_once_and_in_their_order() -> None:
     one = incident(1, Step(to="firing", at=NOW, reason="found"))
     outbox = queued(incident(2), one)
     assert names(outbox) == [("watchdog.incident.opened", "W-1"), ("watchdog.incident.opened", "W-2")]
@@ -197,7 +197,7 @@ def test_steps_are_told_once_and_in_their_order() -> None:
 
 
 @pytest.mark.parametrize(("opened_at_once", "shown"), [(1, 98), (51, 98), (52, 96), (100, 50), (1_000, 5), (3_000, 5)])
-def test_the_more_is_told_at_once_the_fewer_runs_each_has(opened_at_once: int, shown: int) -> None:
+def test_the_more_is_emitted_at_once_the_fewer_runs_each_has(opened_at_once: int, shown: int) -> None:
     many = [incident(number + 1, of=finding(f"etl/{number}", runs=300)) for number in range(opened_at_once)]
     events = [one.event for one in queued(*many).queue if one.event]
     assert len(events) == opened_at_once
@@ -211,7 +211,7 @@ def test_what_waits_in_the_queue_is_not_put_there_twice() -> None:
     assert len(queued(incident(1), outbox=before).queue) == 1
 
 
-def test_steps_that_were_saved_before_a_check_died_are_told_by_the_next() -> None:
+def test_steps_that_were_saved_before_a_check_died_are_emitted_by_the_next() -> None:
     told = queued(at=NOW)
     saved = incident(3, Step(to="firing", at=NOW + minutes(5), reason="found"))
     assert names(queued(saved, outbox=told, at=NOW + minutes(10))) == [("watchdog.incident.opened", "W-3")]

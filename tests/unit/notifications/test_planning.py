@@ -35,7 +35,7 @@ def silence(until: timedelta, **matchers: Any) -> Request:
 # --- once when it begins, once when it is over -----------------------------------------------------
 
 
-def test_a_problem_is_told_once_and_its_end_in_the_thread() -> None:
+def test_a_problem_is_notified_once_and_its_end_in_the_thread() -> None:
     watchdog = Watchdog()
     watchdog.check(A)
     watchdog.check(A)
@@ -52,7 +52,7 @@ def test_a_problem_is_told_once_and_its_end_in_the_thread() -> None:
     ]
 
 
-def test_a_healthy_server_has_nothing_said_of_it() -> None:
+def test_a_healthy_server_gets_no_notifications() -> None:
     watchdog = Watchdog(settled=False)
     for _ in range(3):
         watchdog.check()
@@ -74,20 +74,20 @@ def test_where_messages_cannot_be_edited_each_thing_is_a_message_of_its_own() ->
     ]
 
 
-def test_information_is_never_told() -> None:
+def test_information_is_never_notified() -> None:
     watchdog = Watchdog()
     watchdog.check(problem("etl/a", severity="info"))
     assert watchdog.channel.said() == []
 
 
-def test_turned_off_nobody_is_told_and_events_go_on() -> None:
+def test_turned_off_no_notification_is_sent_and_events_go_on() -> None:
     watchdog = Watchdog(alerts={"enabled": False})
     watchdog.check(A)
     assert watchdog.channel.said() == []
     assert [event.name for event in watchdog.events] == ["watchdog.incident.opened"]
 
 
-def test_without_a_channel_nobody_is_told_and_nothing_piles_up() -> None:
+def test_without_a_channel_no_notification_is_sent_and_nothing_piles_up() -> None:
     watchdog = Watchdog(slack={"channel": None})
     watchdog.check(A)
     watchdog.check(A)
@@ -98,7 +98,7 @@ def test_without_a_channel_nobody_is_told_and_nothing_piles_up() -> None:
 
 
 @pytest.mark.parametrize(("after", "told"), [(minutes(9), []), (minutes(10), [("opened", ["W-1"])])])
-def test_what_is_held_is_told_when_it_has_lasted(after: timedelta, told: list[Any]) -> None:
+def test_what_is_held_is_notified_when_it_has_lasted(after: timedelta, told: list[Any]) -> None:
     watchdog = Watchdog(late={"hold": "10m"})
     watchdog.check(A)
     assert watchdog.channel.said() == []
@@ -180,7 +180,7 @@ def test_what_is_critical_never_merely_joins_warnings() -> None:
 # --- worse, again, still ----------------------------------------------------------------------------
 
 
-def test_a_rise_to_critical_is_a_new_message_and_told_once() -> None:
+def test_a_rise_to_critical_is_a_new_message_and_notified_once() -> None:
     watchdog = Watchdog()
     watchdog.check(A)
     watchdog.check(CRITICAL)
@@ -191,7 +191,7 @@ def test_a_rise_to_critical_is_a_new_message_and_told_once() -> None:
 
 
 @pytest.mark.parametrize(("milder", "times"), [(minutes(59), 1), (minutes(60), 2)])
-def test_what_was_milder_for_long_is_told_anew_when_it_gets_critical_again(milder: timedelta, times: int) -> None:
+def test_what_was_milder_for_long_is_notified_anew_when_it_gets_critical_again(milder: timedelta, times: int) -> None:
     watchdog = Watchdog()
     watchdog.check(CRITICAL)
     watchdog.check(A)
@@ -223,7 +223,7 @@ def test_what_comes_back_soon_continues_the_old_incident(away: timedelta, said: 
     assert watchdog.channel.said() == said
 
 
-def test_what_comes_and_goes_all_day_is_told_of_twice() -> None:
+def test_what_comes_and_goes_all_day_is_notified_twice() -> None:
     watchdog = Watchdog(alerts={"repeat_after": None})
     for _ in range(60):
         watchdog.check(A)
@@ -259,7 +259,7 @@ def test_an_acknowledgement_stops_the_repeats_and_not_the_end() -> None:
     assert shown.acknowledged.by == "ann"
 
 
-def test_a_rise_to_critical_is_told_though_it_was_acknowledged() -> None:
+def test_a_rise_to_critical_is_notified_though_it_was_acknowledged() -> None:
     watchdog = Watchdog()
     watchdog.check(A)
     watchdog.check(A, requests=[asked("acknowledge", "W-1")])
@@ -295,7 +295,7 @@ def test_what_is_closed_by_hand_and_was_over_meanwhile_is_news_again() -> None:
 @pytest.mark.parametrize(
     "matcher", [{"deployment": "etl/*"}, {"check": "late"}, {"deployment": "etl/a", "check": "late"}]
 )
-def test_a_silence_holds_back_what_matches_and_its_end_is_told_with_the_reason(matcher: dict[str, str]) -> None:
+def test_a_silence_suppresses_what_matches_and_its_end_is_notified_with_the_reason(matcher: dict[str, str]) -> None:
     watchdog = Watchdog()
     watchdog.check(requests=[silence(hours(1), **matcher)])
     watchdog.check(A)
@@ -307,7 +307,7 @@ def test_a_silence_holds_back_what_matches_and_its_end_is_told_with_the_reason(m
     assert "S-1 (we know)" in note
 
 
-def test_what_ends_during_a_silence_is_not_told_at_all() -> None:
+def test_what_ends_during_a_silence_is_not_notified_at_all() -> None:
     watchdog = Watchdog()
     watchdog.check(requests=[silence(hours(1), check="late")])
     watchdog.check(A)
@@ -316,7 +316,7 @@ def test_what_ends_during_a_silence_is_not_told_at_all() -> None:
     assert watchdog.channel.said() == []
 
 
-def test_a_silence_over_what_was_told_stops_repeats_and_not_the_end() -> None:
+def test_a_silence_over_a_notified_incident_stops_repeats_and_not_the_end() -> None:
     watchdog = Watchdog()
     watchdog.check(A)
     watchdog.check(A, requests=[silence(hours(48), check="late")])
@@ -325,7 +325,7 @@ def test_a_silence_over_what_was_told_stops_repeats_and_not_the_end() -> None:
     assert watchdog.channel.said() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
 
 
-def test_a_silence_that_ends_over_what_was_told_is_reported_once() -> None:
+def test_the_end_of_a_silence_over_a_notified_incident_is_reported_once() -> None:
     watchdog = Watchdog()
     watchdog.check(A, B)
     watchdog.check(A, B, requests=[silence(hours(1), deployment="etl/a")])
@@ -385,7 +385,7 @@ def test_quiet_hours_hold_warnings_for_the_morning_and_never_criticals() -> None
 # --- symptoms ----------------------------------------------------------------------------------------
 
 
-def test_a_symptom_is_told_with_its_cause_only() -> None:
+def test_a_symptom_is_notified_with_its_cause_only() -> None:
     watchdog = Watchdog()
     watchdog.check(GPU, symptom("etl/a", GPU), symptom("etl/b", GPU))
     assert watchdog.channel.said() == [("opened", ["W-1"])]
@@ -411,7 +411,7 @@ def test_symptoms_are_not_held_back_for_ever_by_answers_that_are_not_whole() -> 
     assert ("opened", ["W-2"]) in watchdog.channel.said()
 
 
-def test_what_was_told_and_becomes_a_symptom_is_edited_to_point_at_its_cause() -> None:
+def test_what_was_notified_and_becomes_a_symptom_is_edited_to_point_at_its_cause() -> None:
     watchdog = Watchdog()
     watchdog.check(A)
     watchdog.check(GPU, symptom("etl/a", GPU))
@@ -449,7 +449,7 @@ def test_what_gets_worse_after_the_first_day_is_news() -> None:
     assert [about for about, _ in watchdog.channel.said()] == ["preexisting", "opened"]
 
 
-def test_nothing_is_told_before_a_first_complete_check() -> None:
+def test_nothing_is_notified_before_a_first_complete_check() -> None:
     watchdog = Watchdog(settled=False)
     watchdog.check(A, complete=False)
     watchdog.check(A, B, complete=False)
@@ -504,7 +504,7 @@ ROUTES = [
 ]
 
 
-def test_the_first_route_that_matches_tells() -> None:
+def test_the_first_route_that_matches_notifies() -> None:
     channels = {name: Channel() for name in ("default", "pools", "bad", "stale")}
     watchdog = Watchdog(channels, routes=ROUTES)
     watchdog.check(GPU, CRITICAL, B, problem("etl/c", "stale"))

@@ -54,7 +54,7 @@ def test_all_that_is_given_must_match(matcher: dict[str, Any], nightly: bool, po
     assert (asked.matcher.matches(NIGHTLY.labels), asked.matcher.matches(POOL.labels)) == (nightly, pool)
 
 
-def test_what_says_nothing_is_refused_in_the_file_and_matches_nothing_elsewhere() -> None:
+def test_an_empty_matcher_is_rejected_in_the_file_and_matches_nothing_elsewhere() -> None:
     with pytest.raises(ValidationError, match="expected at least one of deployment, tag, pool, check, severity, owner"):
         AlertMatch.model_validate({})
     nothing = Silence(starts_at=NOW, ends_at=NOW + hours(1))
@@ -131,7 +131,7 @@ def test_quiet_hours_are_a_time_of_day_in_a_zone(hours_: dict[str, Any], moment:
         ({"time_zone": "Berlin"}, "expected an IANA time zone"),
     ],
 )
-def test_quiet_hours_that_are_none_are_refused(settings: dict[str, Any], problem_: str) -> None:
+def test_quiet_hours_that_are_none_are_rejected(settings: dict[str, Any], problem_: str) -> None:
     with pytest.raises(ValidationError, match=problem_):
         QuietHours.model_validate(settings)
 
@@ -155,6 +155,6 @@ def test_quiet_hours_that_are_none_are_refused(settings: dict[str, Any], problem
         ({"maintenance": [{"match": {"tag": "x"}, "cron": "0 2 * * *"}]}, "Field required"),
     ],
 )
-def test_routes_and_windows_that_cannot_be_used_are_refused(settings: dict[str, Any], problem_: str) -> None:
+def test_routes_and_windows_that_cannot_be_used_are_rejected(settings: dict[str, Any], problem_: str) -> None:
     with pytest.raises(ValidationError, match=problem_):
         Config.model_validate(settings)

@@ -23,7 +23,7 @@ def heal(channel: Channel) -> None:
     channel.fault = lambda _: None
 
 
-def test_what_cannot_be_said_now_is_said_later_in_its_order() -> None:
+def test_what_cannot_be_sent_now_is_sent_later_in_its_order() -> None:
     watchdog = Watchdog({"default": failing()})
     watchdog.check(A)
     watchdog.check()
@@ -34,7 +34,7 @@ def test_what_cannot_be_said_now_is_said_later_in_its_order() -> None:
     assert [about for about, _ in watchdog.channel.said()] == ["opened", "resolved"]
 
 
-def test_a_route_that_fails_is_in_nobodys_way() -> None:
+def test_a_route_that_fails_delays_no_other() -> None:
     channels = {"default": failing(), "stale": Channel()}
     watchdog = Watchdog(channels, routes=[STALE])
     watchdog.check(A, problem("etl/c", "stale"))
@@ -42,7 +42,7 @@ def test_a_route_that_fails_is_in_nobodys_way() -> None:
     assert channels["default"].tries == 1
 
 
-def test_what_is_refused_for_good_goes_to_the_fallback_with_all_that_follows() -> None:
+def test_what_is_rejected_for_good_goes_to_the_fallback_with_all_that_follows() -> None:
     channels = {"default": failing(permanent=True), "fallback": Channel()}
     watchdog = Watchdog(channels, alerts={"fallback": {"channel": "ops"}})
     watchdog.check(A)
@@ -52,7 +52,7 @@ def test_what_is_refused_for_good_goes_to_the_fallback_with_all_that_follows() -
     assert watchdog.outbox.troubles["default"].permanent
 
 
-def test_without_a_fallback_what_is_refused_waits_for_the_route_to_be_mended() -> None:
+def test_without_a_fallback_what_is_rejected_waits_until_the_route_works_again() -> None:
     watchdog = Watchdog({"default": failing(permanent=True)})
     watchdog.check(A)
     for _ in range(30):
@@ -66,7 +66,7 @@ def test_without_a_fallback_what_is_refused_waits_for_the_route_to_be_mended() -
 
 
 @pytest.mark.parametrize(("readable", "times"), [(False, 2), (True, 1)])
-def test_what_may_have_been_said_is_said_once_more_unless_it_can_be_looked_up(readable: bool, times: int) -> None:
+def test_what_may_have_been_sent_is_sent_once_more_unless_it_can_be_looked_up(readable: bool, times: int) -> None:
     channel = Channel(readable=readable)
     post = channel.post
     lost = iter([True])

@@ -81,7 +81,7 @@ def test_every_exporter_gets_the_numbers_and_they_are_kept() -> None:
     assert store.kept == SNAPSHOT
 
 
-def test_one_that_fails_is_in_nobodys_way_and_is_remembered_from_its_first_failure_on() -> None:
+def test_an_exporter_that_fails_delays_no_other_and_its_first_failure_is_saved() -> None:
     store, exporter = Store(), Collecting()
     broken = Collecting(DeliveryError(f"{GATEWAY}: no answer", permanent=False))
     first = publish(SNAPSHOT, measuring(store, pushgateway=broken, textfile=exporter), {}, NOW)
@@ -93,7 +93,7 @@ def test_one_that_fails_is_in_nobodys_way_and_is_remembered_from_its_first_failu
     assert publish(SNAPSHOT, measuring(store, pushgateway=exporter), again, NOW + minutes(10)) == {}
 
 
-def test_one_that_never_ends_does_not_hold_the_check_up(hanging: Hanging) -> None:
+def test_an_exporter_that_never_ends_does_not_delay_the_check(hanging: Hanging) -> None:
     store, exporter = Store(), Collecting()
     where = measuring(store, timedelta(seconds=0.2), pushgateway=hanging, textfile=exporter)
     failing = publish(SNAPSHOT, where, {}, NOW)

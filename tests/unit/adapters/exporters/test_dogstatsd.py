@@ -69,7 +69,7 @@ def test_what_is_sent_arrives(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "most"), [("udp", 1_432), ("unix", 8_192)])
-def test_datagrams_are_as_large_as_their_way_takes_them(tmp_path: Path, kind: str, most: int) -> None:
+def test_datagrams_are_as_large_as_their_transport_takes_them(tmp_path: Path, kind: str, most: int) -> None:
     with agent(kind, tmp_path) as (address, taken):
         DogStatsD(address, timedelta(seconds=30)).publish(large(30))
     assert len(read(taken)) == SERIES * 30 + 1
@@ -91,7 +91,7 @@ def test_other_definitions_are_sent_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("numbers", [UP, large(30)], ids=["one datagram", "many"])
-def test_nobody_at_a_port_of_this_machine_is_told(numbers: Snapshot) -> None:
+def test_nobody_at_a_port_of_this_machine_is_an_error(numbers: Snapshot) -> None:
     error = refused(f"127.0.0.1:{free_port()}", numbers)
     assert "Connection refused" in str(error)
     assert "whether the agent runs" in str(error)
@@ -109,25 +109,25 @@ def test_nobody_at_a_port_of_this_machine_is_told(numbers: Snapshot) -> None:
         "unix:///nul\0byte",
     ],
 )
-def test_an_address_that_leads_nowhere_is_told(address: str) -> None:
+def test_an_address_that_leads_nowhere_is_an_error(address: str) -> None:
     assert "check the address" in str(refused(address))
 
 
-def test_a_socket_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_socket_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     assert "No such file or directory" in str(refused(f"unix://{tmp_path}/dsd.socket"))
 
 
-def test_a_path_that_no_socket_can_have_is_told(tmp_path: Path) -> None:
+def test_a_path_that_no_socket_can_have_is_an_error(tmp_path: Path) -> None:
     assert "check the address" in str(refused(f"unix://{tmp_path}/{'long' * 30}/dsd.socket"))
 
 
-def test_a_socket_that_nobody_reads_any_more_is_told(tmp_path: Path) -> None:
+def test_a_socket_that_nobody_reads_any_more_is_an_error(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as left:
         left.bind(str(tmp_path / "dsd.socket"))
     assert "Connection refused" in str(refused(f"unix://{tmp_path}/dsd.socket"))
 
 
-def test_a_socket_for_streams_is_told(tmp_path: Path) -> None:
+def test_a_socket_for_streams_is_an_error(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(tmp_path / "dsd.socket"))
         listener.listen()

@@ -59,7 +59,9 @@ def test_other_definitions_are_pushed_too(httpserver: HTTPServer) -> None:
     ("status", "permanent"),
     [(301, True), (400, True), (404, True), (408, False), (429, False), (500, False), (503, False)],
 )
-def test_a_refusal_is_told_with_what_the_gateway_says(httpserver: HTTPServer, status: int, permanent: bool) -> None:
+def test_a_rejection_is_an_error_with_what_the_gateway_says(
+    httpserver: HTTPServer, status: int, permanent: bool
+) -> None:
     httpserver.expect_request(GROUP).respond_with_data(
         "pushed metrics are invalid\nor inconsistent", status=status, headers={"Location": "/elsewhere"}
     )
@@ -69,7 +71,7 @@ def test_a_refusal_is_told_with_what_the_gateway_says(httpserver: HTTPServer, st
     assert len(httpserver.log) == 1, "the next check tries again"
 
 
-def test_nobody_at_the_address_is_told() -> None:
+def test_nobody_at_the_address_is_an_error() -> None:
     error = refused(f"http://127.0.0.1:{free_port()}")
     assert "Connection refused" in str(error)
     assert "whether the gateway runs" in str(error)
@@ -87,12 +89,12 @@ def test_nobody_at_the_address_is_told() -> None:
         "http://nul\0byte",
     ],
 )
-def test_an_address_that_leads_nowhere_is_told(address: str) -> None:
+def test_an_address_that_leads_nowhere_is_an_error(address: str) -> None:
     assert "check the address" in str(refused(address))
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 two hundred\r\n\r\n"])
-def test_something_else_at_the_address_is_told(answer: bytes) -> None:
+def test_something_else_at_the_address_is_an_error(answer: bytes) -> None:
     with raw_server(answer) as (address, _):
         assert "check the address" in str(refused(address))
 
@@ -105,7 +107,7 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_a_gateway_that_says_nothing_is_waited_for_as_long_as_configured(silent: str) -> None:
+def test_a_gateway_that_sends_nothing_is_waited_for_as_long_as_configured(silent: str) -> None:
     error = refused(silent)
     assert "did not answer within 1s" in str(error)
     assert "metrics.timeout" in str(error)

@@ -324,7 +324,7 @@ def not_started(listen: str) -> str:
     return error
 
 
-def test_a_port_that_is_taken_is_named() -> None:
+def test_a_port_that_is_taken_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         assert "Address already in use" in not_started(f"127.0.0.1:{other.getsockname()[1]}")
 
@@ -337,11 +337,11 @@ def test_a_port_that_is_taken_is_named() -> None:
         ("192.0.2.1:9464", "Cannot assign requested address"),
     ],
 )
-def test_an_address_that_is_not_this_machines_is_named(listen: str, reason: str) -> None:
+def test_an_address_that_is_not_this_machines_is_an_error(listen: str, reason: str) -> None:
     assert reason in not_started(listen)
 
 
-def test_a_port_that_is_not_ours_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_is_not_ours_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     # Root may listen everywhere, and in many containers everybody may.
     def forbidden(_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

@@ -56,19 +56,19 @@ def test_everybody_may_read_it_and_nobody_else_may_write_it(file: Path, umask: i
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     error = refused(tmp_path / "no" / "prefect.prom")
     assert "No such file or directory" in str(error)
     assert "create the directory" in str(error)
     assert error.permanent
 
 
-def test_a_folder_that_is_a_file_is_told(file: Path) -> None:
+def test_a_folder_that_is_a_file_is_an_error(file: Path) -> None:
     file.write_text("")
     assert refused(file / "prefect.prom").permanent
 
 
-def test_a_folder_in_the_place_of_the_file_is_told_and_nothing_is_left_behind(file: Path) -> None:
+def test_a_folder_in_the_place_of_the_file_is_an_error_and_nothing_is_left_behind(file: Path) -> None:
     file.mkdir()
     (file / "something").touch()
     refused(file)
@@ -76,16 +76,16 @@ def test_a_folder_in_the_place_of_the_file_is_told_and_nothing_is_left_behind(fi
 
 
 @pytest.mark.parametrize("path", ["/nul\0byte.prom", "/lone\ud800surrogate.prom", "/", f"/{'long' * 100}.prom"])
-def test_a_path_that_no_file_can_have_is_told(path: str) -> None:
+def test_a_path_that_no_file_can_have_is_an_error(path: str) -> None:
     refused(Path(path))
 
 
-def test_a_folder_that_takes_no_files_is_told() -> None:
+def test_a_folder_that_takes_no_files_is_an_error() -> None:
     # Not even root's.
     assert refused(Path("/proc/self/prefect.prom")).permanent
 
 
-def test_a_full_disk_is_told_what_was_there_stays_and_nothing_is_left_behind(file: Path) -> None:
+def test_a_full_disk_is_an_error_what_was_there_stays_and_nothing_is_left_behind(file: Path) -> None:
     Textfile(str(file)).publish(UP)
     # A limit on the size of files plays the full disk: both are an error in the midst of writing.
     script = f"""

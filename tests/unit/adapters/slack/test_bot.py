@@ -65,7 +65,7 @@ def test_a_reply_stands_in_its_thread_and_calls_people_only_for_what_is_wrong_an
     assert ("<!here>" in json.dumps(body)) is called
 
 
-def test_a_reply_that_few_see_calls_nobody(httpserver: HTTPServer) -> None:
+def test_a_reply_that_few_see_mentions_nobody(httpserver: HTTPServer) -> None:
     answer(httpserver, "chat.postMessage", POSTED)
     bot(httpserver).post(AGAIN.model_copy(update={"broadcast": False}), THREAD)
     assert "<!here>" not in json.dumps(asked(httpserver))
@@ -82,7 +82,7 @@ def test_where_the_thread_is_gone_only_what_is_for_all_is_posted(httpserver: HTT
     assert ["thread_ts" in body for _, body in asked(httpserver)] == [True, True, False]
 
 
-def test_a_message_is_changed_where_it_stands_and_calls_nobody(httpserver: HTTPServer) -> None:
+def test_a_message_is_edited_in_place_and_mentions_nobody(httpserver: HTTPServer) -> None:
     answer(httpserver, "chat.update", POSTED)
     bot(httpserver).update(THREAD, OPENED)
     ((_, body),) = asked(httpserver)
@@ -97,7 +97,7 @@ def test_a_message_that_cannot_be_changed_any_more_is_left_alone(httpserver: HTT
     assert len(httpserver.log) == 1
 
 
-def test_a_change_that_is_refused_otherwise_is_an_error(httpserver: HTTPServer) -> None:
+def test_an_edit_that_is_rejected_otherwise_is_an_error(httpserver: HTTPServer) -> None:
     answer(httpserver, "chat.update", {"ok": False, "error": "is_archived"})
     with pytest.raises(DeliveryError, match="is_archived") as caught:
         bot(httpserver).update(THREAD, OPENED)

@@ -84,7 +84,7 @@ def test_a_webhook_gets_the_digest_too(httpserver: HTTPServer) -> None:
         ("something_new", "docs.slack.dev"),
     ],
 )
-def test_a_refusal_is_permanent_and_says_what_to_do(httpserver: HTTPServer, code: str, advice: str) -> None:
+def test_a_rejection_is_permanent_and_says_what_to_do(httpserver: HTTPServer, code: str, advice: str) -> None:
     httpserver.expect_request("/api/chat.postMessage").respond_with_json({"ok": False, "error": code})
     error = refused(channel(httpserver))
     assert error.permanent
@@ -177,7 +177,7 @@ def test_a_token_that_is_none_is_not_sent_and_not_shown(
     assert httpserver.log == []
 
 
-def test_a_failure_is_told_once_and_not_logged_besides(
+def test_a_failure_is_raised_once_and_not_logged_besides(
     httpserver: HTTPServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     httpserver.expect_request("/api/chat.postMessage").respond_with_data("no", status=503)

@@ -58,7 +58,7 @@ def test_who_the_bot_is_and_what_it_may_do(httpserver: HTTPServer, header: str |
 
 
 @pytest.mark.parametrize("word", ["invalid_auth", "token_revoked", "account_inactive", "a_new_word"])
-def test_a_token_that_is_refused(httpserver: HTTPServer, word: str) -> None:
+def test_a_token_that_is_rejected(httpserver: HTTPServer, word: str) -> None:
     httpserver.expect_request("/api/auth.test").respond_with_json(refuses(word))
     found = examine(TOKEN, settings(httpserver), [ID])
     assert (found.problem, found.rejected, found.channels) == (f"Slack reports {word}", True, {})

@@ -78,7 +78,7 @@ def kind(error: DeliveryError) -> tuple[str, bool, timedelta | None]:
         (200, "", True),
     ],
 )
-def test_what_may_pass_is_temporary_and_tells_whether_it_may_have_been_posted(
+def test_what_may_pass_is_temporary_and_says_whether_it_may_have_been_posted(
     httpserver: HTTPServer, reached: Notifier, status: int, body: str, outcome_unknown: bool
 ) -> None:
     httpserver.expect_request("/api/chat.postMessage").respond_with_data(body, status=status)
@@ -175,7 +175,7 @@ def test_nobody_at_the_address_has_posted_nothing(make: Maker) -> None:
         ("something_new", "docs.slack.dev"),
     ],
 )
-def test_what_slack_refuses_a_bot_is_permanent_and_says_what_to_do(
+def test_what_slack_rejects_from_a_bot_is_permanent_and_says_what_to_do(
     httpserver: HTTPServer, word: str, advice: str
 ) -> None:
     httpserver.expect_request("/api/chat.postMessage").respond_with_json({"ok": False, "error": word})
@@ -204,7 +204,7 @@ def test_what_slack_cannot_do_now_is_temporary(httpserver: HTTPServer, word: str
         (404, "Not Found", "check the address"),
     ],
 )
-def test_what_slack_refuses_a_webhook_is_permanent_and_says_what_to_do(
+def test_what_slack_rejects_from_a_webhook_is_permanent_and_says_what_to_do(
     httpserver: HTTPServer, status: int, word: str, advice: str
 ) -> None:
     httpserver.expect_request(f"/services/{SECRET}").respond_with_data(word, status=status)
@@ -218,7 +218,7 @@ def test_what_slack_refuses_a_webhook_is_permanent_and_says_what_to_do(
 @pytest.mark.parametrize(
     "address", ["", " ", SECRET, f"ftp://{SECRET}", f"https://a/{SECRET}\nx", f"https://a b/{SECRET}"]
 )
-def test_an_address_that_is_none_is_not_asked_and_not_shown(address: str) -> None:
+def test_an_address_that_is_none_is_not_called_and_not_shown(address: str) -> None:
     receiver = config.Receiver(webhook_secret="ops-webhook")
     error = refused(SlackWebhook(address, config.Slack(), receiver))
     assert error.permanent

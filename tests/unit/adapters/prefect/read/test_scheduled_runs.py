@@ -101,7 +101,7 @@ def test_a_server_in_pieces_is_seen_whole(apart: int, questions: int) -> None:
     assert collection.coverage.complete
 
 
-def test_a_run_that_is_planned_while_we_ask_makes_no_finding_of_another() -> None:
+def test_a_run_that_is_scheduled_while_we_read_makes_no_finding_of_another() -> None:
     planned: set[str] = {"d2"}
     asked: list[str] = []
 
@@ -113,7 +113,7 @@ def test_a_run_that_is_planned_while_we_ask_makes_no_finding_of_another() -> Non
     assert nothing_ahead(Server(ahead=ahead), of("d1", "d2")).nothing == {}
 
 
-def test_what_never_fires_again_is_not_asked_for() -> None:
+def test_what_has_no_scheduled_time_left_is_not_queried() -> None:
     server = Server(ahead=lambda key: True)
     over = of(*(f"over{n}" for n in range(300)))
 
@@ -177,11 +177,11 @@ def test_nothing_is_planned_beyond_the_schedulers_horizon(settings: Any, days: i
 @pytest.mark.parametrize(
     "schedule", [{"cron": "0 0 30 2 *"}, {"rrule": "FREQ=DAILY;COUNT=3", "timezone": "UTC"}, {"moon": "full"}]
 )
-def test_what_never_fires_again_has_nothing_ahead_rightly(schedule: Mapping[str, Any]) -> None:
+def test_what_has_no_scheduled_time_left_has_nothing_ahead_rightly(schedule: Mapping[str, Any]) -> None:
     assert nothing_ahead(Server(), of("one"), schedule).nothing == {}
 
 
-def test_what_was_changed_while_we_looked_is_asked_for_again_next_time() -> None:
+def test_what_was_changed_while_we_read_is_queried_again_next_time() -> None:
     server = Server()
     server.changed = {"changed": NOW}
 
@@ -297,7 +297,7 @@ def test_what_is_fresh_has_missed_nothing(ended_at: datetime) -> None:
     assert missed(deployment(due=DUE), run("COMPLETED", since=ended_at)) is None
 
 
-def test_fires_before_there_were_schedules_are_nobodys_fault() -> None:
+def test_scheduled_times_before_there_were_schedules_are_not_missed() -> None:
     since = NOW - hours(3)
     young = deployment(due=DUE, scheduled_since=since)
 

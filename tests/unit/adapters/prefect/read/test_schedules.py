@@ -118,7 +118,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("schedules", "now", "fires"), CHANGES)
-def test_fires_keep_to_their_own_clock(schedules: list[Schedule], now: str, fires: tuple[str, ...]) -> None:
+def test_scheduled_times_keep_to_their_own_clock(schedules: list[Schedule], now: str, fires: tuple[str, ...]) -> None:
     (until,) = utc(now)
     expected = utc(*fires)
 

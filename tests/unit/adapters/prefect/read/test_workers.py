@@ -80,6 +80,6 @@ def test_a_server_that_calls_no_pool_anything_is_not_taken_for_ready() -> None:
     assert missing["workers"] == "counted in 200 of 201 work pools that are not ready"
 
 
-def test_pools_that_have_no_workers_or_that_nobody_asks_about_take_no_place() -> None:
+def test_pools_that_have_no_workers_or_are_not_queried_are_left_out() -> None:
     assert pools(Server(statuses(300, ready=0), 1, kind="ecs:push"), 300) == (set(), {})
     assert pools(Server(statuses(300, ready=0), 1), 300, ahead={"enabled": False}) == (set(), {})

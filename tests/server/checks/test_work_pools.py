@@ -170,7 +170,7 @@ def test_work_that_is_due_soon(prefect_server: Server, world: Seed) -> None:
     assert len(single.flow_run_ids) == 1
 
 
-def test_much_that_is_due_soon_is_said_and_leaves_the_rest_known(prefect_server: Server, world: Seed) -> None:
+def test_much_that_is_due_soon_is_reported_and_leaves_the_rest_known(prefect_server: Server, world: Seed) -> None:
     now = world.now
     deployment = world.deployment("soon/many", pool=world.pool("dead"))
     world.many(

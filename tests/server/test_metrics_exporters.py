@@ -48,7 +48,7 @@ def read(body: str, name: str) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("numbers", [ordinary(), WORST], ids=["ordinary", "worst"])
-def test_promtool_has_nothing_to_say(numbers: Snapshot) -> None:
+def test_promtool_finds_nothing_wrong(numbers: Snapshot) -> None:
     assert promtool("check", "metrics", given=text(numbers)) == ""
 
 
@@ -123,7 +123,7 @@ def test_the_pushgateway_shows_what_the_last_check_pushed(tmp_path: Path) -> Non
         assert len(json.loads(gateway.get("/api/v1/metrics"))["data"]) == 2, "another target's numbers stay"
 
 
-def test_the_pushgateway_says_why_it_refuses(tmp_path: Path) -> None:
+def test_the_pushgateway_says_why_it_rejects(tmp_path: Path) -> None:
     with pushgateway(tmp_path) as gateway:
         other = "# TYPE prefect_watchdog_server_up counter\nprefect_watchdog_server_up 1\n"
         httpx.put(f"{gateway.url}/metrics/job/other", content=other, trust_env=False).raise_for_status()

@@ -126,7 +126,7 @@ def test_an_incident_ends_with_the_reason(prefect_server: Server, world: Seed) -
     assert reasons == {name: name for name in names}
 
 
-def test_runs_without_a_deployment_are_watched_only_when_asked_for(prefect_server: Server, world: Seed) -> None:
+def test_runs_without_a_deployment_are_watched_only_when_configured(prefect_server: Server, world: Seed) -> None:
     world.run(flow="laptop", state="FAILED", ended=world.now - HOUR)
     world.run(flow="laptop-late", state="SCHEDULED", due=world.now - HOUR)
     assert assess_server(world.now).found == {}
@@ -262,7 +262,7 @@ def test_a_run_without_a_traceback_shows_the_end_of_its_error_log(prefect_server
     assert killed.evidence == tuple(f"out of memory: {number} token=REDACTED" for number in (17, 18, 19))
 
 
-def test_a_chain_of_runs_points_at_the_deepest_with_the_way_to_it(prefect_server: Server, world: Seed) -> None:
+def test_a_chain_of_runs_points_at_the_deepest_with_the_path_to_it(prefect_server: Server, world: Seed) -> None:
     end = world.now - HOUR
     said = SAID.format(part=3)
     wrapped = f"Flow run encountered an exception: FailedRun: {said}"
