@@ -113,7 +113,7 @@ def _due_soon(situation: Situation) -> Iterator[_Due]:
             at, pool = run.expected_start_time, run.work_pool or deployment.work_pool or ""
             if at is None or at > now + settings.within:
                 continue
-            pool_policy = situation.policies.of_pool(pool)
+            pool_policy = situation.policies.of(pool=pool)
             if closed := causes.closed(deployment, run):
                 tolerance = _tolerance(closed, policy, pool_policy)
                 left = _just_left(observation.pools.work_pools.get(pool), closed, now - tolerance)
@@ -134,7 +134,7 @@ def _reported(situation: Situation) -> set[tuple[CauseKind, str, CauseReason]]:
     """The causes for which runs have waited so long that the checks of work pools, queues and limits report them."""
     reported = set()
     for wait in situation.waiting:
-        pool = situation.policies.of_pool(wait.run.work_pool or wait.deployment.work_pool or "")
+        pool = situation.policies.of(pool=wait.run.work_pool or wait.deployment.work_pool or "")
         tolerance = _tolerance(wait.cause, situation.policy(wait.deployment), pool) if wait.cause else None
         if wait.cause and tolerance is not None and situation.now - wait.due > tolerance:
             reported.add(wait.cause.what)

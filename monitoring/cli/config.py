@@ -15,9 +15,10 @@ from rich.text import Text
 from monitoring.cli import UNABLE
 from monitoring.cli.session import Address, ConfigPath, configuration, open_session
 from monitoring.cli.terminal import print_error, print_lines, reports_errors
+from monitoring.config.file import parse
 from monitoring.config.policy import Layer, Policies, format_value
 from monitoring.config.problems import secret_like
-from monitoring.config.source import DEFAULTS_ORIGIN, FILE_NAME, find, read_file, understand
+from monitoring.config.source import DEFAULTS_ORIGIN, FILE_NAME, find, read_file
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, WatchdogError
 from monitoring.messages.words import counted
 from monitoring.model.base import Value
@@ -80,7 +81,7 @@ def push(path: str | None = None, /, *, target: Address = None) -> int:
         raise ConfigError(f"{FILE_NAME}: not found in this folder; pass the path of the file")
     if not source.text.strip():
         raise ConfigError(f"{source.origin}: empty; expected a configuration")
-    file = understand(source)
+    file = parse(source.text, source.origin)
     with open_session(Policies(file.config), target) as server:
         if server.push_configuration(source.text):
             print_lines(

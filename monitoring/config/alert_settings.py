@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from monitoring.config.cron import Cron, CronZone
 from monitoring.config.match import AlertMatch
-from monitoring.model.fields import BlockName, BlockReference, Cron, Mention, Section, Span, TimeOfDay, TimeZoneName
+from monitoring.model.fields import BlockName, BlockReference, Mention, Section, Span, TimeOfDay, TimeZoneName
 
 #: The routes that every configuration has.
 DEFAULT_ROUTE, FALLBACK_ROUTE, DIGEST_ROUTE = RESERVED_ROUTES = ("default", "fallback", "watchdog-digest")
@@ -83,7 +84,7 @@ class Maintenance(Section):
 
     match: AlertMatch = Field(description="Which incidents it applies to.")
     cron: Cron = Field(description="When the window begins: `0 2 * * SAT`.")
-    time_zone: TimeZoneName = Field("UTC", description="IANA time zone of the cron expression.")
+    time_zone: CronZone = Field("UTC", description="IANA time zone of the cron expression.")
     lasts: Span = Field(description="How long the window lasts.")
     reason: str = Field("maintenance", description="The reason that reports show.", min_length=1, max_length=200)
 

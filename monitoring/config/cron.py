@@ -1,12 +1,16 @@
-"""Checks cron expressions with Prefect's own parser, without importing the rest of Prefect."""
+"""Cron expressions and their time zones, checked with Prefect's own parser, without importing the rest of Prefect."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import available_timezones
+
+from pydantic import AfterValidator
+
+from monitoring.model.fields import TimeZoneName
 
 #: Prefect's copy of croniter. Importing all of Prefect takes a second, and a command that only checks the
 #: configuration does not need it.
@@ -15,18 +19,18 @@ _PARSER = "_vendor/croniter/croniter.py"
 _REJECTED = {"r", "h"}
 
 
-def readable(cron: str, time_zone: str) -> bool:
-    """Return whether Prefect can read a cron expression and its time zone.
-
-    Source: prefect/server/schemas/schedules.py, ``CronSchedule``, and prefect/_internal/schemas/validators.py.
-    """
-    rejected = _REJECTED.intersection(cron.casefold().split())
-    return bool(_croniter().is_valid(cron)) and not rejected and time_zone in _time_zones()
+def _readable(cron: str) -> str:
+    # Source: prefect/server/schemas/schedules.py, ``CronSchedule``.
+    if not _croniter().is_valid(cron) or _REJECTED.intersection(cron.casefold().split()):
+        raise ValueError("expected a cron expression that Prefect can read, such as `0 2 * * SAT`")
+    return cron
 
 
-@cache
-def _time_zones() -> set[str]:
-    return available_timezones()
+def _known(time_zone: str) -> str:
+    # Source: prefect/_internal/schemas/validators.py.
+    if time_zone not in available_timezones():
+        raise ValueError("expected a time zone that Prefect knows, such as Europe/Berlin or UTC")
+    return time_zone
 
 
 @cache
@@ -41,3 +45,7 @@ def _croniter() -> Any:
     module = module_from_spec(parser)
     parser.loader.exec_module(module)
     return module.croniter
+
+
+Cron = Annotated[str, AfterValidator(_readable)]
+CronZone = Annotated[TimeZoneName, AfterValidator(_known)]

@@ -106,8 +106,8 @@ class Policies:
         self.config = Config.model_validate({**_nested(self.settings()), **lists})
         self._redactor = Redactor(self.config.redact.patterns)
 
-    def of(self, name: str, tags: tuple[str, ...] = (), pool: str | None = None) -> Policy:
-        """The policy of one deployment, by ``flow/deployment``, tags and work pool."""
+    def of(self, name: str = "", tags: tuple[str, ...] = (), pool: str | None = None) -> Policy:
+        """The policy of a deployment, by ``flow/deployment``, tags and work pool; of a work pool, by ``pool`` alone."""
         whose = PolicyKey(name, tags, pool)
         if whose not in self._known:
             key = (self._matching(name, tags, pool), tuple(filter(is_policy_tag, tags)))
@@ -116,10 +116,6 @@ class Policies:
                 self._policies[key] = Policy.model_validate(_nested(settings))
             self._known[whose] = self._policies[key]
         return self._known[whose]
-
-    def of_pool(self, pool: str) -> Policy:
-        """The policy of a work pool: only rules that match by pool alone apply."""
-        return self.of("", (), pool)
 
     def settings(self) -> Layer:
         """The value and source of every field, without rules and tags."""

@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from monitoring.config import cron
 from monitoring.config.environment import environment
 from monitoring.config.file import MAX_TEXT, ConfigFile, parse
 from monitoring.config.policy import Layer, Policies
-from monitoring.config.problems import quoted
 from monitoring.errors import ConfigError
 
 FILE_NAME = "watchdog.yaml"
@@ -75,26 +73,6 @@ def read_file(path: str | Path) -> Source:
         raise ConfigError(f"{path}:{line}: not UTF-8; expected text in UTF-8") from None
 
 
-def understand(source: Source) -> ConfigFile:
-    """Parse a configuration, and check that Prefect can read its cron expressions.
-
-    Raises:
-        ConfigError: It cannot be used. The message has a line for each problem, with the line number in the text.
-    """
-    file = parse(source.text, source.origin)
-    found = []
-    for number, window in enumerate(file.config.maintenance, start=1):
-        if not cron.readable(window.cron, window.time_zone):
-            field = f"maintenance[{number}].cron"
-            found.append(
-                f"{source.origin}:{file.lines[field]}: {field}: {quoted(window.cron)}: expected a cron expression that "
-                "Prefect can read, such as `0 2 * * SAT`"
-            )
-    if found:
-        raise ConfigError("\n".join(found))
-    return file
-
-
 def load_policies(
     path: str | Path | None = None,
     *,
@@ -126,7 +104,7 @@ def load_policies(
     try:
         source = find(path, variables, read_pushed)
         origin = source.origin
-        file = understand(source)
+        file = parse(source.text, source.origin)
     except ConfigError as error:
         found.insert(0, str(error))
     if found:

@@ -13,10 +13,18 @@ from monitoring.checks.facts.situation import Situation
 from monitoring.checks.registry import BY_NAME
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Policy
-from monitoring.incidents.resolution import why_resolved
 from monitoring.model.base import Value
 from monitoring.model.finding import Finding, rank
-from monitoring.model.incident import Closed, Incident, Incidents, Step, StepReason, StepTo, Transition
+from monitoring.model.incident import (
+    Closed,
+    Incident,
+    Incidents,
+    ResolutionReason,
+    Step,
+    StepReason,
+    StepTo,
+    Transition,
+)
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
 from monitoring.model.policy import policy_key
@@ -79,7 +87,7 @@ def policy_for(finding: Finding, observation: Observation, policies: Policies) -
             return policies.of(*policy_key(deployment))
         return policies.of(finding.subject.name)
     pool = _pool(finding)
-    return policies.of_pool(pool) if pool else policies.config
+    return policies.of(pool=pool) if pool else policies.config
 
 
 def advance(
@@ -172,7 +180,7 @@ class _Move:
 
     def missed(self, incident: Incident) -> Incident | None:
         """An incident whose finding is missing; None if it is resolved."""
-        why = why_resolved(incident.finding, self.situation) if self.complete else None
+        why = _why_resolved(incident.finding, self.situation) if self.complete else None
         away = min(incident.unseen_since or self.now, self.now)
         # A reopened incident has to stay away for as long as it could be reopened.
         reopen_within = self.policies.config.alerts.reopen_within
@@ -236,6 +244,28 @@ def _says_nothing_new(finding: Finding | None, closed: Closed | None) -> bool:
     if finding is None or closed is None:
         return False
     return finding.newest_run == closed.newest_run and rank(finding.severity) <= rank(closed.severity)
+
+
+def _why_resolved(finding: Finding, situation: Situation) -> ResolutionReason | None:
+    """Why a finding is no longer there; None when nothing shows that its incident is resolved."""
+    observation, policies = situation.observation, situation.policies
+    check = BY_NAME.get(finding.check)
+    if check is None or (check.whole and not check.enabled(policies.config)):
+        # Of the watchdog's own deployments, nothing is read then.
+        return "disabled"
+    if finding.subject.kind not in ("deployment", "flow"):
+        return "cleared"
+    key = finding.subject.key
+    if any(own.id == key for own in observation.own.deployments):
+        return "cleared"
+    deployment = observation.deployments.get(key)
+    if deployment is None:
+        return "deleted"
+    policy = situation.policy(deployment)
+    settings = policies.config if check.whole else policy
+    if not policy.watch or not check.enabled(settings):
+        return "disabled"
+    return check.resolution(situation, deployment, finding, check.settings(settings))
 
 
 def _updates(before: Finding, after: Finding) -> Iterable[StepReason]:

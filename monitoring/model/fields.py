@@ -60,13 +60,6 @@ def _no_credentials(text: str) -> str:
     return text
 
 
-def _cron(line: str) -> str:
-    # The arithmetic is Prefect's own, and says more where the configuration is loaded.
-    if len(line.split()) not in (5, 6) and not line.startswith("@"):
-        raise ValueError("expected a cron expression of five fields, such as `0 2 * * SAT`")
-    return line
-
-
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -94,7 +87,6 @@ Count = Annotated[int, BeforeValidator(_no_truth)]
 Mention = Annotated[str, Field(pattern=r"^([UWS][A-Z0-9]{2,20}|here|channel|everyone)$")]
 TimeOfDay = Annotated[str, _form(r"(?:[01]\d|2[0-3]):[0-5]\d", 'a time of day in quotes, from "00:00" to "23:59"')]
 TimeZoneName = Annotated[str, AfterValidator(_zone)]
-Cron = Annotated[str, AfterValidator(_cron)]
 Pattern = Annotated[str, AfterValidator(_regex)]
 BlockName = Annotated[
     str,

@@ -82,11 +82,8 @@ class Policies(Protocol):
     def keep_runs(self) -> timedelta:
         """How long the check's own finished runs are kept."""
 
-    def of(self, name: str, tags: tuple[str, ...] = (), pool: str | None = None) -> BasePolicy:
+    def of(self, name: str = "", tags: tuple[str, ...] = (), pool: str | None = None) -> BasePolicy:
         """The policy of a deployment, by name, tags and work pool; of a work pool, by ``pool`` alone."""
-
-    def of_pool(self, pool: str) -> BasePolicy:
-        """The policy of a work pool as such."""
 
     def unreadable_tags(self, tags: tuple[str, ...]) -> Sequence[tuple[str, str]]:
         """The policy tags that cannot be read, redacted, each with the reason."""

@@ -46,7 +46,7 @@ def backlogs(collection: Collection, pools: Mapping[str, WorkPool], overdue: Seq
     found: dict[str, Backlog] = {}
     queried = 0
     for name, due in sorted(waiting.items(), key=lambda item: -len(item[1])):
-        settings = WORK_POOL.settings(collection.policies.of_pool(name))
+        settings = WORK_POOL.settings(collection.policies.of(pool=name))
         pool = pools.get(name)
         present = _due_by(due, collection.now)
         if not settings.enabled or pool is None or pool.paused or pool.live_workers == 0:
