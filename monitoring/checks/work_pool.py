@@ -6,7 +6,7 @@ The runs wait for the same cause as in `late`: one finding for the pool lists al
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 
 from pydantic import Field
@@ -17,7 +17,6 @@ from monitoring.checks.facts.situation import Situation
 from monitoring.checks.facts.waiting import Waiting, WaitSettings, last_heartbeat, runs_wait, whose_runs
 from monitoring.checks.findings import Compared, Found, Verdict, nothing, runs_text
 from monitoring.model.fields import Count, Span
-from monitoring.model.observation import Backlog
 from monitoring.model.prefect import WorkPool
 from monitoring.text.durations import humanized
 
@@ -39,81 +38,58 @@ def cases(situation: Situation) -> Iterator[Case[WorkPool]]:
 
 def judge(situation: Situation, pool: WorkPool, settings: WorkPoolSettings) -> Verdict:
     """Judge the runs that wait at a work pool: it has no live worker, it is paused, or work piles up."""
-    waiting = situation.waiting_by_place.get(("work-pool", pool.name), ())
-    unexplained = situation.waiting_by_place.get((None, pool.name), ())
     workers = "not counted" if pool.live_workers is None else f"{pool.live_workers:,}"
-    compared = [Compared("live workers:", f"{workers}{', paused' if pool.paused else ''}")]
-    if waiting:
-        since = _since(pool, waiting)
-        compared.append(
-            Compared(f"{runs_wait(len(waiting))} for it, for", situation.now - since, settings.after, since)
-        )
-        if situation.now - since > settings.after:
-            return _held_up(compared, situation, pool, waiting, settings)
+    compared = Compared("live workers:", f"{workers}{', paused' if pool.paused else ''}")
+    if waiting := situation.waiting_by_place.get(("work-pool", pool.name)):
+        return _judge_held_up(compared, situation, pool, waiting, settings)
+    return _judge_backlog(compared, situation, pool, settings)
+
+
+def _judge_held_up(
+    workers: Compared, situation: Situation, pool: WorkPool, waiting: Sequence[Waiting], settings: WorkPoolSettings
+) -> Verdict:
+    """Judge the work that waits for the pool itself; while a worker was alive, it waited for something else."""
+    now, due = situation.now, waiting[0].due
+    since = due if pool.paused else max(due, pool.last_heartbeat or due)
+    count = runs_wait(len(waiting))
+    compared = (workers, Compared(f"{count} for it, for", now - since, settings.after, since))
+    if now - since <= settings.after:
         return nothing("no work has waited for it for too long", *compared)
-    backlog = situation.observation.pools.backlogs.get(pool.name)
-    compared.append(Compared("runs that wait without a known cause:", len(unexplained), settings.growing_min))
-    if backlog is None or not unexplained:
-        return nothing("no work waits for it", *compared)
-    counts, first = [count for _, count in backlog.samples], backlog.samples[0][0]
-    sizes = ", ".join(f"{count:,}" for count in counts)
-    compared.append(Compared(f"backlog {sizes}, over", situation.now - first, settings.growing_for, first))
-    if _grows(situation, backlog, unexplained, settings):
-        return _growing(compared, situation, pool, backlog, unexplained, settings)
-    return nothing("the backlog has not grown for long enough, or is small", *compared)
-
-
-def _since(pool: WorkPool, waiting: Sequence[Waiting]) -> datetime:
-    """Since when work waits for the pool itself; while a worker was alive, it waited for something else."""
-    first = waiting[0].due
-    return first if pool.paused else max(first, pool.last_heartbeat or first)
-
-
-def _held_up(
-    compared: Sequence[Compared],
-    situation: Situation,
-    pool: WorkPool,
-    waiting: Sequence[Waiting],
-    settings: WorkPoolSettings,
-) -> Found:
-    what, seen = ("paused", "paused") if pool.paused else ("no live worker", last_heartbeat(pool, situation.now))
+    what, seen = ("paused", "paused") if pool.paused else ("no live worker", last_heartbeat(pool, now))
     return Found(
         compared,
         severity="warning" if pool.paused else "critical",
-        summary=f"{pool.name}: {what}, and {runs_wait(len(waiting))}",
-        observed=f"{seen}; {runs_wait(len(waiting))}, the oldest for {humanized(situation.now - waiting[0].due)}",
+        summary=f"{pool.name}: {what}, and {count}",
+        observed=f"{seen}; {count}, the oldest for {humanized(now - due)}",
         expected=f"due work starts within {humanized(settings.after)}",
-        since=_since(pool, waiting),
+        since=since,
         run_ids=[wait.run.id for wait in waiting],
         cause=waiting[0].cause,
         evidence=whose_runs(wait.deployment for wait in waiting),
     )
 
 
-def _grows(situation: Situation, backlog: Backlog, waiting: Sequence[Waiting], settings: WorkPoolSettings) -> bool:
-    """Whether runs without another known cause pile up."""
-    if len(waiting) < settings.growing_min or situation.now - backlog.samples[0][0] < settings.growing_for:
-        return False
-    counts = [count for _, count in backlog.samples]
-    return all(before < after for before, after in pairwise(counts)) and counts[-1] >= settings.growing_min
-
-
-def _growing(
-    compared: Sequence[Compared],
-    situation: Situation,
-    pool: WorkPool,
-    backlog: Backlog,
-    waiting: Sequence[Waiting],
-    settings: WorkPoolSettings,
-) -> Found:
-    counts = [count for _, count in backlog.samples]
-    grown_for = humanized(situation.now - backlog.samples[0][0])
-    workers = "" if pool.live_workers is None else f"; live workers: {pool.live_workers:,}"
+def _judge_backlog(workers: Compared, situation: Situation, pool: WorkPool, settings: WorkPoolSettings) -> Verdict:
+    """Judge whether runs without another known cause pile up."""
+    waiting = situation.waiting_by_place.get((None, pool.name), ())
+    compared = [workers, Compared("runs that wait without a known cause:", len(waiting), settings.growing_min)]
+    backlog = situation.observation.pools.backlogs.get(pool.name)
+    if backlog is None or not waiting:
+        return nothing("no work waits for it", *compared)
+    counts, first = [count for _, count in backlog.samples], backlog.samples[0][0]
+    grown_for, sizes = situation.now - first, ", ".join(f"{count:,}" for count in counts)
+    compared.append(Compared(f"backlog {sizes}, over", grown_for, settings.growing_for, first))
+    large = len(waiting) >= settings.growing_min and counts[-1] >= settings.growing_min
+    grows = grown_for >= settings.growing_for and all(before < after for before, after in pairwise(counts))
+    if not large or not grows:
+        return nothing("the backlog has not grown for long enough, or is small", *compared)
+    live = "" if pool.live_workers is None else f"; live workers: {pool.live_workers:,}"
+    growth = f"from {counts[0]:,} to {runs_text(counts[-1])}"
     return Found(
         compared,
         severity="warning",
-        summary=f"{pool.name}: the backlog has grown for {grown_for}, from {counts[0]:,} to {runs_text(counts[-1])}",
-        observed=f"runs waiting, over {grown_for}: {', '.join(f'{count:,}' for count in counts)}{workers}",
+        summary=f"{pool.name}: the backlog has grown for {humanized(grown_for)}, {growth}",
+        observed=f"runs waiting, over {humanized(grown_for)}: {sizes}{live}",
         expected=f"a backlog that does not grow for {humanized(settings.growing_for)}",
         since=waiting[0].due,
         run_ids=[wait.run.id for wait in waiting],
