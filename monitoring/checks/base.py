@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from monitoring.checks.facts.cases import Case
 from monitoring.checks.facts.situation import Situation
@@ -28,8 +28,7 @@ S = TypeVar("S", bound=Section)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Judged:
+class Judged(NamedTuple):
     """A verdict with its check, its case, and the finding that it makes."""
 
     check: Check[Any, Any]

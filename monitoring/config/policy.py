@@ -18,7 +18,6 @@ from monitoring.config.policy_tags import is_policy_tag, read_tags, shown
 from monitoring.config.settings import Config, Policy
 from monitoring.model.fields import Section
 from monitoring.model.matcher import Labels
-from monitoring.model.policy import PolicyKey
 from monitoring.text.durations import format_duration
 from monitoring.text.redaction import Redactor
 
@@ -100,7 +99,7 @@ class Policies:
             self._strong.update(stronger_layer)
         #: By what decides them, so that deployments share them; and by deployment, as each check needs each policy.
         self._policies: dict[tuple[tuple[int, ...], tuple[str, ...]], Policy] = {}
-        self._known: dict[PolicyKey, Policy] = {}
+        self._known: dict[tuple[str, tuple[str, ...], str | None], Policy] = {}
         #: All layers except the rules: the settings of the watchdog as a whole.
         lists = {"rules": config.rules, "routes": config.routes, "maintenance": config.maintenance}
         self.config = Config.model_validate({**_nested(self.settings()), **lists})
@@ -108,7 +107,7 @@ class Policies:
 
     def of(self, name: str = "", tags: tuple[str, ...] = (), pool: str | None = None) -> Policy:
         """The policy of a deployment, by ``flow/deployment``, tags and work pool; of a work pool, by ``pool`` alone."""
-        whose = PolicyKey(name, tags, pool)
+        whose = (name, tags, pool)
         if whose not in self._known:
             key = (self._matching(name, tags, pool), tuple(filter(is_policy_tag, tags)))
             if key not in self._policies:

@@ -7,7 +7,6 @@ median distance from the median), because a few outliers move neither.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from datetime import date, timedelta, timezone
 from hashlib import blake2b
 from statistics import median
@@ -119,18 +118,14 @@ def baseline(known: RunTimes, settings: BaselineSettings) -> Baseline | None:
     """
     if len(known.recent) < settings.min_samples:
         return None
-    return learned([seconds for _, seconds in known.recent[:SAMPLE]], settings)
-
-
-def learned(run_times: Sequence[float], settings: BaselineSettings) -> Baseline:
-    """Learn a baseline from at least two run times in seconds, each more than 0, in any order."""
+    run_times = sorted(seconds for _, seconds in known.recent[:SAMPLE])
     usual = median(run_times)
     deviation = _DEVIATION * median(abs(math.log(seconds / usual)) for seconds in run_times)
     limit = max(
         usual * math.exp(settings.deviations * deviation),
         usual * settings.min_ratio,
         usual + settings.floor.total_seconds(),
-        sorted(run_times)[-_SEEN_BEFORE] * _LEEWAY,
+        run_times[-_SEEN_BEFORE] * _LEEWAY,
     )
     # A limit beyond all reason would not fit a timestamp.
     limit = min(limit, MAX_DURATION.total_seconds())
