@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from monitoring.checks.findings import page
 from monitoring.checks.registry import BY_NAME
 from monitoring.messages import words
 from monitoring.messages.tables import joined
@@ -40,7 +41,7 @@ from monitoring.model.message import (
 )
 from monitoring.model.outbox import About, Content
 from monitoring.text.durations import format_duration, humanized
-from monitoring.text.links import artifact_url, deployment_url, flow_run_logs_url, flow_run_url, flow_url
+from monitoring.text.links import artifact_url, flow_run_logs_url, flow_run_url
 
 #: The artifact with everything that is wrong now.
 HEALTH = "watchdog-health"
@@ -310,14 +311,12 @@ def links(content: Content) -> Inline:
     pages: dict[str, str | None] = {}
     if content.total == 1:
         finding = content.incidents[0].finding
-        kind, subject_id = finding.subject.kind, finding.subject.id
+        kind = finding.subject.kind
         if finding.flow_run_ids:
             newest = finding.flow_run_ids[0]
             pages = {"run": flow_run_url(ui_url, newest), "logs": flow_run_logs_url(ui_url, newest)}
-        if kind in ("deployment", "flow"):
-            pages[kind] = (deployment_url if kind == "deployment" else flow_url)(ui_url, subject_id)
-        else:
-            pages[words.kind_of(kind)] = finding.url
+        of_runs = kind in ("deployment", "flow")
+        pages[words.kind_of(kind)] = page(ui_url, finding.subject) if of_runs else finding.url
     pages[f"artifact {HEALTH}"] = artifact_url(ui_url, HEALTH)
     return tuple(link(text, url) for text, url in pages.items() if url)
 

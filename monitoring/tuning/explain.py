@@ -38,20 +38,14 @@ class Limit(Value):
 
 @dataclass(frozen=True)
 class Explained:
-    """One verdict that concerns a deployment.
-
-    Args:
-        check: The check.
-        subject: What was judged: the deployment, its work pool, the server.
-        verdict: The verdict of the check.
-        finding: The finding of the verdict, correlated; None if there is none, or another finding covers it.
-        limits: The settings that decided.
-    """
+    """One verdict that concerns a deployment: about itself, its work pool or the server."""
 
     check: str
     subject: Subject
     verdict: Verdict
+    #: Correlated; None if there is none, or another finding covers it.
     finding: Finding | None
+    #: The settings that decided.
     limits: tuple[Limit, ...]
 
 
@@ -111,9 +105,9 @@ def _concerns(subject: Subject, deployment: Deployment) -> bool:
 def _explained(judged: Judged, policies: Policies, findings: dict[str, Finding]) -> Explained:
     check, case = judged.check, judged.case
     found = judged.finding
-    of_deployments = case.policy is not None and not check.whole
-    settings = policies.explain(*case.policy) if of_deployments and case.policy else policies.settings()
-    policy = policies.of(*case.policy) if of_deployments and case.policy else policies.config
+    key = None if check.whole else case.policy
+    settings = policies.explain(*key) if key else policies.settings()
+    policy = policies.of(*key) if key else policies.config
     names = (f"{check.field}.enabled", *check.deciding_settings(policy, case))
     return Explained(
         check=check.name,
