@@ -44,8 +44,8 @@ def list_(
     if json:
         print_json(console, {"schema": SCHEMA, "incidents": [incident_json(row) for row in rows]})
     else:
-        began = saved.incidents.began_at is not None
-        terminal.show(console, incidents_message(rows, saved.requests, closed=all_, began=began))
+        checked = saved.incidents.began_at is not None
+        terminal.show(console, incidents_message(rows, saved.requests, closed=all_, checked=checked))
     return 0
 
 

@@ -154,7 +154,8 @@ def _deploy(found: Installation) -> str:
 
 def _served(found: Installation) -> list[Deployment]:
     """The deployments that a process serves, without a work pool."""
-    return [part for part in found.deployments if not part.work_pool and part.id not in found.for_pools]
+    unpooled = [deployment for deployment in found.deployments if not deployment.work_pool]
+    return [deployment for deployment in unpooled if deployment.id not in found.for_pools]
 
 
 def _deployment(deployment: Deployment, found: Installation) -> Examined:
@@ -306,9 +307,9 @@ def _late(found: Installation, deployment: Deployment, config: Config) -> bool:
     if len(due) < config.watchdog.missed_fires:
         return False
     # Due times from before the deployment was resumed, or deployed anew, do not count.
-    began = max(filter(None, (deployment.created, deployment.scheduled_since, deployment.changed)))
+    since = max(filter(None, (deployment.created, deployment.scheduled_since, deployment.changed)))
     completed = found.completed(deployment)
-    return due[0] >= began and (completed is None or completed < due[0])
+    return due[0] >= since and (completed is None or completed < due[0])
 
 
 def hindered(found: Installation, deployment: Deployment) -> str:

@@ -52,11 +52,11 @@ def ordered(incidents: Iterable[Incident]) -> list[Incident]:
 
 
 def incidents_message(
-    views: Sequence[IncidentView], requests: Sequence[Request], *, closed: bool, began: bool
+    views: Sequence[IncidentView], requests: Sequence[Request], *, closed: bool, checked: bool
 ) -> Message:
     """List incidents in this order, and what the next check will apply; ``closed`` if closed ones are among them."""
     nothing = "No incident is open, and none was closed recently." if closed else "No incident is open."
-    title = "" if views else nothing if began else "No check has run on this server yet."
+    title = "" if views else nothing if checked else "No check has run on this server yet."
     table = [_incidents(views)] if views else []
     return Message(title=title, fallback=title, elements=(*table, *_requests(requests)))
 
