@@ -87,18 +87,16 @@ def _rendered(element: elements.Element, console: Console, ascii_only: bool) -> 
 
 
 def _facts(facts: elements.Facts) -> Iterator[RenderableType]:
-    labels = [Text(clean(fact.label), style="bold") for fact in facts.facts]
-    width = max(map(len, labels), default=0)
-    for label, fact in zip(labels, facts.facts, strict=True):
-        value = _line(fact.value)
-        label.pad_right(width + 2 - len(label))
+    width = max((len(clean(fact.label)) for fact in facts.facts), default=0) + 2
+    for fact in facts.facts:
+        label = Text.assemble((clean(fact.label).ljust(width), "bold"))
         if _is_whole(fact.value):
-            yield _whole(label.append_text(value), fact.value)
+            yield _whole(label.append_text(_line(fact.value)), fact.value)
         else:
             grid = Grid.grid()
-            grid.add_column(width=width + 2)
+            grid.add_column(width=width)
             grid.add_column(overflow="fold")
-            grid.add_row(label, value)
+            grid.add_row(label, _line(fact.value))
             yield grid
 
 
