@@ -77,9 +77,10 @@ def _symptom(finding: Finding, report: HealthReport) -> Row:
 
 
 def _cells(finding: Finding, report: HealthReport, severity: str, cause: str) -> tuple[str | Inline, ...]:
+    incident = report.incidents.get(finding.fingerprint)
     return (
         severity,
-        inline(words.incident_of(finding, report), *_subject(finding)),
+        inline(f"{incident} " if incident else "", *_subject(finding)),
         words.summary(finding),
         finding.check,
         cause,
@@ -91,7 +92,7 @@ def _cells(finding: Finding, report: HealthReport, severity: str, cause: str) ->
 
 
 def _subject(finding: Finding) -> Inline:
-    owner = f" ({words.owned(finding)})" if finding.owner else ""
+    owner = f" (owner: {finding.owner})" if finding.owner else ""
     return inline(link(words.subject(finding), finding.url), owner)
 
 

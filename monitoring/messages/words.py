@@ -74,11 +74,6 @@ def with_kind(kind: SubjectKind | CauseKind, name: str) -> str:
     return f"scheduler of {name}" if kind == "scheduler" else f"{kind_of(kind)} {name}"
 
 
-def owned(finding: Finding) -> str:
-    """Who should look; empty if nobody is named."""
-    return f"owner: {finding.owner}" if finding.owner else ""
-
-
 def summary(finding: Finding) -> str:
     """A finding's summary for a place that names its subject already."""
     return finding.summary.removeprefix(f"{finding.subject.name}: ")
@@ -194,12 +189,6 @@ def change(later: Totals | None, before: Totals | None) -> str:
     if abs(points) < 0.05:
         return "unchanged"
     return f"{'up' if points > 0 else 'down'} {abs(points):.1f} points"
-
-
-def incident_of(finding: Finding, report: HealthReport) -> str:
-    """The id of the incident that a finding is, with a space after it; empty where none is known."""
-    found = report.incidents.get(finding.fingerprint)
-    return f"{found} " if found else ""
 
 
 def standing(incident: Incident, silence: Silence | None) -> str:
