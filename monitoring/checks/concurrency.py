@@ -81,9 +81,12 @@ def _judge_starts(situation: Situation, limited: Deployment | WorkPool | Queue, 
         lost = _lost(situation, deployment, holding, held, settings)
     first = held[0].due if held else lost.since if lost else now
     compared = [Compared(what, taken, full.limit)]
+    who = f", and {runs_text(len(lost.cancelled))} cancelled for lack of a slot" if lost and lost.cancelled else ""
+    wait = ""
     if held:
-        longest = f"{runs_wait(len(held))} for a slot, the longest for"
-        compared.append(Compared(longest, now - first, settings.after, first))
+        count = runs_wait(len(held))
+        who, wait = f", and {count}", f"; {count}, the longest for {humanized(now - first)}"
+        compared.append(Compared(f"{count} for a slot, the longest for", now - first, settings.after, first))
     # Fewer holders than slots: a run took a slot while the server was read.
     if not lost and (now - first <= settings.after or len(holding) < full.limit):
         return nothing("the limit is full, and no run has waited for a slot for too long", *compared)
@@ -91,8 +94,8 @@ def _judge_starts(situation: Situation, limited: Deployment | WorkPool | Queue, 
         compared,
         severity="warning",
         run_ids=[wait.run.id for wait in held],
-        summary=f"{subject_of(limited).name}: {_what(full.limit, lost)}{_and_who(held, lost)}",
-        observed=f"{_taken(taken, full.limit)}{_wait(held, now)}",
+        summary=f"{subject_of(limited).name}: {_what(full.limit, lost)}{who}",
+        observed=f"{_taken(taken, full.limit)}{wait}",
         expected=_expected(full.limit, settings, lost),
         since=first,
         cause=full.cause,
@@ -215,16 +218,6 @@ def _what(limit: int, lost: _Lost | None = None) -> str:
     if lost:
         return f"{lost.slots:,} of {limit:,} {'slot' if limit == 1 else 'slots'} held by no live run"
     return f"limit of {limit:,} reached" if limit else "its limit is 0, so nothing can start"
-
-
-def _and_who(held: Sequence[Waiting], lost: _Lost | None = None) -> str:
-    if held:
-        return f", and {runs_wait(len(held))}"
-    return f", and {runs_text(len(lost.cancelled))} cancelled for lack of a slot" if lost and lost.cancelled else ""
-
-
-def _wait(held: Sequence[Waiting], now: datetime) -> str:
-    return f"; {runs_wait(len(held))}, the longest for {humanized(now - held[0].due)}" if held else ""
 
 
 def _taken(taken: int, limit: int) -> str:

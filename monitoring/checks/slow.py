@@ -5,7 +5,7 @@ Run time is the time in RUNNING over all attempts, without waits for retries and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -63,9 +63,9 @@ def judge(situation: Situation, deployment: Deployment, settings: Slow) -> Verdi
     running, last = situation.active(deployment, "RUNNING"), record.last_ended
     may = bound(record.run_times, settings) if running else None
     last_may = bound(without_run(record.run_times, last), settings) if last else None
+    times = [(run, run_time(run, situation.now)) for run in running]
     compared = [
-        Compared(f"{run.name}: running for", run_time(run, situation.now), may.limit if may else None)
-        for run in running[:MAX_COMPARED]
+        Compared(f"{run.name}: running for", took, may.limit if may else None) for run, took in times[:MAX_COMPARED]
     ]
     compared += more(len(running))
     if last:
@@ -73,7 +73,8 @@ def judge(situation: Situation, deployment: Deployment, settings: Slow) -> Verdi
         compared.append(Compared(f"{last.name}, the last ended run: took", last.run_time, limit))
     if usual := typical(record.run_times):
         compared.append(Compared(f"median of its newest {runs_text(len(record.run_times.recent))}:", usual))
-    slow = _running(situation, running, may)
+    slow = [_SlowRun(run.id, run.name, took, may, None) for run, took in times if may and took > may.limit]
+    slow.sort(key=lambda run: run.took, reverse=True)
     if last and last_may and _too_long(situation, deployment, last, last_may, settings):
         slow.append(_SlowRun(last.id, last.name, last.run_time, last_may, last.ended))
     if slow:
@@ -104,15 +105,6 @@ def bound(known: RunTimes, settings: Slow) -> Bound | None:
 def run_time(run: FlowRun, now: datetime) -> timedelta:
     """The run time of a RUNNING run, all attempts, up to now: the total moves only on leaving RUNNING."""
     return run.total_run_time + (now - run.state_timestamp)
-
-
-def _running(situation: Situation, runs: Iterable[FlowRun], may: Bound | None) -> list[_SlowRun]:
-    """The runs that run for too long, the longest first."""
-    if may is None:
-        return []
-    times = ((run, run_time(run, situation.now)) for run in runs)
-    slow = [_SlowRun(run.id, run.name, took, may, None) for run, took in times if took > may.limit]
-    return sorted(slow, key=lambda run: run.took, reverse=True)
 
 
 def _too_long(situation: Situation, deployment: Deployment, last: EndedRun, may: Bound, settings: Slow) -> bool:

@@ -22,7 +22,7 @@ from monitoring.model.fields import CheckSettings, Count, Span
 from monitoring.model.finding import Finding
 from monitoring.model.incident import ResolutionReason
 from monitoring.model.ledger import EndedRun, Record
-from monitoring.model.observation import MAX_MISSED, MissedRuns
+from monitoring.model.observation import MAX_MISSED
 from monitoring.model.policy import BasePolicy
 from monitoring.model.prefect import Deployment, StateType
 from monitoring.text.durations import humanized
@@ -154,14 +154,17 @@ def _found(
     wanted, now = _wanted(situation.policy(deployment)), situation.now
     seen = f"last {wanted} {_at(last.ended)}, {humanized(now - last.ended)} ago" if last else f"no {wanted} ever"
     began = last.ended if last else deployment.created
-    missed = situation.observation.schedules.missed.get(deployment.key)
+    if missed := situation.observation.schedules.missed.get(deployment.key):
+        count = f"at least {missed.count:,}" if missed.count >= MAX_MISSED else f"{missed.count:,}"
+        times = "scheduled time" if missed.count == 1 else "scheduled times"
+        seen = f"{seen}; {count} {times} missed since {_at(missed.first)}"
     return Found(
         compared,
         severity="critical",
         run_ids=[last.id] if last else [],
         run_count=0,
         summary=f"{deployment.name}: no {wanted} for {humanized(now - began)}",
-        observed=f"{seen}; {_missed(missed)}" if missed else seen,
+        observed=seen,
         expected=_expected(wanted, settings, since),
         since=began,
         cause=situation.causes.stale(deployment),
@@ -170,12 +173,6 @@ def _found(
 
 def _wanted(policy: BasePolicy) -> str:
     return "success or expected failure" if policy.expect == "failure" else "success"
-
-
-def _missed(missed: MissedRuns) -> str:
-    more = f"at least {missed.count:,}" if missed.count >= MAX_MISSED else f"{missed.count:,}"
-    times = "scheduled time" if missed.count == 1 else "scheduled times"
-    return f"{more} {times} missed since {_at(missed.first)}"
 
 
 def _expected(wanted: str, settings: Stale, since: datetime) -> str:

@@ -28,10 +28,7 @@ class Source:
 def find(path: str | Path | None, environ: Mapping[str, str], read_pushed: Callable[[], str | None]) -> Source:
     """Find the configuration.
 
-    Args:
-        path: The file that the caller named; without it, WATCHDOG_CONFIG may name it.
-        environ: The environment's variables.
-        read_pushed: Reads the pushed configuration from the server; only called if there is no file.
+    Without ``path``, WATCHDOG_CONFIG may name the file. Only if there is none, the pushed configuration is read.
 
     Raises:
         ConfigError: A file was named, or is in the working directory, and cannot be read; or the pushed
@@ -82,11 +79,7 @@ def load_policies(
 ) -> Policies:
     """Find, read and merge all layers of the configuration.
 
-    Args:
-        path: The file that the caller named, if any.
-        read_pushed: Reads the pushed configuration from the server; only called if there is no file.
-        environ: The environment's variables; by default those of the process.
-        stronger: Layers above the environment, weakest first: the flow's parameters.
+    Above the environment, which is that of the process if none is given, are the ``stronger`` layers, weakest first.
 
     Raises:
         ConfigError: The file or the environment cannot be used; the message has a line for each problem of both.

@@ -1,4 +1,4 @@
-"""One error in many deployments is one problem: the findings that show it, put under one."""
+"""One error in many deployments is one problem: groups the findings that show it under one finding."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
 from monitoring.text.links import flow_run_url
 
-#: So many deployments that begin to fail of one error within so long have it in common.
-_FEWEST = 3
+#: Deployments that begin to fail with one error within an hour, and so have it in common.
+_MIN_TOGETHER = 3
 _WITHIN = timedelta(hours=1)
 _MAX_NAME = 80
 _MAX_NAMED = 5
@@ -31,10 +31,10 @@ class _Member(NamedTuple):
 def with_common_errors(findings: Sequence[Finding], observation: Observation, ledger: Ledger) -> Sequence[Finding]:
     """Put failures of one new error in several deployments under one finding about the error.
 
-    New is an error where the deployment's row of failures began with three within an hour of each other; others that
-    begin to fail of it later join them. The moments at which they began are compared with each other and not with
-    now: what is one problem stays one for as long as three of them fail. A finding that has another cause (a parent
-    whose child's deployment failed) does not count.
+    An error is new if the streaks of three deployments began within an hour of each other; others that begin to fail
+    with it later join them. These times are compared with each other and not with the time of the check: one problem
+    stays one for as long as three of them fail. A finding that has another cause (a parent whose child's deployment
+    failed) does not count.
     """
     by_error: dict[tuple[CheckName, str], list[_Member]] = {}
     for finding in findings:
@@ -67,10 +67,10 @@ def _failure(finding: Finding, ledger: Ledger) -> tuple[Failure | None, datetime
 
 
 def _together(members: Iterable[_Member]) -> list[_Member]:
-    """Those that begin with the first three within an hour, oldest first; empty where there are no such three."""
+    """The failures from the first three within an hour on, oldest first; empty if there are no such three."""
     ordered = sorted(members, key=lambda member: (member.since, member.finding.fingerprint))
-    for first in range(len(ordered) - _FEWEST + 1):
-        if ordered[first + _FEWEST - 1].since - ordered[first].since <= _WITHIN:
+    for first in range(len(ordered) - _MIN_TOGETHER + 1):
+        if ordered[first + _MIN_TOGETHER - 1].since - ordered[first].since <= _WITHIN:
             return ordered[first:]
     return []
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from monitoring.checks.facts.heartbeats import HeartbeatSettings, heard_until, is_silent
 from monitoring.checks.facts.stays import StaySettings, too_long
+from monitoring.failures.error_names import one_line
 from monitoring.model.observation import Holder, Observation
 from monitoring.model.policy import Policies, policy_key
 from monitoring.model.prefect import FlowRun
@@ -38,11 +39,11 @@ class Holders:
 
     def run_lines(self, runs: Iterable[FlowRun]) -> list[str]:
         """Describe the state of runs and for how long they have been in it, the oldest first."""
-        return _listed([f"{_short(run.name)}: {self._state_of_run(run)}" for run in sorted(runs, key=_began)])
+        return _listed([(run.name, self._state_of_run(run)) for run in sorted(runs, key=_began)])
 
     def lines(self, holders: Iterable[Holder]) -> list[str]:
         """Describe the state of the holders' runs and for how long they have been in it."""
-        return _listed([f"{_short(holder.name)}: {self._state_of(holder)}" for holder in holders])
+        return _listed([(holder.name, self._state_of(holder)) for holder in holders])
 
     def _silent_since(self, run: FlowRun) -> datetime | None:
         deployment = self._observation.deployments.get(run.key)
@@ -71,13 +72,10 @@ class Holders:
         return (f"{holder.state_name} {passed} ago" if holder.ended else f"{holder.state_name} for {passed}") + slots
 
 
-def _listed(lines: Sequence[str]) -> list[str]:
-    more = len(lines) - _MAX_NAMED
-    return [*lines[:_MAX_NAMED], *([f"and {more:,} more"] if more > 0 else [])]
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
+def _listed(states: Sequence[tuple[str, str]]) -> list[str]:
+    lines = [f"{one_line(name, _MAX_NAME)}: {state}" for name, state in states[:_MAX_NAMED]]
+    more = len(states) - _MAX_NAMED
+    return [*lines, f"and {more:,} more"] if more > 0 else lines
 
 
 def _began(run: FlowRun) -> datetime:
