@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from monitoring.messages import words
-from monitoring.model.coverage import Coverage
 from monitoring.model.finding import MAX_RUN_IDS, Finding
 from monitoring.model.report import HealthReport
 from monitoring.model.silence import Silence
@@ -16,12 +15,13 @@ SCHEMA = 3
 
 def check_json(report: HealthReport) -> dict[str, Any]:
     """Render a report as the contract has it: plain values, times in UTC with a ``Z``."""
+    missing = [f"{query.name}: {query.detail or query.outcome}" for query in report.coverage.missing]
     return {
         "schema": SCHEMA,
         "target": report.target,
         "checked_at": words.stamp(report.at),
         "status": report.status,
-        "coverage": {"complete": report.coverage.complete, "missing": _missing(report.coverage)},
+        "coverage": {"complete": report.coverage.complete, "missing": missing},
         "findings": [
             {"fingerprint": finding.fingerprint, "incident": report.incidents.get(finding.fingerprint)}
             | finding_json(finding)
@@ -45,7 +45,3 @@ def silence_json(silence: Silence) -> dict[str, Any]:
         "starts_at": words.stamp(silence.starts_at),
         "ends_at": words.stamp(silence.ends_at),
     }
-
-
-def _missing(coverage: Coverage) -> list[str]:
-    return [f"{query.name}: {query.detail or query.outcome}" for query in coverage.missing]

@@ -20,7 +20,7 @@ FAULT = Examined(
     detail="no worker is alive: the last heartbeat was 2 h 5 min ago",
     fix="prefect worker start --pool watchdog --limit 2",
 )
-ADVICE = Examined(name="alerts", outcome="ok", detail="some are told", fix="set alerts.fallback")
+ADVICE = Examined(name="alerts", outcome="ok", detail="some are notified", fix="set alerts.fallback")
 UNKNOWN = Examined(name="lock", outcome="unknown", detail="not examined: 403")
 
 
@@ -36,7 +36,7 @@ def test_a_line_for_each_part_and_below_it_what_mends_it() -> None:
         "ok: server: http://prefect.example.com:4200/api responds",
         "FAULT: worker of watchdog: no worker is alive: the last heartbeat was 2 h 5 min ago",
         "  • fix: prefect worker start --pool watchdog --limit 2",
-        "ok: alerts: some are told",
+        "ok: alerts: some are notified",
         "  • recommended: set alerts.fallback",
         "unknown: lock: not examined: 403",
     ]
