@@ -57,9 +57,8 @@ class Pushgateway:
                     f"did not answer within {format_duration(self.timeout)}: check the address, the network and the "
                     "gateway, or raise metrics.timeout"
                 ) from None
-            raise self._failed(
-                f"cannot be reached ({_reason(reason)}): check the address, and whether the gateway runs"
-            ) from None
+            text = clean(str(getattr(reason, "strerror", None) or type(reason).__name__), 100)
+            raise self._failed(f"cannot be reached ({text}): check the address, and whether the gateway runs") from None
 
     def _rejected(self, error: HTTPError) -> DeliveryError:
         try:
@@ -75,8 +74,3 @@ class Pushgateway:
 
     def _failed(self, problem: str, *, permanent: bool = False) -> DeliveryError:
         return DeliveryError(f"metrics.pushgateway: {self.address} {problem}", permanent=permanent)
-
-
-def _reason(reason: object) -> str:
-    text = getattr(reason, "strerror", None) or type(reason).__name__
-    return clean(str(text), 100)

@@ -43,29 +43,22 @@ def backlogs(collection: Collection, pools: Mapping[str, WorkPool], overdue: Seq
     for run in overdue:
         if run.work_pool and run.expected_start_time and run.start_time is None:
             waiting.setdefault(run.work_pool, []).append(run.expected_start_time)
-    found: dict[str, Backlog] = {}
-    queried = 0
-    for name, due in sorted(waiting.items(), key=lambda item: -len(item[1])):
+    backlogged: list[tuple[str, timedelta]] = []
+    for name in sorted(waiting, key=lambda name: -len(waiting[name])):
         settings = WORK_POOL.settings(collection.policies.of(pool=name))
-        pool = pools.get(name)
-        present = _due_by(due, collection.now)
-        if not settings.enabled or pool is None or pool.paused or pool.live_workers == 0:
-            continue
-        if present < settings.growing_min:
-            continue
-        queried += 1
-        if queried > _MAX_BACKLOGS:
-            collection.note("backlogs", "partial", f"asked for the {_MAX_BACKLOGS} work pools where most runs wait")
-            break
-        times = [collection.now - settings.growing_for * step / _STEPS for step in range(_STEPS, 0, -1)]
+        works = name in pools and not pools[name].paused and pools[name].live_workers != 0
+        if settings.enabled and works and _due_by(waiting[name], collection.now) >= settings.growing_min:
+            backlogged.append((name, settings.growing_for))
+    found: dict[str, Backlog] = {}
+    for name, span in collection.some("backlogs", backlogged, _MAX_BACKLOGS, "work pools where runs wait"):
         samples = []
-        for time in times:
+        for time in (collection.now - span * step / _STEPS for step in range(_STEPS, 0, -1)):
             started = collection.count("backlogs", _started_since(name, time))
             if started is None:
                 break
-            samples.append((time, _due_by(due, time) + started))
+            samples.append((time, _due_by(waiting[name], time) + started))
         else:
-            found[name] = Backlog(samples=(*samples, (collection.now, present)))
+            found[name] = Backlog(samples=(*samples, (collection.now, _due_by(waiting[name], collection.now))))
     return found
 
 

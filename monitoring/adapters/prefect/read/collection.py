@@ -125,6 +125,10 @@ class Collection:
         """Read the flow runs with these ids, without those that are gone."""
         return self.by_id(name, "flow_runs", run_ids, self.flow_run)
 
+    def flow_runs_of(self, name: str, task_run_ids: Iterable[str]) -> dict[str, str]:
+        """The flow runs that task runs belong to, by the task run's id."""
+        return dict(self.by_id(name, "task_runs", task_run_ids, lambda row: (row["id"], row["flow_run_id"])))
+
     def first_runs(self, name: str, body: Mapping[str, Any]) -> list[FlowRun] | None:
         """Read one page of a filter's flow runs, as ``first`` does."""
         return self.first(name, "/flow_runs/filter", body, self.flow_run)

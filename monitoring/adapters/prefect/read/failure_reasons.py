@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from logging import ERROR
 
 from monitoring.adapters.prefect.read.collection import Collection, chunks
-from monitoring.adapters.prefect.read.families import flow_runs_of
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.failures.error_names import failure_of, one_line
 from monitoring.failures.paths import MAX_LEVELS, FailedTask, failing_child, failing_path, failing_task
@@ -73,7 +72,7 @@ def _children(collection: Collection, parents: Sequence[FlowRun]) -> dict[str, t
         }
         found = sorted(collection.runs("child-runs", {"flow_runs": filters}), key=lambda run: run.ended_at)
         started_by = {run.parent_task_run_id for run in found if run.parent_task_run_id}
-        parent_of = flow_runs_of(collection, "child-runs", started_by)
+        parent_of = collection.flow_runs_of("child-runs", started_by)
         for run in found:
             if parent := parent_of.get(run.parent_task_run_id or ""):
                 children.setdefault(parent, []).append(run)

@@ -85,9 +85,6 @@ def unusable(address: str, now: datetime, problem: WatchdogError, config: Config
     )
 
 
-# --- the server -----------------------------------------------------------------------------------------
-
-
 def _server(api: Api) -> Server:
     """The server's version and state; Prefect Cloud has neither endpoint, and the key may not read them."""
     try:
@@ -106,9 +103,6 @@ def _database(api: Api) -> bool | None:
     except BadAnswer as problem:
         return False if problem.status == _UNAVAILABLE else None
     return True
-
-
-# --- what is installed ----------------------------------------------------------------------------------
 
 
 def _seen(collection: Collection, server: Server, now: datetime) -> Installation:
@@ -193,9 +187,6 @@ def _kept(state: State) -> Kept:
     except StateError as problem:
         return Kept(problem=str(problem), aside=aside)
     return Kept(coverage=coverage, aside=aside, outbox=saved.outbox, cursor=saved.ledger.cursor)
-
-
-# --- secrets and blocks ---------------------------------------------------------------------------------
 
 
 def _secrets(config: Config, api: Api | None) -> dict[str, Secret]:

@@ -12,12 +12,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from monitoring.adapters.prefect.client.paging import read_pages
 from monitoring.adapters.prefect.read import limit_events, limit_tasks
 from monitoring.adapters.prefect.read.collection import Collection, chunks
-from monitoring.adapters.prefect.read.families import flow_runs_of, outermost
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.checks.concurrency import CHECK as CONCURRENCY
 from monitoring.checks.facts.causes import Slots, was_cancelled_for_slot
@@ -30,18 +29,12 @@ _MAX_LIMITS = 50
 #: The server's clock stamps ends: a run that ended just before now by our clock may have ended since.
 _CLOCKS_DIFFER = timedelta(minutes=1)
 _NOT_FOUND = (404, 405)
+_HOLDERS = "limit-holders"
+#: Levels of nested subflows that are followed.
+_MAX_NESTED = 5
 _TAG = "tag:"
 _DEPLOYMENT = "deployment:"
 _OF_ITS_OWN = (_TAG, _DEPLOYMENT)
-
-
-class Again(NamedTuple):
-    """The result of reading the runs of deployments again whose taken slots had no known holder."""
-
-    #: Runs that hold these slots and were not read before.
-    holders: tuple[FlowRun, ...]
-    #: Ids of deployments with other runs that ended meanwhile: who held the counted slots is unknown.
-    moving: frozenset[str]
 
 
 class _LimitRow(Value):
@@ -118,10 +111,12 @@ def limits(collection: Collection, active: Sequence[FlowRun]) -> LimitFacts:
 
 def holders_again(
     collection: Collection, deployments: Iterable[Deployment], active: Sequence[FlowRun], ended: Iterable[FlowRun]
-) -> Again:
+) -> tuple[tuple[FlowRun, ...], frozenset[str]]:
     """Read the runs of deployments again whose slots are taken by runs that were not read.
 
     Runs were read before the slots were counted: a holder may have started in between, and a short one also ended.
+    With the holders that were not read before, the ids of deployments with other runs that ended meanwhile: who held
+    the counted slots is unknown.
     """
     slots = Slots(active, whole=False)
     unexplained = [
@@ -130,22 +125,20 @@ def holders_again(
         if (full := slots.of(deployment)) and len(full.holders) < (deployment.slots_taken or 0)
     ]
     if not unexplained:
-        return Again((), frozenset())
+        return (), frozenset()
     seen = {run.id for run in (*active, *ended)}
     fresh: list[FlowRun] = []
     for chunk in chunks(unexplained):
         state = {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}
         body = {"flow_runs": {"deployment_id": {"any_": chunk}, "state": state}, "sort": "ID_DESC"}
-        fresh += (run for run in collection.runs("limit-holders", body) if run.id not in seen)
+        fresh += (run for run in collection.runs(_HOLDERS, body) if run.id not in seen)
     # Queried last, to include runs that end meanwhile; and for all deployments, as SQLite has an index of ends and
     # would otherwise read every run of these deployments.
     ends = {"after_": (collection.now - _CLOCKS_DIFFER).isoformat()}
-    just_ended = collection.runs("limit-holders", {"flow_runs": {"end_time": ends}, "sort": "END_TIME_DESC"})
-    over = {run.id: run for run in just_ended if run.id not in seen and not was_cancelled_for_slot(run)}
-    return Again(
-        holders=tuple(run for run in fresh if run.id not in over),
-        moving=frozenset(unexplained) & {run.key for run in over.values()},
-    )
+    just_ended = collection.runs(_HOLDERS, {"flow_runs": {"end_time": ends}, "sort": "END_TIME_DESC"})
+    ended_since = {run.id: run for run in just_ended if run.id not in seen and not was_cancelled_for_slot(run)}
+    holders = tuple(run for run in fresh if run.id not in ended_since)
+    return holders, frozenset(unexplained) & {run.key for run in ended_since.values()}
 
 
 def _listed(collection: Collection, path: str, kind: type[L]) -> list[L]:
@@ -172,8 +165,8 @@ def _task_runs(collection: Collection, limit_id: str) -> Sequence[str]:
     The server pages all kinds of limits by name and then filters: after the limits of many deployments, the list is
     empty.
     """
-    row = collection.query("limit-holders", None, collection.api.get, f"/concurrency_limits/{limit_id}")
-    tags = collection.values("limit-holders", [row] if row else [], _TagRow.model_validate)
+    row = collection.query(_HOLDERS, None, collection.api.get, f"/concurrency_limits/{limit_id}")
+    tags = collection.values(_HOLDERS, [row] if row else [], _TagRow.model_validate)
     return [task_run for tag in tags for task_run in tag.active_slots]
 
 
@@ -182,11 +175,11 @@ def _of_tag(
 ) -> ConcurrencyLimit:
     tasks = limit_tasks.unfinished(collection, row.slots.name)
     task_runs = _task_runs(collection, row.id) if task_runs is None else task_runs
-    holding = Counter(flow_runs_of(collection, "limit-holders", task_runs).values())
+    holding = Counter(collection.flow_runs_of(_HOLDERS, task_runs).values())
     if holding.total() < row.active_slots:
         # A restart of the server drops the leases; running tasks still hold their slots.
         holding |= Counter(tasks.running)
-    runs = outermost(collection, {*holding, *tasks.waiting}, active)
+    runs = _outermost(collection, {*holding, *tasks.waiting}, active)
     waiting: dict[str, datetime] = {}
     for flow_run_id, since in tasks.waiting.items():
         run = runs.get(flow_run_id)
@@ -197,7 +190,7 @@ def _of_tag(
 
 def _of_code(collection: Collection, row: _LimitRow, active: Mapping[str, FlowRun]) -> ConcurrencyLimit:
     held = limit_events.held_slots(collection, row.id)
-    runs = outermost(collection, set(held.slots), active)
+    runs = _outermost(collection, set(held.slots), active)
     return _full(row, held.slots, runs, more=held.more, waiting={})
 
 
@@ -211,6 +204,24 @@ def _full(
         more_holders=more or not runs.keys() >= holding.keys(),
         waiting=waiting,
     )
+
+
+def _outermost(collection: Collection, flow_run_ids: Iterable[str], known: Mapping[str, FlowRun]) -> dict[str, FlowRun]:
+    """The runs with these ids, by id, without those that are gone; ``known`` runs are not read.
+
+    A subflow in its parent's process is replaced by that parent.
+    """
+    read = dict(known)
+    of = {id: id for id in flow_run_ids}
+    for _ in range(_MAX_NESTED):
+        read |= {run.id: run for run in collection.runs_by_id(_HOLDERS, {id for id in of.values() if id not in read})}
+        inner = {id: run.parent_task_run_id for id in of.values() if (run := read.get(id)) and not run.deployment_id}
+        parents = collection.flow_runs_of(_HOLDERS, {task for task in inner.values() if task})
+        up = {id: parents[task] for id, task in inner.items() if task in parents}
+        if not up:
+            break
+        of = {id: up.get(run_id, run_id) for id, run_id in of.items()}
+    return {id: read[run_id] for id, run_id in of.items() if run_id in read}
 
 
 def _holders(slots: Counter[str], runs: Mapping[str, FlowRun]) -> tuple[Holder, ...]:

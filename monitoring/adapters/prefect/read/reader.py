@@ -182,8 +182,10 @@ def _read_rows(collection: Collection, since: datetime, ledger: Ledger, own_flow
 
 def _read_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> dict[str, object]:
     """Everything of an observation that is read beyond the rows, by field. Slots are compared first: runs move on."""
-    again = limits.holders_again(collection, rows.deployments.values(), [*rows.active, *rows.overdue], rows.ended)
-    rows = rows._replace(active=[*rows.active, *again.holders])
+    holders, moving = limits.holders_again(
+        collection, rows.deployments.values(), [*rows.active, *rows.overdue], rows.ended
+    )
+    rows = rows._replace(active=[*rows.active, *holders])
     pools = _pool_facts(collection, rows)
     ahead = scheduled_runs.ahead(collection, rows.deployments, rows.deployed.schedules, ledger)
     limited = limits.limits(collection, rows.active)
@@ -198,7 +200,7 @@ def _read_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> dict[str
         "failures": _failure_facts(collection, rows, ledger),
         "schedules": ScheduleFacts(missed=missed, nothing_ahead=ahead.nothing, unplanned=ahead.unplanned),
         "pools": pools,
-        "limits": limited.model_copy(update={"moving": again.moving}),
+        "limits": limited.model_copy(update={"moving": moving}),
         "own": own_runs(collection, rows.own_deployments, rows.deployed.schedules, rows.own),
     }
 

@@ -166,10 +166,18 @@ class _Scheduler:
 
     def planned(self, deployment: Deployment) -> Deployment:
         """The deployment with its next due time, and the time by which a live scheduler has planned that run."""
-        schedules = self._schedules.get(deployment.id, ())
-        return self._collection.expand(
-            deployment, deployment, _planned, deployment, schedules, self._planning, self._collection.now
-        )
+        return self._collection.expand(deployment, deployment, self._planned, deployment)
+
+    def _planned(self, deployment: Deployment) -> Deployment:
+        """The run is among the next ``min_runs`` once the earliest of as many due times before it has passed."""
+        schedules, planning, now = self._schedules.get(deployment.id, ()), self._planning, self._collection.now
+        coming = next_due(schedules, now, planning.horizon)
+        if coming is None:
+            return deployment
+        before = newest_due(schedules, until=now, count=planning.min_runs)
+        by = min(coming - planning.min_ahead, before[0]) if len(before) == planning.min_runs else deployment.created
+        by = max(by, deployment.changed or deployment.created, coming - planning.horizon)
+        return deployment.model_copy(update={"next_due": coming, "planned_by": by})
 
     def planned_since(self, newest_first: Iterable[Deployment], since: datetime) -> dict[str, Deployment]:
         """Deployments with their plans, by id, up to the first run that should have been planned after ``since``."""
@@ -266,23 +274,6 @@ def _planning(collection: Collection) -> Planning:
     except (BadAnswer, CredentialsRefused, LookupError, TypeError, ValidationError):
         return Planning()
     return planning.model_copy(update={"min_runs": max(1, planning.min_runs)})
-
-
-def _planned(deployment: Deployment, schedules: Sequence[Row], planning: Planning, now: datetime) -> Deployment:
-    """The deployment with its next due time, and the time by which a live scheduler has planned that run.
-
-    The run is among the next ``min_runs`` once the earliest of as many due times before it has passed.
-
-    Raises:
-        ValueError: A schedule that this version of Prefect cannot read.
-    """
-    coming = next_due(schedules, now, planning.horizon)
-    if coming is None:
-        return deployment
-    before = newest_due(schedules, until=now, count=planning.min_runs)
-    by = min(coming - planning.min_ahead, before[0]) if len(before) == planning.min_runs else deployment.created
-    by = max(by, deployment.changed or deployment.created, coming - planning.horizon)
-    return deployment.model_copy(update={"next_due": coming, "planned_by": by})
 
 
 def _changed_meanwhile(collection: Collection, found: Sequence[Deployment]) -> set[str]:
