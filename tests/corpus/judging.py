@@ -49,9 +49,9 @@ class Verdict:
     @property
     def deviations(self) -> list[str]:
         """All that differs, in words."""
-        said = [f"missed {check} of {name}{how}" for (check, name), how in self.missed.items()]
-        said += [f"false {check} of {name}{how}" for (check, name), how in self.false.items()]
-        return [*said, *self.besides]
+        problems = [f"missed {check} of {name}{how}" for (check, name), how in self.missed.items()]
+        problems += [f"false {check} of {name}{how}" for (check, name), how in self.false.items()]
+        return [*problems, *self.besides]
 
 
 @dataclass
@@ -171,7 +171,7 @@ def _differences(
         if wanted != got:
             yield f"{name} is {got}, not {wanted}"
     text = "\n".join((finding.summary, finding.observed, finding.expected, *finding.evidence))
-    yield from (f"it does not say {said!r}: {text!r}" for said in expected.says if said not in text)
+    yield from (f"it does not say {phrase!r}: {text!r}" for phrase in expected.says if phrase not in text)
     if len(set(finding.flow_run_ids)) != len(finding.flow_run_ids):
         yield "a run is named twice"
 

@@ -41,12 +41,12 @@ SERIES = series()
 
 
 def asks_for_what_there_is(query: str) -> None:
-    asked = used(query)
-    assert asked.matched, query
-    assert set(asked.matched) - set(SERIES) == set()
-    for name, labels in asked.matched.items():
+    metrics = used(query)
+    assert metrics.matched, query
+    assert set(metrics.matched) - set(SERIES) == set()
+    for name, labels in metrics.matched.items():
         assert labels - SERIES[name] == set(), name
-    assert asked.grouped - set().union(*(SERIES[name] for name in asked.matched)) == set()
+    assert metrics.grouped - set().union(*(SERIES[name] for name in metrics.matched)) == set()
 
 
 def variables(dashboard: dict[str, Any]) -> dict[str, dict[str, Any]]:

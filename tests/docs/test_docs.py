@@ -134,10 +134,10 @@ def test_every_query_is_documented() -> None:
     sources = "\n".join(path.read_text() for path in (PROJECT / "monitoring/adapters/prefect").rglob("*.py"))
     methods = "query|rows|read|by_id|first|values|runs|first_runs|runs_by_id|count|note"
     asking = rf"(?:\.(?:{methods})|_watched|_present_stretch)"
-    asked = set(re.findall(rf'{asking}\(\s*(?:collection, )?"([a-z-]+)"', sources))
+    queries = set(re.findall(rf'{asking}\(\s*(?:collection, )?"([a-z-]+)"', sources))
 
-    assert asked >= {"heartbeats", "child-runs", "last-success", "slot-waits", *ALWAYS_QUERIED}
-    assert [name for name in asked if f"`{name}`" not in PAGES["docs/how-it-works.md"]] == []
+    assert queries >= {"heartbeats", "child-runs", "last-success", "slot-waits", *ALWAYS_QUERIED}
+    assert [name for name in queries if f"`{name}`" not in PAGES["docs/how-it-works.md"]] == []
 
 
 def links(page: str) -> list[str]:

@@ -117,15 +117,15 @@ def _watch_httpx(reached: Callable[[str], None]) -> None:
     really_send = httpx.Client.send
 
     def send(client: httpx.Client, request: httpx.Request, **arguments: Any) -> httpx.Response:
-        asked = f"{request.method} {request.url.path}"
+        point = f"{request.method} {request.url.path}"
 
         def trace(event: str, _: Any) -> None:
             if event == "http11.receive_response_headers.started":
-                reached(f"{asked} is sent")
+                reached(f"{point} is sent")
 
         request.extensions["trace"] = trace
         answer = really_send(client, request, **arguments)
-        reached(f"{asked} is answered")
+        reached(f"{point} is answered")
         return answer
 
     httpx.Client.send = send  # type: ignore[assignment,method-assign]

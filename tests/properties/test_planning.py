@@ -162,13 +162,13 @@ class Announcing(RuleBasedStateMachine):
     def nothing_is_told_of_twice_but_for_a_death(self) -> None:
         if not hasattr(self, "watchdog"):
             return
-        told = Counter(self._told("opened", "joined"))
-        assert sum(count - 1 for count in told.values()) <= (0 if self.channel.readable else self.deaths)
+        notified = Counter(self._notified("opened", "joined"))
+        assert sum(count - 1 for count in notified.values()) <= (0 if self.channel.readable else self.deaths)
 
     @invariant()
     def nobody_is_told_of_an_end_who_was_not_told_of_the_beginning(self) -> None:
         if hasattr(self, "watchdog"):
-            assert set(self._told("resolved")) <= set(self._told("opened", "joined", "risen"))
+            assert set(self._notified("resolved")) <= set(self._notified("opened", "joined", "risen"))
 
     @invariant()
     def an_end_is_told_after_its_beginning_and_once(self) -> None:
@@ -193,20 +193,20 @@ class Announcing(RuleBasedStateMachine):
         self.receiver_works()
         for _ in range(4):
             self._check(61, complete=True)
-        self._everything_is_told()
+        self._everything_is_notified()
         self.here.clear()
         # Past the quiet hours, the silences, the longest wait for a receiver, and the time in which things come back.
         for _ in range(6):
             self._check(61, complete=True)
         assert [one.kind for one in self.watchdog.outbox.queue] == []
         assert not [one for one in self.watchdog.incidents.open.values() if one.firing]
-        began, over = set(self._told("opened", "joined", "risen")), set(self._told("resolved"))
-        assert over == began
+        fired, resolved = set(self._notified("opened", "joined", "risen")), set(self._notified("resolved"))
+        assert resolved == fired
 
-    def _everything_is_told(self) -> None:
+    def _everything_is_notified(self) -> None:
         """What fires and is found is told of, unless there is one of the four reasons not to."""
         watchdog = self.watchdog
-        told = set(self._told("opened", "joined", "risen"))
+        notified = set(self._notified("opened", "joined", "risen"))
         for incident in watchdog.incidents.open.values():
             silenced = any(
                 one.active(watchdog.now) and one.deployment and _matches(one.deployment, incident.finding.subject.name)
@@ -218,7 +218,7 @@ class Announcing(RuleBasedStateMachine):
             symptom = incident.finding.symptom_of is not None
             away = incident.unseen_since is not None
             if incident.firing and not (incident.preexisting or silenced or waits or symptom or away):
-                assert incident.id in told
+                assert incident.id in notified
 
     def _ask(self, what: str, **fields: Any) -> None:
         self.asked += 1
@@ -234,8 +234,8 @@ class Announcing(RuleBasedStateMachine):
         # They are forgotten last, so that a check which dies does them again.
         self.requests = []
 
-    def _told(self, *about: str) -> list[str]:
-        return [one for what, shown in self.channel.said() if what in about for one in shown]
+    def _notified(self, *about: str) -> list[str]:
+        return [one for what, shown in self.channel.sent() if what in about for one in shown]
 
 
 def _matches(pattern: str, name: str) -> bool:

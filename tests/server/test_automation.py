@@ -140,6 +140,6 @@ def test_it_is_silent_while_checks_complete_and_speaks_up_again_and_again_when_n
     wait_until(completed, timeout=180, interval=3, waiting_for="checks to complete")
     assert httpserver.log == []
     wait_until(lambda: len(httpserver.log) >= 2, timeout=240, waiting_for="the automation to speak up, and again")
-    said = [request.get_json() for request, _ in httpserver.log]
-    assert {message["subject"] for message in said} == {"The watchdog of prod is silent"}
-    assert "No check of prod has completed for 12 s" in said[-1]["body"]
+    bodies = [request.get_json() for request, _ in httpserver.log]
+    assert {message["subject"] for message in bodies} == {"The watchdog of prod is silent"}
+    assert "No check of prod has completed for 12 s" in bodies[-1]["body"]

@@ -50,24 +50,24 @@ def contents(server: Server) -> dict[str, str]:
 
 
 def test_nothing_is_wrong(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
-    said = run(prefect_server, tmp_path, "check")
-    assert (said.status, said.stderr) == (0, "")
-    assert said.stdout.startswith("OK prefect")
-    assert "noise" not in said.stdout
+    result = run(prefect_server, tmp_path, "check")
+    assert (result.status, result.stderr) == (0, "")
+    assert result.stdout.startswith("OK prefect")
+    assert "noise" not in result.stdout
 
 
 def test_a_warning_and_its_json(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
     deployment = world.deployment("etl|🔥/nightly\nsecond line", schedule="0 0 1 1 *")
     failed = world.run(deployment, "FAILED", ended=world.now - HOUR, message="ValueError: no rows\nin two lines")
-    said = run(prefect_server, tmp_path, "check", "--json")
-    assert (said.status, said.stderr) == (1, "")
-    jsonschema.validate(said.report, SCHEMA)
-    [finding] = said.report["findings"]
+    result = run(prefect_server, tmp_path, "check", "--json")
+    assert (result.status, result.stderr) == (1, "")
+    jsonschema.validate(result.report, SCHEMA)
+    [finding] = result.report["findings"]
     assert (finding["check"], finding["severity"]) == ("failed", "warning")
     assert finding["deployment"] == "etl|🔥/nightly\nsecond line"
     assert finding["flow_run_ids"] == [str(failed.id)]
     assert finding["since"] == (world.now - HOUR).strftime("%Y-%m-%dT%H:%M:%SZ")
-    assert said.stdout.isascii()
+    assert result.stdout.isascii()
 
     table = run(prefect_server, tmp_path, "check")
     assert (table.status, table.stderr) == (1, "")
@@ -80,10 +80,10 @@ def test_three_hundred_late_runs_are_one_symptom_of_their_pool(
 ) -> None:
     deployment = world.deployment("late/backlog", pool=world.pool("nobody"))
     world.many(Run(deployment=deployment, state="Late", due=world.now - 3 * HOUR, history=()) for _ in range(300))
-    said = run(prefect_server, tmp_path, "check", "--json")
-    assert said.status == 2
-    jsonschema.validate(said.report, SCHEMA)
-    [head, finding] = said.report["findings"]
+    result = run(prefect_server, tmp_path, "check", "--json")
+    assert result.status == 2
+    jsonschema.validate(result.report, SCHEMA)
+    [head, finding] = result.report["findings"]
     assert (head["check"], head["severity"], head["symptom_of"]) == ("work-pool", "critical", None)
     assert (finding["check"], finding["symptom_of"]) == ("late", head["fingerprint"])
     assert (finding["flow_run_count"], len(finding["flow_run_ids"])) == (300, 300)
@@ -96,8 +96,8 @@ def test_the_window_and_the_target_can_be_given(prefect_server: Server, world: S
     env = prefect_env(tmp_path, f"http://127.0.0.1:{free_port()}/api")
     target = ["--target", prefect_server.api_url]
     for window, status in (("2h", 0), ("4h", 1)):
-        said = watchdog("check", *target, "--window", window, env=env, cwd=tmp_path)
-        assert (said.status, said.stderr) == (status, ""), said.text
+        result = watchdog("check", *target, "--window", window, env=env, cwd=tmp_path)
+        assert (result.status, result.stderr) == (status, ""), result.text
 
 
 def test_the_command_line_only_reads(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
@@ -135,12 +135,12 @@ def test_the_digest_counts_how_runs_ended(prefect_server: Server, world: Seed, t
     own = world.deployment("watchdog-check/default")
     world.many(Run(deployment=own, state="FAILED", ended=midnight - HOUR, history=()) for _ in range(9))
     world.many(Run(state="FAILED", ended=midnight - HOUR, history=()) for _ in range(7))
-    said = run(prefect_server, tmp_path, "digest")
-    assert (said.status, said.stderr) == (0, "")
-    yesterday = said.stdout.partition("Yesterday")[2].partition("The day before")[0]
+    result = run(prefect_server, tmp_path, "digest")
+    assert (result.status, result.stderr) == (0, "")
+    yesterday = result.stdout.partition("Yesterday")[2].partition("The day before")[0]
     # The noise's hourly runs are well, and all of yesterday's hours had one or two of them end.
     failed_crashed_cancelled = r" 5 +3 +2 *$"
-    assert re.search(failed_crashed_cancelled, yesterday, re.MULTILINE), said.stdout
+    assert re.search(failed_crashed_cancelled, yesterday, re.MULTILINE), result.stdout
 
 
 # --- unable ------------------------------------------------------------------------------------------
@@ -162,27 +162,27 @@ def test_the_digest_counts_how_runs_ended(prefect_server: Server, world: Seed, t
 def test_what_cannot_be_understood_is_no_warning(tmp_path: Path, words: list[str], line: str) -> None:
     """A script that knows only the exit status must not take a slip of the pen for a warning of the server's."""
     (tmp_path / "wrong.yaml").write_text("late:\n  aftr: 5m\n")
-    said = watchdog(*words, env=prefect_env(tmp_path, "http://127.0.0.1:1/api"), cwd=tmp_path)
-    assert said.status == 3
-    assert line in said.text
-    assert "Traceback" not in said.text
+    result = watchdog(*words, env=prefect_env(tmp_path, "http://127.0.0.1:1/api"), cwd=tmp_path)
+    assert result.status == 3
+    assert line in result.text
+    assert "Traceback" not in result.text
 
 
 @pytest.mark.parametrize("words", [["check"], ["digest"]])
 def test_without_an_address_no_server_is_started(tmp_path: Path, words: list[str]) -> None:
     # Prefect's own default: a client without an address starts a server of its own.
     env = prefect_env(tmp_path, extra={"PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true"})
-    said = watchdog(*words, env=env, cwd=tmp_path)
-    assert (said.status, said.stdout) == (3, "")
-    assert said.stderr.startswith("PREFECT_API_URL: not set; expected the API's address")
+    result = watchdog(*words, env=env, cwd=tmp_path)
+    assert (result.status, result.stdout) == (3, "")
+    assert result.stderr.startswith("PREFECT_API_URL: not set; expected the API's address")
     assert not list(tmp_path.rglob("*.db"))
 
 
 def test_no_digest_of_a_server_that_is_not_there(tmp_path: Path) -> None:
-    said = watchdog("digest", env=prefect_env(tmp_path, f"http://127.0.0.1:{free_port()}/api"), cwd=tmp_path)
-    assert said.status == 3
-    assert "is the server running, and PREFECT_API_URL right?" in said.text
-    assert "Traceback" not in said.text
+    result = watchdog("digest", env=prefect_env(tmp_path, f"http://127.0.0.1:{free_port()}/api"), cwd=tmp_path)
+    assert result.status == 3
+    assert "is the server running, and PREFECT_API_URL right?" in result.text
+    assert "Traceback" not in result.text
 
 
 def test_a_broken_pipe_is_no_fault(prefect_server: Server, world: Seed, tmp_path: Path) -> None:

@@ -195,14 +195,14 @@ def test_the_lines_of_a_check_a_finding_an_incident_and_a_message_are_tied_by_th
     found = {row["fingerprint"]: row for row in json.loads(demo.stage.artifact("watchdog-findings"))}
     opened = {line["incident"]: line for line in demo.named("incident moved") if line["to"] == "firing"}
     assert {line["fingerprint"] for line in opened.values()} <= found.keys()
-    told = demo.named("alert delivered")
-    assert {incident for line in told for incident in line["incidents"]} == opened.keys()
+    delivered = demo.named("alert delivered")
+    assert {incident for line in delivered for incident in line["incidents"]} == opened.keys()
     # Each in the run that also says how the check has ended.
     ended = {line["run"] for line in demo.named("check completed")}
-    assert {line["run"] for line in [*opened.values(), *told]} <= ended
+    assert {line["run"] for line in [*opened.values(), *delivered]} <= ended
     metadata = [message["metadata"] for message in demo.posted]
     posted = {one["event_payload"]["delivery"] for one in metadata if one["event_type"] == ALERT_EVENT_TYPE}
-    assert {line["delivery"] for line in told} >= posted > set()
+    assert {line["delivery"] for line in delivered} >= posted > set()
 
 
 def test_the_ui_shows_the_same_lines(demo: Demo) -> None:

@@ -57,9 +57,9 @@ def stand_in(answer: Answer) -> Iterator[tuple[str, list[str]]]:
 
 def check(address: str, folder: Path, *words: str, **env: str) -> CommandResult:
     """Run ``watchdog check`` against an address; no fault may show a traceback, or say anything twice."""
-    said = watchdog("check", *words, env=prefect_env(folder, address, env), cwd=folder)
-    assert "Traceback" not in said.text
-    return said
+    result = watchdog("check", *words, env=prefect_env(folder, address, env), cwd=folder)
+    assert "Traceback" not in result.text
+    return result
 
 
 @pytest.fixture
@@ -107,11 +107,11 @@ def test_no_server_at_the_address(check_here: Checker) -> None:
 
 def test_no_server_for_somebody_at_a_terminal(tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{free_port()}/api"
-    said = check(address, tmp_path)
-    assert (said.status, said.stderr) == (2, "")
-    assert said.stdout.startswith("CRITICAL prefect")
-    assert "is the server running, and PREFECT_API_URL right?" in said.stdout.replace("\n", " ")
-    assert "What could not be seen (" in said.stdout
+    result = check(address, tmp_path)
+    assert (result.status, result.stderr) == (2, "")
+    assert result.stdout.startswith("CRITICAL prefect")
+    assert "is the server running, and PREFECT_API_URL right?" in result.stdout.replace("\n", " ")
+    assert "What could not be seen (" in result.stdout
 
 
 def test_a_host_that_has_no_name(check_here: Checker) -> None:
@@ -142,11 +142,11 @@ def test_a_host_that_has_no_name(check_here: Checker) -> None:
 )
 def test_a_server_that_only_answers(check_here: Checker, answer: Response, line: str) -> None:
     with stand_in(lambda _: answer) as (address, asked):
-        said = check_here(address)
-    finding = only_finding(said)
+        result = check_here(address)
+    finding = only_finding(result)
     assert re.search(line, finding["observed"]), finding["observed"]
     assert address in finding["observed"]
-    assert said.seconds < 30
+    assert result.seconds < 30
     # Prefect's own client alone would try each of them six times.
     assert len(asked) <= 6
 
@@ -166,10 +166,10 @@ def test_a_server_that_hangs(check_here: Checker, tmp_path: Path) -> None:
     (tmp_path / "watchdog.yaml").write_text("server: {timeout: 1s}")
     with closing(socket.create_server(("127.0.0.1", 0), backlog=16)) as listening:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
-        said = check_here(address)
-    finding = only_finding(said)
+        result = check_here(address)
+    finding = only_finding(result)
     assert "ReadTimeout" in finding["observed"]
-    assert said.seconds < 30
+    assert result.seconds < 30
 
 
 def test_something_that_does_not_speak_http(check_here: Checker) -> None:
@@ -227,11 +227,11 @@ def _self_signed(folder: Path) -> Path:
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_wrong_key_is_rejected_once_with_one_line(tmp_path: Path, status: int) -> None:
     with stand_in(lambda _: Response('{"detail": "no"}', status)) as (address, asked):
-        said = check(address, tmp_path, PREFECT_API_KEY="pnu_sesame")
-    assert (said.status, said.stdout) == (3, "")
-    assert said.stderr.count("\n") == 1
-    assert "set PREFECT_API_KEY or PREFECT_API_AUTH_STRING" in said.stderr
-    assert "sesame" not in said.text
+        result = check(address, tmp_path, PREFECT_API_KEY="pnu_sesame")
+    assert (result.status, result.stdout) == (3, "")
+    assert result.stderr.count("\n") == 1
+    assert "set PREFECT_API_KEY or PREFECT_API_AUTH_STRING" in result.stderr
+    assert "sesame" not in result.text
     assert len(asked) == 1, "a wrong key that is sent again and again locks an account"
 
 
@@ -240,10 +240,10 @@ def test_a_password_in_the_address_is_shown_nowhere(
 ) -> None:
     world.run(world.deployment("etl/nightly"), "FAILED", ended=world.now - HOUR)
     alive = prefect_server.api_url.replace("://", "://admin:s3same@")
-    said = check(alive, tmp_path)
-    assert (said.status, said.stderr) == (1, "")
-    assert f"{prefect_server.ui_url}/runs/flow-run/" in said.stdout
-    assert "s3same" not in said.text
+    result = check(alive, tmp_path)
+    assert (result.status, result.stderr) == (1, "")
+    assert f"{prefect_server.ui_url}/runs/flow-run/" in result.stdout
+    assert "s3same" not in result.text
     for address, status in (
         (alive, 1),
         (f"http://admin:s3same@127.0.0.1:{free_port()}/api", 2),
@@ -251,10 +251,10 @@ def test_a_password_in_the_address_is_shown_nowhere(
         ("admin:s3same@127.0.0.1:4200/api", 3),
         ("http://admin:s3/s@me@127.0.0.1:4200/api", 3),
     ):
-        for said in (check_here(address), check_here("", "--target", address)):
-            assert said.status == status, said.text
-            assert "127.0.0.1" in said.text
-            assert "s3" not in said.text
+        for result in (check_here(address), check_here("", "--target", address)):
+            assert result.status == status, result.text
+            assert "127.0.0.1" in result.text
+            assert "s3" not in result.text
 
 
 # --- a server that fails in the middle ---------------------------------------------------------------
@@ -292,11 +292,11 @@ def test_a_query_that_fails_is_named_and_the_rest_is_judged(
     world.run(world.deployment("etl/nightly"), "FAILED", ended=world.now - HOUR)
     with relayed(prefect_server.ui_url) as relay:
         relay.answer = lambda asked: Response("boom", 500) if asked.path == "/work_pools/filter" else None
-        said = check(relay.url, tmp_path)
-    assert said.status == 3
-    assert said.stdout.startswith("UNKNOWN prefect")
-    assert "etl/nightly" in said.stdout
-    assert re.search(r"work-pools .* answers 500", said.stdout)
+        result = check(relay.url, tmp_path)
+    assert result.status == 3
+    assert result.stdout.startswith("UNKNOWN prefect")
+    assert "etl/nightly" in result.stdout
+    assert re.search(r"work-pools .* answers 500", result.stdout)
 
 
 def test_a_server_that_dies_in_the_middle(prefect_server: Server, world: Seed) -> None:
@@ -313,18 +313,18 @@ def test_a_server_that_dies_in_the_middle(prefect_server: Server, world: Seed) -
 
 def test_a_server_that_hangs_in_the_middle_is_waited_for_once(prefect_server: Server, world: Seed) -> None:
     world.run(world.deployment("etl/nightly"), "Late", due=world.now - HOUR)
-    over = threading.Event()
+    done = threading.Event()
 
     def hang(asked: Asked) -> Response | None:
         if asked.path == "/deployments/filter":
-            over.wait(60)
+            done.wait(60)
         return None
 
     with relayed(prefect_server.ui_url) as relay:
         relay.answer = hang
         seen = assess_server(world.now, at=relay.url, server={"timeout": "3s", "attempts": 1})
         assert relay.paths()[-1] == "/deployments/filter", "nothing is asked after that"
-        over.set()
+        done.set()
     assert seen.status == "unknown"
     assert set(seen.missing) >= {"deployments", "work-pools", "work-queues"}
 

@@ -174,9 +174,9 @@ def test_a_rejected_token_fails_the_run_in_one_line_and_shows_nowhere(
     assert "invalid_auth" in message
     assert "WATCHDOG_SLACK_TOKEN" in message
     log = installation.log(run)
-    said = [line for line in log if "invalid_auth" in line and not line.startswith("Finished in state")]
-    assert said[1:] == [f"digest failed: {message}"]
-    assert said[0].endswith(f": {message}")
+    lines = [line for line in log if "invalid_auth" in line and not line.startswith("Finished in state")]
+    assert lines[1:] == [f"digest failed: {message}"]
+    assert lines[0].endswith(f": {message}")
     assert events(installation, run) == ["alert not delivered", "digest failed"]
     assert "Traceback" not in "\n".join(log) + installation.worker.log.read_text()[said_before:]
     assert "Nothing is wrong." in installation.artifact("watchdog-digest")["data"]
@@ -262,10 +262,10 @@ def test_a_dead_mans_switch_hears_of_success_and_of_failure(installation: Deploy
     installation.spoil("ledger")
     assert installation.run(CHECK, env=env)[0] == "COMPLETED"
 
-    asked = [request for request, _ in httpserver.log]
-    paths = [request.path.removeprefix("/ping/secret-id") for request in asked]
+    requests = [request for request, _ in httpserver.log]
+    paths = [request.path.removeprefix("/ping/secret-id") for request in requests]
     assert paths == ["/start", "", "/start", "/fail"]
-    good, bad = asked[1], asked[3]
+    good, bad = requests[1], requests[3]
     assert "Nothing is wrong." in good.get_data(as_text=True)
     assert "ledger" in bad.get_data(as_text=True)
     assert "secret-id" not in installation.artifact("watchdog-health")["data"]

@@ -99,10 +99,10 @@ class Commands:
     def run(self, *words: str) -> tuple[int, str, str]:
         """Run a command; return its status, and what it says on stdout and on stderr."""
         status = app(words, result_action="return_value")
-        said = self._capsys.readouterr()
-        return status, said.out, said.err
+        printed = self._capsys.readouterr()
+        return status, printed.out, printed.err
 
-    def said(self, *words: str) -> str:
+    def output(self, *words: str) -> str:
         """Run a command that must succeed; return what it says."""
         status, out, err = self.run(*words)
         assert (status, err) == (0, "")
@@ -129,10 +129,10 @@ def row(text: str, start: str) -> str:
 
 
 def test_before_the_first_check_there_is_nothing_to_list(commands: Commands) -> None:
-    assert commands.said("incidents", "list") == "No check has run on this server yet.\n"
-    assert commands.said("silence", "list") == "Nothing is silenced.\n"
+    assert commands.output("incidents", "list") == "No check has run on this server yet.\n"
+    assert commands.output("silence", "list") == "Nothing is silenced.\n"
     commands.open()
-    assert commands.said("incidents", "list") == "No incident is open.\n"
+    assert commands.output("incidents", "list") == "No incident is open.\n"
 
 
 def test_open_incidents_are_listed_most_severe_first_with_how_each_stands(commands: Commands) -> None:
@@ -151,7 +151,7 @@ def test_open_incidents_are_listed_most_severe_first_with_how_each_stands(comman
         silences=Silences(known=(silence,), next_number=4),
         closed=(incident(7, "etl/over", now, resolved_at=now - HOUR, resolution="succeeded"),),
     )
-    listed = commands.said("incidents", "list")
+    listed = commands.output("incidents", "list")
     ids = [line.split()[0] for line in listed.splitlines()[1:] if not line.startswith(" ")]
     assert ids == ["W-2", "W-1", "W-3", "W-4", "W-5", "W-6", NOTHING]
     since = f"{now - 4 * HOUR:%Y-%m-%d %H:%M} UTC"
@@ -162,10 +162,10 @@ def test_open_incidents_are_listed_most_severe_first_with_how_each_stands(comman
     assert "not seen since" in row(listed, "W-6")
     assert "| pending |" in row(listed, NOTHING)
     assert "etl/over" not in listed
-    everything = commands.said("incidents", "list", "--all")
+    everything = commands.output("incidents", "list", "--all")
     assert row(everything, "W-7").startswith("W-7 | warning | resolved")
 
-    document = json.loads(commands.said("incidents", "list", "--all", "--json"))
+    document = json.loads(commands.output("incidents", "list", "--all", "--json"))
     by_id = {one["id"]: one for one in document["incidents"]}
     assert (by_id["W-4"]["acknowledged"]["by"], by_id["W-5"]["silence"]["id"]) == ("ana", "S-3")
     assert (by_id[None]["status"], by_id["W-7"]["status"]) == ("pending", "resolved")
@@ -183,7 +183,7 @@ def test_an_incident_is_shown_with_all_that_is_known(commands: Commands) -> None
     held = incident(12, "etl/nightly", now, acknowledged=mark, history=steps, fired_at=now - 2 * HOUR)
     quiet = Suppression(reason=SuppressionReason.QUIET_HOURS)
     commands.open(held, outbox=Outbox(suppressed={12: quiet}))
-    shown = commands.said("incidents", "show", "w-12")
+    shown = commands.output("incidents", "show", "w-12")
     assert shown.startswith("W-12 late etl/nightly\n")
     for part in (
         "looking at the source",
@@ -198,24 +198,24 @@ def test_an_incident_is_shown_with_all_that_is_known(commands: Commands) -> None
     assert re.search(r"^Time to detect +2 h *$", shown, re.MULTILINE)
     assert re.search(r"^Suppressed +quiet hours *$", shown, re.MULTILINE)
     assert "Time to resolve" not in shown
-    document = json.loads(commands.said("incidents", "show", "12", "--json"))
+    document = json.loads(commands.output("incidents", "show", "12", "--json"))
     assert [one["reason"] for one in document["history"]] == ["found", "held", "acknowledged"]
     assert (document["not_told_because"], document["time_to_detect"]) == ("quiet hours", 7_200)
 
 
 def test_what_was_there_before_the_watchdog_has_no_time_to_detect(commands: Commands) -> None:
     commands.open(incident(1, "etl/old", commands.now, preexisting=True))
-    assert "Time to detect" not in commands.said("incidents", "show", "W-1")
+    assert "Time to detect" not in commands.output("incidents", "show", "W-1")
 
 
 def test_the_next_check_acknowledges(commands: Commands) -> None:
     commands.open(incident(12, "etl/nightly", commands.now), incident(13, "etl/hourly", commands.now))
-    said = commands.said("incidents", "ack", "W-12", "w-13", "--by", "ana", "--note", "on it")
-    first, second = said.splitlines()
+    output = commands.output("incidents", "ack", "W-12", "w-13", "--by", "ana", "--note", "on it")
+    first, second = output.splitlines()
     assert first.startswith("W-12: acknowledge requested by ana; the next check applies it, but none is planned")
     assert second.startswith("W-13: acknowledge requested by ana")
-    assert "ana acknowledges W-12: on it" in commands.said("incidents", "list")
-    assert "acknowledge already requested by ana at" in commands.said("incidents", "ack", "W-12", "--by", "ana")
+    assert "ana acknowledges W-12: on it" in commands.output("incidents", "list")
+    assert "acknowledge already requested by ana at" in commands.output("incidents", "ack", "W-12", "--by", "ana")
 
     assert commands.check().rejected == ()
     marks = {one.id: one.acknowledged for one in commands.saved.incidents.open.values()}
@@ -224,42 +224,42 @@ def test_the_next_check_acknowledges(commands: Commands) -> None:
         ("W-13", "ana", "on it"),
     }
     assert commands.saved.requests == ()
-    assert "firing, acknowledged by ana" in commands.said("incidents", "list")
+    assert "firing, acknowledged by ana" in commands.output("incidents", "list")
 
-    again = commands.said("incidents", "ack", "W-12", "--by", "ana")
+    again = commands.output("incidents", "ack", "W-12", "--by", "ana")
     assert again.startswith("W-12: already acknowledged by ana at ")
     assert commands.saved.requests == ()
-    assert "acknowledge requested by bob" in commands.said("incidents", "ack", "W-12", "--by", "bob")
+    assert "acknowledge requested by bob" in commands.output("incidents", "ack", "W-12", "--by", "bob")
     commands.check()
-    assert "acknowledged by bob" in commands.said("incidents", "list")
+    assert "acknowledged by bob" in commands.output("incidents", "list")
 
 
 def test_the_login_name_is_the_author(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "carol")
     commands.open(incident(12, "etl/nightly", commands.now))
-    assert "by carol" in commands.said("incidents", "ack", "W-12")
+    assert "by carol" in commands.output("incidents", "ack", "W-12")
     assert [request.by for request in commands.saved.requests] == ["carol"]
 
 
 def test_the_next_check_closes(commands: Commands) -> None:
     commands.open(incident(12, "etl/nightly", commands.now))
-    assert "W-12: close requested by ana" in commands.said("incidents", "close", "12", "--by", "ana")
-    assert "close already requested by ana at" in commands.said("incidents", "close", "W-12", "--by", "bob")
+    assert "W-12: close requested by ana" in commands.output("incidents", "close", "12", "--by", "ana")
+    assert "close already requested by ana at" in commands.output("incidents", "close", "W-12", "--by", "bob")
     assert len(commands.saved.requests) == 1
     assert [one.id for one in commands.check().closed] == ["W-12"]
-    assert commands.said("incidents", "list") == "No incident is open.\n"
-    assert "(closed)" in commands.said("incidents", "show", "W-12")
+    assert commands.output("incidents", "list") == "No incident is open.\n"
+    assert "(closed)" in commands.output("incidents", "show", "W-12")
     status, out, err = commands.run("incidents", "ack", "W-12")
     assert (status, out) == (3, "")
     assert re.fullmatch(r"W-12: already resolved at .* UTC \(closed\); nothing to do\n", err)
 
 
 def test_an_incident_that_was_closed_weeks_ago_is_shown(commands: Commands) -> None:
-    over = commands.now - timedelta(days=80)
-    ended: dict[str, Any] = {"resolved_at": over, "resolution": "succeeded"}
-    commands.save(closed=(incident(3, "etl/nightly", over - timedelta(hours=2), **ended),))
-    assert "etl/nightly" not in commands.said("incidents", "list", "--all")
-    assert "etl/nightly" in commands.said("incidents", "show", "W-3")
+    long_ago = commands.now - timedelta(days=80)
+    ended: dict[str, Any] = {"resolved_at": long_ago, "resolution": "succeeded"}
+    commands.save(closed=(incident(3, "etl/nightly", long_ago - timedelta(hours=2), **ended),))
+    assert "etl/nightly" not in commands.output("incidents", "list", "--all")
+    assert "etl/nightly" in commands.output("incidents", "show", "W-3")
     status, _, err = commands.run("incidents", "ack", "W-3")
     assert status == 3
     assert err.startswith("W-3: already resolved at ")
@@ -296,8 +296,8 @@ def test_when_the_next_check_is_scheduled_is_shown(commands: Commands, seed: See
         ]
     )
     commands.open(incident(12, "etl/nightly", commands.now))
-    said = commands.said("incidents", "ack", "W-12", "--by", "ana")
-    assert said == (
+    output = commands.output("incidents", "ack", "W-12", "--by", "ana")
+    assert output == (
         "W-12: acknowledge requested by ana; the next check applies it, planned for "
         f"{due.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC\n"
     )
@@ -308,40 +308,40 @@ def test_when_the_next_check_is_scheduled_is_shown(commands: Commands, seed: See
 
 def test_a_silence_is_requested_listed_applied_and_ended(commands: Commands) -> None:
     commands.open(incident(12, "etl/nightly", commands.now), incident(13, "crm/sync", commands.now))
-    said = commands.said(
+    output = commands.output(
         *("silence", "add", "--deployment", "etl/*", "--for", "4h", "--reason", "the source moves", "--by", "ana")
     )
-    first, second = said.splitlines()
+    first, second = output.splitlines()
     assert first.startswith("Silence of deployment etl/* from ")
     assert second == "It matches 1 open incident now: W-12 late etl/nightly"
-    assert "ana silences deployment etl/* from" in commands.said("silence", "list")
+    assert "ana silences deployment etl/* from" in commands.output("silence", "list")
     assert not commands.silences
 
     commands.check()
     [made] = commands.silences
     assert (made.id, made.deployment, made.author, made.reason) == ("S-1", "etl/*", "ana", "the source moves")
     assert made.ends_at - made.starts_at == 4 * HOUR
-    assert "| active | deployment etl/* |" in row(commands.said("silence", "list"), "S-1")
-    assert "silenced by S-1" in row(commands.said("incidents", "list"), "W-12")
-    assert "silenced" not in row(commands.said("incidents", "list"), "W-13")
+    assert "| active | deployment etl/* |" in row(commands.output("silence", "list"), "S-1")
+    assert "silenced by S-1" in row(commands.output("incidents", "list"), "W-12")
+    assert "silenced" not in row(commands.output("incidents", "list"), "W-13")
 
-    ended = commands.said("silence", "expire", "s-1", "--by", "bob")
+    ended = commands.output("silence", "expire", "s-1", "--by", "bob")
     assert ended.startswith("S-1: end requested by bob; the next check applies it")
     assert "Notified then, unless something else suppresses it: W-12 late etl/nightly" in ended
-    assert "bob ends S-1" in commands.said("silence", "list")
-    assert "its end is already requested" in commands.said("silence", "expire", "S-1")
+    assert "bob ends S-1" in commands.output("silence", "list")
+    assert "its end is already requested" in commands.output("silence", "expire", "S-1")
     assert len(commands.saved.requests) == 1
     commands.check()
-    assert "| ended |" in row(commands.said("silence", "list"), "S-1")
-    assert "silenced" not in commands.said("incidents", "list")
-    assert re.match(r"S-1: already ended at .* UTC", commands.said("silence", "expire", "S-1"))
+    assert "| ended |" in row(commands.output("silence", "list"), "S-1")
+    assert "silenced" not in commands.output("incidents", "list")
+    assert re.match(r"S-1: already ended at .* UTC", commands.output("silence", "expire", "S-1"))
 
 
 def test_a_slip_of_the_pen_is_noticed(commands: Commands) -> None:
     commands.open(incident(12, "etl/nightly", commands.now))
     for word in ("elt/*", "ETL/*"):
-        said = commands.said("silence", "add", "--deployment", word, "--for", "4h", "--reason", "x")
-        assert said.endswith("It matches no open incident now\n")
+        output = commands.output("silence", "add", "--deployment", word, "--for", "4h", "--reason", "x")
+        assert output.endswith("It matches no open incident now\n")
 
 
 @pytest.mark.parametrize(
@@ -356,20 +356,20 @@ def test_a_slip_of_the_pen_is_noticed(commands: Commands) -> None:
 )
 def test_all_that_is_given_must_match(commands: Commands, words: list[str], ids: list[str]) -> None:
     commands.open(incident(12, "etl/nightly", commands.now), incident(13, "crm/sync", commands.now))
-    said = commands.said("silence", "add", *words, "--for", "4h", "--reason", "x")
-    assert re.findall(r"W-\d+", said) == ids
+    output = commands.output("silence", "add", *words, "--for", "4h", "--reason", "x")
+    assert re.findall(r"W-\d+", output) == ids
 
 
 def test_a_silence_may_begin_later_and_end_at_a_time_with_its_zone(commands: Commands) -> None:
     commands.open()
     day = f"{commands.now + timedelta(days=2):%Y-%m-%d}"
-    said = commands.said(
+    output = commands.output(
         *("silence", "add", "--tag", "etl", "--from", f"{day}T06:00:00+01:00", "--until", f"{day}T08:30:00+01:00"),
         *("--reason", "moving"),
     )
-    assert f"from {day} 05:00 UTC until {day} 07:30 UTC" in said
+    assert f"from {day} 05:00 UTC until {day} 07:30 UTC" in output
     commands.check()
-    listed = json.loads(commands.said("silence", "list", "--json"))
+    listed = json.loads(commands.output("silence", "list", "--json"))
     [silence] = listed["silences"]
     assert (silence["starts_at"], silence["ends_at"]) == (f"{day}T05:00:00Z", f"{day}T07:30:00Z")
     assert (silence["status"], silence["tag"], silence["deployment"]) == ("waiting", "etl", None)
@@ -389,13 +389,13 @@ def test_maintenance_windows_are_listed(commands: Commands) -> None:
         f"- {{match: {{tag: etl}}, cron: '{next_at.minute} {next_at.hour} * * *', lasts: 1h, reason: later}}\n"
     )
     commands.open(incident(12, "etl/nightly", now))
-    lines = [re.sub(r" {2,}", " | ", line) for line in commands.said("silence", "list").splitlines()]
+    lines = [re.sub(r" {2,}", " | ", line) for line in commands.output("silence", "list").splitlines()]
     windows = [line for line in lines if line.startswith("maintenance")]
     assert windows[0].startswith("maintenance | active | pool k8s |")
     assert windows[0].endswith("| backup")
     assert windows[1].startswith("maintenance | waiting | tag etl |")
-    assert "silenced by maintenance" in commands.said("incidents", "list")
-    document = json.loads(commands.said("silence", "list", "--json"))
+    assert "silenced by maintenance" in commands.output("incidents", "list")
+    document = json.loads(commands.output("silence", "list", "--json"))
     assert [(one["status"], one["reason"]) for one in document["maintenance"]] == [
         ("active", "backup"),
         ("waiting", "later"),
@@ -445,7 +445,7 @@ def test_a_look_by_hand_shows_what_the_checks_know(commands: Commands, seed: See
     _, out, _ = commands.run("check")
     assert "W-12 etl/nightly" in out
     assert re.search(r"^S-3 +tag x +[\d-]+ [\d:]+ UTC +ana +r *$", out, re.MULTILINE)
-    digest = commands.said("digest")
+    digest = commands.output("digest")
     assert re.search(r"^warning +W-12 etl/nightly +", digest, re.MULTILINE)
     assert re.search(r"^S-3 +tag x +[\d-]+ [\d:]+ UTC +ana +r *$", digest, re.MULTILINE)
     assert re.search(r"^W-7 +late +etl/over +succeeded +1 h +3 h *$", digest, re.MULTILINE)
@@ -504,9 +504,9 @@ def test_nothing_but_a_request_is_written(commands: Commands) -> None:
         ["incidents", "show", "W-12"],
         ["silence", "list"],
     ):
-        commands.said(*words)
+        commands.output(*words)
     assert set(Documents(commands.api).names()) == before
-    commands.said("incidents", "ack", "W-12")
+    commands.output("incidents", "ack", "W-12")
     [new] = set(Documents(commands.api).names()) - before
     assert re.fullmatch(REQUEST + "[0-9a-f]{32}", new)
 

@@ -95,7 +95,9 @@ def check(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 
     def start(server: Server, api_url: str | None = None) -> Process:
         name = f"check-{len(started)}"
-        env = {"WATCHDOG_STATE__LOCK_EXPIRY": f"{EXPIRY.seconds}s"} | ({"PREFECT_API_URL": api_url} if api_url else {})
+        # One whose answer is held back waits for it, however long that is.
+        env = {"WATCHDOG_STATE__LOCK_EXPIRY": f"{EXPIRY.seconds}s", "WATCHDOG_SERVER__TIMEOUT": "10m"}
+        env |= {"PREFECT_API_URL": api_url} if api_url else {}
         started.append(
             Process(
                 name,
@@ -116,11 +118,11 @@ def check(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 def outcome(process: Process) -> str:
     """Wait for the end of a check and return what it ended as."""
 
-    def said() -> list[str]:
+    def ends() -> list[str]:
         return [line for line in process.log.read_text().splitlines() if line.startswith("ended as ")]
 
-    process.wait(lambda: bool(said()), timeout=180, waiting_for="the check to end")
-    return said()[0].removeprefix("ended as ")
+    process.wait(lambda: bool(ends()), timeout=180, waiting_for="the check to end")
+    return ends()[0].removeprefix("ended as ")
 
 
 def wait_for(event: threading.Event, process: Process) -> None:

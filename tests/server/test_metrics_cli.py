@@ -315,11 +315,11 @@ def test_before_the_server_answers_nothing_is_known_of_it_and_a_signal_ends_the_
 
 
 def test_the_last_numbers_are_printed(prefect_server: Server, folder: Path) -> None:
-    said = printed(prefect_server, folder)
-    assert (said.status, said.stdout) == (3, "")
-    assert said.stderr.startswith("no metrics yet: ")
+    result = printed(prefect_server, folder)
+    assert (result.status, result.stdout) == (3, "")
+    assert result.stderr.startswith("no metrics yet: ")
     for numbers in (ordinary(), snapshot(deployment_lateness_seconds=gauges(*HOSTILE))):
         measured(prefect_server, numbers)
-        said = printed(prefect_server, folder)
-        assert (said.status, said.stderr) == (0, "")
-        assert said.stdout == openmetrics(numbers).decode()
+        result = printed(prefect_server, folder)
+        assert (result.status, result.stderr) == (0, "")
+        assert result.stdout == openmetrics(numbers).decode()

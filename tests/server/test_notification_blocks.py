@@ -97,7 +97,7 @@ def hook(httpserver: HTTPServer) -> str:
     return httpserver.url_for(f"/{TOKEN}")
 
 
-def said(httpserver: HTTPServer) -> list[str]:
+def sent(httpserver: HTTPServer) -> list[str]:
     return [request.get_data(as_text=True) for request, _ in httpserver.log]
 
 
@@ -124,7 +124,7 @@ def test_the_digest_reaches_a_notification_block(httpserver: HTTPServer) -> None
 def test_anything_that_apprise_speaks_to_gets_it(httpserver: HTTPServer) -> None:
     httpserver.expect_request(f"/{TOKEN}").respond_with_data("ok")
     NotificationBlock(by_apprise(json_address(httpserver))).post(delivery(), None)
-    [text] = said(httpserver)
+    [text] = sent(httpserver)
     assert "W-1" in text
     assert "etl/nightly" in text
 
@@ -133,7 +133,7 @@ def test_mattermost_gets_it(httpserver: HTTPServer) -> None:
     httpserver.expect_request(f"/hooks/{TOKEN}").respond_with_data("ok")
     MattermostWebhook(hostname=httpserver.host, port=httpserver.port, token=TOKEN).save("ops", overwrite=True)
     NotificationBlock("mattermost-webhook/ops").post(delivery(), None)
-    [text] = said(httpserver)
+    [text] = sent(httpserver)
     assert "etl/nightly" in text
 
 
@@ -171,13 +171,13 @@ def test_it_is_sent_from_within_a_flow_and_from_within_a_running_loop(httpserver
             NotificationBlock(reference).post(delivery(), None)
 
     check()
-    assert len(said(httpserver)) == 2
+    assert len(sent(httpserver)) == 2
 
     async def elsewhere() -> None:
         check.fn()
 
     asyncio.run(elsewhere())
-    assert len(said(httpserver)) == 4
+    assert len(sent(httpserver)) == 4
 
 
 @pytest.mark.parametrize("kind", ["custom", "apprise"])
@@ -190,7 +190,7 @@ def test_a_receiver_that_rejects_is_an_error(httpserver: HTTPServer, kind: str, 
     error = refused(reference)
     assert f"status {status}" in str(error)
     assert (error.permanent, error.outcome_unknown) == (permanent, False)
-    assert len(said(httpserver)) == 1, "it is tried once"
+    assert len(sent(httpserver)) == 1, "it is tried once"
 
 
 def test_an_address_that_only_leads_elsewhere_is_an_error(httpserver: HTTPServer) -> None:
@@ -228,7 +228,7 @@ def test_a_slack_block_with_an_address_that_is_not_slacks_is_an_error(httpserver
     error = refused(by_apprise(hook(httpserver)))
     assert error.permanent
     assert "correct it" in str(error)
-    assert said(httpserver) == []
+    assert sent(httpserver) == []
 
 
 def test_a_block_that_does_not_exist_is_an_error() -> None:
@@ -297,6 +297,6 @@ def test_an_update_is_sent_anew_and_nothing_is_ever_found(httpserver: HTTPServer
     httpserver.expect_request(f"/{TOKEN}").respond_with_data("ok")
     block = NotificationBlock(webhook(hook(httpserver)))
     block.update(MessageRef(channel="C1", ts="1.2"), delivery())
-    assert len(said(httpserver)) == 1
+    assert len(sent(httpserver)) == 1
     block.find(delivery(), None)
-    assert len(said(httpserver)) == 1
+    assert len(sent(httpserver)) == 1

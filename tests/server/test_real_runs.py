@@ -175,10 +175,10 @@ def test_the_reason_is_in_the_evidence_and_the_secret_is_not(found: Found) -> No
 def test_a_pause_is_stuck_when_its_time_out_is_over_for_long(real: Real) -> None:
     state = real.server.request("GET", f"/flow_runs/{real._runs['suspends']}")["state"]
     timeout = datetime.fromisoformat(state["state_details"]["pause_timeout"].replace("Z", "+00:00"))
-    over = timeout + 15 * MINUTE
+    deadline = timeout + 15 * MINUTE
 
-    assert not [name for name in real.judged(over) if name[0] == "stuck"]
-    found = real.judged(over + SECOND)
+    assert not [name for name in real.judged(deadline) if name[0] == "stuck"]
+    found = real.judged(deadline + SECOND)
     assert [name for name in found if name[0] == "stuck"] == [("stuck", "suspends/real")]
     assert only(found, "stuck").since == timeout
 

@@ -39,10 +39,10 @@ def posted(bot: SlackBot, said: Delivery, thread: MessageRef | None = None) -> M
 
 
 def test_every_alert_is_taken_and_found_again(slack_emulator: SlackEmulator, bot: SlackBot) -> None:
-    said = [saying(name, number) for number, name in enumerate(ALERTS)]
-    stands = [posted(bot, one) for one in said]
+    deliveries = [saying(name, number) for number, name in enumerate(ALERTS)]
+    stands = [posted(bot, one) for one in deliveries]
     assert len(slack_emulator.messages("alerts")) == len(ALERTS)
-    assert [bot.find(one, None) for one in said] == stands
+    assert [bot.find(one, None) for one in deliveries] == stands
     assert {one.channel for one in stands} == {slack_emulator.channel_id("alerts")}
 
 
@@ -80,9 +80,9 @@ def test_a_message_that_somebody_deleted_is_no_trouble(slack_emulator: SlackEmul
 
 def test_a_channel_may_be_given_by_its_id(slack_emulator: SlackEmulator) -> None:
     by_id = bot_for(slack_emulator, slack_emulator.channel_id("alerts"))
-    said = saying("one failed", 1)
-    stands = posted(by_id, said)
-    assert by_id.find(said, None) == stands
+    wanted = saying("one failed", 1)
+    stands = posted(by_id, wanted)
+    assert by_id.find(wanted, None) == stands
     assert len(slack_emulator.messages("alerts")) == 1
 
 

@@ -104,8 +104,8 @@ def test_what_was_sent_without_an_answer_is_sent_again_only_where_the_channel_ca
     assert slack.count() == times
     # Its end is told in the thread that is known.
     slack.watchdog.check()
-    over = slack.emulator.messages("alerts")[-1]
-    assert "✅" in over["text"]
+    resolved = slack.emulator.messages("alerts")[-1]
+    assert "✅" in resolved["text"]
     assert slack.count() == times
 
 

@@ -109,7 +109,7 @@ def observation(
     *runs: FlowRun, deployments: Iterable[Deployment] = (deployment(),), at: datetime = NOW, **fields: Any
 ) -> Observation:
     """An observation of runs and deployments, in which everything was answered."""
-    over = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+    ended = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
     values: dict[str, Any] = {
         "target": "prod",
         "at": at,
@@ -118,8 +118,8 @@ def observation(
         "deployments": {d.key: d for d in deployments},
     }
     facts: dict[str, Any] = {
-        "active": tuple(r for r in runs if r.state_type not in over),
-        "ended": tuple(sorted((r for r in runs if r.state_type in over), key=lambda r: r.end_time or r.created)),
+        "active": tuple(r for r in runs if r.state_type not in ended),
+        "ended": tuple(sorted((r for r in runs if r.state_type in ended), key=lambda r: r.end_time or r.created)),
         "state": ServerState(api_url="http://api.example/api", ui_url=UI),
         "vitals": Vitals(newest_event=at),
     }

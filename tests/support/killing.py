@@ -314,9 +314,9 @@ class Stage:
     def _learn(self, kind: Kind, whole: Outcome) -> None:
         assert whole.ended is not None
         assert whole.ended.startswith("COMPLETED"), whole.ended
-        asked = [point.split()[:2] for point in whole.points]
-        start = self._starts[kind] = asked.index(["POST", "/api/variables/"])
-        end = max(index for index, (method, _) in enumerate(asked) if method == "DELETE")
+        queries = [point.split()[:2] for point in whole.points]
+        start = self._starts[kind] = queries.index(["POST", "/api/variables/"])
+        end = max(index for index, (method, _) in enumerate(queries) if method == "DELETE")
         self.points[kind] = whole.points[start : end + 1]
         if kind == "digest":
             # The outbox is what it saves first.

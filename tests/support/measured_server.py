@@ -92,9 +92,9 @@ class MeasuredServer:
 
     def print(self) -> str:
         env = {**prefect_env(self.folder, self.server.api_url), **self.settings}
-        said = watchdog("metrics", "print", env=env, cwd=self.folder)
-        assert (said.status, said.stderr) == (0, "")
-        return said.stdout
+        result = watchdog("metrics", "print", env=env, cwd=self.folder)
+        assert (result.status, result.stderr) == (0, "")
+        return result.stdout
 
 
 def lines(log: str) -> list[dict[str, Any]]:

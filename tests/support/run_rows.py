@@ -40,13 +40,13 @@ def run_rows(run: Run, flows: Mapping[str, UUID], now: datetime) -> tuple[Row, l
     # The service that marks runs as late does it some seconds after they were due.
     since = since or (due + timedelta(seconds=15) if run.state == "Late" else created)
     next_due = (run.next_due or due) if kind is StateType.SCHEDULED else None
-    began = started is not None and started != ended
+    ran = started is not None and started != ended
     current = State(run.state, since, run.message, run.state_type)
 
     history = run.history
     if history is None:
         history = [State("SCHEDULED", created)] if created < since else []
-        if started is not None and began and created < started < since:
+        if started is not None and ran and created < started < since:
             history = [*history, State("RUNNING", started)]
     deployment = run.deployment
     by_scheduler = bool(run.columns.get("auto_scheduled", deployment and deployment.scheduled))
@@ -70,7 +70,7 @@ def run_rows(run: Run, flows: Mapping[str, UUID], now: datetime) -> tuple[Row, l
         "next_scheduled_start_time": next_due,
         "start_time": started,
         "end_time": ended,
-        "run_count": run.run_count if run.run_count is not None else int(began),
+        "run_count": run.run_count if run.run_count is not None else int(ran),
         "total_run_time": run.run_time or (ended - started if ended and started else timedelta(0)),
         **run.columns,
     }

@@ -241,7 +241,7 @@ class Seed:
         """Write a task run of a flow run, in a state since ``at``, that waited for others; return its id."""
         task = uuid4()
         current = State(state, at, message)
-        over = current.kind in TERMINAL
+        ended = current.kind in TERMINAL
         row = {
             "id": task,
             "flow_run_id": run.id,
@@ -254,9 +254,9 @@ class Seed:
             "state_name": current.title,
             "state_timestamp": at,
             "expected_start_time": started or at,
-            "start_time": started or (at if over or current.kind is StateType.RUNNING else None),
-            "end_time": at if over else None,
-            "run_count": int(over or current.kind is StateType.RUNNING),
+            "start_time": started or (at if ended or current.kind is StateType.RUNNING else None),
+            "end_time": at if ended else None,
+            "run_count": int(ended or current.kind is StateType.RUNNING),
         }
         state_row = {"id": uuid4(), "task_run_id": task, "type": current.kind, "name": current.title, "timestamp": at}
         state_row |= {"message": message, "state_details": StateDetails(flow_run_id=run.id, task_run_id=task)}

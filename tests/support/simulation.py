@@ -118,7 +118,7 @@ class Channel:
         at = next((index for index, one in enumerate(self.messages) if one.id == delivery.id), None)
         return None if at is None else MessageRef(channel="C1", ts=str(at))
 
-    def said(self) -> list[tuple[str, list[str]]]:
+    def sent(self) -> list[tuple[str, list[str]]]:
         """All messages and replies, as what they are about and which incidents: never in the order of replies."""
         rows: list[tuple[str, list[str]]] = [(one.posted.about, ids(one.posted)) for one in self.messages]
         return rows + [
@@ -190,12 +190,12 @@ class Watchdog:
         rows = list(findings)
         self.deployments |= {one.subject.name: deployment(one.subject.name) for one in rows if one.deployment}
         seen = observation(at=self.now, deployments=self.deployments.values())
-        asked = apply_requests(requests, self.incidents, self.silences, self.now)
-        known = still_known(rows, asked.incidents.open, seen, self.policies)
-        moved = advance(asked.incidents, self.closed, known, seen, Ledger(), self.policies, complete)
+        applied = apply_requests(requests, self.incidents, self.silences, self.now)
+        known = still_known(rows, applied.incidents.open, seen, self.policies)
+        moved = advance(applied.incidents, self.closed, known, seen, Ledger(), self.policies, complete)
         # Nothing is ever taken out of what is filed.
-        self.filed = (*moved.closed, *asked.closed, *self.filed)
-        self.incidents, self.silences = moved.incidents, asked.silences
+        self.filed = (*moved.closed, *applied.closed, *self.filed)
+        self.incidents, self.silences = moved.incidents, applied.silences
         outbox = with_events(self.outbox, self.incidents, self.closed, seen)
         self.outbox = plan_notifications(
             outbox,

@@ -237,8 +237,8 @@ def test_a_tag_whose_holders_the_server_has_forgotten(
 
 def test_a_run_that_has_ended_may_still_hold_a_tags_slot(prefect_server: Server, world: Seed) -> None:
     now = world.now
-    over = world.run(world.deployment("runs/over"), "CRASHED", name="over", ended=now - 5 * HOUR)
-    task = world.task_run(over, "query", state="RUNNING", at=now - 6 * HOUR, tags=["database"])
+    ended = world.run(world.deployment("runs/over"), "CRASHED", name="over", ended=now - 5 * HOUR)
+    task = world.task_run(ended, "query", state="RUNNING", at=now - 6 * HOUR, tags=["database"])
     world.tag_limit("database", 1, [task])
     world.task_run(running(world, "waits"), "query", state="PENDING", at=now - HOUR, tags=["database"])
 
@@ -355,9 +355,9 @@ def test_limits_that_are_not_full_cost_two_requests(prefect_server: Server, worl
         world.global_limit(f"limit-{n}", 1)
     with relayed(prefect_server.ui_url) as relay:
         assess_server(world.now, at=relay.url)
-        asked = [path for path in relay.paths() if "limit" in path or "task_runs" in path]
+        paths = [path for path in relay.paths() if "limit" in path or "task_runs" in path]
 
-    assert sorted(asked) == ["/concurrency_limits/filter", "/v2/concurrency_limits/filter"]
+    assert sorted(paths) == ["/concurrency_limits/filter", "/v2/concurrency_limits/filter"]
 
 
 @pytest.mark.parametrize("status", [404, 405])

@@ -150,10 +150,10 @@ def test_the_watchdogs_own_runs_are_kept_out(prefect_server: Server, world: Seed
 
 def test_a_subflow_that_failed_its_parent_is_named_as_its_cause(prefect_server: Server, world: Seed) -> None:
     end = world.now - HOUR
-    said = "Flow run encountered an exception: ValueError: no rows"
+    message = "Flow run encountered an exception: ValueError: no rows"
 
-    parent = world.run(world.deployment("parent/broken-by-child"), "FAILED", ended=end, message=said)
-    child: dict[str, Any] = {"flow": "child", "state": "FAILED", "ended": end - SECOND, "message": said}
+    parent = world.run(world.deployment("parent/broken-by-child"), "FAILED", ended=end, message=message)
+    child: dict[str, Any] = {"flow": "child", "state": "FAILED", "ended": end - SECOND, "message": message}
     world.run(parent=parent, name="dusty-dodo", **child)
 
     several = world.run(world.deployment("parent/by-states"), "FAILED", ended=end, message="1/2 states failed.")
@@ -183,10 +183,10 @@ def test_a_parent_is_a_symptom_of_its_child_where_the_child_has_a_deployment(
     prefect_server: Server, world: Seed
 ) -> None:
     end = world.now - HOUR
-    said = "Flow run encountered an exception: ValueError: no rows"
-    parent = world.run(world.deployment("parent/weekly"), "FAILED", ended=end, message=said)
+    message = "Flow run encountered an exception: ValueError: no rows"
+    parent = world.run(world.deployment("parent/weekly"), "FAILED", ended=end, message=message)
     child = world.deployment("child/load")
-    world.run(child, "FAILED", ended=end - SECOND, message=said, parent=parent)
+    world.run(child, "FAILED", ended=end - SECOND, message=message, parent=parent)
     seen = assess_server(world.now)
     assert seen.found["failed", "parent/weekly"].symptom_of == seen.found["failed", "child/load"].fingerprint
     assert seen.found["failed", "child/load"].symptom_of is None
@@ -207,9 +207,9 @@ ValueError: no rows in part {part}, password=hunter2"""
 def fail(seed: Seed, run: Run, part: int = 3) -> None:
     """Write what Prefect leaves of a task that failed its run: the task run, and the log."""
     end = run.ended or seed.now
-    said = SAID.format(part=part).replace("Flow run encountered an exception:", "Task run encountered an exception")
+    message = SAID.format(part=part).replace("Flow run encountered an exception:", "Task run encountered an exception")
     seed.task_run(run, "extract", at=end - 3 * SECOND)
-    seed.task_run(run, "load-orders", state="FAILED", at=end - 2 * SECOND, message=said)
+    seed.task_run(run, "load-orders", state="FAILED", at=end - 2 * SECOND, message=message)
     logged = (FAILED_TASK + TRACEBACK).format(part=part)
     seed.logs(run, [(end - 9 * SECOND, 20, "Beginning flow run"), (end - 2 * SECOND, 40, logged)])
 
@@ -252,26 +252,26 @@ def test_what_was_read_is_not_read_again_and_logs_that_come_late_are_read(prefec
 
 def test_a_run_without_a_traceback_shows_the_end_of_its_error_log(prefect_server: Server, world: Seed) -> None:
     end = world.now - HOUR
-    said = "Process exited with status code: -9."
-    run = world.run(world.deployment("etl/killed"), "CRASHED", ended=end, message=said)
+    message = "Process exited with status code: -9."
+    run = world.run(world.deployment("etl/killed"), "CRASHED", ended=end, message=message)
     lines = [f"out of memory: {number} token=abc123secret" for number in range(20)]
     world.logs(run, [(end - (20 - n) * SECOND, 40, line) for n, line in enumerate(lines)])
-    world.logs(run, [(end, 40, said), (end, 30, "only a warning")])
+    world.logs(run, [(end, 40, message), (end, 30, "only a warning")])
     killed = assess_server(world.now).found["crashed", "etl/killed"]
-    assert killed.summary == f"etl/killed: the last run crashed: {said}"
+    assert killed.summary == f"etl/killed: the last run crashed: {message}"
     assert killed.evidence == tuple(f"out of memory: {number} token=REDACTED" for number in (17, 18, 19))
 
 
 def test_a_chain_of_runs_points_at_the_deepest_with_the_path_to_it(prefect_server: Server, world: Seed) -> None:
     end = world.now - HOUR
-    said = SAID.format(part=3)
-    wrapped = f"Flow run encountered an exception: FailedRun: {said}"
+    message = SAID.format(part=3)
+    wrapped = f"Flow run encountered an exception: FailedRun: {message}"
     top = world.run(world.deployment("top/daily"), "FAILED", ended=end, message=wrapped)
     # It was started by run_deployment, waited for its subflow, and that for another.
-    middle = world.run(world.deployment("middle/load"), "FAILED", ended=end - SECOND, message=said, parent=top)
-    below = world.run(flow="below", state="FAILED", ended=end - 2 * SECOND, message=said, parent=middle)
+    middle = world.run(world.deployment("middle/load"), "FAILED", ended=end - SECOND, message=message, parent=top)
+    below = world.run(flow="below", state="FAILED", ended=end - 2 * SECOND, message=message, parent=middle)
     deepest = world.run(
-        flow="deep", state="FAILED", ended=end - 3 * SECOND, message=said, parent=below, name="deep-dodo"
+        flow="deep", state="FAILED", ended=end - 3 * SECOND, message=message, parent=below, name="deep-dodo"
     )
     fail(world, deepest)
     found = assess_server(world.now).found

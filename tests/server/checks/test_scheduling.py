@@ -61,8 +61,10 @@ def test_what_should_have_runs_ahead_and_has_none(unplanned: Seed) -> None:
     # The scheduler has its time after a change: to plan anew, or for the first time.
     plant(unplanned, "just-changed", hour, updated=now - 15 * MINUTE)
     plant(unplanned, "changed", hour, updated=now - 15 * MINUTE - SECOND)
-    over = RRuleSchedule(rrule=f"DTSTART:{now - 40 * DAY:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=DAILY;COUNT=3", timezone="UTC")
-    plant(unplanned, "over", over)
+    ended_rule = RRuleSchedule(
+        rrule=f"DTSTART:{now - 40 * DAY:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=DAILY;COUNT=3", timezone="UTC"
+    )
+    plant(unplanned, "over", ended_rule)
     plant(unplanned, "never", "0 0 30 2 *")
     # It becomes due to be planned 30 days before it fires.
     for name, late in (("beyond", 15 * MINUTE), ("within", 15 * MINUTE + MINUTE)):

@@ -89,8 +89,8 @@ def test_stale_by_two_missed_fires_and_grace(prefect_server: Server, world: Seed
     world.deployment("stale/new", schedule=every_six, created=now - 6 * HOUR)
     # An rrule that has ended promises no more, and was met while it lasted.
     ended = RRuleSchedule(rrule=f"DTSTART:{now - 40 * DAY:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=DAILY;COUNT=3", timezone="UTC")
-    over = world.deployment("stale/ended-rule", schedule=ended, created=now - 50 * DAY)
-    world.run(over, ended=now - 38 * DAY + MINUTE)
+    ended_rule = world.deployment("stale/ended-rule", schedule=ended, created=now - 50 * DAY)
+    world.run(ended_rule, ended=now - 38 * DAY + MINUTE)
     inactive = world.deployment("stale/off", schedule=every_six, schedule_active=False, created=now - 50 * DAY)
     world.run(inactive, ended=now - 40 * DAY)
     world.deployment("stale/paused", schedule=every_six, paused=True, created=now - 50 * DAY)

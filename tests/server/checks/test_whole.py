@@ -43,8 +43,8 @@ def test_awkward_names_are_found_and_distinguished(prefect_server: Server, world
 
 
 def test_secrets_in_messages_stay_on_the_server(prefect_server: Server, world: Seed) -> None:
-    said = "cannot connect to postgresql://etl:hunter2@db/prod with token=abcd1234efgh"
-    world.run(world.deployment("etl/nightly"), "FAILED", ended=world.now - HOUR, message=said)
+    message = "cannot connect to postgresql://etl:hunter2@db/prod with token=abcd1234efgh"
+    world.run(world.deployment("etl/nightly"), "FAILED", ended=world.now - HOUR, message=message)
     seen = assess_server(world.now)
     assert "cannot connect to" in seen.found["failed", "etl/nightly"].observed
     kept = seen.assessment.model_dump_json()

@@ -143,8 +143,8 @@ def test_work_that_is_due_soon(prefect_server: Server, world: Seed) -> None:
     skips = plant("skips", world.pool("push-3", type="ecs:push"), HOUR, concurrency_limit=1, collision="CANCEL_NEW")
     for deployment in (long, limited, skips):
         for day in (1, 2, 3):
-            began = now - day * DAY
-            world.run(deployment, started=began, ended=began + 3 * HOUR, due=began)
+            started = now - day * DAY
+            world.run(deployment, started=started, ended=started + 3 * HOUR, due=started)
         running = world.run(deployment, "RUNNING", started=now - HOUR)
         world.heartbeats(running, [now - 4 * MINUTE, now - MINUTE])
     plant("not-limited", world.pool("push-2", type="ecs:push"), HOUR)

@@ -281,8 +281,8 @@ def test_a_run_whose_own_tasks_hold_the_slots_is_throttled_as_was_meant() -> Non
 
 
 def test_what_a_tags_slots_are_lost_to_is_shown_with_what_to_do() -> None:
-    over = holder("over", state_name="Crashed", since=NOW - hours(2), ended=True)
-    limit = tag({"slow": NOW - hours(1)}, over, limit=2, taken=2, more_holders=True)
+    ended = holder("over", state_name="Crashed", since=NOW - hours(2), ended=True)
+    limit = tag({"slow": NOW - hours(1)}, ended, limit=2, taken=2, more_holders=True)
     (finding,) = of_limits(found(seen(holding("slow"), limit=9, full=(limit,))))
 
     assert finding.evidence == (

@@ -23,9 +23,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def complaint(capsys: pytest.CaptureFixture[str], *tokens: str) -> str:
     """Run a command that cannot do what it is asked, and return the line on stderr."""
     status = app([*tokens, "--target", NOBODY], result_action="return_value", exit_on_error=False)
-    said = capsys.readouterr()
-    assert (status, said.out, said.err.count("\n")) == (3, "", 1)
-    return said.err
+    printed = capsys.readouterr()
+    assert (status, printed.out, printed.err.count("\n")) == (3, "", 1)
+    return printed.err
 
 
 @pytest.mark.parametrize("command", ["serve", "print"])
@@ -33,14 +33,14 @@ def test_where_nothing_is_measured_it_says_what_to_set(
     folder: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     (folder / "watchdog.yaml").write_text("metrics: {listen: '127.0.0.1:1'}\n")
-    said = complaint(capsys, command)
-    assert said.startswith("watchdog.yaml: metrics.enabled: false; expected true")
+    error = complaint(capsys, command)
+    assert error.startswith("watchdog.yaml: metrics.enabled: false; expected true")
 
 
 @pytest.mark.parametrize("listen", ["9464", "127.0.0.1", "127.0.0.1:99999", "http://127.0.0.1:9464", ""])
 def test_where_to_listen_must_be_a_host_and_a_port(capsys: pytest.CaptureFixture[str], listen: str) -> None:
-    said = complaint(capsys, "serve", "--listen", listen)
-    assert said == f"--listen: {listen!r}: expected a host and a port, such as 127.0.0.1:9464\n"
+    error = complaint(capsys, "serve", "--listen", listen)
+    assert error == f"--listen: {listen!r}: expected a host and a port, such as 127.0.0.1:9464\n"
 
 
 @pytest.mark.parametrize("by", ["option", "setting"])
@@ -49,8 +49,8 @@ def test_a_port_that_is_taken_is_reported(folder: Path, capsys: pytest.CaptureFi
         listen = f"127.0.0.1:{other.getsockname()[1]}"
         if by == "setting":
             (folder / "watchdog.yaml").write_text(f"metrics: {{enabled: true, listen: '{listen}'}}\n")
-        said = complaint(capsys, "serve", *(["--listen", listen] if by == "option" else []))
-    assert said.startswith(f"metrics.listen: {listen}: Address already in use; expected")
+        error = complaint(capsys, "serve", *(["--listen", listen] if by == "option" else []))
+    assert error.startswith(f"metrics.listen: {listen}: Address already in use; expected")
 
 
 def test_a_server_that_does_not_answer_is_reported(capsys: pytest.CaptureFixture[str]) -> None:

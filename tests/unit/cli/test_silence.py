@@ -70,10 +70,10 @@ def test_what_cannot_be_is_rejected_in_one_line(
     words: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*words) == 3
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert line in said.err
-    assert said.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert line in printed.err
+    assert printed.err.count("\n") == 1
 
 
 def test_an_end_a_year_ahead_is_not_too_far(capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,8 +94,8 @@ def test_words_that_are_none_are_reported_with_those_that_are(
 ) -> None:
     with pytest.raises(CycloptsError):
         run(*words)
-    said = capsys.readouterr()
-    assert part in " ".join((said.out + said.err).replace("│", " ").split())
+    printed = capsys.readouterr()
+    assert part in " ".join((printed.out + printed.err).replace("│", " ").split())
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_words_that_are_none_are_reported_with_those_that_are(
 )
 def test_a_server_that_is_gone_is_reported(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*words) == 3
-    said = capsys.readouterr()
-    assert (said.out, said.err.count("\n")) == ("", 1)
-    assert said.err.startswith(f"no answer from {NOBODY}")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    assert printed.err.startswith(f"no answer from {NOBODY}")
 
 
 def test_a_name_that_nobody_has_must_be_given(

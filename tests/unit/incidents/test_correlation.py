@@ -22,10 +22,10 @@ def test_a_parent_is_a_symptom_of_the_child_deployment_that_failed_it() -> None:
 
 
 def test_a_parent_is_a_symptom_of_the_deepest_deployment_that_has_a_finding() -> None:
-    said = "ValueError: no rows"
+    message = "ValueError: no rows"
     ids = ("top", "middle", "deep", "subflow")
-    runs = [run("FAILED", n, of=f"etl/{n}", message=said, since=NOW - minutes(m)) for m, n in enumerate(ids[:3], 1)]
-    subflow = run("FAILED", "subflow", of=None, flow_id="s", message=said, since=NOW - minutes(9))
+    runs = [run("FAILED", n, of=f"etl/{n}", message=message, since=NOW - minutes(m)) for m, n in enumerate(ids[:3], 1)]
+    subflow = run("FAILED", "subflow", of=None, flow_id="s", message=message, since=NOW - minutes(9))
     children = {above: (below,) for above, below in zip(ids, [*runs[1:], subflow], strict=False)}
     deployments = [deployment(f"etl/{name}") for name in ids[:3]]
 

@@ -113,8 +113,8 @@ def test_messages_that_say_nothing_are_not_the_same_error() -> None:
 
 
 def test_a_chain_of_parents_is_not_the_same_error_in_many_deployments() -> None:
-    said = "Flow run encountered an exception: ValueError: no rows"
-    chain = [failed(f"etl/{n}", minutes(n), said) for n in (1, 2, 3)]
+    message = "Flow run encountered an exception: ValueError: no rows"
+    chain = [failed(f"etl/{n}", minutes(n), message) for n in (1, 2, 3)]
     children = {above.id: (below,) for above, below in pairwise(chain)}
     findings = found(seen(*chain, children=children))
 
@@ -126,8 +126,8 @@ def test_a_chain_of_parents_is_not_the_same_error_in_many_deployments() -> None:
 
 
 def test_crashes_have_an_error_in_common_too_and_the_worst_counts() -> None:
-    said = "Flow run infrastructure exited with non-zero status code {}."
-    crashes = [failed(f"etl/{n}", minutes(n), said.format(n), "CRASHED") for n in (1, 2, 3)]
+    message = "Flow run infrastructure exited with non-zero status code {}."
+    crashes = [failed(f"etl/{n}", minutes(n), message.format(n), "CRASHED") for n in (1, 2, 3)]
     [head] = heads(found(seen(*crashes), crashed={"critical_after": 1}))
 
     assert (head.check, head.severity) == ("crashed", "critical")
@@ -153,9 +153,9 @@ def test_the_problem_stays_one_until_fewer_than_three_fail_and_is_then_cleared()
     assert len(opened.transitions) == 4
     assert still.transitions == ()
 
-    over = with_facts(days_later, ended=(run("COMPLETED", "good", of="etl/1", since=NOW + hours(1)),))
-    after = fold(ledger, over)
-    moved = advance(still.incidents, (), found(over, ledger), over, after, policies(), True)
+    recovered = with_facts(days_later, ended=(run("COMPLETED", "good", of="etl/1", since=NOW + hours(1)),))
+    after = fold(ledger, recovered)
+    moved = advance(still.incidents, (), found(recovered, ledger), recovered, after, policies(), True)
     reasons = {
         move.incident.finding.subject.kind: move.step.reason for move in moved.transitions if move.step.to == "resolved"
     }

@@ -15,8 +15,8 @@ from tests.support.simulation import problem
 
 
 def incident(**fields: Any) -> Incident:
-    began = problem("etl/nightly", since=NOW - minutes(60))
-    return Incident.model_validate({"finding": began, "opened_at": NOW - minutes(50), **fields})
+    finding = problem("etl/nightly", since=NOW - minutes(60))
+    return Incident.model_validate({"finding": finding, "opened_at": NOW - minutes(50), **fields})
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_what_is_usual_leaves_out_what_is_not_known() -> None:
 
 
 def test_the_medians_are_shown_as_far_as_they_are_known() -> None:
-    over = incident(fired_at=NOW - minutes(45), resolved_at=NOW)
-    assert statistics([over, over]) == "Median time: 15 min to detect, 1 h to resolve."
-    known = over.model_copy(update={"preexisting": True})
+    resolved = incident(fired_at=NOW - minutes(45), resolved_at=NOW)
+    assert statistics([resolved, resolved]) == "Median time: 15 min to detect, 1 h to resolve."
+    known = resolved.model_copy(update={"preexisting": True})
     assert statistics([known]) == "Median time: 1 h to resolve."
     assert statistics([]) == ""

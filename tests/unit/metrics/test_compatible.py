@@ -300,14 +300,14 @@ def test_series_with_run_ids_are_capped_and_the_totals_still_count_all() -> None
 
 
 def test_they_stand_beside_what_a_check_has_measured_and_every_cap_is_reported() -> None:
-    told = Sample(labels=("other",), value=1.0)
-    snapshot = Snapshot(target="prod", at=NOW, samples={"other": (Sample(value=7.0),), SERIES_DROPPED.name: (told,)})
+    sample = Sample(labels=("other",), value=1.0)
+    snapshot = Snapshot(target="prod", at=NOW, samples={"other": (Sample(value=7.0),), SERIES_DROPPED.name: (sample,)})
     runs = [flow_run(n, state_type="RUNNING", state_name="Running") for n in range(2)]
     both = added(snapshot, facts(ongoing=runs), Compatibility(enabled=True, most_series=1))
     assert both.samples["other"] == (Sample(value=7.0),)
     assert both.samples["prefect_flows_total"] == (Sample(value=2.0),)
     capped = ("prefect_info_flows", "prefect_flow_runs_ongoing_run_time")
-    assert set(both.samples[SERIES_DROPPED.name]) == {told, *(Sample(labels=(name,), value=1.0) for name in capped)}
+    assert set(both.samples[SERIES_DROPPED.name]) == {sample, *(Sample(labels=(name,), value=1.0) for name in capped)}
     assert SERIES_DROPPED.name not in added(Snapshot(target="prod", at=NOW), facts(), SETTINGS).samples
 
 

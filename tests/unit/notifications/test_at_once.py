@@ -25,7 +25,7 @@ def test_what_joins_a_message_that_changes_all_the_time_is_notified_at_once() ->
     watchdog.check(A)
     # More runs of the one are late each time, and the message is edited for it; then another begins.
     watchdog.check(A.model_copy(update={"flow_run_count": 2}), B)
-    assert watchdog.channel.said() == [("opened", ["W-1"]), ("joined", ["W-2"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"]), ("joined", ["W-2"])]
     (message,) = watchdog.channel.messages
     assert (ids(message.content), message.edits) == (["W-1", "W-2"], 1)
 
@@ -34,14 +34,14 @@ def test_what_fires_while_another_gets_critical_is_notified_at_once() -> None:
     watchdog = Watchdog()
     watchdog.check(A)
     watchdog.check(problem("etl/a", severity="critical"), problem("etl/b", severity="critical"))
-    assert watchdog.channel.said() == [("opened", ["W-1"]), ("risen", ["W-1"]), ("opened", ["W-2"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"]), ("risen", ["W-1"]), ("opened", ["W-2"])]
 
 
 def test_a_clock_that_was_ahead_holds_nothing_up() -> None:
     watchdog = Watchdog()
     watchdog.check(A)
     watchdog.check(A, B, after=-hours(20))
-    assert watchdog.channel.said() == [("opened", ["W-1"]), ("joined", ["W-2"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"]), ("joined", ["W-2"])]
 
 
 def test_what_gets_critical_where_no_receiver_takes_criticals_is_still_notified_to_its_end() -> None:
@@ -51,7 +51,7 @@ def test_what_gets_critical_where_no_receiver_takes_criticals_is_still_notified_
     watchdog.check(A)
     watchdog.check(CRITICAL)
     watchdog.check()
-    assert channel.said() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
+    assert channel.sent() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
 
 
 def test_a_rise_to_critical_waits_as_well_for_one_check_after_its_cause_is_over() -> None:
@@ -59,9 +59,9 @@ def test_a_rise_to_critical_waits_as_well_for_one_check_after_its_cause_is_over(
     watchdog.check(A)
     watchdog.check(GPU, symptom("etl/a", GPU, severity="critical"))
     watchdog.check(CRITICAL)
-    assert [about for about, _ in watchdog.channel.said()] == ["opened", "opened", "resolved"]
+    assert [about for about, _ in watchdog.channel.sent()] == ["opened", "opened", "resolved"]
     watchdog.check(CRITICAL)
-    assert ("risen", ["W-1"]) in watchdog.channel.said()
+    assert ("risen", ["W-1"]) in watchdog.channel.sent()
 
 
 def test_what_is_gone_when_its_silence_ends_is_notified_when_it_comes_back_and_not_before() -> None:
@@ -73,9 +73,9 @@ def test_what_is_gone_when_its_silence_ends_is_notified_when_it_comes_back_and_n
     # It is away for less than an hour, and may come back; the silence ends meanwhile.
     watchdog.check()
     watchdog.check(after=minutes(30))
-    assert watchdog.channel.said() == []
+    assert watchdog.channel.sent() == []
     watchdog.check(A)
-    assert watchdog.channel.said() == [("opened", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"])]
     (note,) = watchdog.channel.messages[0].content.notes
     assert note == "W-1 was suppressed until now: not found by the check before"
 
@@ -87,7 +87,7 @@ def test_what_was_never_notified_and_stays_away_is_not_notified_at_all() -> None
         watchdog.check(*found)
     watchdog.check(after=minutes(61))
     watchdog.check(after=minutes(61))
-    assert (watchdog.channel.said(), watchdog.incidents.open) == ([], {})
+    assert (watchdog.channel.sent(), watchdog.incidents.open) == ([], {})
 
 
 def test_a_message_about_many_says_how_many_of_them_are_left() -> None:
@@ -107,9 +107,9 @@ def test_what_could_not_be_sent_for_days_is_sent_once_and_not_repeated_for_each_
     watchdog.channel.fault = lambda _: None
     watchdog.check(A, after=hours(1))
     watchdog.check(A)
-    assert watchdog.channel.said() == [("opened", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"])]
     watchdog.check(A, after=hours(24))
-    assert watchdog.channel.said() == [("opened", ["W-1"]), ("repeated", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"]), ("repeated", ["W-1"])]
 
 
 def test_what_comes_back_is_not_repeated_as_well() -> None:
@@ -117,9 +117,9 @@ def test_what_comes_back_is_not_repeated_as_well() -> None:
     watchdog.check(A)
     watchdog.check(after=hours(23))
     watchdog.check(A, after=minutes(60))
-    assert [about for about, _ in watchdog.channel.said()] == ["opened", "resolved", "reopened"]
+    assert [about for about, _ in watchdog.channel.sent()] == ["opened", "resolved", "reopened"]
     watchdog.check(A, after=hours(24))
-    assert ("repeated", ["W-1"]) in watchdog.channel.said()
+    assert ("repeated", ["W-1"]) in watchdog.channel.sent()
 
 
 def test_what_comes_and_goes_does_not_hold_up_the_repeat_of_what_lasts() -> None:
@@ -127,7 +127,7 @@ def test_what_comes_and_goes_does_not_hold_up_the_repeat_of_what_lasts() -> None
     watchdog.check(A, B)
     watchdog.check(B, after=hours(23))
     watchdog.check(A, B, after=minutes(60))
-    assert ("repeated", ["W-2"]) in watchdog.channel.said()
+    assert ("repeated", ["W-2"]) in watchdog.channel.sent()
 
 
 def test_the_message_from_before_a_rise_says_in_the_end_that_it_is_resolved_too() -> None:
@@ -162,7 +162,7 @@ def test_what_is_preexisting_is_summed_up_once_there_is_a_receiver() -> None:
     watchdog.policies = policies(**SLACK)
     watchdog.check(B)
     watchdog.check(B)
-    assert watchdog.channel.said() == [("preexisting", ["W-2"])]
+    assert watchdog.channel.sent() == [("preexisting", ["W-2"])]
 
 
 def test_a_symptom_is_notified_after_its_cause_though_the_clock_was_set_back() -> None:
@@ -170,7 +170,7 @@ def test_a_symptom_is_notified_after_its_cause_though_the_clock_was_set_back() -
     watchdog.check(GPU, symptom("etl/a", GPU))
     watchdog.check(A)
     watchdog.check(A, after=-hours(5))
-    assert ("opened", ["W-2"]) in watchdog.channel.said()
+    assert ("opened", ["W-2"]) in watchdog.channel.sent()
 
 
 @pytest.mark.parametrize("posted", [False, True])
@@ -209,7 +209,7 @@ def test_what_would_be_held_is_known_on_the_first_day_like_the_rest(complete: bo
     watchdog.check(A, complete=complete)
     for _ in range(3):
         watchdog.check(A)
-    assert watchdog.channel.said() == [("preexisting", ["W-1"])]
+    assert watchdog.channel.sent() == [("preexisting", ["W-1"])]
 
 
 def test_a_hold_begins_anew_when_the_clock_is_set_back() -> None:
@@ -217,7 +217,7 @@ def test_a_hold_begins_anew_when_the_clock_is_set_back() -> None:
     watchdog.check(A)
     watchdog.check(A, after=-hours(20))
     watchdog.check(A, after=minutes(10))
-    assert watchdog.channel.said() == [("opened", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"])]
 
 
 def test_what_came_back_is_over_when_it_has_stayed_away_though_the_clock_was_set_back() -> None:
@@ -234,7 +234,7 @@ def test_a_receiver_is_tried_again_though_the_clock_was_a_year_ahead() -> None:
     watchdog.check(A, after=hours(24 * 365))
     watchdog.channel.fault = lambda _: None
     watchdog.check(A, after=-hours(24 * 365))
-    assert watchdog.channel.said() == [("opened", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"])]
 
 
 @pytest.mark.parametrize("fallback", [False, True])
@@ -250,8 +250,8 @@ def test_one_message_that_is_never_taken_holds_up_no_other(fallback: bool) -> No
     watchdog.check(A, other)
     watchdog.check(A)
     watchdog.check()
-    assert watchdog.channel.said() == [("opened", ["W-2"]), ("resolved", ["W-2"])]
-    assert channels["fallback"].said() == []
+    assert watchdog.channel.sent() == [("opened", ["W-2"]), ("resolved", ["W-2"])]
+    assert channels["fallback"].sent() == []
     # It is kept, and still tried now and then.
     assert next(delivery.content.about for delivery in watchdog.outbox.queue if delivery.content) == "opened"
 
@@ -259,7 +259,7 @@ def test_one_message_that_is_never_taken_holds_up_no_other(fallback: bool) -> No
 def test_what_explains_each_other_in_a_circle_is_notified_and_what_it_explains_is_not() -> None:
     watchdog = Watchdog()
     watchdog.check(symptom("etl/a", B), symptom("etl/b", A), symptom("etl/c", A))
-    assert watchdog.channel.said() == [("opened", ["W-1", "W-2"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1", "W-2"])]
 
 
 @pytest.mark.parametrize("route", ["fallback", "taken-out"])
@@ -274,7 +274,7 @@ def test_what_waits_when_alerts_are_turned_off_waits_until_they_are_turned_on() 
     watchdog.channel.fault = lambda _: None
     watchdog.policies = policies(**SLACK, alerts={"enabled": False})
     watchdog.check(A, after=hours(1))
-    assert watchdog.channel.said() == []
+    assert watchdog.channel.sent() == []
     watchdog.policies = policies(**SLACK)
     watchdog.check(A)
-    assert watchdog.channel.said() == [("opened", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"])]

@@ -192,8 +192,10 @@ def test_steps_are_emitted_once_and_in_their_order() -> None:
     sent = outbox.model_copy(update={"queue": ()})
     later = NOW + minutes(5)
     assert queued(one, incident(2), outbox=sent, at=later).queue == ()
-    over = one.moved(Step(to="resolved", at=later, reason="succeeded"), resolved_at=later)
-    assert names(queued(incident(2), outbox=sent, at=later, closed=[over])) == [("watchdog.incident.resolved", "W-1")]
+    resolved = one.moved(Step(to="resolved", at=later, reason="succeeded"), resolved_at=later)
+    assert names(queued(incident(2), outbox=sent, at=later, closed=[resolved])) == [
+        ("watchdog.incident.resolved", "W-1")
+    ]
 
 
 @pytest.mark.parametrize(("opened_at_once", "shown"), [(1, 98), (51, 98), (52, 96), (100, 50), (1_000, 5), (3_000, 5)])
@@ -212,15 +214,15 @@ def test_what_waits_in_the_queue_is_not_put_there_twice() -> None:
 
 
 def test_steps_that_were_saved_before_a_check_died_are_emitted_by_the_next() -> None:
-    told = queued(at=NOW)
+    outbox = queued(at=NOW)
     saved = incident(3, Step(to="firing", at=NOW + minutes(5), reason="found"))
-    assert names(queued(saved, outbox=told, at=NOW + minutes(10))) == [("watchdog.incident.opened", "W-3")]
+    assert names(queued(saved, outbox=outbox, at=NOW + minutes(10))) == [("watchdog.incident.opened", "W-3")]
 
 
 def test_no_step_is_lost_when_the_clock_is_set_back() -> None:
-    told = queued(at=NOW)
+    outbox = queued(at=NOW)
     back = NOW - timedelta(hours=1)
-    assert names(queued(incident(3, Step(to="firing", at=back, reason="found")), outbox=told, at=back)) == [
+    assert names(queued(incident(3, Step(to="firing", at=back, reason="found")), outbox=outbox, at=back)) == [
         ("watchdog.incident.opened", "W-3")
     ]
 

@@ -40,10 +40,10 @@ def test_a_problem_is_notified_once_and_its_end_in_the_thread() -> None:
     watchdog.check(A)
     watchdog.check(A)
     watchdog.check(A)
-    assert watchdog.channel.said() == [("opened", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"])]
     watchdog.check()
     watchdog.check()
-    assert watchdog.channel.said() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
     (message,) = watchdog.channel.messages
     # The message itself says so as well, and the note is shown in the channel.
     assert [incident.resolution for incident in message.content.incidents] == ["cleared"]
@@ -56,7 +56,7 @@ def test_a_healthy_server_gets_no_notifications() -> None:
     watchdog = Watchdog(settled=False)
     for _ in range(3):
         watchdog.check()
-    assert (watchdog.channel.said(), watchdog.events) == ([], [])
+    assert (watchdog.channel.sent(), watchdog.events) == ([], [])
 
 
 def test_where_messages_cannot_be_edited_each_thing_is_a_message_of_its_own() -> None:
@@ -66,7 +66,7 @@ def test_where_messages_cannot_be_edited_each_thing_is_a_message_of_its_own() ->
     watchdog.check(A, B)
     watchdog.check(B)
     watchdog.check()
-    assert watchdog.channel.said() == [
+    assert watchdog.channel.sent() == [
         ("opened", ["W-1"]),
         ("joined", ["W-2"]),
         ("resolved", ["W-1"]),
@@ -77,13 +77,13 @@ def test_where_messages_cannot_be_edited_each_thing_is_a_message_of_its_own() ->
 def test_information_is_never_notified() -> None:
     watchdog = Watchdog()
     watchdog.check(problem("etl/a", severity="info"))
-    assert watchdog.channel.said() == []
+    assert watchdog.channel.sent() == []
 
 
 def test_turned_off_no_notification_is_sent_and_events_go_on() -> None:
     watchdog = Watchdog(alerts={"enabled": False})
     watchdog.check(A)
-    assert watchdog.channel.said() == []
+    assert watchdog.channel.sent() == []
     assert [event.name for event in watchdog.events] == ["watchdog.incident.opened"]
 
 
@@ -91,7 +91,7 @@ def test_without_a_channel_no_notification_is_sent_and_nothing_piles_up() -> Non
     watchdog = Watchdog(slack={"channel": None})
     watchdog.check(A)
     watchdog.check(A)
-    assert (watchdog.channel.said(), watchdog.outbox.queue) == ([], ())
+    assert (watchdog.channel.sent(), watchdog.outbox.queue) == ([], ())
 
 
 # --- holds ------------------------------------------------------------------------------------------
@@ -101,9 +101,9 @@ def test_without_a_channel_no_notification_is_sent_and_nothing_piles_up() -> Non
 def test_what_is_held_is_notified_when_it_has_lasted(after: timedelta, told: list[Any]) -> None:
     watchdog = Watchdog(late={"hold": "10m"})
     watchdog.check(A)
-    assert watchdog.channel.said() == []
+    assert watchdog.channel.sent() == []
     watchdog.check(A, after=after)
-    assert watchdog.channel.said() == told
+    assert watchdog.channel.sent() == told
 
 
 def test_what_is_over_before_its_hold_leaves_no_trace() -> None:
@@ -111,11 +111,11 @@ def test_what_is_over_before_its_hold_leaves_no_trace() -> None:
     watchdog.check(A)
     watchdog.check()
     watchdog.check(after=minutes(20))
-    assert (watchdog.channel.said(), watchdog.events, watchdog.closed) == ([], [], ())
+    assert (watchdog.channel.sent(), watchdog.events, watchdog.closed) == ([], [], ())
     watchdog.check(B)
     watchdog.check(B, after=minutes(10))
     # Its number was given to nobody else.
-    assert watchdog.channel.said() == [("opened", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"])]
 
 
 # --- groups -----------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def test_what_one_check_opens_is_one_message_by_check_and_by_cause() -> None:
     others = [problem(f"etl/{n}", "failed") for n in range(3)]
     waiting = [problem(f"gpu/{n}", cause=POOL) for n in range(2)]
     watchdog.check(A, B, *others, *waiting)
-    assert [(about, len(shown)) for about, shown in watchdog.channel.said()] == [
+    assert [(about, len(shown)) for about, shown in watchdog.channel.sent()] == [
         ("opened", 2),
         ("opened", 3),
         ("opened", 2),
@@ -167,14 +167,14 @@ def test_a_message_changes_at_most_once_in_the_group_interval(after: timedelta, 
     watchdog.check(A, B, after=after)
     assert watchdog.channel.messages[0].edits == edits
     watchdog.check(A, B)
-    assert watchdog.channel.said() == [("opened", ["W-1"]), ("joined", ["W-2"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"]), ("joined", ["W-2"])]
 
 
 def test_what_is_critical_never_merely_joins_warnings() -> None:
     watchdog = Watchdog()
     watchdog.check(A)
     watchdog.check(A, problem("etl/b", severity="critical"))
-    assert watchdog.channel.said() == [("opened", ["W-1"]), ("opened", ["W-2"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"]), ("opened", ["W-2"])]
 
 
 # --- worse, again, still ----------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def test_a_rise_to_critical_is_a_new_message_and_notified_once() -> None:
     watchdog.check(A)
     watchdog.check(CRITICAL)
     watchdog.check()
-    assert watchdog.channel.said() == [("opened", ["W-1"]), ("risen", ["W-1"]), ("resolved", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"]), ("risen", ["W-1"]), ("resolved", ["W-1"])]
 
 
 @pytest.mark.parametrize(("milder", "times"), [(minutes(59), 1), (minutes(60), 2)])
@@ -197,7 +197,7 @@ def test_what_was_milder_for_long_is_notified_anew_when_it_gets_critical_again(m
     watchdog.check(A)
     watchdog.check(A, after=milder)
     watchdog.check(CRITICAL)
-    assert [about for about, _ in watchdog.channel.said()] == ["opened", "risen"][:times]
+    assert [about for about, _ in watchdog.channel.sent()] == ["opened", "risen"][:times]
 
 
 @pytest.mark.parametrize(("lasts", "about"), [(minutes(59), ["opened"]), (minutes(60), ["opened", "risen"])])
@@ -205,7 +205,7 @@ def test_a_warning_that_lasts_gets_critical_where_that_is_configured(lasts: time
     watchdog = Watchdog(escalate_after="1h")
     watchdog.check(A)
     watchdog.check(A, after=lasts)
-    assert [what for what, _ in watchdog.channel.said()] == about
+    assert [what for what, _ in watchdog.channel.sent()] == about
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_what_comes_back_soon_continues_the_old_incident(away: timedelta, said: 
     watchdog.check(A)
     watchdog.check()
     watchdog.check(A, after=away)
-    assert watchdog.channel.said() == said
+    assert watchdog.channel.sent() == said
 
 
 def test_what_comes_and_goes_all_day_is_notified_twice() -> None:
@@ -229,7 +229,7 @@ def test_what_comes_and_goes_all_day_is_notified_twice() -> None:
         watchdog.check(A)
         watchdog.check()
     watchdog.check(after=minutes(61))
-    assert watchdog.channel.said() == [
+    assert watchdog.channel.sent() == [
         ("opened", ["W-1"]),
         ("resolved", ["W-1"]),
         ("reopened", ["W-1"]),
@@ -244,7 +244,7 @@ def test_what_lasts_is_repeated_after_the_interval(after: timedelta, times: int)
     watchdog.check(A)
     watchdog.check(A, after=after)
     watchdog.check(A)
-    assert [about for about, _ in watchdog.channel.said()] == ["opened", *["repeated"] * times]
+    assert [about for about, _ in watchdog.channel.sent()] == ["opened", *["repeated"] * times]
 
 
 def test_an_acknowledgement_stops_the_repeats_and_not_the_end() -> None:
@@ -253,7 +253,7 @@ def test_an_acknowledgement_stops_the_repeats_and_not_the_end() -> None:
     watchdog.check(A, requests=[asked("acknowledge", "W-1", note="on it")])
     watchdog.check(A, after=hours(25))
     watchdog.check()
-    assert watchdog.channel.said() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
     (shown,) = watchdog.channel.messages[0].content.incidents
     assert shown.acknowledged
     assert shown.acknowledged.by == "ann"
@@ -264,7 +264,7 @@ def test_a_rise_to_critical_is_notified_though_it_was_acknowledged() -> None:
     watchdog.check(A)
     watchdog.check(A, requests=[asked("acknowledge", "W-1")])
     watchdog.check(CRITICAL)
-    assert [about for about, _ in watchdog.channel.said()] == ["opened", "risen"]
+    assert [about for about, _ in watchdog.channel.sent()] == ["opened", "risen"]
 
 
 # --- closed by hand ----------------------------------------------------------------------------------
@@ -275,9 +275,9 @@ def test_what_is_closed_by_hand_stays_closed_until_something_new_is_found_of_it(
     watchdog.check(A)
     watchdog.check(A, requests=[asked("close", "W-1")])
     watchdog.check(A)
-    assert watchdog.channel.said() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
     watchdog.check(A.model_copy(update={"flow_run_ids": ("another run",)}))
-    assert watchdog.channel.said()[1] == ("opened", ["W-2"])
+    assert watchdog.channel.sent()[1] == ("opened", ["W-2"])
 
 
 def test_what_is_closed_by_hand_and_was_over_meanwhile_is_news_again() -> None:
@@ -286,7 +286,7 @@ def test_what_is_closed_by_hand_and_was_over_meanwhile_is_news_again() -> None:
     watchdog.check(A, requests=[asked("close", "W-1")])
     watchdog.check()
     watchdog.check(A)
-    assert ("opened", ["W-2"]) in watchdog.channel.said()
+    assert ("opened", ["W-2"]) in watchdog.channel.sent()
 
 
 # --- silences and quiet hours ------------------------------------------------------------------------
@@ -299,7 +299,7 @@ def test_a_silence_suppresses_what_matches_and_its_end_is_notified_with_the_reas
     watchdog = Watchdog()
     watchdog.check(requests=[silence(hours(1), **matcher)])
     watchdog.check(A)
-    assert watchdog.channel.said() == []
+    assert watchdog.channel.sent() == []
     watchdog.check(A, after=hours(1))
     (message,) = watchdog.channel.messages
     (note,) = message.content.notes
@@ -313,7 +313,7 @@ def test_what_ends_during_a_silence_is_not_notified_at_all() -> None:
     watchdog.check(A)
     watchdog.check()
     watchdog.check(after=hours(2))
-    assert watchdog.channel.said() == []
+    assert watchdog.channel.sent() == []
 
 
 def test_a_silence_over_a_notified_incident_stops_repeats_and_not_the_end() -> None:
@@ -322,17 +322,17 @@ def test_a_silence_over_a_notified_incident_stops_repeats_and_not_the_end() -> N
     watchdog.check(A, requests=[silence(hours(48), check="late")])
     watchdog.check(A, after=hours(25))
     watchdog.check()
-    assert watchdog.channel.said() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
 
 
 def test_the_end_of_a_silence_over_a_notified_incident_is_reported_once() -> None:
     watchdog = Watchdog()
     watchdog.check(A, B)
     watchdog.check(A, B, requests=[silence(hours(1), deployment="etl/a")])
-    assert [about for about, _ in watchdog.channel.said()] == ["opened"]
+    assert [about for about, _ in watchdog.channel.sent()] == ["opened"]
     watchdog.check(A, B, after=hours(1))
     watchdog.check(A, B)
-    assert watchdog.channel.said()[1:] == [("repeated", ["W-1"])]
+    assert watchdog.channel.sent()[1:] == [("repeated", ["W-1"])]
     (reply,) = [one for one in watchdog.channel.messages[0].replies if one.broadcast]
     assert reply.content
     (note,) = reply.content.notes
@@ -346,7 +346,7 @@ def test_a_silence_that_ends_over_what_somebody_looks_after_or_is_over_is_not(la
     watchdog.check(*([A] if last else []), **last)
     watchdog.check(*([A] if last else []), requests=[silence(hours(1), deployment="etl/a")])
     watchdog.check(*([A] if last else []), after=hours(2))
-    assert "repeated" not in [about for about, _ in watchdog.channel.said()]
+    assert "repeated" not in [about for about, _ in watchdog.channel.sent()]
 
 
 def test_a_silence_that_ends_in_quiet_hours_is_reported_in_the_morning() -> None:
@@ -354,32 +354,32 @@ def test_a_silence_that_ends_in_quiet_hours_is_reported_in_the_morning() -> None
     watchdog.check(A)
     watchdog.check(A, requests=[silence(hours(2), deployment="etl/a")])
     watchdog.check(A, after=hours(2))
-    assert [about for about, _ in watchdog.channel.said()] == ["opened"]
+    assert [about for about, _ in watchdog.channel.sent()] == ["opened"]
     watchdog.check(A, after=hours(4))
-    assert [about for about, _ in watchdog.channel.said()] == ["opened", "repeated"]
+    assert [about for about, _ in watchdog.channel.sent()] == ["opened", "repeated"]
 
 
 def test_a_silence_that_matches_something_else_holds_nothing_back() -> None:
     watchdog = Watchdog()
     watchdog.check(requests=[silence(hours(1), deployment="ml/*"), silence(hours(1), pool="gpu")])
     watchdog.check(A)
-    assert watchdog.channel.said() == [("opened", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"])]
 
 
 def test_an_expired_silence_holds_nothing_back() -> None:
     watchdog = Watchdog()
     watchdog.check(requests=[silence(hours(9), check="late")])
     watchdog.check(A, requests=[asked("expire", "S-1")])
-    assert watchdog.channel.said() == [("opened", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"])]
 
 
 def test_quiet_hours_hold_warnings_for_the_morning_and_never_criticals() -> None:
     # It is noon.
     watchdog = Watchdog(alerts={"quiet_hours": {"begin": "11:00", "end": "18:00"}})
     watchdog.check(A, problem("etl/b", "failed", severity="critical"))
-    assert watchdog.channel.said() == [("opened", ["W-2"])]
+    assert watchdog.channel.sent() == [("opened", ["W-2"])]
     watchdog.check(A, after=hours(6))
-    assert ("opened", ["W-1"]) in watchdog.channel.said()
+    assert ("opened", ["W-1"]) in watchdog.channel.sent()
 
 
 # --- symptoms ----------------------------------------------------------------------------------------
@@ -388,19 +388,19 @@ def test_quiet_hours_hold_warnings_for_the_morning_and_never_criticals() -> None
 def test_a_symptom_is_notified_with_its_cause_only() -> None:
     watchdog = Watchdog()
     watchdog.check(GPU, symptom("etl/a", GPU), symptom("etl/b", GPU))
-    assert watchdog.channel.said() == [("opened", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"])]
 
 
 def test_when_the_cause_is_over_its_symptoms_get_one_complete_check_to_be_over_as_well() -> None:
     watchdog = Watchdog()
     watchdog.check(GPU, symptom("etl/a", GPU), symptom("etl/b", GPU))
     watchdog.check(A, B)
-    assert watchdog.channel.said() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
     # This one does not see everything, and is not the one.
     watchdog.check(A, B, complete=False)
-    assert len(watchdog.channel.said()) == 2
+    assert len(watchdog.channel.sent()) == 2
     watchdog.check(A)
-    assert watchdog.channel.said() == [("opened", ["W-1"]), ("opened", ["W-2"]), ("resolved", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"]), ("opened", ["W-2"]), ("resolved", ["W-1"])]
 
 
 def test_symptoms_are_not_held_back_for_ever_by_answers_that_are_not_whole() -> None:
@@ -408,7 +408,7 @@ def test_symptoms_are_not_held_back_for_ever_by_answers_that_are_not_whole() -> 
     watchdog.check(GPU, symptom("etl/a", GPU))
     for _ in range(7):
         watchdog.check(A, complete=False)
-    assert ("opened", ["W-2"]) in watchdog.channel.said()
+    assert ("opened", ["W-2"]) in watchdog.channel.sent()
 
 
 def test_what_was_notified_and_becomes_a_symptom_is_edited_to_point_at_its_cause() -> None:
@@ -424,7 +424,7 @@ def test_a_silenced_cause_silences_its_symptoms() -> None:
     watchdog = Watchdog()
     watchdog.check(requests=[silence(hours(1), pool="gpu")])
     watchdog.check(GPU, symptom("etl/a", GPU))
-    assert watchdog.channel.said() == []
+    assert watchdog.channel.sent() == []
 
 
 # --- the first day -----------------------------------------------------------------------------------
@@ -434,28 +434,28 @@ def test_what_is_there_on_the_first_day_is_one_summary_and_no_alert() -> None:
     watchdog = Watchdog(settled=False)
     watchdog.check(A, B, CRITICAL.model_copy(update={"fingerprint": "other"}))
     watchdog.check(A, B)
-    assert [about for about, _ in watchdog.channel.said()] == ["preexisting"]
+    assert [about for about, _ in watchdog.channel.sent()] == ["preexisting"]
     watchdog.check(A, B, C)
     watchdog.check(C)
-    assert [about for about, _ in watchdog.channel.said()] == ["preexisting", "opened"]
+    assert [about for about, _ in watchdog.channel.sent()] == ["preexisting", "opened"]
     watchdog.check()
-    assert watchdog.channel.said()[-1] == ("resolved", ["W-4"])
+    assert watchdog.channel.sent()[-1] == ("resolved", ["W-4"])
 
 
 def test_what_gets_worse_after_the_first_day_is_news() -> None:
     watchdog = Watchdog(settled=False)
     watchdog.check(A)
     watchdog.check(CRITICAL)
-    assert [about for about, _ in watchdog.channel.said()] == ["preexisting", "opened"]
+    assert [about for about, _ in watchdog.channel.sent()] == ["preexisting", "opened"]
 
 
 def test_nothing_is_notified_before_a_first_complete_check() -> None:
     watchdog = Watchdog(settled=False)
     watchdog.check(A, complete=False)
     watchdog.check(A, B, complete=False)
-    assert watchdog.channel.said() == []
+    assert watchdog.channel.sent() == []
     watchdog.check(A, B, C)
-    assert watchdog.channel.said() == [("preexisting", ["W-1", "W-2", "W-3"])]
+    assert watchdog.channel.sent() == [("preexisting", ["W-1", "W-2", "W-3"])]
 
 
 def test_a_server_that_never_answers_whole_does_not_keep_people_waiting_for_ever() -> None:
@@ -463,7 +463,7 @@ def test_a_server_that_never_answers_whole_does_not_keep_people_waiting_for_ever
     for _ in range(8):
         watchdog.check(A, complete=False)
     watchdog.check(A, B, complete=False)
-    assert watchdog.channel.said() == [("preexisting", ["W-1"]), ("opened", ["W-2"])]
+    assert watchdog.channel.sent() == [("preexisting", ["W-1"]), ("opened", ["W-2"])]
 
 
 # --- cost --------------------------------------------------------------------------------------------
@@ -508,7 +508,7 @@ def test_the_first_route_that_matches_notifies() -> None:
     channels = {name: Channel() for name in ("default", "pools", "bad", "stale")}
     watchdog = Watchdog(channels, routes=ROUTES)
     watchdog.check(GPU, CRITICAL, B, problem("etl/c", "stale"))
-    assert {name: channel.said() for name, channel in channels.items()} == {
+    assert {name: channel.sent() for name, channel in channels.items()} == {
         "default": [("opened", ["W-3"])],
         "pools": [("opened", ["W-1"])],
         "bad": [("opened", ["W-2"])],
@@ -521,7 +521,7 @@ def test_a_rise_goes_where_criticals_go() -> None:
     watchdog = Watchdog(channels, routes=ROUTES)
     watchdog.check(A)
     watchdog.check(CRITICAL)
-    assert channels["bad"].said() == [("risen", ["W-1"])]
+    assert channels["bad"].sent() == [("risen", ["W-1"])]
 
 
 @pytest.mark.parametrize("alerts", [{"channel": None}, {"channel": "other"}])

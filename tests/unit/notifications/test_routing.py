@@ -50,8 +50,8 @@ POOL = Incident(finding=problem("gpu", "work-pool", kind="work-pool"), number=2,
     ],
 )
 def test_all_that_is_given_must_match(matcher: dict[str, Any], nightly: bool, pool: bool) -> None:
-    asked = AlertMatch.model_validate(matcher)
-    assert (asked.matcher.matches(NIGHTLY.labels), asked.matcher.matches(POOL.labels)) == (nightly, pool)
+    match = AlertMatch.model_validate(matcher)
+    assert (match.matcher.matches(NIGHTLY.labels), match.matcher.matches(POOL.labels)) == (nightly, pool)
 
 
 def test_an_empty_matcher_is_rejected_in_the_file_and_matches_nothing_elsewhere() -> None:

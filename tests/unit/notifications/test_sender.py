@@ -27,18 +27,18 @@ def test_what_cannot_be_sent_now_is_sent_later_in_its_order() -> None:
     watchdog = Watchdog({"default": failing()})
     watchdog.check(A)
     watchdog.check()
-    assert watchdog.channel.said() == []
+    assert watchdog.channel.sent() == []
     heal(watchdog.channel)
     for _ in range(4):
         watchdog.check()
-    assert [about for about, _ in watchdog.channel.said()] == ["opened", "resolved"]
+    assert [about for about, _ in watchdog.channel.sent()] == ["opened", "resolved"]
 
 
 def test_a_route_that_fails_delays_no_other() -> None:
     channels = {"default": failing(), "stale": Channel()}
     watchdog = Watchdog(channels, routes=[STALE])
     watchdog.check(A, problem("etl/c", "stale"))
-    assert channels["stale"].said() == [("opened", ["W-2"])]
+    assert channels["stale"].sent() == [("opened", ["W-2"])]
     assert channels["default"].tries == 1
 
 
@@ -48,7 +48,7 @@ def test_what_is_rejected_for_good_goes_to_the_fallback_with_all_that_follows() 
     watchdog.check(A)
     watchdog.check(A)
     watchdog.check()
-    assert channels["fallback"].said() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
+    assert channels["fallback"].sent() == [("opened", ["W-1"]), ("resolved", ["W-1"])]
     assert watchdog.outbox.troubles["default"].permanent
 
 
@@ -61,7 +61,7 @@ def test_without_a_fallback_what_is_rejected_waits_until_the_route_works_again()
     assert watchdog.channel.tries < 12
     heal(watchdog.channel)
     watchdog.check(A, after=hours(1))
-    assert watchdog.channel.said() == [("opened", ["W-1"])]
+    assert watchdog.channel.sent() == [("opened", ["W-1"])]
     assert watchdog.outbox.troubles == {}
 
 
@@ -82,7 +82,7 @@ def test_what_may_have_been_sent_is_sent_once_more_unless_it_can_be_looked_up(re
     watchdog.check(A)
     watchdog.check(A)
     watchdog.check(A)
-    assert channel.said() == [("opened", ["W-1"])] * times
+    assert channel.sent() == [("opened", ["W-1"])] * times
 
 
 def test_the_budget_ends_a_turn_and_the_next_goes_on() -> None:

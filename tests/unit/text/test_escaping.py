@@ -160,10 +160,10 @@ def test_nothing_invisible_is_left(text: str) -> None:
 @given(NASTY)
 def test_a_terminal_prints_it_as_it_is(text: str) -> None:
     stream = io.StringIO()
-    said = Message(title="t", fallback="t", elements=(Prose(spans=(Span(text=text),)),))
+    message = Message(title="t", fallback="t", elements=(Prose(spans=(Span(text=text),)),))
     console = terminal.console(stream)
     console.width = 2 * TERMINAL.text
-    terminal.show(console, said)
+    terminal.show(console, message)
     assert [line.strip() for line in stream.getvalue().split("\n")] == ["t", escape.clean(text, TERMINAL.text), ""]
 
 

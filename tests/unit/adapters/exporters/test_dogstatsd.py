@@ -55,9 +55,9 @@ def agent(kind: str, folder: Path) -> Iterator[tuple[str, list[bytes]]]:
 def refused(address: str, numbers: Snapshot = UP) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
         DogStatsD(address, QUICK).publish(numbers)
-    said = str(caught.value)
-    assert said.startswith(f"metrics.dogstatsd: {address} ")
-    assert "\n" not in said
+    error = str(caught.value)
+    assert error.startswith(f"metrics.dogstatsd: {address} ")
+    assert "\n" not in error
     return caught.value
 
 

@@ -26,9 +26,9 @@ QUICK = timedelta(seconds=1)
 def refused(address: str) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
         Pushgateway(address, QUICK).publish(ordinary())
-    said = str(caught.value)
-    assert said.startswith(f"metrics.pushgateway: {address} ")
-    assert "\n" not in said
+    error = str(caught.value)
+    assert error.startswith(f"metrics.pushgateway: {address} ")
+    assert "\n" not in error
     return caught.value
 
 

@@ -28,9 +28,9 @@ def file(tmp_path: Path) -> Path:
 def refused(path: Path) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
         Textfile(str(path)).publish(UP)
-    said = str(caught.value)
-    assert said.startswith(f"metrics.textfile: {path} cannot be written (")
-    assert "\n" not in said
+    error = str(caught.value)
+    assert error.startswith(f"metrics.textfile: {path} cannot be written (")
+    assert "\n" not in error
     return caught.value
 
 
@@ -100,9 +100,11 @@ try:
 except DeliveryError as error:
     print(error.permanent, error)
 """
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60).stdout
-    assert said.startswith("False metrics.textfile: ")
-    assert "disk has space" in said
+    output = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    assert output.startswith("False metrics.textfile: ")
+    assert "disk has space" in output
     assert file.read_bytes() == text(UP)
     assert os.listdir(file.parent) == [file.name]
 

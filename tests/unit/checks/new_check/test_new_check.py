@@ -36,9 +36,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def seen(library: Path) -> dict[str, Any]:
     """What the library shows of it."""
-    said = python(library, "-m", "tests.unit.checks.new_check.program")
-    assert said.returncode == 0, said.stderr
-    found: dict[str, Any] = json.loads(said.stdout)
+    result = python(library, "-m", "tests.unit.checks.new_check.program")
+    assert result.returncode == 0, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
     assert found["library"] == str(library / "monitoring")
     return found
 

@@ -115,11 +115,11 @@ def test_a_run_that_is_scheduled_while_we_read_makes_no_finding_of_another() -> 
 
 def test_what_has_no_scheduled_time_left_is_not_queried() -> None:
     server = Server(ahead=lambda key: True)
-    over = of(*(f"over{n}" for n in range(300)))
+    ended = of(*(f"over{n}" for n in range(300)))
 
-    ahead = nothing_ahead(server, over, {"rrule": "FREQ=DAILY;COUNT=3", "timezone": "UTC"})
+    ahead = nothing_ahead(server, ended, {"rrule": "FREQ=DAILY;COUNT=3", "timezone": "UTC"})
     assert not ahead.nothing
-    assert ahead.unplanned == over.keys()
+    assert ahead.unplanned == ended.keys()
     assert server.questions == 0
 
 
