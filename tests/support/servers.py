@@ -48,6 +48,13 @@ def connected(server: Server) -> Iterator[Server]:
         yield server
 
 
+@contextmanager
+def without_server() -> Iterator[None]:
+    """Let Prefect's client in this process talk to a port at which nothing listens."""
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
+        yield
+
+
 class Emptier:
     """Takes a SQLite server's database back to the rows that it holds now."""
 
