@@ -6,6 +6,7 @@ WatchdogError
 ├── ServerProblem        the Prefect server cannot be reached, or does not answer like a Prefect server
 │   ├── Unreachable      no answer at all
 │   └── BadAnswer        an unusable answer: status 500, invalid JSON, an error page
+│       └── TooLarge     an answer larger than is read
 ├── StateError           the watchdog's saved state cannot be used
 │   └── LockLost         another check took over while this one ran
 └── DeliveryError        something could not be sent; not retried if ``permanent``
@@ -47,6 +48,10 @@ class BadAnswer(ServerProblem):
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class TooLarge(BadAnswer):
+    """An answer is larger than is read. A request for fewer rows may succeed."""
 
 
 class StateError(WatchdogError):

@@ -56,7 +56,8 @@ def check(
     """Run ``watchdog check``; its help is in ``monitoring.cli``."""
     now = datetime.now(timezone.utc) if at is None else parse_time("--at", at)
     try:
-        with open_session(configuration(config, target, _layers(window)), target) as server:
+        policies = configuration(config, target, _layers(window))
+        with open_session(policies, target) as server, server.api.within(policies.config.server.deadline):
             seen = assess(server.reader(), Ledger(), server.policies, now, Coverage())
             report = _with_incidents(seen, server)
     except ServerProblem as problem:

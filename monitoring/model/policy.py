@@ -16,7 +16,11 @@ from monitoring.model.prefect import Deployment
 class ApiSettings(Section):
     """How the Prefect API is queried."""
 
-    timeout: Span = Field(timedelta(seconds=15), description="Timeout of a request.")
+    timeout: Span = Field(timedelta(seconds=15), description="Timeout of a request, as a whole.")
+    deadline: Span = Field(
+        timedelta(seconds=60),
+        description="How long a check may read. What is missing then is reported as not seen.",
+    )
     attempts: Count = Field(3, ge=1, le=10, description="Attempts of a request, including the first.")
     retry_budget: Span = Field(timedelta(seconds=10), description="Total wait between attempts, per check.")
     page_size: Count = Field(200, ge=1, le=200, description="Rows per request; the server's own maximum may be lower.")

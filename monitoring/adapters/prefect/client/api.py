@@ -7,6 +7,7 @@ server that answers only 503 they take two minutes, and even the last failed att
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import re
@@ -33,7 +34,8 @@ from prefect.settings import (
 )
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, Unreachable
+from monitoring.adapters.prefect.client.bounds import ENCODING, Connections, bound_body
+from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, TooLarge, Unreachable
 from monitoring.model.policy import ApiSettings
 from monitoring.model.target import OWN_SERVER, Target
 
@@ -92,16 +94,30 @@ class Traffic:
 class Api:
     """A Prefect API, opened by ``open_api``."""
 
-    def __init__(self, client: SyncPrefectClient, settings: ApiSettings) -> None:
+    def __init__(self, client: SyncPrefectClient, connections: Connections, settings: ApiSettings) -> None:
         self._client = client
+        self._connections = connections
         self._settings = settings
+        self._timeout = settings.timeout.total_seconds()
         self._waiting_left = settings.retry_budget.total_seconds()
+        #: By the monotonic clock, in seconds.
+        self._deadline = math.inf
         #: Called before each request: the check keeps its lock alive here.
         self.before_request: Callable[[], None] = lambda: None
         # An address may carry a password; what is shown must not. Prefect derives the UI's from the API's.
         self.url = _shown(str(client.api_url))
         self.ui_url = _shown(PREFECT_UI_URL.value() or self.url.removesuffix("/api"))
         self.traffic = Traffic()
+
+    @contextmanager
+    def within(self, span: timedelta) -> Iterator[None]:
+        """Let the requests in the body of a ``with`` take this long together; what is late then is ``Unreachable``."""
+        before = self._deadline
+        self._deadline = min(before, time.monotonic() + span.total_seconds())
+        try:
+            yield
+        finally:
+            self._deadline = before
 
     def get(self, path: str, **params: Any) -> Any:
         """Read an object. Errors are those of ``request``."""
@@ -192,20 +208,29 @@ class Api:
         Raises:
             CredentialsRefused: 401 or 403.
             Unreachable: No answer, or none in time.
+            TooLarge: The answer is larger than ``bounds.MAX_ANSWER``.
             BadAnswer: Any other answer that is not a success, or not JSON; ``status`` tells which.
         """
         attempts = self._settings.attempts
         for attempt in range(1, attempts + 1):
+            self._raise_if_late(method, path)
             self.before_request()
             try:
                 return self._attempt(method, path, arguments)
             except _Retryable as failure:
                 problem, wait = failure.problem, failure.retry_after or _backoff(attempt)
-            if attempt == attempts or wait > min(_MAX_WAIT, self._waiting_left):
+            if attempt == attempts or wait > min(_MAX_WAIT, self._waiting_left, self._deadline - time.monotonic()):
                 raise problem
             self._waiting_left -= wait
             time.sleep(wait)
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _raise_if_late(self, method: Method, path: str) -> None:
+        if time.monotonic() >= self._deadline:
+            raise Unreachable(
+                f"{self.url} was too slow: there was no time left for {method} {path}; look at the server's load, or "
+                "raise server.deadline"
+            )
 
     def _attempt(self, method: Method, path: str, arguments: dict[str, Any]) -> Any:
         started = time.monotonic()
@@ -226,6 +251,8 @@ class Api:
             # A server that hangs costs its timeout, which counts as waiting, too.
             self._waiting_left -= time.monotonic() - started
             raise _Retryable(self._silent(error)) from None
+        except TooLarge as error:
+            raise TooLarge(f"{self.url} answers {method} {path} with too much: {error}") from None
         except PrefectHTTPStatusError as error:
             raise self._rejected(method, path, error.response) from None
         except httpx.HTTPError as error:
@@ -257,13 +284,15 @@ class Api:
         started, sent_at = time.monotonic(), time.time()
         self.traffic.requests += 1
         try:
-            response = self._client.request(method, path, **arguments)
+            with self._connections.cut_after(min(self._timeout, self._deadline - started)):
+                response = self._client.request(method, path, **arguments)
             seconds = time.monotonic() - started
             self.traffic.answers.append(Answer(seconds, _clock_offset(response, sent_at + seconds / 2)))
             self.traffic.bytes += len(response.content)
             return response.json() if response.content else None
-        except ValueError:
-            # The answer to the request, or to the one for a CSRF token that Prefect's client sends before it.
+        except (ValueError, RecursionError):
+            # The answer to the request, or to the one for a CSRF token that Prefect's client sends before it. JSON that
+            # is nested deeper than Python can read is none either.
             raise BadAnswer(f"{self.url} answers {method} {path} with something that is not JSON: {_NO_API}") from None
         finally:
             self.traffic.seconds += time.monotonic() - started
@@ -327,9 +356,11 @@ def open_api(settings: ApiSettings, target: Target = OWN_SERVER) -> Iterator[Api
         # Credentials of Prefect's settings are those of another server.
         overrides |= {PREFECT_API_KEY: _secret(target.api_key), PREFECT_API_AUTH_STRING: _secret(target.auth_string)}
     timeout = settings.timeout.total_seconds()
+    connections = Connections()
     httpx_settings = {
-        "event_hooks": {"response": [_raise_if_busy]},
+        "event_hooks": {"request": [connections.watch], "response": [_raise_if_busy, bound_body]},
+        "headers": {"Accept-Encoding": ENCODING},
         "timeout": httpx.Timeout(timeout, connect=min(timeout, 3)),
     }
     with temporary_settings(overrides), get_client(httpx_settings, sync_client=True) as client:
-        yield Api(client, settings)
+        yield Api(client, connections, settings)

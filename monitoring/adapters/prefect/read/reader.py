@@ -60,6 +60,10 @@ class ServerReader:
         Raises:
             CredentialsRefused: The server rejects the key.
         """
+        with self.api.within(self.config.server.deadline):
+            return self._observe(now, ledger, policies)
+
+    def _observe(self, now: datetime, ledger: Ledger, policies: Policies) -> Observation:
         target = self.config.target
         since = ledger.cursor - OVERLAP if ledger.cursor else now - target.window
         collection = Collection(self.api, self.config, self.redact, now, policies)
@@ -108,7 +112,8 @@ class ServerReader:
             The totals, None where the server did not answer; and the coverage of the query.
         """
         collection = Collection(self.api, self.config, self.redact, now, policies)
-        counted = tuple(collection.query("totals", None, runs.totals, collection, *period) for period in periods)
+        with self.api.within(self.config.server.deadline):
+            counted = tuple(collection.query("totals", None, runs.totals, collection, *period) for period in periods)
         return counted, collection.coverage.queries[0]
 
     def _state(self, collection: Collection) -> ServerState:

@@ -1,0 +1,1 @@
+"""Servers that misbehave: what a check sees of them, how long it takes, and how much memory."""
