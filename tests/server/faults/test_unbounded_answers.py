@@ -163,11 +163,11 @@ def test_a_server_that_takes_its_time_over_everything(check: Checker, fault: Fau
 
 @pytest.mark.parametrize("fault", [drip_body, drip_headers, continue_for_ever])
 def test_a_server_that_takes_its_time_over_one_query(check: Checker, fault: Fault) -> None:
-    checked = check({POOLS: fault}, timeout="2s")
+    checked = check({POOLS: fault}, timeout="6s")
     assert checked.seconds < 60 + SPARE
     assert checked.status == 3
-    assert checked.missing == {"work-pools"}
-    assert [finding["check"] for finding in checked.report["findings"]] == ["failed"], "the rest is judged"
+    assert "work-pools" in checked.missing
+    assert [finding["check"] for finding in checked.report["findings"]] == ["failed"], "what was read is judged"
 
 
 @pytest.mark.parametrize("fault", [same_page, endless_list])

@@ -87,12 +87,26 @@ class Connections:
 
     @contextmanager
     def cut_after(self, seconds: float) -> Iterator[None]:
-        """Cut every connection if the body of the ``with`` takes longer than this; the request under way then fails."""
-        timer = threading.Timer(seconds, self._cut)
+        """Cut every connection if the body of the ``with`` takes longer than this.
+
+        Raises:
+            httpx.ReadTimeout: The request under way was cut.
+        """
+        late = threading.Event()
+
+        def cut() -> None:
+            late.set()
+            self._cut()
+
+        timer = threading.Timer(seconds, cut)
         timer.daemon = True
         timer.start()
         try:
             yield
+        except httpx.TransportError as error:
+            if not late.is_set():
+                raise
+            raise httpx.ReadTimeout(f"no whole answer in {seconds:.0f} s") from error
         finally:
             timer.cancel()
 
