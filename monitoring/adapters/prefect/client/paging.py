@@ -10,6 +10,8 @@ from monitoring.adapters.prefect.read.rows import Row, rows_of
 from monitoring.errors import BadAnswer, ServerProblem, TooLarge
 
 _UNPROCESSABLE = 422
+#: Rows of a page whose length the server chooses, unless it is configured otherwise.
+_DEFAULT_PAGE = 200
 #: How many pages may show that rows moved during the reading before the answer counts as partial. The last page may
 #: have nothing new, too; a server that ignores the offset has no other pages.
 _MAX_MOVES = 50
@@ -56,7 +58,7 @@ def read_pages(api: Api, path: str, body: Mapping[str, Any], *, page_size: int |
         except TooLarge as problem:
             if limit is not None and limit <= _SMALLEST_PAGE:
                 raise _partial(seen, problem) from None
-            limit = max(_SMALLEST_PAGE, (limit or page_size) // _SHRINKS_BY)
+            limit = max(_SMALLEST_PAGE, (limit or _DEFAULT_PAGE) // _SHRINKS_BY)
             continue
         except BadAnswer as problem:
             if problem.status == _UNPROCESSABLE and limit is not None and not seen:
