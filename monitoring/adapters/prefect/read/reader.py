@@ -158,6 +158,8 @@ class _Rows(NamedTuple):
 def _read_rows(collection: Collection, since: datetime, ledger: Ledger, own_flows: frozenset[str]) -> _Rows:
     all_active, all_overdue = runs.active(collection), runs.overdue(collection)
     all_ended = runs.ended(collection, since)
+    if not (all_active or all_overdue or all_ended):
+        collection.doubt_emptiness("ended-runs", "/flow_runs/filter", {})
     deployed = sources.deployments(collection, ledger)
     deployments = {key: found for key, found in deployed.deployments.items() if found.flow_id not in own_flows}
     active, own_active = _split(all_active, own_flows)
