@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, CycloptsPanel, MissingArgumentError
 
 from monitoring import __version__
 
@@ -69,10 +69,22 @@ app.command(
 def main() -> None:
     """Run the command line, and exit as monitoring plugins do: 0 ok, 1 warning, 2 critical, 3 unknown or unable."""
     try:
-        status = app(exit_on_error=False)
-    except CycloptsError:
-        # Cyclopts has printed what is wrong with the arguments; its own exit status would mean "warning".
+        status = app(exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _print_usage_error(error)
+        # The exit status of cyclopts would mean "warning".
         sys.exit(UNABLE)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _print_usage_error(error: CycloptsError) -> None:
+    """Print what is wrong with the arguments."""
+    if isinstance(error, MissingArgumentError) and error.argument and not error.argument.tokens and not error.keyword:
+        # Cyclopts says that the option "requires an argument", as if it had been given without one.
+        command = " ".join(("watchdog", *(error.command_chain or ())))
+        missing = f"{error.argument.name} is missing; see `{command} --help`."
+        error = CycloptsError(msg=missing, console=error.console)
+    if error.console:
+        error.console.print(CycloptsPanel(error))

@@ -8,8 +8,6 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from pydantic import TypeAdapter, ValidationError
 
-from monitoring.adapters.prefect.publish.automations import Automations
-from monitoring.adapters.prefect.read.schedules import due_between
 from monitoring.cli.session import Address, ConfigPath, configuration, duration, open_session
 from monitoring.cli.terminal import print_lines, reports_errors
 from monitoring.doctor.silence_automation import SHORTEST, patience, silent_automation, silent_name
@@ -45,6 +43,8 @@ def deploy(
 
     It runs on the server, so it cannot notice that the server is down. The block's type must be installed there.
     """
+    from monitoring.adapters.prefect.publish.automations import Automations
+
     try:
         reference = _REFERENCE.validate_python(notify)
     except ValidationError:
@@ -70,6 +70,8 @@ def deploy(
 @reports_errors
 def remove(*, config: ConfigPath = None, target: Address = None) -> int:
     """Delete the automation that `watchdog automation deploy` created."""
+    from monitoring.adapters.prefect.publish.automations import Automations
+
     with open_session(configuration(config, target), target) as server:
         name, address = silent_name(server.config.target.name), server.api.url
         removed = Automations(server.api).remove(name)
@@ -78,6 +80,8 @@ def remove(*, config: ConfigPath = None, target: Address = None) -> int:
 
 
 def _by_schedule(check: Any) -> timedelta:
+    from monitoring.adapters.prefect.read.schedules import due_between
+
     now = datetime.now(timezone.utc)
     schedules = [schedule["schedule"] for schedule in check["schedules"] if schedule["active"]]
     try:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 from cyclopts import Parameter
@@ -14,7 +14,6 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from monitoring.adapters.prefect.read.past_runs import DaysRead, read_history
 from monitoring.cli.session import Address, configuration, open_session
 from monitoring.cli.terminal import reports_errors
 from monitoring.config.policy import Policies
@@ -22,6 +21,9 @@ from monitoring.messages import terminal
 from monitoring.text.redaction import Redactor
 from monitoring.tuning.backtest import History, Replay, compare, replay
 from monitoring.tuning.backtest_message import backtest_message
+
+if TYPE_CHECKING:
+    from monitoring.adapters.prefect.read.past_runs import DaysRead
 
 _MAX_DAYS = 90
 
@@ -36,6 +38,8 @@ def backtest(
     target: Address = None,
 ) -> int:
     """Run ``watchdog backtest``; its help is in ``monitoring.cli``."""
+    from monitoring.adapters.prefect.read.past_runs import read_history
+
     now = datetime.now(timezone.utc).replace(microsecond=0)
     first = configuration(None, target)
     other = configuration(config, target) if config else None

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime, timezone
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from monitoring.adapters.prefect.client.api import Api
-from monitoring.adapters.prefect.read.installation import read_installation, unusable
-from monitoring.adapters.slack.examine import examine as examine_slack
 from monitoring.cli.session import Address, ConfigPath, open_session, pushed_configuration
 from monitoring.cli.terminal import print_json, reports_errors
 from monitoring.config.policy import Policies
@@ -23,6 +20,9 @@ from monitoring.doctor.installation import Installation
 from monitoring.doctor.receivers import Workspace, channels, covered, examine_alerts
 from monitoring.errors import ConfigError, CredentialsRefused, ServerProblem, Unreachable, WatchdogError
 from monitoring.messages import terminal
+
+if TYPE_CHECKING:
+    from monitoring.adapters.prefect.client.api import Api
 
 _EXIT: dict[Outcome, int] = {"ok": 0, "warning": 1, "fault": 2}
 
@@ -81,6 +81,9 @@ def _pushed(target: str | None) -> str | None:
 
 
 def _read(policies: Policies, target: str | None, now: datetime) -> tuple[Installation, Workspace | None]:
+    from monitoring.adapters.prefect.read.installation import read_installation, unusable
+    from monitoring.adapters.slack.examine import examine as examine_slack
+
     config = policies.config
     try:
         with open_session(policies, target) as server:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from monitoring.adapters.prefect.read import run_details
-from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.checks.registry import findings_of, verdicts
 from monitoring.cli.session import Address, ConfigPath, configuration, open_session
 from monitoring.cli.terminal import reports_errors
@@ -28,6 +26,9 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Address = None) 
         name: FLOW/DEPLOYMENT, or the id of a flow run. For a failed or crashed run, also the differences from the
             last good run: parameters, versions, where it ran, and its tasks.
     """
+    from monitoring.adapters.prefect.read import run_details
+    from monitoring.adapters.prefect.read.collection import Collection
+
     policies = configuration(config, target)
     with open_session(policies, target) as server:
         found = run_details.find(server.api, name)
@@ -47,7 +48,7 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Address = None) 
     console = terminal.console(sys.stdout)
     missing = (*observation.coverage.missing, *closely.coverage.missing)
     explanation = explained(observation, ledger, policies, judged, findings, found.key)
-    ascii_only = not _is_unicode(console.encoding)
+    ascii_only = not console.encoding.lower().startswith("utf")
     message = explanation_message(explanation, observation.server.state.ui_url, missing)
     terminal.show(console, message, ascii_only=ascii_only)
     if bad:
@@ -74,7 +75,3 @@ def _watched(observation: Observation, key: str, name: str) -> Deployment:
             "target.runs_without_deployment is false"
         )
     return deployment
-
-
-def _is_unicode(encoding: str) -> bool:
-    return encoding.lower().startswith("utf")

@@ -73,7 +73,9 @@ def show(incident: str, /, *, json: AsJson = False, config: ConfigPath = None, t
 
 @app.command
 @reports_errors
-def ack(*incidents: str, by: By = None, note: Note = "", config: ConfigPath = None, target: Address = None) -> int:
+def ack(
+    incidents: tuple[str, ...], /, *, by: By = None, note: Note = "", config: ConfigPath = None, target: Address = None
+) -> int:
     """Acknowledge incidents: no reminders are sent, but their resolution is still notified.
 
     Args:
@@ -84,7 +86,9 @@ def ack(*incidents: str, by: By = None, note: Note = "", config: ConfigPath = No
 
 @app.command
 @reports_errors
-def close(*incidents: str, by: By = None, note: Note = "", config: ConfigPath = None, target: Address = None) -> int:
+def close(
+    incidents: tuple[str, ...], /, *, by: By = None, note: Note = "", config: ConfigPath = None, target: Address = None
+) -> int:
     """Close incidents by hand. Each stays closed until a check finds a new run of it, or it gets worse.
 
     Args:
@@ -102,8 +106,6 @@ def _request(
     target: str | None,
 ) -> int:
     who = requester(by)
-    if not names:
-        raise WatchdogError("expected the id of an incident, such as W-12; see `watchdog incidents list`")
     unable = False
     with open_saved_state(config, target) as state:
         when = state.next_check()

@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Annotated, NoReturn
 
 from cyclopts import App, Parameter
 from pydantic import TypeAdapter, ValidationError
 
 from monitoring.adapters.exporters.scrape import ScrapeServer, answers_first
-from monitoring.adapters.logs import configure
 from monitoring.cli.session import Address, ConfigPath, configuration, open_session
 from monitoring.cli.terminal import reports_errors
 from monitoring.config.policy import Layer, Policies, Setting
@@ -62,16 +62,14 @@ def serve(
 
     Its pages are /metrics, /-/healthy and /-/ready.
     """
-    address = None if listen is None else _address(listen)
-    serving = _Serving(config, address, target)
+    option: Layer = {} if listen is None else {"metrics.listen": Setting(_address(listen), "--listen")}
+    source = _Source(config, target, (*_ONE_ATTEMPT, option))
     # Like Ctrl+C, even during a request.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        serving.serve()
+        _serve(source)
     except KeyboardInterrupt:
         return 0
-    finally:
-        serving.stop()
 
 
 @app.command(name="print")
@@ -112,111 +110,95 @@ def _load(policies: Policies, target: str | None) -> Snapshot | None:
         return server.metrics_store().load()
 
 
-class _Serving:
-    """Serves the last known metrics, and reads new ones from the Prefect server."""
+class _Source:
+    """The configuration and the last known metrics, of which the server may have newer ones.
 
-    def __init__(self, config: str | None, listen: str | None, target: str | None) -> None:
-        """Find the configuration; nothing listens yet.
+    If the server does not answer, its pushed configuration is unknown: begin without it.
 
-        If the server does not answer, the pushed configuration is unknown: begin without it.
+    Raises:
+        ConfigError: The configuration cannot be used, or it disables metrics.
+    """
 
-        Args:
-            config: Its file, if one was named.
-            listen: Where to listen instead of at ``metrics.listen``.
-            target: An address to use instead of ``PREFECT_API_URL``.
-
-        Raises:
-            ConfigError: It cannot be used, or it disables metrics.
-        """
-        self._config = config
-        self._listen = listen
+    def __init__(self, config: str | None, target: str | None, stronger: Iterable[Layer]) -> None:
+        self.policies: Policies
+        #: The last known metrics; without samples until the first are read.
+        self.snapshot: Snapshot
         self._target = target
+        self._read_policies = partial(_policies, config, target, tuple(stronger))
         self._configured = True
         try:
-            policies = _policies(config, target, _ONE_ATTEMPT)
+            policies = self._read_policies()
         except (ServerProblem, CredentialsRefused):
-            policies = load_policies(config, read_pushed=lambda: None, stronger=_ONE_ATTEMPT)
+            policies = load_policies(config, read_pushed=lambda: None, stronger=stronger)
             self._configured = False
         self._take(policies)
-        self._pages = ScrapeServer(self._address, _DEFINITIONS)
-        self._shown: tuple[Snapshot, str] | None = None
-        self._problem = ""
 
-    @property
-    def _address(self) -> str:
-        return self._listen or self._policies.config.metrics.listen
-
-    def serve(self) -> NoReturn:
-        """Serve, and read new metrics at each refresh; only an exception ends it."""
-        answers_first()
-        self._start()
-        while True:
-            self._refresh()
-            time.sleep(self._policies.config.metrics.refresh.total_seconds())
-
-    def stop(self) -> None:
-        """Stop serving."""
-        self._pages.stop()
-
-    def _take(self, policies: Policies) -> None:
-        settings = policies.config
-        configure(settings.logs, Redactor(settings.redact.patterns).redact, in_run=False)
-        self._policies = policies
-        #: The last known metrics; without samples until the first are read.
-        self._snapshot = Snapshot(target=settings.target.name, at=datetime.now(timezone.utc))
-
-    def _start(self) -> None:
-        self._show(None, _NO_ANSWER)
-        _log.info("metrics served", says=self._pages.start())
-
-    def _configure(self) -> None:
-        """Read the configuration with the pushed one, now that the server may answer, and listen at its address."""
-        before = self._address
-        self._take(_policies(self._config, self._target, _ONE_ATTEMPT))
-        self._configured = True
-        if self._address != before:
-            self._pages.stop()
-            self._pages = ScrapeServer(self._address, _DEFINITIONS)
-            self._shown = None
-            self._start()
-
-    def _refresh(self) -> None:
-        up: bool | None = True
-        problem = ""
+    def refresh(self) -> tuple[bool | None, str]:
+        """Read what is new; return whether the server is up, if known, and why the metrics are not current."""
         try:
             if not self._configured:
-                self._configure()
-            found = _load(self._policies, self._target)
-            if found is None:
-                problem = _GONE if self._snapshot.samples else _NOTHING
-            else:
-                self._snapshot = found
+                self._take(self._read_policies())
+                self._configured = True
+            found = _load(self.policies, self._target)
         except StateError as error:
-            problem = str(error)
+            return True, str(error)
         except CredentialsRefused as error:
             # The server may work for everybody else: the last check knows better.
-            problem, up = str(error), None
+            return None, str(error)
         except ServerProblem as error:
-            problem, up = str(error), False
-        missing = _aged(self._snapshot) if self._snapshot.samples else problem
-        self._log_problem(problem or missing)
-        self._show(up, missing)
+            return False, str(error)
+        if found is None:
+            return True, _GONE if self.snapshot.samples else _NOTHING
+        self.snapshot = found
+        return True, ""
 
-    def _log_problem(self, problem: str) -> None:
-        """Log a new problem, and the end of the last one, once each."""
-        if problem and problem != self._problem:
-            _log.warning("metrics not current", problem=problem)
-        elif problem != self._problem:
-            _log.info("metrics current", says="the metrics of the last check are served")
-        self._problem = problem
+    def _take(self, policies: Policies) -> None:
+        from monitoring.adapters.logs import configure
 
-    def _show(self, up: bool | None, missing: str) -> None:
-        """Publish the last known metrics and whether the server is up, if known; render them only if they changed."""
-        seen = {} if up is None else {catalog.SERVER_UP.name: (Sample(value=float(up)),)}
-        shown = self._snapshot.model_copy(update={"samples": {**self._snapshot.samples, **seen}}), missing
-        if shown != self._shown:
-            self._pages.show(*shown)
-            self._shown = shown
+        settings = policies.config
+        configure(settings.logs, Redactor(settings.redact.patterns).redact, in_run=False)
+        self.policies = policies
+        self.snapshot = Snapshot(target=settings.target.name, at=datetime.now(timezone.utc))
+
+
+def _serve(source: _Source) -> NoReturn:
+    """Serve, and read new metrics at each refresh; only an exception ends it."""
+    answers_first()
+    server = _started(source)
+    logged = ""
+    try:
+        while True:
+            up, problem = source.refresh()
+            settings = source.policies.config.metrics
+            if server.listen != settings.listen:
+                # It is pushed, and the server has answered only now.
+                server.stop()
+                server = _started(source)
+            missing = _aged(source.snapshot) if source.snapshot.samples else problem
+            _log_change(logged, problem or missing)
+            logged = problem or missing
+            seen = {} if up is None else {catalog.SERVER_UP.name: (Sample(value=float(up)),)}
+            server.show(source.snapshot.model_copy(update={"samples": {**source.snapshot.samples, **seen}}), missing)
+            time.sleep(settings.refresh.total_seconds())
+    finally:
+        server.stop()
+
+
+def _started(source: _Source) -> ScrapeServer:
+    listen = source.policies.config.metrics.listen
+    origin = source.policies.settings()["metrics.listen"].source
+    server = ScrapeServer(listen, "--listen" if origin == "--listen" else "metrics.listen", _DEFINITIONS)
+    server.show(source.snapshot, _NO_ANSWER)
+    _log.info("metrics served", says=server.start())
+    return server
+
+
+def _log_change(before: str, problem: str) -> None:
+    """Log a new problem, and the end of the last one, once each."""
+    if problem and problem != before:
+        _log.warning("metrics not current", problem=problem)
+    elif problem != before:
+        _log.info("metrics current", says="the metrics of the last check are served")
 
 
 def _aged(snapshot: Snapshot) -> str:

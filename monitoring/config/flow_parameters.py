@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from monitoring.config.policy import Layer, format_value, layer
-from monitoring.config.problems import dotted, problems
+from monitoring.config.problems import Loc, dotted, problems
 from monitoring.config.settings import Config, Policy
 from monitoring.errors import ConfigError
 from monitoring.model.fields import Section
@@ -54,6 +54,7 @@ def parameters(overrides: PolicyChanges | None = None, time_zone: str | None = N
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        lines = [f"parameter {dotted(problem.loc)}: {problem.words}" for problem in problems(error)]
+        given: dict[Loc, str] = {("digest", "time_zone"): f"{time_zone!r}: "}
+        lines = [f"parameter {dotted(bad.loc)}: {given.get(bad.loc, '')}{bad.words}" for bad in problems(error)]
         raise ConfigError("\n".join(lines)) from None
     return layer(config, _SOURCE)

@@ -67,14 +67,20 @@ class ScrapeServer:
     It listens at ``host:port``; with port 0, at a free port.
     """
 
-    def __init__(self, listen: str, definitions: Iterable[Metric] = METRICS) -> None:
-        self._listen = listen
+    def __init__(self, listen: str, setting: str = "metrics.listen", definitions: Iterable[Metric] = METRICS) -> None:
+        self.listen = listen
+        #: What an error names.
+        self._setting = setting
         self._definitions = tuple(definitions)
+        self._shown = (_EMPTY, "no metrics yet")
         self._page = _rendered(_EMPTY, self._definitions, "no metrics yet")
         self._server: _Server | None = None
 
     def show(self, snapshot: Snapshot, missing: str = "") -> None:
-        """Render a snapshot, and answer with it from now on; ``missing`` is why the server is not ready."""
+        """Render a snapshot if it is new, and answer with it; ``missing`` is why the server is not ready."""
+        if (snapshot, missing) == self._shown:
+            return
+        self._shown = (snapshot, missing)
         self._page = _rendered(snapshot, self._definitions, missing)
         if self._server:
             # At once: a request in progress keeps its page.
@@ -90,12 +96,12 @@ class ScrapeServer:
             ConfigError: The address cannot be used.
         """
         try:
-            server = _Server(*_resolved(self._listen))
+            server = _Server(*_resolved(self.listen))
         except (OSError, UnicodeError) as error:
             # An invalid host name raises UnicodeError.
             reason = (error.strerror if isinstance(error, OSError) else "") or type(error).__name__
             raise ConfigError(
-                f"metrics.listen: {self._listen}: {reason}; expected an address of this machine and a free port "
+                f"{self._setting}: {self.listen}: {reason}; expected an address of this machine and a free port "
                 "on which it may listen"
             ) from None
         server.page = self._page

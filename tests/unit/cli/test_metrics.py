@@ -50,7 +50,8 @@ def test_a_port_that_is_taken_is_reported(folder: Path, capsys: pytest.CaptureFi
         if by == "setting":
             (folder / "watchdog.yaml").write_text(f"metrics: {{enabled: true, listen: '{listen}'}}\n")
         error = complaint(capsys, "serve", *(["--listen", listen] if by == "option" else []))
-    assert error.startswith(f"metrics.listen: {listen}: Address already in use; expected")
+    name = "--listen" if by == "option" else "metrics.listen"
+    assert error.startswith(f"{name}: {listen}: Address already in use; expected")
 
 
 def test_a_server_that_does_not_answer_is_reported(capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,5 +98,5 @@ def test_the_server_and_the_flow_refuse_the_same(overrides: dict[str, Any]) -> N
 
 
 def test_a_time_zone_that_is_none_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"^parameter digest.time_zone: expected an IANA time zone such as"):
+    with pytest.raises(ConfigError, match=r"^parameter digest.time_zone: 'Mars': expected an IANA time zone such as"):
         parameters(time_zone="Mars")
