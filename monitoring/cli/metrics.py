@@ -187,7 +187,7 @@ def _serve(source: _Source) -> NoReturn:
 def _started(source: _Source) -> ScrapeServer:
     listen = source.policies.config.metrics.listen
     origin = source.policies.settings()["metrics.listen"].source
-    server = ScrapeServer(listen, "--listen" if origin == "--listen" else "metrics.listen", _DEFINITIONS)
+    server = ScrapeServer(listen, _DEFINITIONS, "--listen" if origin == "--listen" else "metrics.listen")
     server.show(source.snapshot, _NO_ANSWER)
     _log.info("metrics served", says=server.start())
     return server

@@ -67,7 +67,7 @@ class ScrapeServer:
     It listens at ``host:port``; with port 0, at a free port.
     """
 
-    def __init__(self, listen: str, setting: str = "metrics.listen", definitions: Iterable[Metric] = METRICS) -> None:
+    def __init__(self, listen: str, definitions: Iterable[Metric] = METRICS, setting: str = "metrics.listen") -> None:
         self.listen = listen
         #: What an error names.
         self._setting = setting
