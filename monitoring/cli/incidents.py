@@ -142,7 +142,7 @@ def _id(name: str) -> str:
 
 def _find(state: StateSession, name: str) -> Incident | None:
     recent = (*state.saved.incidents.open.values(), *state.saved.closed)
-    return _named(name, recent) or _named(name, state.all_closed())
+    return _named(name, recent) or _named(name, state.server.state().all_closed())
 
 
 def _named(name: str, incidents: Iterable[Incident]) -> Incident | None:

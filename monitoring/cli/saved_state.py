@@ -49,10 +49,6 @@ class StateSession:
             for incident in incidents
         ]
 
-    def all_closed(self) -> tuple[Incident, ...]:
-        """Every closed incident that is kept, newest first. Errors are those of ``open_saved_state``."""
-        return self.server.state().all_closed()
-
     def next_check(self) -> str:
         """Describe when an action request is applied."""
         planned = self.server.next_check()

@@ -26,12 +26,9 @@ Address = Annotated[str | None, Parameter(name="--target", help="API address to 
 
 
 def configuration(config: str | None, target: str | None, stronger: Iterable[Layer] = ()) -> Policies:
-    """Load the configuration. Only if there is no file, Prefect is imported and the server queried.
+    """Load the configuration, with layers above the environment, weakest first.
 
-    Args:
-        config: The path of the file, if it was given.
-        target: The server's address, if it was given.
-        stronger: Layers above the environment, weakest first.
+    Only if there is no file, Prefect is imported and the server queried.
 
     Raises:
         ConfigError: The configuration or the address cannot be used.
@@ -60,12 +57,7 @@ def open_session(policies: Policies, target: str | None) -> AbstractContextManag
 
 
 def duration(option: str, text: str, minimum: timedelta = timedelta(seconds=1)) -> timedelta:
-    """Parse the duration in an option.
-
-    Args:
-        option: Its name, for the error: ``--window``.
-        text: Its value.
-        minimum: The shortest valid duration.
+    """Parse the duration in an option, such as ``--window``.
 
     Raises:
         ConfigError: It is not a duration, or too short.

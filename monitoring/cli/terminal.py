@@ -39,11 +39,7 @@ def print_json(console: Console, document: object) -> None:
 
 
 def reports_errors(command: Callable[Arguments, int]) -> Callable[Arguments, int]:
-    """Make a command print foreseeable errors to stderr, and return exit status 3 for them.
-
-    Args:
-        command: Returns its exit status; may raise ``WatchdogError``.
-    """
+    """Make a command print foreseeable errors to stderr, and return exit status 3 for them."""
 
     @wraps(command)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:

@@ -13,11 +13,7 @@ _LATEST = datetime(2999, 1, 1, tzinfo=timezone.utc)
 
 
 def parse_time(option: str, text: str) -> datetime:
-    """Parse a time, and return it in UTC.
-
-    Args:
-        option: The option, for the error: ``--at``.
-        text: ISO 8601 with an offset or a Z.
+    """Parse the time in an option, such as ``--at``: ISO 8601 with an offset or a Z; return it in UTC.
 
     Raises:
         ConfigError: It is not a time, or has no zone.
