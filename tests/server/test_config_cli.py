@@ -9,17 +9,7 @@ import pytest
 from prefect.client.orchestration import get_client
 
 from demo.stack import Server
-from tests.support.command_line import ConfigCommand, Outcome
-
-RULES = """\
-rules:
-- match: {deployment: "etl/*"}
-  late: {after: 1m}
-- match: {tag: gold}
-  slow: {limit: 2m}
-- match: {pool: k8s}
-  stale: {grace: 3m}
-"""
+from tests.support.command_line import RULES, ConfigCommand, Outcome
 
 
 @pytest.fixture

@@ -37,6 +37,8 @@ from tests.support.seed_values import HOUR, Run
 from tests.support.seeding import Seed
 
 RUNS = "/flow_runs/filter"
+#: Seconds, enough for any machine; with the retries of Prefect's own client it would take two minutes on a quick one.
+NOT_LONG = 100
 Answer = Callable[[Request], Response]
 Checker = Callable[..., CommandResult]
 
@@ -146,7 +148,7 @@ def test_a_server_that_only_answers(check_here: Checker, answer: Response, line:
     finding = only_finding(result)
     assert re.search(line, finding["observed"]), finding["observed"]
     assert address in finding["observed"]
-    assert result.seconds < 30
+    assert result.seconds < NOT_LONG
     # Prefect's own client alone would try each of them six times.
     assert len(asked) <= 6
 
@@ -169,7 +171,7 @@ def test_a_server_that_hangs(check_here: Checker, tmp_path: Path) -> None:
         result = check_here(address)
     finding = only_finding(result)
     assert "ReadTimeout" in finding["observed"]
-    assert result.seconds < 30
+    assert result.seconds < NOT_LONG
 
 
 def test_something_that_does_not_speak_http(check_here: Checker) -> None:
@@ -305,7 +307,7 @@ def test_a_server_that_dies_in_the_middle(prefect_server: Server, world: Seed) -
         relay.after = lambda asked, _: relay.die() if asked.path == "/events/count-by/resource" else None
         started = time.monotonic()
         seen = assess_server(world.now, at=relay.url)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < NOT_LONG
     assert seen.status == "unknown"
     assert set(seen.missing) >= {"child-runs", "work-pools", "work-queues"}
     assert ("failed", "etl/nightly") in seen.found
@@ -334,7 +336,7 @@ def test_a_server_that_is_too_busy_for_everything_but_the_first_word(prefect_ser
         relay.answer = lambda asked: Response("busy", 503) if asked.method == "POST" else None
         started = time.monotonic()
         seen = assess_server(world.now, at=relay.url)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < NOT_LONG
     assert seen.status == "unknown"
     assert set(seen.missing) >= set(ALWAYS_QUERIED)
 

@@ -78,7 +78,7 @@ def refused(reference: str, what: Delivery | None = None) -> DeliveryError:
 def webhook(address: str) -> str:
     """A custom webhook that sends subject and body as JSON."""
     text = {"subject": "{{subject}}", "body": "{{body}}"}
-    CustomWebhookNotificationBlock(name="ops", url=address, json_data=text, timeout=5).save("ops", overwrite=True)
+    CustomWebhookNotificationBlock(name="ops", url=address, json_data=text, timeout=60).save("ops", overwrite=True)
     return "custom-webhook/ops"
 
 

@@ -17,6 +17,17 @@ import pytest
 import monitoring.wiring  # noqa: F401
 from monitoring.cli.config import app
 
+#: A configuration file with a rule by each kind of matcher.
+RULES = """\
+rules:
+- match: {deployment: "etl/*"}
+  late: {after: 1m}
+- match: {tag: gold}
+  slow: {limit: 2m}
+- match: {pool: k8s}
+  stale: {grace: 3m}
+"""
+
 
 class Outcome(NamedTuple):
     """How a command ended, and what it printed."""

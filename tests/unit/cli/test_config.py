@@ -7,7 +7,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from pytest_httpserver import HTTPServer
 
-from tests.support.command_line import ConfigCommand, Outcome
+from tests.support.command_line import RULES, ConfigCommand, Outcome
 
 #: Nothing listens there: connecting is refused at once.
 NOBODY = "http://127.0.0.1:9/api"
@@ -140,17 +140,6 @@ def test_show_never_cuts_a_value(run: ConfigCommand) -> None:
     Path("watchdog.yaml").write_text(f"target: {{name: {'Q' * 60}}}\nredact: {{patterns: [{'Q' * 200}]}}\n")
 
     assert run("show").out.count("Q") == 260
-
-
-RULES = """\
-rules:
-- match: {deployment: "etl/*"}
-  late: {after: 1m}
-- match: {tag: gold}
-  slow: {limit: 2m}
-- match: {pool: k8s}
-  stale: {grace: 3m}
-"""
 
 
 def test_show_applies_the_rules_to_a_deployment(run: ConfigCommand, httpserver: HTTPServer) -> None:
