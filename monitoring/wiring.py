@@ -21,7 +21,7 @@ from monitoring.adapters.logs import configure, from_environment
 from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.publish.artifacts import PrefectArtifacts
 from monitoring.adapters.prefect.publish.events import PrefectEvents
-from monitoring.adapters.prefect.publish.failed_state import failed, reason
+from monitoring.adapters.prefect.publish.failed_state import failed
 from monitoring.adapters.prefect.publish.housekeeping import PrefectHousekeeping
 from monitoring.adapters.prefect.read.maintenance import next_windows, open_windows
 from monitoring.adapters.prefect.read.reader import ServerReader
@@ -46,6 +46,7 @@ from monitoring.model.request import Action, Request, Silences
 from monitoring.model.silence import Silence
 from monitoring.model.target import OWN_SERVER, Target
 from monitoring.notifications.ports import Notifier
+from monitoring.text.error_lines import error_line
 from monitoring.text.redaction import Redactor
 from monitoring.usecases.check import Ports
 from monitoring.usecases.digest import DigestPorts
@@ -258,6 +259,6 @@ def run_flow(
             with open_session(target, policies, now) as session:
                 return Completed(message=body(session, run_id))
         except Exception as error:  # noqa: BLE001 - Prefect would log a traceback, with every secret in it
-            problem = reason(error, redact)
+            problem = error_line(error, redact)
             log_failure(problem)
             return failed(problem)

@@ -76,6 +76,8 @@ def main() -> None:
         sys.exit(UNABLE)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - Python's own exit status would mean "warning"
+        sys.exit(_unforeseen(error))
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -88,3 +90,12 @@ def _print_usage_error(error: CycloptsError) -> None:
         error = CycloptsError(msg=missing, console=error.console)
     if error.console:
         error.console.print(CycloptsPanel(error))
+
+
+def _unforeseen(error: Exception) -> int:
+    from monitoring.cli.terminal import print_error
+    from monitoring.text.error_lines import error_line
+    from monitoring.text.redaction import Redactor
+
+    print_error(error_line(error, Redactor().redact))
+    return UNABLE

@@ -41,6 +41,9 @@ T = TypeVar("T")
 #: Prefixes of the names of documents of which there are several.
 CLOSED, REQUEST = "closed-", "request-"
 
+#: Bytes of unpacked data: seven times the ledger of 5,000 deployments.
+_MAX_UNPACKED = 64 * 1024 * 1024
+
 #: Migrates a document's data from one schema to the next: ``(document's name, data) -> data``.
 Migration = Callable[[str, Any], Any]
 
@@ -57,7 +60,11 @@ def unpack(text: Any) -> Any:
         ValueError: The text is not from ``pack``.
     """
     try:
-        return from_json(zlib.decompress(b64decode(text, validate=True)))
+        decoder = zlib.decompressobj()
+        data = decoder.decompress(b64decode(text, validate=True), _MAX_UNPACKED)
+        if not decoder.eof:
+            raise ValueError("it is incomplete, or larger than any of ours")
+        return from_json(data)
     except (zlib.error, TypeError, ValueError):
         raise ValueError("it cannot be unpacked") from None
 

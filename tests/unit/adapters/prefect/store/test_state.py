@@ -76,6 +76,7 @@ def test_anything_else_is_unreadable_or_newer_and_nothing_worse(body: str) -> No
         ('{"schema": 2, "data": "QUJD"}', "cannot be unpacked"),
         (encode(pack({})[:-8]), "cannot be unpacked"),
         (encode(b64encode(zlib.compress(b"no JSON")).decode()), "cannot be unpacked"),
+        (encode(b64encode(zlib.compress(b"[" + b" " * (64 << 20) + b"]")).decode()), "cannot be unpacked"),
     ],
 )
 def test_says_what_is_wrong_with_a_document(body: str, problem: str) -> None:
