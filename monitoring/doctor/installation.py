@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 from monitoring.model.coverage import Coverage
 from monitoring.model.observation import ServerState
 from monitoring.model.outbox import Outbox
@@ -50,8 +50,8 @@ class Lock(Value):
 
     #: The flow run that took it; None if the variable was edited.
     holder: str | None
-    since: AwareDatetime
-    renewed: AwareDatetime
+    since: Timestamp
+    renewed: Timestamp
     expired: bool
 
 
@@ -66,7 +66,7 @@ class Kept(Value):
     aside: tuple[str, ...] = ()
     outbox: Outbox = Outbox()
     #: Until when all ended runs were read; None before the first time.
-    cursor: AwareDatetime | None = None
+    cursor: Timestamp | None = None
 
 
 class Secret(Value):
@@ -81,7 +81,7 @@ class Secret(Value):
 class Installation(Value):
     """An installation, as read from its server. The coverage names the queries of each part."""
 
-    at: AwareDatetime
+    at: Timestamp
     server: Server
     coverage: Coverage = Coverage()
     #: The watchdog's own.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 
 Kind = Literal["gauge", "counter", "histogram"]
 
@@ -45,6 +45,6 @@ class Snapshot(Value):
     """The measurements of one check. Unobserved values are left out: unknown is not zero."""
 
     target: str
-    at: AwareDatetime
+    at: Timestamp
     #: By the metric's name; metrics without samples are left out.
     samples: Mapping[str, tuple[Sample, ...]] = Field(default_factory=dict)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 from monitoring.model.coverage import Coverage
 from monitoring.model.prefect import FlowRun
 
@@ -48,7 +48,7 @@ class Queue(Value):
     priority: int
     status: str | None = None
     paused: bool
-    last_polled: AwareDatetime | None = None
+    last_polled: Timestamp | None = None
     #: How many runs are late there, as far as ``LATE`` was answered.
     late: int = 0
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from pydantic import AwareDatetime
-
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 from monitoring.model.prefect import flow_key
 
 Severity = Literal["info", "warning", "critical"]
@@ -102,7 +100,7 @@ class Finding(Value):
     summary: str
     observed: str
     expected: str
-    since: AwareDatetime
+    since: Timestamp
     url: str | None = None
     #: Who should look, if the policy says so.
     owner: str | None = None

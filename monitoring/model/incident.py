@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 from monitoring.model.finding import Finding, Severity
 from monitoring.model.matcher import Labels
 
@@ -26,7 +26,7 @@ class Acknowledgement(Value):
     """Who takes care of an incident."""
 
     by: str
-    at: AwareDatetime
+    at: Timestamp
     note: str = ""
 
 
@@ -34,7 +34,7 @@ class Step(Value):
     """A change of one incident, with its reason."""
 
     to: StepTo
-    at: AwareDatetime
+    at: Timestamp
     reason: StepReason
     #: Who requested it, with their note; empty if nobody did.
     by: str = ""
@@ -53,12 +53,12 @@ class Incident(Value):
     #: The number in its id ``W-12``; 0 while it is pending.
     number: int = 0
     #: When it was found first.
-    opened_at: AwareDatetime
+    opened_at: Timestamp
     #: When it had lasted as long as its hold; None while it is pending.
-    fired_at: AwareDatetime | None = None
+    fired_at: Timestamp | None = None
     #: Since when it has not been found, though nothing shows that it is over; None if the last check found it.
-    unseen_since: AwareDatetime | None = None
-    resolved_at: AwareDatetime | None = None
+    unseen_since: Timestamp | None = None
+    resolved_at: Timestamp | None = None
     resolution: ResolutionReason | None = None
     #: It was there when the watchdog began, and is not news.
     preexisting: bool = False
@@ -66,7 +66,7 @@ class Incident(Value):
     #: How often it came back soon after it was resolved.
     reopened: int = 0
     #: When it stopped being the symptom of another incident.
-    uninhibited_at: AwareDatetime | None = None
+    uninhibited_at: Timestamp | None = None
     #: Tags and work pool of its subject, as they were read last.
     tags: tuple[str, ...] = ()
     pool: str | None = None
@@ -114,7 +114,7 @@ class Transition(Value):
 class Closed(Value):
     """The mark of an incident that was closed by hand: it stays closed until its finding shows something new."""
 
-    at: AwareDatetime
+    at: Timestamp
     severity: Severity
     #: The newest run of its finding.
     newest_run: str | None = None
@@ -128,8 +128,8 @@ class Incidents(Value):
     #: The number of the next incident that fires.
     next_number: int = 1
     #: When the watchdog first checked this server, and when it marked the incidents there as preexisting.
-    began_at: AwareDatetime | None = None
-    baselined_at: AwareDatetime | None = None
+    began_at: Timestamp | None = None
+    baselined_at: Timestamp | None = None
     #: By fingerprint.
     closed_by_hand: Mapping[str, Closed] = Field(default_factory=dict)
 

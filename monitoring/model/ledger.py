@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 from monitoring.model.failure import Failure
 from monitoring.model.prefect import StateType
 
@@ -23,7 +23,7 @@ class EndedRun(Value):
     state_type: StateType
     state_name: str
     message: str = ""
-    ended: AwareDatetime
+    ended: Timestamp
     run_time: timedelta = timedelta(0)
     #: Why it failed or crashed.
     failure: Failure | None = None
@@ -32,14 +32,14 @@ class EndedRun(Value):
 class Streak(Value):
     """Consecutive runs of one deployment that failed or crashed."""
 
-    since: AwareDatetime
+    since: Timestamp
     failed: int = 0
     crashed: int = 0
     #: The ids of the newest runs, newest first, at most ``MAX_STREAK_IDS``.
     run_ids: tuple[str, ...] = ()
     #: How many of the newest runs ended in the state of the newest, all failed or all crashed; since when, if known.
     alike: int = 1
-    alike_since: AwareDatetime | None = None
+    alike_since: Timestamp | None = None
 
     @property
     def length(self) -> int:
@@ -89,11 +89,11 @@ class Record(Value):
     #: Whether the server's history was searched for run times older than the ledger.
     run_times_searched: bool = False
     #: Since when it has been paused, or all its schedules inactive, as far as known.
-    inactive_since: AwareDatetime | None = None
+    inactive_since: Timestamp | None = None
     #: The deployment's schedules when it was last read (``Deployment.schedule``); None before that.
     schedule: str | None = None
     #: Since when it has had them, as far as known: no runs were due before.
-    scheduled_since: AwareDatetime | None = None
+    scheduled_since: Timestamp | None = None
     counts: Counts = Counts()
 
 
@@ -105,13 +105,13 @@ class Ledger(Value):
     """The history of ended runs, by deployment key."""
 
     #: All runs that ended before this time have been read.
-    cursor: AwareDatetime | None = None
+    cursor: Timestamp | None = None
     #: The cursor of the check before: it shows how far apart checks are.
-    cursor_before: AwareDatetime | None = None
+    cursor_before: Timestamp | None = None
     #: When the coverage of a check was last complete, including the saved state.
-    complete_at: AwareDatetime | None = None
+    complete_at: Timestamp | None = None
     #: End times of the runs that ended shortly before the cursor, by run id: overlapping windows count no run twice.
-    recent: Mapping[str, AwareDatetime] = Field(default_factory=dict)
+    recent: Mapping[str, Timestamp] = Field(default_factory=dict)
     records: Mapping[str, Record] = Field(default_factory=dict)
 
     def record(self, key: str) -> Record:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 from monitoring.model.coverage import Coverage
 from monitoring.model.exporter_facts import ExporterFacts
 from monitoring.model.failure import Failure
@@ -21,7 +21,7 @@ MIN_HEARTBEAT = timedelta(seconds=30)
 class Backlog(Value):
     """How many runs of a work pool were due and waiting, at several times up to now, ascending."""
 
-    samples: tuple[tuple[AwareDatetime, int], ...]
+    samples: tuple[tuple[Timestamp, int], ...]
 
 
 class Holder(Value):
@@ -32,7 +32,7 @@ class Holder(Value):
     #: The name of its state: ``Running``.
     state_name: str
     #: When it started; for a run that has ended, when it ended.
-    since: AwareDatetime
+    since: Timestamp
     #: The slot of a run that has ended stays taken until somebody releases it.
     ended: bool = False
     slots: int = 1
@@ -56,10 +56,10 @@ class ConcurrencyLimit(LimitSlots):
     #: Whether other runs may hold slots, too.
     more_holders: bool = False
     #: RUNNING flow runs that wait for a slot, by run id: since when. Waiters of a global limit show nowhere.
-    waiting: Mapping[str, AwareDatetime] = Field(default_factory=dict)
+    waiting: Mapping[str, Timestamp] = Field(default_factory=dict)
 
     @property
-    def held_up(self) -> Mapping[str, AwareDatetime]:
+    def held_up(self) -> Mapping[str, Timestamp]:
         """The runs that it holds up. A run that holds slots of it itself queues its task runs, as intended."""
         holders = {holder.flow_run_id for holder in self.holders}
         return {run_id: since for run_id, since in self.waiting.items() if run_id not in holders}
@@ -69,8 +69,8 @@ class Heartbeats(Value):
     """A run's heartbeats: how many, the first and the last."""
 
     count: int
-    first: AwareDatetime
-    last: AwareDatetime
+    first: Timestamp
+    last: Timestamp
 
     def interval(self, default: timedelta) -> timedelta:
         """The time between two heartbeats; ``default`` if there has been only one.
@@ -99,7 +99,7 @@ class Vitals(Value):
     #: The server's clock minus ours.
     clock_offset: timedelta | None = None
     #: The newest event of about the last day; None if there is none, or it was not queried.
-    newest_event: AwareDatetime | None = None
+    newest_event: Timestamp | None = None
     #: A run that ended after that event, and long enough ago that its own events should be there.
     unheard: FlowRun | None = None
 
@@ -115,7 +115,7 @@ MAX_MISSED = 1_000
 class MissedRuns(Value):
     """The scheduled runs of a deployment since its last success."""
 
-    first: AwareDatetime
+    first: Timestamp
     #: How many up to now, at most ``MAX_MISSED``.
     count: int
 
@@ -130,7 +130,7 @@ class OwnRuns(Value):
     #: Runs that are active or overdue now.
     active: tuple[FlowRun, ...] = ()
     #: When the newest of their runs that are planned was made by the server's scheduler; None if none is planned.
-    planned_at: AwareDatetime | None = None
+    planned_at: Timestamp | None = None
 
 
 class RunFacts(Value):
@@ -141,9 +141,9 @@ class RunFacts(Value):
     #: Runs that ended in the window, oldest first.
     ended: tuple[FlowRun, ...] = ()
     #: By run id: since when a PENDING run has been pending without a break.
-    pending_since: Mapping[str, AwareDatetime] = Field(default_factory=dict)
+    pending_since: Mapping[str, Timestamp] = Field(default_factory=dict)
     #: By run id: when a run that had started before began to wait for a concurrency slot.
-    slot_wait_since: Mapping[str, AwareDatetime] = Field(default_factory=dict)
+    slot_wait_since: Mapping[str, Timestamp] = Field(default_factory=dict)
     #: By run id; a RUNNING run that is absent has never sent a heartbeat.
     heartbeats: Mapping[str, Heartbeats] = Field(default_factory=dict)
 
@@ -154,7 +154,7 @@ class HistoryFacts(Value):
     #: By deployment id, where queried: the newest success on the server, None when there is none.
     last_success: Mapping[str, FlowRun | None] = Field(default_factory=dict)
     #: When the oldest success on the server began; None when it was not queried, or there is none.
-    oldest_success: AwareDatetime | None = None
+    oldest_success: Timestamp | None = None
     #: By deployment key, where queried: its newest completed runs, newest first, from which run times are learned.
     samples: Mapping[str, tuple[FlowRun, ...]] = Field(default_factory=dict)
     #: By id: the runs that the ledger holds for the latest failure, read again; None for a run that is gone.
@@ -178,7 +178,7 @@ class ScheduleFacts(Value):
     #: By deployment key, where its freshness is in doubt: its scheduled runs since its last success.
     missed: Mapping[str, MissedRuns] = Field(default_factory=dict)
     #: Deployments that should have runs scheduled ahead and have none, by id: their own newest due time before now.
-    nothing_ahead: Mapping[str, AwareDatetime] = Field(default_factory=dict)
+    nothing_ahead: Mapping[str, Timestamp] = Field(default_factory=dict)
     #: Other deployments with a schedule and no planned run, rightly so far: they say nothing about the scheduler.
     unplanned: frozenset[str] = frozenset()
 
@@ -218,9 +218,9 @@ class Observation(Value):
     """All that one check observed: what is active now, and what ended between ``since`` and ``at``."""
 
     target: str
-    at: AwareDatetime
+    at: Timestamp
     #: Start of the window of ended runs.
-    since: AwareDatetime
+    since: Timestamp
     server: ServerFacts
     coverage: Coverage
     #: By ``Deployment.key``.

@@ -10,9 +10,9 @@ from datetime import date
 from enum import Enum
 from typing import Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 from monitoring.model.finding import Severity
 from monitoring.model.incident import Incident
 from monitoring.model.message import Message
@@ -49,7 +49,7 @@ class Suppression(Value):
     by: str = ""
     #: What the silence or the maintenance window is for.
     note: str = ""
-    until: AwareDatetime | None = None
+    until: Timestamp | None = None
 
     @property
     def text(self) -> str:
@@ -88,7 +88,7 @@ class Content(Value):
 
     about: About
     target: str
-    at: AwareDatetime
+    at: Timestamp
     #: Most severe first, at most ``MAX_SHOWN``; how many there are in all, and how many of them are not resolved.
     incidents: tuple[Incident, ...]
     total: int
@@ -117,7 +117,7 @@ class Event(Value):
 
     id: str
     name: str
-    at: AwareDatetime
+    at: Timestamp
     #: Labels of the resource that it is about, ``prefect.resource.id`` among them.
     resource: Mapping[str, str]
     #: Labels of related resources, each with ``prefect.resource.id`` and ``prefect.resource.role``; at most 100.
@@ -141,18 +141,18 @@ class Delivery(Value):
     event: Event | None = None
     #: Whether a reply is shown in the channel, too.
     broadcast: bool = False
-    queued_at: AwareDatetime
+    queued_at: Timestamp
     #: It was about to be sent, and may have been: the check died, or no answer came.
     outcome_unknown: bool = False
     #: The receiver rejected it for good, which may be its own fault and not that of its route.
     rejected: bool = False
     attempts: int = 0
     #: Of an event: when the server took it, which may yet lose it.
-    sent_at: AwareDatetime | None = None
+    sent_at: Timestamp | None = None
     #: Not to be tried before.
-    not_before: AwareDatetime | None = None
+    not_before: Timestamp | None = None
     #: Not to be sent from then on; None: however late.
-    expires_at: AwareDatetime | None = None
+    expires_at: Timestamp | None = None
 
 
 class Member(Value):
@@ -162,7 +162,7 @@ class Member(Value):
     number: int
     severity: Severity
     #: Since when it has been less severe than that.
-    milder_since: AwareDatetime | None = None
+    milder_since: Timestamp | None = None
     #: People were notified that it is resolved.
     resolved: bool = False
     #: A newer notification is about it.
@@ -182,9 +182,9 @@ class Notification(Value):
     #: None until it was sent, and where the receiver has no such thing.
     message: MessageRef | None = None
     #: When it was posted, or posted again.
-    posted_at: AwareDatetime
+    posted_at: Timestamp
     #: When it was last changed, and a digest of what it has said since then.
-    changed_at: AwareDatetime
+    changed_at: Timestamp
     says: str = ""
 
     @property
@@ -196,7 +196,7 @@ class Notification(Value):
 class Trouble(Value):
     """A route that does not work."""
 
-    since: AwareDatetime
+    since: Timestamp
     problem: str
     permanent: bool
 
@@ -216,7 +216,7 @@ class Outbox(Value):
     next_notification: int = 1
     next_delivery: int = 1
     #: The steps of incidents up to here are events in the queue, or were.
-    events_until: AwareDatetime | None = None
+    events_until: Timestamp | None = None
     #: By the number of a firing incident: why no notification is sent of it.
     suppressed: Mapping[int, Suppression] = Field(default_factory=dict)
     #: By route.

@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
-from pydantic import AwareDatetime
-
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 
 StateType = Literal[
     "SCHEDULED", "PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "CRASHED", "PAUSED", "CANCELLING"
@@ -35,18 +33,18 @@ class FlowRun(Value):
     parent_task_run_id: str | None = None
     state_type: StateType
     state_name: str
-    state_timestamp: AwareDatetime
+    state_timestamp: Timestamp
     message: str = ""
-    created: AwareDatetime
-    expected_start_time: AwareDatetime | None = None
-    next_scheduled_start_time: AwareDatetime | None = None
-    start_time: AwareDatetime | None = None
-    end_time: AwareDatetime | None = None
+    created: Timestamp
+    expected_start_time: Timestamp | None = None
+    next_scheduled_start_time: Timestamp | None = None
+    start_time: Timestamp | None = None
+    end_time: Timestamp | None = None
     auto_scheduled: bool = False
     #: How often the run was started: more than once after a retry.
     run_count: int = 0
     #: When a PAUSED or SUSPENDED run times out.
-    pause_timeout: AwareDatetime | None = None
+    pause_timeout: Timestamp | None = None
     #: Time in RUNNING over all attempts, without waits; updated only when the run leaves RUNNING.
     total_run_time: timedelta = timedelta(0)
     work_pool: str | None = None
@@ -88,15 +86,15 @@ class Deployment(Value):
     flow_id: str
     flow_name: str
     tags: tuple[str, ...] = ()
-    created: AwareDatetime
+    created: Timestamp
     paused: bool = False
     #: A digest of its active schedules, which changes with them; empty if it is paused or none is active.
     schedule: str = ""
     #: When the newest of them was created. Every ``prefect deploy`` creates them anew.
-    scheduled_since: AwareDatetime | None = None
+    scheduled_since: Timestamp | None = None
     #: Since when, at least, it has been paused or all its schedules inactive: neither has changed since.
     #: None if it is active, or has no schedules and is not paused.
-    inactive_since: AwareDatetime | None = None
+    inactive_since: Timestamp | None = None
     work_pool: str | None = None
     work_queue: str | None = None
     concurrency_limit: int | None = None
@@ -105,14 +103,14 @@ class Deployment(Value):
     #: Runs that start while that limit is full are cancelled and do not wait (the collision strategy CANCEL_NEW).
     skips_overlaps: bool = False
     #: When it or one of its schedules was last changed; None if unknown.
-    changed: AwareDatetime | None = None
+    changed: Timestamp | None = None
     #: The next due time of its active schedules, where computed; None if there is none.
-    next_due: AwareDatetime | None = None
+    next_due: Timestamp | None = None
     #: The time by which a live scheduler has planned that run, where computed.
-    planned_by: AwareDatetime | None = None
+    planned_by: Timestamp | None = None
     #: The newest due times of its active schedules that are older than the policy's grace, ascending; as many as the
     #: policy tolerates, or fewer for a younger deployment.
-    due: tuple[AwareDatetime, ...] = ()
+    due: tuple[Timestamp, ...] = ()
 
     @property
     def key(self) -> str:
@@ -150,4 +148,4 @@ class WorkPool(Value):
     #: Workers with a heartbeat within three of their own intervals.
     live_workers: int | None = None
     #: The newest heartbeat of its workers; None without any, or if they were not read.
-    last_heartbeat: AwareDatetime | None = None
+    last_heartbeat: Timestamp | None = None

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import date
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 from monitoring.model.coverage import Coverage, Query
 from monitoring.model.finding import Finding, Status, rank
 from monitoring.model.incident import Incident
@@ -20,12 +20,12 @@ class HealthReport(Value):
     """The health of the server now. Findings are ordered by severity, each followed by its symptoms."""
 
     target: str
-    at: AwareDatetime
+    at: Timestamp
     status: Status
     server: ServerState
     coverage: Coverage
     #: Start of the window in which ended runs were read for this report.
-    since: AwareDatetime
+    since: Timestamp
     deployments: int
     active_runs: int
     ended_runs: int
@@ -77,8 +77,8 @@ class HealthReport(Value):
 class Totals(Value):
     """Runs that ended in ``[start, end)`` by their final state, without the watchdog's own."""
 
-    start: AwareDatetime
-    end: AwareDatetime
+    start: Timestamp
+    end: Timestamp
     completed: int = 0
     failed: int = 0
     crashed: int = 0

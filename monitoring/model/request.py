@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import AwareDatetime
-
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 from monitoring.model.silence import Silence
 
 Action = Literal["silence", "expire", "acknowledge", "close"]
@@ -18,7 +16,7 @@ class Request(Value):
     #: The name of the document that holds it.
     name: str
     what: Action
-    at: AwareDatetime
+    at: Timestamp
     by: str
     #: ``S-3`` to expire, ``W-12`` to acknowledge or to close.
     subject: str = ""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 from monitoring.model.incident import Incident, Incidents
 from monitoring.model.ledger import Ledger
 from monitoring.model.outbox import Outbox
@@ -17,7 +17,7 @@ class Published(Value):
     """One version of an artifact of the watchdog."""
 
     id: str
-    created: AwareDatetime
+    created: Timestamp
 
 
 class PublishedArtifact(Value):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import AwareDatetime
-
+from monitoring.model.base import Timestamp
 from monitoring.model.matcher import Matcher
 
 
@@ -14,11 +13,11 @@ class Silence(Matcher):
     id: str = ""
     #: The name of its action request: a request that comes twice makes one silence.
     request: str = ""
-    starts_at: AwareDatetime
-    ends_at: AwareDatetime
+    starts_at: Timestamp
+    ends_at: Timestamp
     author: str = ""
     reason: str = ""
 
-    def active(self, now: AwareDatetime) -> bool:
+    def active(self, now: Timestamp) -> bool:
         """Whether it is active at that time."""
         return self.starts_at <= now < self.ends_at

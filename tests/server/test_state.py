@@ -14,6 +14,7 @@ from monitoring.adapters.prefect.store.documents import Documents, aside
 from monitoring.adapters.prefect.store.state import (
     BlockState,
     encode,
+    pack,
 )
 from monitoring.config.general_settings import State as Settings
 from monitoring.errors import LockLost, StateError
@@ -96,6 +97,19 @@ def test_takes_over_all_that_the_version_before_saved(api: Api) -> None:
     # The next check writes everything anew.
     state(api, now=then).save(SavedState(requests=loaded.requests), loaded)
     assert state(api, now=then).load() == (loaded, coverage)
+
+
+@pytest.mark.parametrize("cursor", ["0001-01-01T00:00:00Z", (NOW + 2 * DAY).isoformat()], ids=["year-1", "ahead"])
+def test_a_cursor_that_cannot_be_right_is_set_aside_and_checks_go_on(api: Api, cursor: str) -> None:
+    """As somebody may edit it by hand."""
+    Documents(api).write("ledger", encode(pack({"cursor": cursor})))
+    broken = state(api)
+    before, coverage = broken.load()
+    assert [query.name for query in coverage.missing] == ["state-ledger"]
+    assert before.ledger.cursor is None
+    broken.save(before, a_state())
+    assert any("ledger" in name for name in broken.names_set_aside())
+    assert state(api).load()[1].complete
 
 
 def test_writes_only_what_has_changed(api: Api) -> None:

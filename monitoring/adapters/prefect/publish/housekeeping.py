@@ -13,11 +13,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from pydantic import AwareDatetime
-
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.config.general_settings import State as Settings
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 from monitoring.model.prefect import CHECK_FLOW, TERMINAL
 from monitoring.model.saved_state import PublishedArtifact
 
@@ -32,7 +30,7 @@ class _Run(Value):
     id: str
     flow_id: str
     state_type: str | None = None
-    end_time: AwareDatetime | None = None
+    end_time: Timestamp | None = None
 
 
 class _Row(Value):

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from pydantic import AliasPath, AwareDatetime, Field
+from pydantic import AliasPath, Field
 
 from monitoring.adapters.prefect.read.collection import Collection, read_events
 from monitoring.adapters.prefect.read.rows import parsed
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 
 _ACQUIRED = "prefect.concurrency-limit.acquired"
 _RELEASED = "prefect.concurrency-limit.released"
@@ -39,7 +39,7 @@ class Held(NamedTuple):
 class _Event(Value):
     id: str
     event: str
-    occurred: AwareDatetime
+    occurred: Timestamp
     slots: int = Field(validation_alias=AliasPath("resource", "slots-acquired"))
     related: tuple[Mapping[str, str], ...] = ()
 

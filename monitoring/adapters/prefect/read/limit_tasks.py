@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from monitoring.adapters.prefect.read.collection import Collection
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 from monitoring.model.prefect import TERMINAL, StateType
 
 _QUERY = "limit-waiters"
@@ -30,8 +30,8 @@ class _TaskRow(Value):
     flow_run_id: str
     state_type: StateType
     state_name: str
-    expected_start_time: AwareDatetime
-    end_time: AwareDatetime | None = None
+    expected_start_time: Timestamp
+    end_time: Timestamp | None = None
     task_inputs: Mapping[str, Sequence[Mapping[str, Any]]] = Field(default_factory=dict)
 
     @property

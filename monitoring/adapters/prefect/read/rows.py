@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from monitoring.errors import BadAnswer
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 from monitoring.model.prefect import Deployment, FlowRun, WorkPool, WorkQueue
 
 Row = Mapping[str, Any]
@@ -19,13 +19,13 @@ T = TypeVar("T")
 #: A worker is live while its last heartbeat is younger than this many of its own intervals.
 MISSED_HEARTBEATS = 3
 _DEFAULT_WORKER_INTERVAL = 30.0
-to_time = TypeAdapter(AwareDatetime).validate_python
+to_time = TypeAdapter(Timestamp).validate_python
 
 
 class WorkerRow(Value):
     """A worker of a pool. Rows of dead workers stay for ever, and their status may be ONLINE."""
 
-    last_heartbeat_time: AwareDatetime | None = None
+    last_heartbeat_time: Timestamp | None = None
     heartbeat_interval_seconds: float | None = None
 
     def live(self, now: datetime) -> bool:
@@ -41,7 +41,7 @@ class StateRow(Value):
 
     type: str
     name: str
-    timestamp: AwareDatetime
+    timestamp: Timestamp
 
 
 def rows_of(answer: Any, what: str) -> Sequence[Row]:

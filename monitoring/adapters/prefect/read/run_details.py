@@ -11,15 +11,13 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from pydantic import AwareDatetime
-
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.prefect.read import rows
 from monitoring.adapters.prefect.read.collection import Collection, read_events
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.adapters.prefect.read.run_times import newest_completed
 from monitoring.errors import WatchdogError
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 from monitoring.model.prefect import Deployment, FlowRun, StateType, flow_key
 from monitoring.tuning.run_comparison import Given, RunDetails, TaskTime
 
@@ -55,8 +53,8 @@ class _TaskRow(Value):
     task_key: str
     state_type: StateType | None = None
     state_name: str | None = None
-    start_time: AwareDatetime | None = None
-    end_time: AwareDatetime | None = None
+    start_time: Timestamp | None = None
+    end_time: Timestamp | None = None
 
 
 def find(api: Api, name: str) -> ExplainedSubject:

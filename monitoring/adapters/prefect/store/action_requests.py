@@ -9,20 +9,18 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from pydantic import AwareDatetime
-
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.prefect.store.documents import Documents
 from monitoring.adapters.prefect.store.state import INCIDENTS, REQUEST, SILENCES, UnreadableError, decode, encode
 from monitoring.errors import StateError
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 from monitoring.model.incident import Incidents
 from monitoring.model.prefect import CHECK_FLOW
 from monitoring.model.request import Request, Silences
 
 
 class _Planned(Value):
-    next_scheduled_start_time: AwareDatetime | None = None
+    next_scheduled_start_time: Timestamp | None = None
 
 
 def new_name() -> str:

@@ -24,12 +24,12 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.errors import BadAnswer, LockLost, WatchdogError
 from monitoring.logs import get_logger
-from monitoring.model.base import Value
+from monitoring.model.base import Timestamp, Value
 
 #: Letters, digits, dashes and underscores are allowed (prefect.types.names.VariableName).
 NAME = "watchdog_lock"
@@ -56,9 +56,9 @@ class LockVariable(Value):
     """The Variable, while a check holds the lock."""
 
     id: str
-    created: AwareDatetime
+    created: Timestamp
     #: The server's timestamp of the last renewal.
-    updated: AwareDatetime
+    updated: Timestamp
     value: Any = None
 
     @property

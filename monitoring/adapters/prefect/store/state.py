@@ -141,6 +141,8 @@ _REQUESTS = TypeAdapter(tuple[Request, ...])
 _ARTIFACTS = TypeAdapter(dict[str, PublishedArtifact])
 _CLOSED = TypeAdapter(tuple[Incident, ...])
 
+#: How far ahead of our clock a cursor may be, after a clock was set back: runs that end until then are not read.
+_MAX_AHEAD = timedelta(days=1)
 #: ``load`` does not read months of closed incidents that are older than this.
 RECENT = timedelta(days=7)
 _OLDEST_MONTHS = 12
@@ -263,7 +265,10 @@ class BlockState:
             if name not in bodies:
                 return empty
             try:
-                return decode(name, bodies[name], adapter)
+                found = decode(name, bodies[name], adapter)
+                if isinstance(found, Ledger) and found.cursor and found.cursor > self._now + _MAX_AHEAD:
+                    raise UnreadableError(f"cursor: {found.cursor:%Y-%m-%d %H:%M} UTC is in the future")
+                return found
             except UnreadableError as problem:
                 self._broken.add(name)
                 detail = f"{SLUG}/{name} cannot be read ({problem}): set aside as {SLUG}/{aside(name, bodies[name])}"

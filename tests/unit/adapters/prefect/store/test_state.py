@@ -70,6 +70,8 @@ def test_anything_else_is_unreadable_or_newer_and_nothing_worse(body: str) -> No
         ("[1]", "not a document"),
         ('{"schema": 1, "data": {"cursor": "yesterday"}}', "cursor: .*datetime"),
         (encode(pack({"cursor": "yesterday"})), "cursor: .*datetime"),
+        (encode(pack({"cursor": "0001-01-01T00:00:00Z"})), "cursor: .*1900"),
+        (encode(pack({"cursor": "9999-12-31T23:59:59Z"})), "cursor: .*9000"),
         ('{"schema": 2, "data": {}}', "cannot be unpacked"),
         ('{"schema": 2, "data": ""}', "cannot be unpacked"),
         ('{"schema": 2, "data": "é"}', "cannot be unpacked"),
