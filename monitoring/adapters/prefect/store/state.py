@@ -266,7 +266,7 @@ class BlockState:
                 return empty
             try:
                 found = decode(name, bodies[name], adapter)
-                if isinstance(found, Ledger) and found.cursor and found.cursor > self._now + _MAX_AHEAD:
+                if isinstance(found, Ledger) and found.cursor and found.cursor > self.now + _MAX_AHEAD:
                     raise UnreadableError(f"cursor: {found.cursor:%Y-%m-%d %H:%M} UTC is in the future")
                 return found
             except UnreadableError as problem:
