@@ -21,7 +21,7 @@ from datetime import datetime, timezone
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 from monitoring.errors import ConfigError
 from monitoring.metrics.catalog import METRICS
@@ -33,8 +33,11 @@ from monitoring.metrics.snapshot import Metric, Snapshot
 REQUEST_TIMEOUT = 2.0
 #: Seconds from then until the answer must have been read: Prometheus' default timeout.
 ANSWER_TIMEOUT = 10.0
-#: Connections at a time: more than the number of scrapers, and few enough for threads and open files.
+#: Connections at a time: more than the number of scrapers, and few enough for threads and open files. A new one takes
+#: the place of the oldest that has sent no request yet.
 MAX_CONNECTIONS = 100
+#: Connections at a time from one address, for the same reasons.
+MAX_PER_ADDRESS = 50
 #: Seconds after which a computing thread yields to others. An answer needs many turns; with Python's default of 5 ms,
 #: they add up to a tenth of a second.
 TURN = 0.0005
@@ -131,6 +134,14 @@ def _resolved(listen: str) -> tuple[int, Any]:
     return family, address
 
 
+class _Connection(NamedTuple):
+    address: str
+    #: By the monotonic clock, in seconds.
+    deadline: float
+    #: Whether the request has arrived.
+    arrived: bool = False
+
+
 class _Server(ThreadingTCPServer):
     # Not http.server's own server, which looks up this host's name in the DNS; that may take long.
     allow_reuse_address = True
@@ -142,29 +153,46 @@ class _Server(ThreadingTCPServer):
 
     def __init__(self, family: int, address: Any) -> None:
         self.address_family = family
-        #: The deadline of each connection.
-        self._connections: dict[socket.socket, float] = {}
+        #: Oldest first.
+        self._connections: dict[socket.socket, _Connection] = {}
         super().__init__(address, _Handler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        if len(self._connections) >= MAX_CONNECTIONS:
+        address = client_address[0]
+        if not (self._has_room(MAX_CONNECTIONS) and self._has_room(MAX_PER_ADDRESS, address)):
             return False
-        self._connections[request] = time.monotonic() + REQUEST_TIMEOUT
+        self._connections[request] = _Connection(address, time.monotonic() + REQUEST_TIMEOUT)
+        return True
+
+    def _has_room(self, most: int, address: str | None = None) -> bool:
+        """Whether another connection may be served; the oldest whose request has not arrived makes room for it."""
+        known = list(self._connections.items())
+        rivals = [(request, rival) for request, rival in known if address in (None, rival.address)]
+        if len(rivals) < most:
+            return True
+        silent = next((request for request, rival in rivals if not rival.arrived), None)
+        if silent is None:
+            return False
+        self._hang_up(silent)
         return True
 
     def extend(self, request: socket.socket) -> None:
         """Give a request that has arrived the time for its answer."""
-        self._connections[request] = time.monotonic() + ANSWER_TIMEOUT
+        if known := self._connections.get(request):
+            self._connections[request] = _Connection(known.address, time.monotonic() + ANSWER_TIMEOUT, arrived=True)
 
     def service_actions(self) -> None:
         """Hang up on connections past their deadline; called every half second and after each new connection."""
         now = time.monotonic()
-        for request, until in list(self._connections.items()):
-            if until < now:
-                # This wakes the thread that waits for the client, and the thread closes the connection. It may be
-                # closed already.
-                with suppress(OSError):
-                    request.shutdown(socket.SHUT_RDWR)
+        for request, connection in list(self._connections.items()):
+            if connection.deadline < now:
+                self._hang_up(request)
+
+    def _hang_up(self, request: socket.socket) -> None:
+        self._connections.pop(request, None)
+        # This wakes the thread that waits for the client, and the thread closes the connection, if it still is open.
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
         self._connections.pop(request, None)

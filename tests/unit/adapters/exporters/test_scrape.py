@@ -271,28 +271,50 @@ def test_those_who_are_slow_to_read_have_a_timeout_of_their_own(
     assert capfd.readouterr().err == ""
 
 
-def test_no_more_are_served_at_a_time_than_there_can_be(pages: ScrapeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrape, "MAX_CONNECTIONS", 3)
+@pytest.mark.parametrize("bound", ["MAX_CONNECTIONS", "MAX_PER_ADDRESS"])
+def test_the_oldest_that_sends_nothing_makes_room(
+    pages: ScrapeServer, clock: Clock, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(scrape, bound, 3)
     pages.show(ordinary())
+    address = pages.start()
+    with ExitStack() as held:
+        oldest, *others = [held.enter_context(connected(address)) for _ in range(3)]
+        assert get(address).status_code == 200
+        assert until_hung_up(oldest) == b""
+        for client in others:
+            client.sendall(b"GET /-/healthy HTTP/1.0\r\n\r\n")
+            assert b"healthy" in until_hung_up(client)
+
+
+@pytest.mark.parametrize("bound", ["MAX_CONNECTIONS", "MAX_PER_ADDRESS"])
+def test_no_more_are_answered_at_a_time_than_there_can_be(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(scrape, bound, 3)
+    huge = Metric(name="huge", kind="gauge", help="x" * 10_000_000)
+    pages = ScrapeServer("127.0.0.1:0", [huge])
+    pages.show(Snapshot(target="prod", at=NOW, samples={"huge": (Sample(value=1.0),)}))
     address = pages.start()
     with ExitStack() as held:
         for _ in range(3):
-            held.enter_context(connected(address))
+            reader = held.enter_context(connected(address, buffer=4_096))
+            reader.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            reader.recv(1)
         with connected(address) as another:
             assert until_hung_up(another) == b""
     eventually_answered(address)
+    pages.stop()
 
 
-def test_those_who_send_nothing_do_not_keep_their_places(pages: ScrapeServer, clock: Clock) -> None:
+def test_300_slow_connections_delay_no_scrape(pages: ScrapeServer, clock: Clock) -> None:
+    """No time passes by the server's clock: nobody is hung up on for being late."""
     pages.show(ordinary())
     address = pages.start()
     with ExitStack() as held:
-        for _ in range(scrape.MAX_CONNECTIONS):
-            held.enter_context(connected(address))
-        with connected(address) as another:
-            assert until_hung_up(another) == b""
-        clock.now += scrape.REQUEST_TIMEOUT + 1
-        eventually_answered(address)
+        for _ in range(300):
+            held.enter_context(connected(address)).sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+        assert get(address).status_code == 200
 
 
 def test_it_serves_on_ipv6_and_under_a_name() -> None:
