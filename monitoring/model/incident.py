@@ -130,6 +130,8 @@ class Incidents(Value):
     #: When the watchdog first checked this server, and when it marked the incidents there as preexisting.
     began_at: Timestamp | None = None
     baselined_at: Timestamp | None = None
+    #: When the document of open incidents or of notifications was found missing or broken.
+    lost_at: Timestamp | None = None
     #: By fingerprint.
     closed_by_hand: Mapping[str, Closed] = Field(default_factory=dict)
 

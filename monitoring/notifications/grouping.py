@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from monitoring.config.settings import Config
 from monitoring.model.incident import Incident
 from monitoring.model.outbox import Notification
 from monitoring.notifications.routing import has_receiver, route_of
@@ -15,6 +14,8 @@ from monitoring.notifications.situation import Situation
 #: How long incidents may join a group by check if reminders are off; after that a new notification is better.
 _MAX_JOIN_AGE = timedelta(hours=24)
 _CAUSE = "cause "
+#: The key of what was open when the saved state was lost.
+RECOVERED = "open when the saved state was lost"
 
 
 class Group(NamedTuple):
@@ -25,13 +26,13 @@ class Group(NamedTuple):
     key: str
 
 
-def group_incidents(incidents: Iterable[Incident], config: Config) -> Mapping[Group, Sequence[Incident]]:
+def group_incidents(incidents: Iterable[Incident], situation: Situation) -> Mapping[Group, Sequence[Incident]]:
     """Group incidents by route and by what they have in common; incidents without a receiver are left out."""
     groups: dict[Group, list[Incident]] = {}
     for incident in incidents:
-        route = route_of(incident, config)
-        if has_receiver(route, config):
-            groups.setdefault(Group(route, _key(incident)), []).append(incident)
+        route = route_of(incident, situation.config)
+        if has_receiver(route, situation.config):
+            groups.setdefault(Group(route, _key(incident, situation.incidents.lost_at)), []).append(incident)
     return groups
 
 
@@ -57,7 +58,9 @@ def recently_changed(notification: Notification, situation: Situation) -> bool:
     return timedelta(0) < situation.now - notification.changed_at < situation.config.alerts.group_interval
 
 
-def _key(incident: Incident) -> str:
+def _key(incident: Incident, lost_at: datetime | None) -> str:
+    if lost_at is not None and incident.opened_at <= lost_at:
+        return RECOVERED
     cause = incident.finding.cause
     return _CAUSE + " ".join(cause.what) if cause else f"check {incident.finding.check}"
 

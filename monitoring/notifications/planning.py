@@ -19,13 +19,23 @@ from monitoring.model.outbox import MAX_SHOWN, About, Member, Notification, Outb
 from monitoring.notifications.changes import Change, find_change
 from monitoring.notifications.content import has_details, hash_content
 from monitoring.notifications.draft import Draft
-from monitoring.notifications.grouping import Group, group_incidents, is_by_cause, joinable, recently_changed
+from monitoring.notifications.grouping import (
+    RECOVERED,
+    Group,
+    group_incidents,
+    is_by_cause,
+    joinable,
+    recently_changed,
+)
 from monitoring.notifications.routing import has_receiver, is_editable
 from monitoring.notifications.situation import Situation
 from monitoring.notifications.suppression import suppression_of_new, suppression_of_repeat
 
 #: A resolved incident is kept a little longer than it may reopen.
 _MARGIN = timedelta(hours=1)
+_LOST = (
+    "The saved incidents or notifications were deleted or cannot be read: you may have been notified of these before"
+)
 
 
 def plan_notifications(outbox: Outbox, situation: Situation) -> Outbox:
@@ -105,7 +115,7 @@ def _find_unnotified(draft: Draft, risen: Iterable[Incident]) -> list[Incident]:
 
 def _notify(draft: Draft, about: About, incidents: Iterable[Incident], earlier: Mapping[Group, Notification]) -> None:
     """Let each group of incidents join its earlier notification; open a new notification for the rest."""
-    for group, members in group_incidents(incidents, draft.situation.config).items():
+    for group, members in group_incidents(incidents, draft.situation).items():
         notification = earlier.get(group)
         rest = members
         if notification is not None:
@@ -120,7 +130,8 @@ def _notify(draft: Draft, about: About, incidents: Iterable[Incident], earlier: 
 
 
 def _open(draft: Draft, about: About, group: Group, incidents: Sequence[Incident]) -> None:
-    now, content = draft.situation.now, draft.content(about, incidents)
+    notes = [_LOST] if group.key == RECOVERED else []
+    now, content = draft.situation.now, draft.content(about, incidents, notes)
     notification = Notification(
         number=draft.next_notification,
         route=group.route,

@@ -196,7 +196,7 @@ def test_sets_aside_and_reports_what_it_cannot_read(api: Api, name: str, body: s
 
 
 @pytest.mark.parametrize("body", ["rubbish", '{"schema": 1, "data": 7}', '{"schema": 2, "data": {"x": 1}}', None])
-def test_lost_incidents_are_news_again_and_their_numbers_are_not_used_twice(api: Api, body: str | None) -> None:
+def test_lost_incidents_are_news_once_more_and_their_numbers_are_not_used_twice(api: Api, body: str | None) -> None:
     told = a_state(closed=(incident("c", resolved=NOW).model_copy(update={"number": 41}),))
     saved(api, told)
     if body is None:
@@ -205,8 +205,8 @@ def test_lost_incidents_are_news_again_and_their_numbers_are_not_used_twice(api:
         Documents(api).write("incidents", body)
     loaded, coverage = state(api).load()
     assert (loaded.incidents.open, loaded.incidents.next_number) == ({}, 42)
-    # It is not the first day: what is found now is told of, rather twice than never.
-    assert loaded.incidents.baselined_at == NOW
+    # It is not the first day: people are notified of what is found now, rather twice than never, and once in all.
+    assert (loaded.incidents.baselined_at, loaded.incidents.lost_at) == (NOW, NOW)
     assert [query.name for query in coverage.missing] == ([] if body is None else ["state-incidents"])
 
 

@@ -27,6 +27,7 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from monitoring.adapters.prefect.store.documents import BROKEN, SLUG, Documents, aside
+from monitoring.adapters.prefect.store.recovery import find_lost, recover
 from monitoring.config.general_settings import State as Settings
 from monitoring.errors import StateError
 from monitoring.model.coverage import Coverage, Query
@@ -278,14 +279,17 @@ class BlockState:
         incidents = read("incidents", INCIDENTS, Incidents())
         closed = newest_first(incident for name in recent for incident in read(name, _CLOSED, ()))
         outbox = read("outbox", _OUTBOX, Outbox())
+        ledger = read("ledger", LEDGER, Ledger())
+        unread = self._broken.union({"incidents", "outbox"}.difference(bodies))
+        incidents, outbox = recover(incidents, outbox, closed, find_lost(unread, incidents, ledger), self.now)
         # Requests that were set aside have the same prefix.
         names = sorted(name for name in bodies if name.startswith(REQUEST) and BROKEN not in name)
         requests = [request for name in names for request in read(name, _REQUESTS, ())]
         # A reopened incident is open, though the month of its closing still lists it.
         again = {incident.number for incident in incidents.open.values() if incident.number}
         state = SavedState(
-            ledger=read("ledger", LEDGER, Ledger()),
-            incidents=self._continued(incidents, closed, outbox),
+            ledger=ledger,
+            incidents=incidents,
             silences=read("silences", SILENCES, Silences()),
             outbox=outbox,
             requests=tuple(requests),
@@ -306,15 +310,6 @@ class BlockState:
     def names_set_aside(self) -> tuple[str, ...]:
         """Name the documents that could not be read and were set aside, as people see them in the Prefect UI."""
         return tuple(f"{SLUG}/{name}" for name in self.documents.names() if BROKEN in name)
-
-    def _continued(self, incidents: Incidents, closed: Iterable[Incident], outbox: Outbox) -> Incidents:
-        """Use no number twice and report no problem as preexisting, even if the document of open incidents was lost."""
-        notified = (member.number for notification in outbox.notifications for member in notification.members)
-        used = max((*(incident.number for incident in closed), *notified), default=0)
-        changes: dict[str, object] = {"next_number": max(incidents.next_number, used + 1)}
-        if (outbox.summarised or outbox.next_notification > 1) and incidents.baselined_at is None:
-            changes.update(began_at=self.now, baselined_at=self.now)
-        return incidents.model_copy(update=changes)
 
     def save(self, before: SavedState, after: SavedState) -> None:
         """Write the documents that differ, and delete the closed months that have expired.
