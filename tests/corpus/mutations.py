@@ -35,6 +35,7 @@ NO_THRESHOLDS = {
         for section in (*Policy.model_fields, "watchdog", "server")
     },
     "server.timeout": "how the API is asked, not what is found",
+    "server.deadline": "how the API is asked, not what is found",
     "server.attempts": "how the API is asked, not what is found",
     "server.retry_budget": "how the API is asked, not what is found",
     "server.page_size": "how the API is asked, not what is found",
