@@ -73,13 +73,13 @@ def _judge_starts(situation: Situation, limited: Deployment | WorkPool | Queue, 
     if full is None:
         return nothing("a slot is free", Compared(what, place.slots_taken or 0, place.concurrency_limit))
     held = situation.waiting_by_cause.get(full.cause.what, ())
-    holding, taken, lost = list(full.holders), len(full.holders), None
+    holding, lost = list(full.holders), None
     if deployment:
         # A run keeps its slot while it waits for its retry.
         holding += [run for run in situation.active(deployment, "SCHEDULED") if run.retries_in_process]
-        taken = max(len(holding), deployment.slots_taken or 0)
         lost = _lost(situation, deployment, holding, held, settings)
     first = held[0].due if held else lost.since if lost else now
+    taken = len(holding) if place.slots_taken is None else place.slots_taken
     compared = [Compared(what, taken, full.limit)]
     who = f", and {runs_text(len(lost.cancelled))} cancelled for lack of a slot" if lost and lost.cancelled else ""
     wait = ""

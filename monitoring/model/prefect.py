@@ -51,6 +51,8 @@ class FlowRun(Value):
     work_queue: str | None = None
     #: It awaits its retry in its own process: no worker will submit it (prefect/server/database/sql/).
     retries_in_process: bool = False
+    #: Its state names the lease of a slot of its deployment's limit. Prefect before 3.4.11 has no leases.
+    slot_leased: bool = False
 
     @property
     def key(self) -> str:

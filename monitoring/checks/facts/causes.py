@@ -67,9 +67,11 @@ class Slots:
             return None
         kind, key = _slots_of(limited)
         if (kind, key) not in self._known:
-            limit, taken, holders = place.concurrency_limit, place.slots_taken, self._holders.get((kind, key), [])
-            # The server also counts slots that no run holds any more, and an older server does not report the number.
-            full = (taken is not None and taken >= limit) or (self._whole and len(holders) >= limit)
+            limit, taken, active = place.concurrency_limit, place.slots_taken, self._holders.get((kind, key), ())
+            # What the server counts decides whether a run may start: it counts slots that no run holds any more, and
+            # not the runs that were running when the limit was set. Older servers do not report the number.
+            full = self._whole and len(active) >= limit if taken is None else taken >= limit
+            holders = (_leased(active, taken) if taken and kind == "deployment" else ()) or active
             name = limited.name if isinstance(limited, Deployment) else key
             self._known[kind, key] = Full(limit, holders, limit_cause(kind, name, holders)) if full else None
         return self._known[kind, key]
@@ -184,6 +186,12 @@ def _slots_of(limited: Deployment | WorkPool | Queue) -> tuple[CauseKind, str]:
             return "work-pool", limited.name
         case Queue():
             return "work-queue", full_name(*limited)
+
+
+def _leased(runs: Sequence[FlowRun], taken: int) -> Sequence[FlowRun]:
+    """The runs that name the lease of a slot, if they account for all taken slots: then no other run holds one."""
+    leased = [run for run in runs if run.slot_leased]
+    return leased if len(leased) >= taken else ()
 
 
 def _held_by(run: FlowRun) -> Iterator[tuple[CauseKind, str]]:

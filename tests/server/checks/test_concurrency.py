@@ -8,6 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from prefect import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Pending, Running
 from werkzeug import Response
 
 from demo.stack import Server
@@ -56,8 +59,8 @@ def test_a_full_deployment_queue_and_pool_hold_runs_up(prefect_server: Server, w
         fields = {"due": now - waits, "since": now - 5 * SECOND, "next_due": now + SECOND}
         return world.run(deployment, "AwaitingConcurrencySlot", **fields)
 
-    waiting = plant("deployment", LONGER, pool=alive, concurrency_limit=1)
-    plant("deployment-not-yet", LONG, pool=alive, concurrency_limit=1)
+    waiting = plant("deployment", LONGER, pool=alive, concurrency_limit=1, slots_taken=1)
+    plant("deployment-not-yet", LONG, pool=alive, concurrency_limit=1, slots_taken=1)
     in_lane = plant("queue", LONGER, pool=lane)
     in_pool = plant("pool", LONGER, pool=full_pool)
     world.run(world.deployment("full/nothing", pool=alive, concurrency_limit=0), "Late", due=now - LONGER)
@@ -79,6 +82,52 @@ def test_a_full_deployment_queue_and_pool_hold_runs_up(prefect_server: Server, w
         "full/pool": found["full-pool"].fingerprint,
         "full/nothing": found["full/nothing"].fingerprint,
     }
+
+
+def test_a_limit_that_was_set_while_runs_were_running_counts_what_starts_later(
+    prefect_server: Server, world: Seed
+) -> None:
+    """The server's own orchestration: it counts no slot for runs from before, and knows who holds the others."""
+    later = world.now + HOUR
+    pool = world.pool("alive")
+    world.worker(pool, last_heartbeat=later)
+    deployment = world.deployment("limit/later", pool=pool)
+
+    def found() -> dict[tuple[str, str], Finding]:
+        config: dict[str, Any] = {"stuck": {"pending_after": "1d"}, "zombie": {"enabled": False}}
+        seen = assess_server(later, **config).found
+        return {key: finding for key, finding in seen.items() if key[1] == "limit/later"}
+
+    with get_client(sync_client=True) as client:
+
+        def propose(run: FlowRun, *states: State[Any]) -> str | None:
+            answers = [client.set_flow_run_state(run.id, state) for state in states]
+            return answers[-1].state.name if answers[-1].state else None
+
+        def starts() -> FlowRun:
+            run = client.create_flow_run_from_deployment(deployment.id)
+            assert propose(run, Pending(), Running()) == "Running"
+            return run
+
+        starts(), starts()
+        path = {"id": deployment.id}
+        client.request("PATCH", "/deployments/{id}", path_params=path, json={"concurrency_limit": 1})
+        waiting = client.create_flow_run_from_deployment(deployment.id)
+
+        free = found()
+        assert set(free) == {("late", "limit/later")}
+        assert free["late", "limit/later"].cause is None
+
+        third = starts()
+        assert propose(waiting, Pending()) == "AwaitingConcurrencySlot"
+
+    full = found()
+    limit = full["concurrency", "limit/later"]
+    assert set(full) == {("late", "limit/later"), ("concurrency", "limit/later")}
+    assert limit.cause
+    assert limit.cause.flow_run_ids == (str(third.id),)
+    assert limit.observed.startswith("1 of 1 slot taken; 1 run waits")
+    assert full["late", "limit/later"].symptom_of == limit.fingerprint
 
 
 def test_slots_that_no_live_run_holds(prefect_server: Server, world: Seed) -> None:

@@ -122,7 +122,7 @@ def test_runs_wait_for_a_reason_or_for_none_that_shows(prefect_server: Server, w
     plant("paused-queue", world.queue(alive, "slow-lane", paused=True))
     full = world.queue(alive, "full-lane", concurrency_limit=1)
     in_queue = busy(plant("full-queue", full))
-    of_deployment = busy(plant("full-deployment", alive, concurrency_limit=1))
+    of_deployment = busy(plant("full-deployment", alive, concurrency_limit=1, slots_taken=1))
     plant("free-slot", alive, concurrency_limit=1)
     in_pool = busy(plant("full-pool", a_live_pool(world, "full-pool", concurrency_limit=1)))
     for kind in ("ecs:push", "prefect:managed", "prefect-agent"):

@@ -138,9 +138,10 @@ def test_work_that_is_due_soon(prefect_server: Server, world: Seed) -> None:
     plant("paused", live_pool(world, "paused", paused=True), HOUR)
     # Learned from its last runs: it takes three hours, and one hour is gone.
     long = plant("long", live_pool(world, "single", concurrency_limit=1), HOUR, 3 * HOUR)
-    limited = plant("limited", world.pool("push", type="ecs:push"), HOUR, 3 * HOUR, concurrency_limit=1)
+    taken: dict[str, Any] = {"concurrency_limit": 1, "slots_taken": 1}
+    limited = plant("limited", world.pool("push", type="ecs:push"), HOUR, 3 * HOUR, **taken)
     # What comes while it runs is skipped, as its owner wants it.
-    skips = plant("skips", world.pool("push-3", type="ecs:push"), HOUR, concurrency_limit=1, collision="CANCEL_NEW")
+    skips = plant("skips", world.pool("push-3", type="ecs:push"), HOUR, collision="CANCEL_NEW", **taken)
     for deployment in (long, limited, skips):
         for day in (1, 2, 3):
             started = now - day * DAY

@@ -146,6 +146,23 @@ def test_the_server_counts_slots_that_no_run_holds() -> None:
     assert cause(3, queue=3) == ("work-queue", "etl-pool/default", "limit-reached")
 
 
+def test_the_server_does_not_count_runs_that_were_running_when_the_limit_was_set() -> None:
+    in_pool = {"work_pool": "etl-pool", "work_queue": "default"}
+    late = run("SCHEDULED", next_scheduled_start_time=NOW - minutes(20), **in_pool)
+    older = [run("RUNNING", f"older-{n}", **in_pool) for n in range(2)]
+    leased = run("RUNNING", "leased", since=NOW - minutes(1), slot_leased=True, **in_pool)
+
+    def cause(*runs: FlowRun, slots_taken: int) -> Cause | None:
+        here = deployment(concurrency_limit=1, slots_taken=slots_taken)
+        return the_late(observation(late, *runs, deployments=[here], work_pools={"etl-pool": pool()})).cause
+
+    assert cause(*older, slots_taken=0) is None
+    for runs, holders in (((*older, leased), ("leased",)), (tuple(older), ("older-0", "older-1"))):
+        why = cause(*runs, slots_taken=1)
+        assert why
+        assert why.flow_run_ids == holders
+
+
 @pytest.mark.parametrize(
     ("state", "limit_of", "counts"),
     [

@@ -71,15 +71,17 @@ def parsed(what: str, make: Callable[[Row], T], row: Row) -> T:
 def flow_run(row: Row, redact: Callable[[str], str]) -> FlowRun:
     """Convert a row to a FlowRun; the message is redacted."""
     state = row["state"] or {}
+    details = state.get("state_details") or {}
     return FlowRun.model_validate(
         {
             **_given(row),
             "state_timestamp": state.get("timestamp") or row["created"],
             "message": redact(state.get("message") or ""),
-            "pause_timeout": (state.get("state_details") or {}).get("pause_timeout"),
+            "pause_timeout": details.get("pause_timeout"),
             "work_pool": row.get("work_pool_name"),
             "work_queue": row.get("work_queue_name"),
             "retries_in_process": (row.get("empirical_policy") or {}).get("retry_type") == "in_process",
+            "slot_leased": details.get("deployment_concurrency_lease_id") is not None,
         }
     )
 
