@@ -1,4 +1,4 @@
-"""watchdog: its own runs are late, fail or crash, or cannot read everything; and policy tags that it cannot read."""
+"""watchdog: its own runs are late, fail or are skipped, or cannot read everything; and policy tags it cannot read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monitoring.checks.facts.situation import Situation
 from monitoring.checks.findings import Compared, Found, Verdict, nothing, runs_text
 from monitoring.model.fields import CheckSettings, Count, Span
 from monitoring.model.finding import Subject
-from monitoring.model.prefect import CHECK_FLOW, Deployment, FlowRun
+from monitoring.model.prefect import CHECK_FLOW, SKIPPED, Deployment, FlowRun
 from monitoring.text.durations import humanized
 
 _MAX_LINES = 5
@@ -30,7 +30,7 @@ class Watchdog(CheckSettings):
     missed_fires: Count = Field(
         3, ge=2, description="Scheduled times of its own that may pass without a completed run."
     )
-    failures: Count = Field(2, ge=1, description="Consecutive runs of its own that must fail or crash.")
+    failures: Count = Field(2, ge=1, description="Consecutive runs of its own that must fail, crash or be skipped.")
     incomplete_for: Span = Field(
         timedelta(minutes=30), description="How long ended runs may go unread because responses were incomplete."
     )
@@ -82,21 +82,34 @@ def _judge_own(situation: Situation, settings: Watchdog, deployment: Deployment)
 def _judge_failures(
     situation: Situation, settings: Watchdog, deployment: Deployment, ended: Sequence[FlowRun]
 ) -> Verdict:
-    judged = [run for run in ended if run.state_type != "CANCELLED"]
-    streak = list(takewhile(lambda run: run.state_type in ("FAILED", "CRASHED"), reversed(judged)))
-    compared = Compared("own runs that failed or crashed in a row:", len(streak), settings.failures)
+    # A run that took too long ends after those that were skipped meanwhile.
+    judged = sorted((run for run in ended if run.state_type != "CANCELLED"), key=_due)
+    streak = list(takewhile(lambda run: not _has_checked(run), reversed(judged)))
+    compared = Compared("own runs that failed, crashed or were skipped in a row:", len(streak), settings.failures)
     if len(streak) < settings.failures:
-        return nothing("too few of its runs failed or crashed in a row", compared)
+        return nothing("too few of its runs failed, crashed or were skipped in a row", compared)
     newest, first = streak[0], streak[-1]
     return Found(
         [compared],
         severity="warning",
         run_ids=[run.id for run in streak],
-        summary=f"{deployment.name}: the last {runs_text(len(streak))} of the watchdog itself failed or crashed",
+        summary=f"{deployment.name}: the last {runs_text(len(streak))} of the watchdog itself {_outcome(streak)}",
         observed=f"{newest.name}: {newest.state_name}: {newest.message[:_MAX_MESSAGE]}",
-        expected=f"fewer than {runs_text(settings.failures)} in a row that fail or crash",
+        expected=f"fewer than {runs_text(settings.failures)} in a row that fail, crash or are skipped",
         since=first.ended_at,
     )
+
+
+def _outcome(streak: Sequence[FlowRun]) -> str:
+    skipped = sum(run.state_type == "COMPLETED" for run in streak)
+    if not skipped:
+        return "failed or crashed"
+    return "were skipped: another check was running" if skipped == len(streak) else "failed, crashed or were skipped"
+
+
+def _has_checked(run: FlowRun) -> bool:
+    """Whether an ended run has done its work: one that did not get the lock completes, too."""
+    return run.state_type == "COMPLETED" and run.message != SKIPPED
 
 
 def _judge_lateness(
@@ -110,7 +123,7 @@ def _judge_lateness(
         return nothing("its runs could not be read")
     # Scheduled times from before it was resumed or deployed again do not count.
     began = max(filter(None, (deployment.created, deployment.scheduled_since, deployment.changed)))
-    completed = max((run.ended_at for run in ended if run.state_type == "COMPLETED"), default=None)
+    completed = max((run.ended_at for run in ended if _has_checked(run)), default=None)
     compared = Compared("last completed run at", completed or "none", due[0])
     if due[0] < began or (completed and completed >= due[0]):
         return nothing("a run of it completed in time, or it was deployed or resumed since", compared)

@@ -18,6 +18,8 @@ CHECK_FLOW = "watchdog-check"
 DIGEST_FLOW = "watchdog-digest"
 
 OWN_FLOWS = (CHECK_FLOW, DIGEST_FLOW)
+#: What a check completes with that did not get the lock, and so has not checked anything.
+SKIPPED = "Another check is running"
 
 #: The states of ended runs (prefect.client.schemas.objects.TERMINAL_STATES).
 TERMINAL: frozenset[StateType] = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})

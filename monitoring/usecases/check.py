@@ -19,6 +19,7 @@ from monitoring.metrics.measure import Effort, Measurable
 from monitoring.model.coverage import Coverage
 from monitoring.model.incident import Transition
 from monitoring.model.observation import Observation
+from monitoring.model.prefect import SKIPPED
 from monitoring.model.report import HealthReport
 from monitoring.model.saved_state import SavedState
 from monitoring.notifications.event_publisher import emit
@@ -71,9 +72,8 @@ def check(ports: Ports, policies: Policies, now: datetime, run_id: str) -> str:
     try:
         with ports.lock.hold(LOCK_TIMEOUT) as held:
             if not held:
-                summary = "Another check is running"
-                _log.info("check skipped", says=summary)
-                return summary
+                _log.info("check skipped", says=SKIPPED)
+                return SKIPPED
             _start(ports.ping)
             report = _checked(ports, policies, now, run_id)
     except ServerProblem as problem:

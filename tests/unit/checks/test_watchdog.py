@@ -14,7 +14,7 @@ from monitoring.model.finding import Cause, Finding
 from monitoring.model.incident import Incidents
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation, OwnRuns
-from monitoring.model.prefect import CHECK_FLOW, DIGEST_FLOW, Deployment, FlowRun, StateType, WorkPool
+from monitoring.model.prefect import CHECK_FLOW, DIGEST_FLOW, SKIPPED, Deployment, FlowRun, StateType, WorkPool
 from tests.support.builders import NOW, complete, deployment, found, hours, minutes, names, observation, policies, run
 
 SECOND = timedelta(seconds=1)
@@ -264,6 +264,43 @@ def resolved(before: Observation, after: Observation, **settings: Any) -> list[s
     opened = advance(Incidents(), (), judged(before), before, Ledger(), policies(), complete=True).incidents
     moved = advance(opened, (), judged(after, **settings), after, Ledger(), policies(**settings), complete=True)
     return [move.step.reason for move in moved.transitions if move.step.to == "resolved"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "text"),
+    [
+        (["ran", "skipped"], None),
+        (
+            ["ran", "skipped", "skipped"],
+            "the last 2 runs of the watchdog itself were skipped: another check was running",
+        ),
+        (["skipped", "skipped", "ran"], None),
+        (["ran", "failed", "skipped"], "the last 2 runs of the watchdog itself failed, crashed or were skipped"),
+    ],
+)
+def test_checks_that_are_skipped_in_a_row_are_a_problem(outcomes: list[str], text: str | None) -> None:
+    states: dict[str, tuple[StateType, str]] = {
+        "ran": ("COMPLETED", "ok"),
+        "skipped": ("COMPLETED", SKIPPED),
+        "failed": ("FAILED", "no answer"),
+    }
+    runs = [
+        own_run(states[outcome][0], minutes(5 * (len(outcomes) - n)), message=states[outcome][1])
+        for n, outcome in enumerate(outcomes)
+    ]
+    findings = checked(seen(*runs))
+    assert [finding.summary for finding in findings] == ([] if text is None else [f"{CHECK}: {text}"])
+
+
+def test_a_check_that_took_long_ended_after_those_that_were_skipped_meanwhile() -> None:
+    long = own_run("COMPLETED", minutes(1), message="ok").model_copy(update={"expected_start_time": NOW - minutes(16)})
+    skipped = [own_run("COMPLETED", minutes(ago), message=SKIPPED) for ago in (10, 5)]
+    assert "2 runs of the watchdog itself were skipped" in only(seen(long, *skipped)).summary
+
+
+def test_a_skipped_run_proves_nothing() -> None:
+    observed = seen(own_run("COMPLETED", hours(1)), own_run("COMPLETED", minutes(1), message=SKIPPED))
+    assert only(observed).since == NOW - hours(1)
 
 
 def test_what_is_over_has_its_reason() -> None:
