@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from functools import reduce
+from functools import partial, reduce
 
 from monitoring.failures.error_names import failure_of, one_line
 from monitoring.failures.paths import failing_path
 from monitoring.history.baselines import with_run as with_run_time
 from monitoring.history.counts import counted
 from monitoring.model.failure import FailedChild
-from monitoring.model.ledger import MAX_MESSAGE, MAX_STREAK_IDS, EndedRun, Ledger, Record, Streak
+from monitoring.model.ledger import MAX_MESSAGE, MAX_STREAK_IDS, EndedRun, Ledger, Outcome, Record, Streak
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import Deployment, FlowRun
 
@@ -34,11 +34,10 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta = OVERLAP)
     counting = complete and ledger.cursor is not None
     records = dict(ledger.records)
     for key, record in ledger.records.items():
-        if record.streak and record.last_ended and record.last_ended.id in observation.history.read_again:
-            records[key] = _corrected(record, observation.history.read_again[record.last_ended.id])
+        records[key] = _corrected(record, observation.history.read_again)
     for run in sorted(observation.runs.ended, key=lambda run: (run.ended_at, run.id)):
         if run.end_time and ledger.recent.get(run.id) != run.end_time:
-            record = _with_run(records.get(run.key, Record()), run, observation)
+            record = _with_parameters(_with_run(records.get(run.key, Record()), run, observation), run, observation)
             records[run.key] = counted(record, run) if counting else record
         elif run.id in observation.failures.reasons and run.key in records:
             records[run.key] = _with_reason(records[run.key], run, observation)
@@ -80,9 +79,28 @@ def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
         return _with_failed(record, ended)
     if last and last.id != run.id:
         record = _with_failed(record, last)
-    if run.state_type == "COMPLETED":
-        return record.model_copy(update={"last_ended": ended, "last_success": ended, "streak": None})
-    return record.model_copy(update={"last_ended": ended, "streak": _longer(record.streak, last, ended)})
+    success = {"last_success": ended} if run.state_type == "COMPLETED" else {}
+    return record.model_copy(update={**dict(_with_end(record.outcome, ended)), **success})
+
+
+def _with_parameters(record: Record, run: FlowRun, observation: Observation) -> Record:
+    """Count an ended run among those with the same of the schedules' parameters, too."""
+    deployment = observation.deployments.get(run.key)
+    own = deployment.parameters_of(run) if deployment else None
+    if own is None or run.state_type == "CANCELLED":
+        return record
+    before = record.by_parameters.get(own.key, Outcome())
+    after = _with_end(before, _ended(run, observation))
+    return record.model_copy(update={"by_parameters": {**record.by_parameters, own.key: after}})
+
+
+def _with_end(before: Outcome, ended: EndedRun) -> Outcome:
+    last = before.last_ended
+    if last and (ended.ended, ended.id) < (last.ended, last.id):
+        return before
+    if ended.state_type == "COMPLETED":
+        return Outcome(last_ended=ended)
+    return Outcome(last_ended=ended, streak=_longer(before.streak, last, ended))
 
 
 def _longer(before: Streak | None, last: EndedRun | None, ended: EndedRun) -> Streak:
@@ -114,9 +132,13 @@ def _newer(ended: EndedRun, known: EndedRun | None) -> bool:
 
 def _with_reason(record: Record, run: FlowRun, observation: Observation) -> Record:
     """Add the reason to a failed run that was counted before: its logs may arrive after its end."""
-    if record.last_ended is None or record.last_ended.id != run.id:
-        return record
-    return record.model_copy(update={"last_ended": _ended(run, observation)})
+    ended = _ended(run, observation)
+
+    def explained(found: Outcome) -> Outcome:
+        same = found.last_ended and found.last_ended.id == run.id
+        return found.model_copy(update={"last_ended": ended}) if same else found
+
+    return _with_outcomes(record, explained)
 
 
 def _with_samples(record: Record, sampled: tuple[FlowRun, ...]) -> Record:
@@ -135,21 +157,42 @@ def _with_search(record: Record, success: FlowRun | None) -> Record:
     return record.model_copy(update={"last_success": record.last_success or found, "success_searched": True})
 
 
-def _corrected(record: Record, run: FlowRun | None) -> Record:
-    """The record after somebody has marked, rerun or deleted the run of its latest failure."""
+def _with_outcomes(record: Record, change: Callable[[Outcome], Outcome]) -> Record:
+    """The record with every outcome changed alike."""
+    changed = {key: change(found) for key, found in record.by_parameters.items()}
+    return record.model_copy(update={**dict(change(record.outcome)), "by_parameters": changed})
+
+
+def _corrected(record: Record, read_again: Mapping[str, FlowRun | None]) -> Record:
+    """The record after somebody has marked, rerun or deleted the runs of its latest failures."""
+    failed = {found.last_ended.id for found in record.failing if found.last_ended}
+    if not failed & read_again.keys():
+        return record
+    last = read_again.get(record.last_ended.id) if record.streak and record.last_ended else None
+    success = {"last_success": _plain(last)} if last and last.state_type == "COMPLETED" else {}
+    record = _with_outcomes(record, partial(_corrected_outcome, read_again))
+    return record.model_copy(update=success)
+
+
+def _corrected_outcome(read_again: Mapping[str, FlowRun | None], found: Outcome) -> Outcome:
+    if found.streak is None or found.last_ended is None or found.last_ended.id not in read_again:
+        return found
+    run = read_again[found.last_ended.id]
     if run and run.state_type == "COMPLETED":
-        success = _plain(run)
-        return record.model_copy(update={"last_ended": success, "last_success": success, "streak": None})
-    if (run is None or run.state_type not in ("FAILED", "CRASHED")) and record.streak and record.streak.length == 1:
-        return record.model_copy(update={"last_ended": None, "streak": None})
-    return record
+        return Outcome(last_ended=_plain(run))
+    gone = run is None or run.state_type not in ("FAILED", "CRASHED")
+    return Outcome() if gone and found.streak.length == 1 else found
 
 
 def _with_schedule(record: Record, deployment: Deployment, observation: Observation) -> Record:
     """Keep since when a deployment has had its present schedules."""
     inactive = [since for since in (record.inactive_since, deployment.inactive_since) if since]
+    known = {own.key for own in deployment.schedule_parameters}
     record = record.model_copy(
-        update={"inactive_since": min(inactive) if deployment.inactive_since is not None else None}
+        update={
+            "inactive_since": min(inactive) if deployment.inactive_since is not None else None,
+            "by_parameters": {key: found for key, found in record.by_parameters.items() if key in known},
+        }
     )
     if record.schedule == deployment.schedule:
         return record

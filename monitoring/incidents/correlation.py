@@ -58,7 +58,8 @@ def _failed_child(
 ) -> Finding | None:
     """The finding about the deployment that the deepest failed run below is a run of, or one on the way there."""
     record = ledger.records.get(finding.subject.key)
-    failure = record.last_ended.failure if record and record.last_ended else None
+    found = record.failing_with(finding.flow_run_ids[0]) if record and finding.flow_run_ids else None
+    failure = found.last_ended.failure if found and found.last_ended else None
     below = [child.deployment_id for child in reversed(failure.path) if child.deployment_id] if failure else []
-    found = (by_subject.get((key, check)) for key in below for check in _FAILURES)
-    return next((child for child in found if child and child.subject.id != finding.subject.id), None)
+    children = (by_subject.get((key, check)) for key in below for check in _FAILURES)
+    return next((child for child in children if child and child.subject.id != finding.subject.id), None)

@@ -61,9 +61,10 @@ def with_common_errors(findings: Sequence[Finding], observation: Observation, le
 def _failure(finding: Finding, ledger: Ledger) -> tuple[Failure | None, datetime | None]:
     """Why the latest run of a finding's subject failed, and since when its runs fail."""
     record = ledger.records.get(finding.subject.key)
-    if record is None or record.last_ended is None or record.streak is None:
+    found = record.failing_with(finding.flow_run_ids[0]) if record and finding.flow_run_ids else None
+    if found is None or found.last_ended is None or found.streak is None:
         return None, None
-    return record.last_ended.failure, record.streak.since
+    return found.last_ended.failure, found.streak.since
 
 
 def _together(members: Iterable[_Member]) -> list[_Member]:

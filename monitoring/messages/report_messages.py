@@ -30,7 +30,7 @@ from monitoring.model.message import (
     row,
     strong,
 )
-from monitoring.model.report import DigestReport, HealthReport, Totals
+from monitoring.model.report import DigestReport, FailedRuns, HealthReport, Totals
 from monitoring.model.silence import Silence
 from monitoring.text.limits import TERMINAL
 
@@ -65,13 +65,14 @@ def digest_message(digest: DigestReport) -> Message:
     return Message(
         title=title,
         level=report.status,
-        fallback=f"{title}. {words.headline(report)} Yesterday: {rate}.",
+        fallback=f"{title}. {words.digest_headline(digest)} Yesterday: {rate}.",
         elements=(
-            _headline(report),
+            _headline(digest),
             Heading(text="Runs"),
             _periods(digest),
             *([Prose(spans=inline(f"Success rate against the day before: {change}. {_LEFT_OUT}"))] if change else ()),
             *_problems(report, _by_kind(report)),
+            *_recovered(digest.recovered),
             *_resolved(digest.resolved),
             *_other_findings(report),
             *_silences(report.silences),
@@ -83,9 +84,9 @@ def digest_message(digest: DigestReport) -> Message:
     )
 
 
-def _headline(report: HealthReport) -> Prose:
-    also = words.also(report)
-    return Prose(spans=inline(strong(words.headline(report)), f" {also}" if also else ""))
+def _headline(digest: DigestReport) -> Prose:
+    also = words.also(digest.health)
+    return Prose(spans=inline(strong(words.digest_headline(digest)), f" {also}" if also else ""))
 
 
 def _by_check(report: HealthReport) -> list[tuple[str, list[Finding]]]:
@@ -202,6 +203,24 @@ def _resolved(incidents: Sequence[Incident]) -> Iterator[Element]:
         yield _bounded(table_of(incidents, _RESOLVED, "incident", elsewhere))
         if usual := words.statistics(incidents):
             yield Prose(spans=inline(usual))
+
+
+_RECOVERED: Columns[FailedRuns] = (
+    (
+        Column(label="Deployment", role="title"),
+        lambda found: inline(link(found.name, found.url)) if found.name else "deployments that are gone",
+    ),
+    (Column(label="Failed", lead="failed "), lambda found: f"{found.failed:,}"),
+    (Column(label="Crashed", lead="crashed "), lambda found: f"{found.crashed:,}"),
+    (Column(label="Latest", lead="the latest at "), lambda found: words.timestamp(found.last)),
+)
+
+
+def _recovered(found: Sequence[FailedRuns]) -> Iterator[Element]:
+    if found:
+        note = "Runs that failed or crashed since yesterday began. It is no problem now."
+        yield Heading(text=f"Failed since yesterday ({len(found):,})", note=note)
+        yield _bounded(table_of(found, _RECOVERED, "deployment", inline("see the Prefect UI")))
 
 
 def _bounded(table: Table) -> Table:

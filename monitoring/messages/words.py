@@ -10,7 +10,7 @@ from monitoring.incidents.timing import to_detect, to_resolve, usual
 from monitoring.model.finding import Cause, CauseKind, Finding, Status, SubjectKind
 from monitoring.model.incident import Incident
 from monitoring.model.message import Level
-from monitoring.model.report import HealthReport, Totals
+from monitoring.model.report import DigestReport, HealthReport, Totals
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence
 from monitoring.text.durations import humanized
@@ -141,6 +141,17 @@ def headline(report: HealthReport) -> str:
     if report.coverage.complete:
         return f"{found}." if found else "Nothing is wrong."
     return f"{found}; {unseen}." if found else f"Nothing wrong was seen, but {unseen}."
+
+
+def digest_headline(digest: DigestReport) -> str:
+    """How the server is doing and did since yesterday, in a sentence or two."""
+    now = headline(digest.health)
+    if not digest.recovered:
+        return now
+    runs = sum(found.failed + found.crashed for found in digest.recovered)
+    places = counted(len(digest.recovered), "deployment")
+    past = f"{counted(runs, 'run')} of {places} failed or crashed since yesterday began."
+    return f"{now.replace('Nothing is wrong.', 'Nothing is wrong now, but')} {past}"
 
 
 def also(report: HealthReport) -> str:

@@ -71,6 +71,14 @@ class Counts(Value):
     run_time: float = 0
 
 
+class Outcome(Value):
+    """How the latest of some runs of a deployment ended."""
+
+    last_ended: EndedRun | None = None
+    #: None if the last ended run succeeded, or there has been none.
+    streak: Streak | None = None
+
+
 class Record(Value):
     """What later checks need of a deployment's runs that will not be read again.
 
@@ -83,6 +91,8 @@ class Record(Value):
     last_failed: EndedRun | None = None
     #: None if the last ended run succeeded, or there has been none.
     streak: Streak | None = None
+    #: Where its schedules differ in their parameters: the same of the runs of each (``ScheduleParameters.key``).
+    by_parameters: Mapping[str, Outcome] = Field(default_factory=dict)
     #: Whether the server's history was searched for a success older than the ledger.
     success_searched: bool = False
     run_times: RunTimes = RunTimes()
@@ -95,6 +105,20 @@ class Record(Value):
     #: Since when it has had them, as far as known: no runs were due before.
     scheduled_since: Timestamp | None = None
     counts: Counts = Counts()
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the latest runs of the deployment ended, with whatever parameters."""
+        return Outcome(last_ended=self.last_ended, streak=self.streak)
+
+    @property
+    def failing(self) -> tuple[Outcome, ...]:
+        """The latest failures: of the deployment's runs, and of those of each of its schedules' parameters."""
+        return tuple(found for found in (self.outcome, *self.by_parameters.values()) if found.streak)
+
+    def failing_with(self, run_id: str) -> Outcome | None:
+        """The failure whose latest run is this one, if there is one."""
+        return next((found for found in self.failing if found.last_ended and found.last_ended.id == run_id), None)
 
 
 #: Shared, as it is immutable and slow to build.

@@ -51,6 +51,8 @@ class FlowRun(Value):
     total_run_time: timedelta = timedelta(0)
     work_pool: str | None = None
     work_queue: str | None = None
+    #: A digest of each of its parameters; the parameters themselves may be large, and secret.
+    parameters: tuple[str, ...] = ()
     #: It awaits its retry in its own process: no worker will submit it (prefect/server/database/sql/).
     retries_in_process: bool = False
     #: Its state names the lease of a slot of its deployment's limit. Prefect before 3.4.11 has no leases.
@@ -80,6 +82,19 @@ def by_key(runs: Iterable[FlowRun]) -> dict[str, list[FlowRun]]:
     return groups
 
 
+class ScheduleParameters(Value):
+    """Parameters of their own that one or several schedules of a deployment give their runs."""
+
+    #: A digest of all of them: it outlives the schedules, which every ``prefect deploy`` creates anew.
+    key: str
+    #: For people, redacted: ``region=eu``.
+    name: str
+    #: A digest of each, as in ``FlowRun.parameters``.
+    parameters: frozenset[str]
+    #: Whether one of these schedules creates runs now.
+    active: bool
+
+
 class Deployment(Value):
     """A deployment and its due times; or a flow, for its runs without a deployment."""
 
@@ -96,6 +111,8 @@ class Deployment(Value):
     schedule: str = ""
     #: When the newest of them was created. Every ``prefect deploy`` creates them anew.
     scheduled_since: Timestamp | None = None
+    #: Where its schedules differ in their own parameters: each set of them, the largest first; else empty.
+    schedule_parameters: tuple[ScheduleParameters, ...] = ()
     #: Since when, at least, it has been paused or all its schedules inactive: neither has changed since.
     #: None if it is active, or has no schedules and is not paused.
     inactive_since: Timestamp | None = None
@@ -125,6 +142,10 @@ class Deployment(Value):
     def scheduled(self) -> bool:
         """Whether it is not paused and has an active schedule."""
         return bool(self.schedule)
+
+    def parameters_of(self, run: FlowRun) -> ScheduleParameters | None:
+        """The schedules' parameters that a run has, whoever started it; the largest set, if it has several."""
+        return next((own for own in self.schedule_parameters if own.parameters.issubset(run.parameters)), None)
 
 
 class WorkQueue(Value):

@@ -99,6 +99,18 @@ class Totals(Value):
         return self.completed / judged if judged else None
 
 
+class FailedRuns(Value):
+    """The failed and crashed runs of one deployment, since yesterday began in the digest's time zone."""
+
+    #: Of the deployment; empty for runs whose deployment is gone.
+    name: str
+    url: str | None = None
+    failed: int = 0
+    crashed: int = 0
+    #: When the latest of them ended.
+    last: Timestamp
+
+
 class DigestReport(Value):
     """The health of the server in the morning, and the runs of yesterday."""
 
@@ -110,6 +122,8 @@ class DigestReport(Value):
     today: Totals | None = None
     yesterday: Totals | None = None
     day_before: Totals | None = None
+    #: Where runs failed or crashed since yesterday began, and no finding says so now: the most first.
+    recovered: tuple[FailedRuns, ...] = ()
     #: Incidents that were resolved in the 24 hours before the digest, newest first.
     resolved: tuple[Incident, ...] = ()
 

@@ -82,6 +82,8 @@ class PastRun:
     state_type: StateType | None
     state_name: str
     message: str
+    #: As in ``FlowRun``.
+    parameters: tuple[str, ...] = ()
 
     @property
     def seen_from(self) -> datetime | None:
@@ -123,6 +125,7 @@ class PastRun:
                 "state_type": state_type,
                 "state_name": state_name,
                 "state_timestamp": since,
+                "parameters": self.parameters,
                 **fields,
             }
         )
@@ -154,6 +157,7 @@ def past_run(run: FlowRun, until: datetime) -> PastRun:
         state_type=run.state_type if final else None,
         state_name=run.state_name,
         message=run.message[:MAX_MESSAGE],
+        parameters=run.parameters,
     )
 
 

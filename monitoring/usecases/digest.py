@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
+from monitoring.checks.facts.cases import subject_of
+from monitoring.checks.findings import page
+from monitoring.checks.registry import BY_NAME
 from monitoring.config.alert_settings import DIGEST_ROUTE
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
@@ -14,16 +17,18 @@ from monitoring.errors import DeliveryError, StateError, WatchdogError
 from monitoring.logs import get_logger
 from monitoring.messages.delivery_message import bounded
 from monitoring.messages.report_messages import digest_message
-from monitoring.messages.words import headline
+from monitoring.messages.words import digest_headline
 from monitoring.model.coverage import Coverage, Query
+from monitoring.model.observation import Observation
 from monitoring.model.outbox import DigestContent, Outbox
-from monitoring.model.report import DigestReport
+from monitoring.model.prefect import FlowRun
+from monitoring.model.report import DigestReport, FailedRuns
 from monitoring.model.saved_state import SavedState
 from monitoring.notifications.outbox import digest_id, queue_digest
 from monitoring.notifications.ports import Notifier
 from monitoring.notifications.routing import has_receiver
 from monitoring.notifications.sender import Sender
-from monitoring.usecases.assess import assess
+from monitoring.usecases.assess import Assessment, assess
 from monitoring.usecases.ports import Artifacts, Lock, Reader, State
 from monitoring.usecases.saver import Saver
 
@@ -74,7 +79,7 @@ def digest(ports: DigestPorts, policies: Policies, now: datetime) -> str:
     _raise_if_rejected(outbox, content)
     if unpublished:
         raise unpublished
-    summary = headline(report.health)
+    summary = digest_headline(report)
     _log.info("digest completed", says=summary)
     return summary
 
@@ -129,15 +134,45 @@ def digest_report(
     else:
         day_before = yesterday = today = None
         query = Query(name="totals", outcome="failed", detail="not queried: the server cannot be used")
+    queries = [query]
+    recovered: tuple[FailedRuns, ...] = ()
+    if any(period and period.failed + period.crashed for period in (yesterday, today)):
+        failures, query = reader.failures(midnights[1], now, policies)
+        queries.append(query)
+        recovered = _recovered(failures, seen)
     recently = now - timedelta(days=1)
     return DigestReport(
-        health=report.with_queries(query),
+        health=report.with_queries(*queries),
         time_zone=str(zone),
         day=day,
         day_before=day_before,
         yesterday=yesterday,
         today=today,
+        recovered=recovered,
         resolved=tuple(i for i in saved.closed if i.resolved_at and i.resolved_at > recently),
+    )
+
+
+def _recovered(failures: Iterable[FlowRun], seen: Assessment) -> tuple[FailedRuns, ...]:
+    """The failed and crashed runs of each deployment that no finding of such runs names; newest end first is given."""
+    named = {found.subject.key for found in seen.findings if BY_NAME[found.check].role == "failure"}
+    grouped: dict[str, list[FlowRun]] = {}
+    for run in failures:
+        if run.key not in named:
+            known = seen.observation.deployments.get(run.key)
+            grouped.setdefault(known.key if known else "", []).append(run)
+    found = (_failed_runs(seen.observation, key, runs) for key, runs in grouped.items())
+    return tuple(sorted(found, key=lambda row: (-row.failed - row.crashed, row.name)))
+
+
+def _failed_runs(observation: Observation, key: str, runs: Sequence[FlowRun]) -> FailedRuns:
+    deployment, ui_url = observation.deployments.get(key), observation.server.state.ui_url
+    return FailedRuns(
+        name=deployment.name if deployment else "",
+        url=page(ui_url, subject_of(deployment)) if deployment else None,
+        failed=sum(run.state_type == "FAILED" for run in runs),
+        crashed=sum(run.state_type == "CRASHED" for run in runs),
+        last=runs[0].ended_at,
     )
 
 

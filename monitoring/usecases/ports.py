@@ -13,6 +13,7 @@ from monitoring.model.coverage import Coverage, Query
 from monitoring.model.incident import Incident
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
+from monitoring.model.prefect import FlowRun
 from monitoring.model.report import DigestReport, HealthReport, Totals
 from monitoring.model.saved_state import PublishedArtifact, SavedState
 
@@ -22,6 +23,9 @@ class Reader(Protocol):
 
     def observe(self, now: datetime, ledger: Ledger, policies: Policies) -> Observation:
         """Read what is active now, and what ended since the ledger's cursor (or in the configured window)."""
+
+    def failures(self, start: datetime, now: datetime, policies: Policies) -> tuple[tuple[FlowRun, ...], Query]:
+        """Read the newest runs that failed or crashed since ``start``, and the coverage of the query."""
 
     def totals(
         self, periods: Sequence[tuple[datetime, datetime]], now: datetime, policies: Policies

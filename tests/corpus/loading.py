@@ -108,6 +108,7 @@ class _Loader:
             max_scheduled_runs=schedule.max_runs,
             created=self._at(schedule.made) or created,
             updated=self._at(schedule.touched) or self._at(schedule.made) or touched,
+            parameters=schedule.parameters,
         )
 
     def _load_runs(self, runs: Iterable[scenario.Run]) -> None:
@@ -152,6 +153,7 @@ class _Loader:
                 pause_timeout=self._at(run.pause_timeout, base),
                 history=None if run.history is None else [self._state(state, base) for state in run.history],
                 columns=dict.fromkeys(run.without),
+                parameters=run.parameters,
                 id=uuid4(),
             )
 

@@ -101,6 +101,8 @@ class Schedule(Part):
     max_runs: int | None = None
     made: When | None = None
     touched: When | None = None
+    #: What it gives its runs.
+    parameters: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class Deployment(Part):
@@ -195,6 +197,7 @@ class Run(Part):
     every: Duration = timedelta(0)
     #: Columns of its row that are empty, whatever follows from the rest.
     without: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class Event(Part):

@@ -53,6 +53,7 @@ class Schedule:
     max_scheduled_runs: int | None = None
     created: datetime | None = None
     updated: datetime | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

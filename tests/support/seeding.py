@@ -163,6 +163,7 @@ class Seed:
                 "schedule": plan.schedule,
                 "active": plan.active,
                 "max_scheduled_runs": plan.max_scheduled_runs,
+                "parameters": dict(plan.parameters),
                 **({"updated": plan.updated} if plan.updated else changed),
             }
             for plan in schedules

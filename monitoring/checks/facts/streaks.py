@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Literal
@@ -14,9 +15,9 @@ from monitoring.checks.findings import Compared, Found, Verdict, nothing, runs_t
 from monitoring.failures.error_names import one_line
 from monitoring.model.failure import Failure
 from monitoring.model.fields import CheckSettings, Count, Span
-from monitoring.model.finding import Cause, Finding
+from monitoring.model.finding import Cause, Finding, rank
 from monitoring.model.incident import ResolutionReason
-from monitoring.model.ledger import EndedRun, Streak
+from monitoring.model.ledger import EndedRun, Outcome, Streak
 from monitoring.model.policy import BasePolicy
 from monitoring.model.prefect import Deployment
 from monitoring.text.durations import humanized
@@ -64,9 +65,39 @@ def streak_check(
 
 
 def judge_streak(kind: Kind, situation: Situation, deployment: Deployment, settings: StreakSettings) -> Verdict:
-    """Judge the latest ended run of a deployment and the streak that it belongs to."""
+    """Judge the latest ended run of a deployment and the streak that it belongs to.
+
+    Where schedules have parameters of their own, the runs with the parameters of each are judged by themselves, too:
+    the success of one schedule does not end the failures of another. The worst counts; the others are named.
+    """
     record = situation.record(deployment)
-    last, streak, now = record.last_ended, record.streak, situation.now
+    whole = _judge_outcome(kind, situation, deployment, settings, record.outcome, "")
+    each = {}
+    for own in deployment.schedule_parameters:
+        outcome = record.by_parameters.get(own.key) if own.active else None
+        verdict = _judge_outcome(kind, situation, deployment, settings, outcome, own.name) if outcome else None
+        if isinstance(verdict, Found):
+            each[own.name] = verdict
+    found = [*each.values(), *([whole] if isinstance(whole, Found) else [])]
+    if not found:
+        return whole
+    worst = max(found, key=lambda verdict: (rank(verdict.severity), verdict.run_count or 0))
+    named = [f"{name} ({runs_text(other.run_count or 0)})" for name, other in each.items() if other is not worst]
+    if worst is whole or not named:
+        return worst
+    return replace(worst, observed=f"{worst.observed}; the last with {', '.join(named)} {kind}, too")
+
+
+def _judge_outcome(
+    kind: Kind,
+    situation: Situation,
+    deployment: Deployment,
+    settings: StreakSettings,
+    outcome: Outcome,
+    parameters: str,
+) -> Verdict:
+    """Judge the latest of some runs: all of a deployment, or those with the parameters of a schedule."""
+    last, streak, now = outcome.last_ended, outcome.streak, situation.now
     if last is None:
         return nothing("no run is known to have ended")
     ended = Compared("last ended run", f"{last.name}, {last.state_name}", since=last.ended)
@@ -94,9 +125,9 @@ def judge_streak(kind: Kind, situation: Situation, deployment: Deployment, setti
         severity="critical" if count >= settings.critical_after else "warning",
         run_ids=streak.run_ids[:count],
         run_count=count,
-        summary=f"{deployment.name}: {_what_happened(kind, last, streak, count)}{reason}",
+        summary=f"{deployment.name}: {_what_happened(kind, last, streak, count, parameters)}{reason}",
         observed=f"{state}: {last.message}" if last.message else state,
-        expected="the latest ended run completed",
+        expected=f"the latest ended run{_with(parameters)} completed",
         since=streak.since if count == streak.length else streak.alike_since or last.ended,
         cause=_cause(failure, path),
         evidence=((" > ".join(path),) if failure.path else ()) + tuple(failure.traceback.splitlines()),
@@ -107,9 +138,13 @@ def resolution(
     situation: Situation, deployment: Deployment, finding: Finding, settings: StreakSettings
 ) -> ResolutionReason | None:
     """Why an incident about failed or crashed runs is resolved; None if nothing shows that it is."""
+    record = situation.ledger.records.get(deployment.key)
+    still = record.failing_with(finding.flow_run_ids[0]) if record and finding.flow_run_ids else None
+    if still and record and still.last_ended != record.last_ended:
+        # Nothing with these parameters has succeeded since: their schedule was turned off.
+        return "paused"
     if reason := paused_or_succeeded(situation, deployment):
         return reason
-    record = situation.ledger.records.get(deployment.key)
     since = record.last_ended.ended if record and record.last_ended else finding.since
     if not deployment.scheduled and situation.now - since >= settings.expire_after:
         return "expired"
@@ -135,7 +170,11 @@ def _unwanted(kind: Kind, streak: Streak, policy: BasePolicy) -> int:
     return streak.alike if kind == "crashed" else 0
 
 
-def _what_happened(kind: Kind, last: EndedRun, streak: Streak, count: int) -> str:
+def _with(parameters: str) -> str:
+    return f" with {parameters}" if parameters else ""
+
+
+def _what_happened(kind: Kind, last: EndedRun, streak: Streak, count: int, parameters: str) -> str:
     """``the last 3 runs failed (2 failed, 1 crashed), the latest in task load``; a timed-out run is named as such."""
     failure = last.failure or Failure()
     task = f" in task {failure.task}" if failure.task else ""
@@ -146,12 +185,13 @@ def _what_happened(kind: Kind, last: EndedRun, streak: Streak, count: int) -> st
             f", as its {'child run' if child.deployment_id else 'subflow'} {child.flow_name} ({child.name}) did{task}"
         )
     if count == 1:
-        return f"the last run {'timed out' if timed_out else kind}{task}"
+        return f"the last run{_with(parameters)} {'timed out' if timed_out else kind}{task}"
     mixed = streak.failed and streak.crashed and count == streak.length
     kinds = f" ({streak.failed:,} failed, {streak.crashed:,} crashed)" if mixed else ""
     if timed_out:
-        return f"the last {runs_text(count)} {kind}{kinds}, the latest timed out{task}"
-    return f"the last {runs_text(count)} {kind}{kinds}" + (f", the latest{task}" if task and not failure.path else task)
+        return f"the last {runs_text(count)}{_with(parameters)} {kind}{kinds}, the latest timed out{task}"
+    latest = f", the latest{task}" if task and not failure.path else task
+    return f"the last {runs_text(count)}{_with(parameters)} {kind}{kinds}{latest}"
 
 
 def _path(deployment: Deployment, failure: Failure) -> tuple[str, ...]:

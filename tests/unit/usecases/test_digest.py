@@ -16,6 +16,7 @@ from monitoring.model.coverage import Coverage, Query
 from monitoring.model.incident import Incident
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation
+from monitoring.model.prefect import FlowRun
 from monitoring.model.report import DigestReport, Totals
 from monitoring.model.saved_state import PublishedArtifact, SavedState
 from monitoring.notifications.ports import Notifier
@@ -77,6 +78,9 @@ class Installation:
         self, periods: Sequence[tuple[datetime, datetime]], now: datetime, policies: Policies
     ) -> tuple[tuple[Totals | None, ...], Query]:
         return tuple(None for _ in periods), Query(name="totals", outcome="complete")
+
+    def failures(self, start: datetime, now: datetime, policies: Policies) -> tuple[tuple[FlowRun, ...], Query]:
+        return (), Query(name="recent-failures", outcome="complete")
 
     def load(self) -> tuple[SavedState, Coverage]:
         return self.saved, Coverage()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from monitoring.adapters.prefect.client.api import Api
@@ -135,9 +136,10 @@ class Collection:
         page = self.query(name, None, lambda: next(pages))
         return None if page is None else list(self.values(name, page, make))
 
-    def runs(self, name: str, body: Mapping[str, Any]) -> list[FlowRun]:
-        """Read all flow runs of a filter."""
-        return self.read(name, "/flow_runs/filter", body, self.flow_run)
+    def runs(self, name: str, body: Mapping[str, Any], most: int | None = None) -> list[FlowRun]:
+        """Read all flow runs of a filter, or the first so many."""
+        found = self._rows(name, "/flow_runs/filter", body)
+        return list(self.values(name, islice(found, most), self.flow_run))
 
     def runs_by_id(self, name: str, run_ids: Iterable[str]) -> list[FlowRun]:
         """Read the flow runs with these ids, without those that are gone."""

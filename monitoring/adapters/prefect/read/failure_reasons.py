@@ -33,18 +33,24 @@ _STATE_MESSAGES = ("Finished in state ", "Crash detected! ", "Flow run exceeded 
 def unread(ended_runs: Iterable[FlowRun], deployments: Mapping[str, Deployment], ledger: Ledger) -> list[FlowRun]:
     """The latest ended runs of deployments that failed or crashed and whose reason the ledger does not have yet.
 
+    Where the schedules of a deployment differ in their parameters: the latest with the parameters of each.
     Logs may arrive after the end of their run: as long as none are known, they are queried again while the run is in
     the window of ended runs, which are given oldest end first.
     """
-    newest = {run.key: run for run in ended_runs if run.state_type != "CANCELLED" and run.key in deployments}
+    newest = {
+        (run.key, deployments[run.key].parameters_of(run)): run
+        for run in ended_runs
+        if run.state_type != "CANCELLED" and run.key in deployments
+    }
     failed = (run for run in newest.values() if run.state_type in ("FAILED", "CRASHED"))
     return [run for run in failed if not _known(run, ledger)]
 
 
 def _known(run: FlowRun, ledger: Ledger) -> bool:
     record = ledger.records.get(run.key)
-    last = record.last_ended if record else None
-    if last is None or last.id != run.id or last.ended != run.ended_at:
+    found = record.failing_with(run.id) if record else None
+    last = found.last_ended if found else None
+    if last is None or last.ended != run.ended_at:
         return False
     return last.failure is not None and bool(last.failure.traceback or last.failure.path)
 

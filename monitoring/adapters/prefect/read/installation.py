@@ -129,7 +129,7 @@ def _deployments(collection: Collection) -> list[tuple[Deployment, Row]]:
     names = dict(collection.read("flows", "/flows/filter", ours, lambda row: (row["id"], row["name"])))
 
     def deployment(row: Row) -> tuple[Deployment, Row]:
-        return rows.deployment(row, names[row["flow_id"]]), row
+        return rows.deployment(row, names[row["flow_id"]], collection.redact), row
 
     return collection.read("deployments", "/deployments/filter", {**ours, "sort": "CREATED_DESC"}, deployment)
 

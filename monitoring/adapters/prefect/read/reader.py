@@ -103,6 +103,18 @@ class ServerReader:
     def _exporter(self, now: datetime, deployed: tuple[DeployedFlow, ...] | None) -> ExporterFacts | None:
         return collect(self.api, self.config, self.redact, now, deployed) if self.for_exporter else None
 
+    def failures(self, start: datetime, now: datetime, policies: Policies) -> tuple[tuple[FlowRun, ...], Query]:
+        """Read the newest runs that failed or crashed since ``start``, without the watchdog's own.
+
+        Returns:
+            The runs, newest end first, and the coverage of the query.
+        """
+        collection = Collection(self.api, self.config, self.redact, now, policies)
+        with self.api.within(self.config.server.deadline):
+            found = runs.failures(collection, start, sources.own_flows(collection))
+        unanswered = next(iter(collection.coverage.missing), None)
+        return tuple(found), unanswered or Query(name="recent-failures", outcome="complete")
+
     def totals(
         self, periods: Sequence[tuple[datetime, datetime]], now: datetime, policies: Policies
     ) -> tuple[tuple[Totals | None, ...], Query]:

@@ -12,13 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from monitoring.errors import BadAnswer
 from monitoring.model.base import Timestamp, Value
-from monitoring.model.prefect import Deployment, FlowRun, WorkPool, WorkQueue
+from monitoring.model.prefect import Deployment, FlowRun, ScheduleParameters, WorkPool, WorkQueue
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
 #: A worker is live while its last heartbeat is younger than this many of its own intervals.
 MISSED_HEARTBEATS = 3
 _DEFAULT_WORKER_INTERVAL = 30.0
+_JSON = json.JSONEncoder(sort_keys=True)
+#: Characters of the name of a schedule's own parameters.
+_MAX_NAME = 60
 to_time = TypeAdapter(Timestamp).validate_python
 
 
@@ -80,10 +83,20 @@ def flow_run(row: Row, redact: Callable[[str], str]) -> FlowRun:
             "pause_timeout": details.get("pause_timeout"),
             "work_pool": row.get("work_pool_name"),
             "work_queue": row.get("work_queue_name"),
+            "parameters": _digests(row.get("parameters") or {}),
             "retries_in_process": (row.get("empirical_policy") or {}).get("retry_type") == "in_process",
             "slot_leased": details.get("deployment_concurrency_lease_id") is not None,
         }
     )
+
+
+def _digests(parameters: Row) -> tuple[str, ...]:
+    """A digest of each parameter, with its name."""
+    return tuple(_digest(f"{name}={_JSON.encode(value)}") for name, value in parameters.items())
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
 
 
 def _given(row: Row) -> dict[str, Any]:
@@ -107,6 +120,33 @@ def _schedule_name(row: Row) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16] if texts else ""
 
 
+def _schedule_parameters(row: Row, redact: Callable[[str], str]) -> tuple[ScheduleParameters, ...]:
+    """The sets of parameters that the schedules give their runs, the largest first; none if all give the same."""
+    sets: dict[frozenset[str], tuple[Row, bool]] = {}
+    for entry in row.get("schedules") or ():
+        own = entry.get("parameters") or {}
+        digests = frozenset(_digests(own))
+        _, active = sets.get(digests, (own, False))
+        sets[digests] = (own, active or bool(entry.get("active") and not row.get("paused")))
+    if len(sets) < 2:
+        return ()
+    common = frozenset.intersection(*sets)
+    found = []
+    for digests, (own, active) in sets.items():
+        shown = {name: value for name, value in own.items() if not common.issuperset(_digests({name: value}))}
+        name, key = _parameters_name(shown, redact), _digest(" ".join(sorted(digests)))
+        found.append(ScheduleParameters(key=key, name=name, parameters=digests, active=active))
+    return tuple(sorted(found, key=lambda made: (-len(made.parameters), made.key)))
+
+
+def _parameters_name(parameters: Row, redact: Callable[[str], str]) -> str:
+    if not parameters:
+        return "the default parameters"
+    texts = (value if isinstance(value, str) else _JSON.encode(value) for value in parameters.values())
+    name = redact(", ".join(f"{name}={text}" for name, text in zip(parameters, texts, strict=True)))
+    return name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"
+
+
 def _inactive_since(row: Row) -> datetime | None:
     """Since when, at least, no schedule has been active: a later change may have been to a paused deployment.
 
@@ -123,8 +163,11 @@ def _newest_change(*found: Row) -> datetime | None:
     return max((to_time(row["updated"]) for row in found if row.get("updated")), default=None)
 
 
-def deployment(row: Row, flow_name: str) -> Deployment:
-    """Convert a row to a Deployment. Its ``concurrency_limit`` is always null: the global limit has the number."""
+def deployment(row: Row, flow_name: str, redact: Callable[[str], str]) -> Deployment:
+    """Convert a row to a Deployment; names of its schedules' parameters are redacted.
+
+    Its ``concurrency_limit`` is always null: the global limit has the number.
+    """
     limit = row.get("global_concurrency_limit") or {}
     active_limit = limit.get("limit") if limit.get("active", True) else None
     return Deployment.model_validate(
@@ -134,6 +177,7 @@ def deployment(row: Row, flow_name: str) -> Deployment:
             "flow_name": flow_name,
             "schedule": _schedule_name(row),
             "scheduled_since": max((to_time(entry["created"]) for entry in _active(row)), default=None),
+            "schedule_parameters": _schedule_parameters(row, redact),
             "inactive_since": _inactive_since(row),
             "changed": _newest_change(row, *_active(row)),
             "work_pool": row.get("work_pool_name"),

@@ -30,6 +30,8 @@ _STATES = ("SCHEDULED", *_ACTIVE, "COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _MAX_HISTORIES = 200
 #: Last successes that are searched for, one request each.
 MAX_SEARCHES = 500
+#: Failed and crashed runs that a digest reads, once a day: 2,000 rows take the server a second.
+MAX_FAILURES = 2_000
 _HEARTBEAT_HISTORY = timedelta(days=7)
 _HEARTBEAT_CHUNK = 1_000
 _FLOW_RUN = "prefect.flow-run."
@@ -54,10 +56,12 @@ def ended(collection: Collection, since: datetime, until: datetime | None = None
     return sorted(_watched(collection, "ended-runs", filters, "END_TIME_DESC"), key=lambda run: (run.ended_at, run.id))
 
 
-def _watched(collection: Collection, name: str, filters: Mapping[str, Any], sort: str) -> list[FlowRun]:
+def _watched(
+    collection: Collection, name: str, filters: Mapping[str, Any], sort: str, most: int | None = None
+) -> list[FlowRun]:
     if not collection.config.target.runs_without_deployment:
         filters = {**filters, "deployment_id": {"is_null_": False}}
-    found = collection.runs(name, {"flow_runs": filters, "sort": sort})
+    found = collection.runs(name, {"flow_runs": filters, "sort": sort}, most)
     # A subflow in its parent's process is part of its parent, whose findings cover it.
     return [run for run in found if run.deployment_id or run.parent_task_run_id is None]
 
@@ -194,7 +198,8 @@ def read_again(
 
 def failed_again(collection: Collection, ledger: Ledger) -> dict[str, FlowRun | None]:
     """Read the failed runs of the ledger again, by id: somebody may have rerun, marked or deleted (None) them since."""
-    recorded = {record.last_ended.id for record in ledger.records.values() if record.streak and record.last_ended}
+    failing = (found for record in ledger.records.values() for found in record.failing)
+    recorded = {found.last_ended.id for found in failing if found.last_ended}
     known = {run.id: run for run in collection.runs_by_id("failed-runs", recorded)}
     gone = dict.fromkeys(recorded) if collection.coverage.has("failed-runs") else {}
     return {**gone, **known}
@@ -292,6 +297,17 @@ def totals(collection: Collection, start: datetime, before: datetime) -> Totals:
     failed, crashed, cancelled = count("FAILED"), count("CRASHED"), count("CANCELLED")
     completed = count() - failed - crashed - cancelled
     return Totals(start=start, end=before, completed=completed, failed=failed, crashed=crashed, cancelled=cancelled)
+
+
+def failures(collection: Collection, since: datetime, own_flows: frozenset[str]) -> list[FlowRun]:
+    """The newest runs that failed or crashed since then, newest first, at most ``MAX_FAILURES``."""
+    filters = {
+        "end_time": {"after_": since.isoformat(), "before_": collection.now.isoformat()},
+        # By the states that it is not in, so that SQLite takes the index of ends.
+        "state": {"type": {"not_any_": [state for state in _STATES if state not in ("FAILED", "CRASHED")]}},
+    }
+    found = _watched(collection, "recent-failures", filters, "END_TIME_DESC", MAX_FAILURES)
+    return [run for run in found if run.flow_id not in own_flows]
 
 
 def _type(*state_types: str) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def deployments(collection: Collection, ledger: Ledger) -> Deployed:
 
 
 def _deployment(collection: Collection, row: Row, names: Mapping[str, str], ledger: Ledger) -> Deployment:
-    bare = rows.deployment(row, names[row["flow_id"]])
+    bare = rows.deployment(row, names[row["flow_id"]], collection.redact)
     stale = STALE.settings(collection.policy(bare))
     if not bare.scheduled or not stale.enabled or stale.within:
         return bare
