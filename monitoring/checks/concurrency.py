@@ -15,13 +15,18 @@ from pydantic import Field
 
 from monitoring.checks.base import Check
 from monitoring.checks.facts.cases import Case, Queue, deployment_case, place_case, subject_of
-from monitoring.checks.facts.causes import SLOT_REJECTED, slots_cause, was_cancelled_for_slot
+from monitoring.checks.facts.causes import Full, skips, slots_cause
+from monitoring.checks.facts.run_times import RunTimeSettings, longest_usual
 from monitoring.checks.facts.situation import Situation
+from monitoring.checks.facts.stays import StaySettings, began, limits
 from monitoring.checks.facts.waiting import Waiting, WaitSettings, runs_wait
 from monitoring.checks.findings import Compared, Found, Verdict, nothing, runs_text
+from monitoring.history.baselines import typical
 from monitoring.model.fields import Span
+from monitoring.model.finding import Cause, Severity
+from monitoring.model.ledger import CancelledRuns
 from monitoring.model.observation import ConcurrencyLimit
-from monitoring.model.prefect import Deployment, FlowRun, WorkPool
+from monitoring.model.prefect import SLOT_REJECTED, Deployment, FlowRun, WorkPool
 from monitoring.text.durations import humanized
 
 #: What has a limit.
@@ -32,6 +37,12 @@ class Concurrency(WaitSettings):
     """When a full concurrency limit holds runs up."""
 
     after: Span = Field(timedelta(minutes=15), description="How long runs may wait at a full limit.")
+    critical_after: Span = Field(
+        timedelta(hours=2),
+        description=(
+            "How long runs may be cancelled for lack of a slot that is not released until the finding is critical."
+        ),
+    )
 
 
 class _Lost(NamedTuple):
@@ -39,7 +50,7 @@ class _Lost(NamedTuple):
 
     slots: int
     since: datetime
-    cancelled: Sequence[FlowRun]
+    cancelled: CancelledRuns | None
 
 
 def cases(situation: Situation) -> Iterator[Case[Limited]]:
@@ -72,6 +83,8 @@ def _judge_starts(situation: Situation, limited: Deployment | WorkPool | Queue, 
     full = situation.causes.slots.of(limited)
     if full is None:
         return nothing("a slot is free", Compared(what, place.slots_taken or 0, place.concurrency_limit))
+    if deployment and skips(deployment, full) and (since := _kept_since(situation, deployment, full, settings)):
+        return _kept(situation, deployment, full, since, settings)
     held = situation.waiting_by_cause.get(full.cause.what, ())
     holding, lost = list(full.holders), None
     if deployment:
@@ -81,7 +94,8 @@ def _judge_starts(situation: Situation, limited: Deployment | WorkPool | Queue, 
     first = held[0].due if held else lost.since if lost else now
     taken = len(holding) if place.slots_taken is None else place.slots_taken
     compared = [Compared(what, taken, full.limit)]
-    who = f", and {runs_text(len(lost.cancelled))} cancelled for lack of a slot" if lost and lost.cancelled else ""
+    cancelled = lost.cancelled if lost else None
+    who = f", and {runs_text(cancelled.count)} cancelled for lack of a slot" if cancelled else ""
     wait = ""
     if held:
         count = runs_wait(len(held))
@@ -92,7 +106,7 @@ def _judge_starts(situation: Situation, limited: Deployment | WorkPool | Queue, 
         return nothing("the limit is full, and no run has waited for a slot for too long", *compared)
     return Found(
         compared,
-        severity="warning",
+        severity=_severity(now - first, cancelled, settings),
         run_ids=[wait.run.id for wait in held],
         summary=f"{subject_of(limited).name}: {_what(full.limit, lost)}{who}",
         observed=f"{_taken(taken, full.limit)}{wait}",
@@ -124,11 +138,11 @@ def _lost(
         return None
     if count <= 0 or taken < limit or not observation.coverage.has("active-runs", "due-runs", "limit-holders"):
         return None
-    ended, before = situation.ended_runs(deployment), situation.record(deployment).last_ended
-    cancelled = [run for run in ended if was_cancelled_for_slot(run)]
-    ends = [run.ended_at for run in ended if not was_cancelled_for_slot(run)]
+    record = situation.record(deployment)
+    cancelled, before = record.rejected, record.last_ended
+    ends = [run.ended_at for run in situation.ended_runs(deployment) if not run.cancelled_for_slot]
     last = max([*ends, *([before.ended] if before else [])], default=None)
-    shown = [*(wait.due for wait in held), *(run.ended_at for run in cancelled)]
+    shown = [*(wait.due for wait in held), *([cancelled.since] if cancelled else [])]
     since = last or min(shown, default=None)
     return _Lost(count, since, cancelled) if since and situation.now - since > settings.after else None
 
@@ -137,9 +151,74 @@ def _lost_lines(deployment: Deployment, lost: _Lost, live: int) -> Iterator[str]
     held = "1 slot is" if lost.slots == 1 else f"{lost.slots:,} slots are"
     yield f"{held} held by no live run since {lost.since:%Y-%m-%d %H:%M} UTC: has the server restarted since?"
     if lost.cancelled:
-        first = lost.cancelled[0].ended_at
-        yield f"{runs_text(len(lost.cancelled))} cancelled since {first:%Y-%m-%d %H:%M} UTC: {SLOT_REJECTED}"
+        yield _cancelled_line(lost.cancelled)
     yield f"to free the lost slots: {_to_free(f'deployment:{deployment.id}', live)}"
+
+
+def _kept_since(situation: Situation, deployment: Deployment, full: Full, settings: Concurrency) -> datetime | None:
+    """Since when runs have been cancelled because others keep all slots for far longer than usual; None if none have.
+
+    Runs that are skipped while others run as usual are what the owner wants.
+    """
+    rejected, ends = situation.record(deployment).rejected, []
+    for run in full.holders:
+        end = _usual_end(situation, deployment, run)
+        if end is None:
+            return None
+        ends.append(end)
+    if rejected is None or len(ends) < full.limit:
+        return None
+    last = max(ends)
+    return max(last, rejected.since) if rejected.until > last and situation.now - last > settings.after else None
+
+
+def _usual_end(situation: Situation, deployment: Deployment, run: FlowRun) -> datetime | None:
+    """When a run should have released its slot at the latest; None if nothing shows that."""
+    policy = situation.policy(deployment)
+    if run.state_type != "RUNNING":
+        stay = limits(policy.section("stuck", StaySettings)).get(run.state_type)
+        return began(situation.observation, run) + stay if stay else None
+    longest = longest_usual(situation.record(deployment).run_times, policy.section("slow", RunTimeSettings))
+    return run.state_timestamp - run.total_run_time + longest if longest else None
+
+
+def _kept(situation: Situation, deployment: Deployment, full: Full, since: datetime, settings: Concurrency) -> Verdict:
+    """The verdict on runs that keep all slots of a deployment, while others are cancelled."""
+    record, now = situation.record(deployment), situation.now
+    oldest = min(full.holders, key=lambda run: run.start_time or run.state_timestamp)
+    rejected = record.rejected or CancelledRuns(since=since, until=now)
+    held = f"{oldest.name} has held for {humanized(now - (oldest.start_time or oldest.state_timestamp))}"
+    usual = typical(record.run_times)
+    usually = f", usually {humanized(usual)}" if usual else ""
+    cancelled = f"{runs_text(rejected.count)} cancelled in a row for lack of a slot"
+    return Found(
+        (
+            Compared("own slots taken:", full.limit, full.limit),
+            Compared("kept beyond the usual time for", now - since, settings.after, since),
+        ),
+        severity=_severity(now - since, rejected, settings),
+        run_ids=rejected.run_ids,
+        run_count=rejected.count,
+        summary=f"{deployment.name}: {cancelled}, which {held}{usually}",
+        observed=f"{_taken(full.limit, full.limit)}; {cancelled}; {held}{usually}",
+        expected="slots released within the usual run time",
+        since=since,
+        cause=Cause(kind="flow-run", name=oldest.name, reason="previous-run-running", flow_run_ids=(oldest.id,)),
+        evidence=[
+            *situation.holders.run_lines(full.holders),
+            _cancelled_line(rejected),
+            f"to release its slot: prefect flow-run cancel {oldest.id}",
+        ],
+    )
+
+
+def _cancelled_line(cancelled: CancelledRuns) -> str:
+    return f"{runs_text(cancelled.count)} cancelled since {cancelled.since:%Y-%m-%d %H:%M} UTC: {SLOT_REJECTED}"
+
+
+def _severity(lasted: timedelta, cancelled: CancelledRuns | None, settings: Concurrency) -> Severity:
+    """Waiting runs become late, and critical as such; cancelled runs show nowhere else."""
+    return "critical" if cancelled and lasted > settings.critical_after else "warning"
 
 
 def _judge_tag(situation: Situation, limit: ConcurrencyLimit, settings: Concurrency) -> Verdict:
@@ -238,7 +317,7 @@ CHECK = Check(
     predicate="hold runs up at a full limit",
     cases=cases,
     judge=judge,
-    deciding=lambda settings: ("after",),
+    deciding=lambda settings: ("after", "critical_after"),
     role="cause",
     not_replayed="no history of limits and the holders of their slots is kept",
 )

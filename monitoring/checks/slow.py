@@ -13,25 +13,20 @@ from pydantic import Field
 
 from monitoring.checks.base import Check, deployments
 from monitoring.checks.facts.causes import slots_cause
+from monitoring.checks.facts.run_times import Bound, RunTimeSettings, bound, run_time
 from monitoring.checks.facts.situation import Situation
 from monitoring.checks.findings import MAX_COMPARED, Compared, Found, Verdict, more, nothing, runs_text
-from monitoring.history.baselines import Baseline, BaselineSettings, baseline, drift, typical, without_run
-from monitoring.model.fields import CheckSettings, Span
+from monitoring.history.baselines import drift, typical, without_run
+from monitoring.model.fields import Span
 from monitoring.model.finding import Cause, Severity
-from monitoring.model.ledger import EndedRun, Record, RunTimes
-from monitoring.model.prefect import Deployment, FlowRun
+from monitoring.model.ledger import EndedRun, Record
+from monitoring.model.prefect import Deployment
 from monitoring.text.durations import humanized
 
 
-class Slow(BaselineSettings, CheckSettings):
+class Slow(RunTimeSettings):
     """When a run takes longer than it may."""
 
-    limit: Span | None = Field(
-        None, description="Longest run time of all attempts together, without waits and pauses. Null: no limit."
-    )
-    baseline: bool = Field(
-        True, description="Whether the deployment's own completed runs judge the run time if there is no limit."
-    )
     severity: Severity = Field("info", description="Severity of a run beyond its baseline.")
     expire_after: Span = Field(
         timedelta(hours=24),
@@ -39,13 +34,6 @@ class Slow(BaselineSettings, CheckSettings):
             "For a deployment without an active schedule, the finding ends this long after its slow run ended."
         ),
     )
-
-
-class Bound(NamedTuple):
-    """The longest allowed run time; ``usual`` is the baseline that it comes from, None if it is configured."""
-
-    limit: timedelta
-    usual: Baseline | None
 
 
 class _SlowRun(NamedTuple):
@@ -92,19 +80,6 @@ def _why_not(record: Record, may: Bound | None, settings: Slow) -> str:
     if last and last.run_time > may.limit:
         return "the slow run has expired, or ended in a state that is not judged"
     return "no run takes longer than its limit"
-
-
-def bound(known: RunTimes, settings: Slow) -> Bound | None:
-    """The longest allowed run time of a deployment; None if none is configured and too little is known."""
-    if settings.limit is not None:
-        return Bound(settings.limit, None)
-    usual = baseline(known, settings) if settings.baseline else None
-    return Bound(usual.limit, usual) if usual else None
-
-
-def run_time(run: FlowRun, now: datetime) -> timedelta:
-    """The run time of a RUNNING run, all attempts, up to now: the total moves only on leaving RUNNING."""
-    return run.total_run_time + (now - run.state_timestamp)
 
 
 def _too_long(situation: Situation, deployment: Deployment, last: EndedRun, may: Bound, settings: Slow) -> bool:

@@ -11,7 +11,16 @@ from monitoring.failures.paths import failing_path
 from monitoring.history.baselines import with_run as with_run_time
 from monitoring.history.counts import counted
 from monitoring.model.failure import FailedChild
-from monitoring.model.ledger import MAX_MESSAGE, MAX_STREAK_IDS, EndedRun, Ledger, Outcome, Record, Streak
+from monitoring.model.ledger import (
+    MAX_MESSAGE,
+    MAX_STREAK_IDS,
+    CancelledRuns,
+    EndedRun,
+    Ledger,
+    Outcome,
+    Record,
+    Streak,
+)
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import Deployment, FlowRun
 
@@ -66,6 +75,9 @@ def _recent(before: Mapping[str, datetime], observation: Observation, overlap: t
 
 
 def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
+    if run.cancelled_for_slot:
+        return record.model_copy(update={"rejected": _with_cancelled(record.rejected, run)})
+    record = _without_cancelled(record, run)
     if run.state_type == "CANCELLED":
         return record
     ended = _ended(run, observation)
@@ -101,6 +113,26 @@ def _with_end(before: Outcome, ended: EndedRun) -> Outcome:
     if ended.state_type == "COMPLETED":
         return Outcome(last_ended=ended)
     return Outcome(last_ended=ended, streak=_longer(before.streak, last, ended))
+
+
+def _with_cancelled(before: CancelledRuns | None, run: FlowRun) -> CancelledRuns:
+    """The consecutive cancelled runs with another one, which counts once."""
+    due, ended = run.expected_start_time or run.created, run.ended_at
+    if before is None:
+        return CancelledRuns(since=due, until=ended, run_ids=(run.id,))
+    if run.id in before.run_ids:
+        return before
+    ids = (run.id, *before.run_ids)[:MAX_STREAK_IDS]
+    return CancelledRuns(
+        since=min(due, before.since), until=max(ended, before.until), count=before.count + 1, run_ids=ids
+    )
+
+
+def _without_cancelled(record: Record, run: FlowRun) -> Record:
+    """End what was consecutive until a run ended that had started."""
+    if record.rejected and record.rejected.until <= run.ended_at:
+        return record.model_copy(update={"rejected": None})
+    return record
 
 
 def _longer(before: Streak | None, last: EndedRun | None, ended: EndedRun) -> Streak:

@@ -9,9 +9,9 @@ from itertools import accumulate
 
 from monitoring.checks.facts.cases import full_name
 from monitoring.checks.facts.causes import Causes
+from monitoring.checks.facts.run_times import bound
 from monitoring.checks.facts.waiting import due_time
 from monitoring.checks.slow import CHECK as SLOW
-from monitoring.checks.slow import bound
 from monitoring.config.alert_settings import DEFAULT_ROUTE, FALLBACK_ROUTE
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config

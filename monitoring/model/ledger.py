@@ -51,6 +51,18 @@ class Streak(Value):
 MAX_STREAK_IDS = 100
 
 
+class CancelledRuns(Value):
+    """Consecutive runs of one deployment that were cancelled before they started; no other run ended in between."""
+
+    #: When the first of them was due.
+    since: Timestamp
+    #: When the newest of them was cancelled.
+    until: Timestamp
+    count: int = 1
+    #: The ids of the newest runs, newest first, at most ``MAX_STREAK_IDS``.
+    run_ids: tuple[str, ...] = ()
+
+
 class RunTimes(Value):
     """How long a deployment's completed runs took: a bounded sample, whatever windows the history was read in."""
 
@@ -82,7 +94,8 @@ class Outcome(Value):
 class Record(Value):
     """What later checks need of a deployment's runs that will not be read again.
 
-    Cancelled runs are counted and otherwise left out: they prove neither health nor failure.
+    Cancelled runs are counted and otherwise left out: they prove neither health nor failure. Those that never started
+    are kept apart.
     """
 
     last_ended: EndedRun | None = None
@@ -93,6 +106,8 @@ class Record(Value):
     streak: Streak | None = None
     #: Where its schedules differ in their parameters: the same of the runs of each (``ScheduleParameters.key``).
     by_parameters: Mapping[str, Outcome] = Field(default_factory=dict)
+    #: The newest runs, if they were cancelled because the deployment's limit was full.
+    rejected: CancelledRuns | None = None
     #: Whether the server's history was searched for a success older than the ledger.
     success_searched: bool = False
     run_times: RunTimes = RunTimes()

@@ -24,6 +24,10 @@ SKIPPED = "Another check is running"
 #: The states of ended runs (prefect.client.schemas.objects.TERMINAL_STATES).
 TERMINAL: frozenset[StateType] = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 
+#: The message of a run that the server cancels with the collision strategy CANCEL_NEW
+#: (prefect/server/orchestration/core_policy.py, ``SecureFlowConcurrencySlots``).
+SLOT_REJECTED = "Deployment concurrency limit reached."
+
 
 class FlowRun(Value):
     """The fields of a flow run that matter here; the message is redacted."""
@@ -67,6 +71,11 @@ class FlowRun(Value):
     def ended_at(self) -> datetime:
         """When a run that has ended did: a run that was cancelled before its start has no end time."""
         return self.end_time or self.state_timestamp
+
+    @property
+    def cancelled_for_slot(self) -> bool:
+        """Whether it was cancelled because its deployment's limit was full: it never held a slot."""
+        return self.state_type == "CANCELLED" and self.message == SLOT_REJECTED
 
 
 def flow_key(flow_id: str) -> str:

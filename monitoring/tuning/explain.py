@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from monitoring.checks.base import Judged
+from monitoring.checks.facts.run_times import bound
 from monitoring.checks.findings import Verdict, nothing, runs_text
 from monitoring.checks.registry import CHECKS
 from monitoring.checks.slow import CHECK as SLOW
-from monitoring.checks.slow import bound
 from monitoring.config.policy import Layer, Policies, format_value
 from monitoring.history.baselines import typical
 from monitoring.model.base import Value

@@ -21,9 +21,6 @@ from monitoring.model.prefect import Deployment, FlowRun, WorkPool, WorkQueue, b
 
 #: The most runs that a cause names.
 MAX_HOLDERS = 10
-#: The message of a run that the server cancels with the collision strategy CANCEL_NEW
-#: (prefect/server/orchestration/core_policy.py, ``SecureFlowConcurrencySlots``).
-SLOT_REJECTED = "Deployment concurrency limit reached."
 _WAITING = ("SCHEDULED", "PENDING")
 
 
@@ -33,11 +30,6 @@ class Full(NamedTuple):
     limit: int
     holders: Sequence[FlowRun]
     cause: Cause
-
-
-def was_cancelled_for_slot(run: FlowRun) -> bool:
-    """Whether a run was cancelled because its deployment's limit was full: it never held a slot."""
-    return run.state_type == "CANCELLED" and run.message == SLOT_REJECTED
 
 
 def skips(deployment: Deployment, full: Full) -> bool:

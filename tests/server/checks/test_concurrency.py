@@ -168,6 +168,37 @@ def test_slots_that_no_live_run_holds(prefect_server: Server, world: Seed) -> No
     assert refusing.evidence[-1].endswith(f"update deployment:{refusing.subject.id} --active-slots 0")
 
 
+def test_runs_that_are_cancelled_behind_one_that_never_ends_are_counted_over_checks(
+    prefect_server: Server, world: Seed
+) -> None:
+    now, began = world.now, world.now - 6 * HOUR
+    pool = world.pool("alive")
+    world.worker(pool, last_heartbeat=now)
+    deployment = world.deployment("skip/hangs", pool=pool, concurrency_limit=1, slots_taken=1, collision="CANCEL_NEW")
+    for number in range(12):
+        world.run(deployment, started=began - (number + 1) * HOUR, ended=began - (number + 1) * HOUR + 5 * MINUTE)
+    hangs = world.run(deployment, "RUNNING", name="hangs", started=began)
+    world.heartbeats(hangs, [began + number * 3 * MINUTE for number in range(121)])
+
+    severities, ledger = [], None
+    for hour in range(1, 7):
+        at = began + hour * HOUR
+        rejected = at - 30 * MINUTE
+        world.run(deployment, "CANCELLED", due=rejected, started=rejected, ended=rejected, message=REFUSED)
+        looked = assess_server(at, ledger=ledger, work_pool={"enabled": False})
+        ledger, found = looked.assessment.ledger, of_limits(looked)
+        severities.append(found["skip/hangs"].severity if found else None)
+
+    assert severities == ["warning", "warning", "critical", "critical", "critical", "critical"]
+    finding = found["skip/hangs"]
+    assert finding.summary == (
+        "skip/hangs: 6 runs cancelled in a row for lack of a slot, which hangs has held for 6 h, usually 5 min"
+    )
+    assert finding.cause
+    assert finding.cause.flow_run_ids == (str(hangs.id),)
+    assert finding.evidence[0] == "hangs: Running for 6 h"
+
+
 def test_a_run_that_gets_its_slot_while_we_look_holds_it(prefect_server: Server, world: Seed) -> None:
     now = world.now
     deployment = world.deployment("quick/taken", concurrency_limit=1, slots_taken=1)

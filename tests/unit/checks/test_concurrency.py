@@ -349,3 +349,28 @@ def test_a_run_without_a_sign_of_life_counts_as_over(silent: timedelta, is_one: 
     findings = found(seen(dead, limit=9, heartbeats=beats, full=(of_code(holder("dead")),)))
 
     assert len(of_limits(findings)) == is_one
+
+
+@pytest.mark.parametrize(
+    ("state", "since", "skips", "is_one"),
+    [
+        ("PENDING", hours(1), True, True),
+        ("PENDING", minutes(44), True, False),
+        ("CANCELLING", hours(1), True, True),
+        ("PENDING", hours(1), False, False),
+        # Nothing is known of how long its runs take.
+        ("RUNNING", hours(9), True, False),
+    ],
+)
+def test_runs_are_cancelled_behind_one_that_is_stuck(state: Any, since: timedelta, skips: bool, is_one: bool) -> None:
+    rejected = run("CANCELLED", "rejected", since=NOW - minutes(1), message=REFUSED)
+    holder = run(state, "holder", since=NOW - since, **IN_POOL)
+    here = deployment(concurrency_limit=1, slots_taken=1, skips_overlaps=skips, scheduled=False)
+
+    findings = of_limits(found(seen(rejected, holder, deployments=[here])))
+
+    assert [finding.severity for finding in findings] == (["warning"] if is_one else [])
+    for finding in findings:
+        assert finding.cause
+        assert finding.cause.what == ("flow-run", "name of holder", "previous-run-running")
+        assert finding.flow_run_ids == ("rejected",)

@@ -189,3 +189,24 @@ def test_of_a_long_message_the_beginning_is_kept() -> None:
 
     assert last is not None
     assert last.message == "x" * 500
+
+
+def test_runs_cancelled_for_lack_of_a_slot_are_counted_over_checks_until_one_ends_that_had_a_slot() -> None:
+    def rejected(number: int) -> FlowRun:
+        message = "Deployment concurrency limit reached."
+        return run("CANCELLED", f"rejected-{number}", since=NOW + minutes(number), message=message)
+
+    def later(ledger: Ledger, *ended: FlowRun, at: int) -> Ledger:
+        return fold(ledger, observation(*ended, at=NOW + minutes(at)))
+
+    first = later(Ledger(), run("COMPLETED", "before", since=NOW), rejected(1), rejected(2), at=3)
+    overlapping = later(first, rejected(2), rejected(3), at=5)
+    kept = overlapping.records["etl/nightly"].rejected
+    assert kept
+    assert (kept.count, kept.run_ids) == (3, ("rejected-3", "rejected-2", "rejected-1"))
+    assert (kept.since, kept.until) == (NOW + minutes(1), NOW + minutes(3))
+
+    by_hand = later(overlapping, run("CANCELLED", "it held the slot", since=NOW + minutes(6)), at=7)
+    assert by_hand.records["etl/nightly"].rejected is None
+    arrived_late = later(overlapping, run("FAILED", "older", since=NOW + minutes(2)), at=7)
+    assert arrived_late.records["etl/nightly"].rejected == kept

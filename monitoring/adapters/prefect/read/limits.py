@@ -19,7 +19,7 @@ from monitoring.adapters.prefect.read import limit_events, limit_tasks
 from monitoring.adapters.prefect.read.collection import Collection, chunks
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.checks.concurrency import CHECK as CONCURRENCY
-from monitoring.checks.facts.causes import Slots, was_cancelled_for_slot
+from monitoring.checks.facts.causes import Slots
 from monitoring.errors import BadAnswer, CredentialsRefused
 from monitoring.model.base import Value
 from monitoring.model.observation import ConcurrencyLimit, Holder, LimitFacts, LimitSlots
@@ -136,7 +136,7 @@ def holders_again(
     # would otherwise read every run of these deployments.
     ends = {"after_": (collection.now - _CLOCKS_DIFFER).isoformat()}
     just_ended = collection.runs(_HOLDERS, {"flow_runs": {"end_time": ends}, "sort": "END_TIME_DESC"})
-    ended_since = {run.id: run for run in just_ended if run.id not in seen and not was_cancelled_for_slot(run)}
+    ended_since = {run.id: run for run in just_ended if run.id not in seen and not run.cancelled_for_slot}
     holders = tuple(run for run in fresh if run.id not in ended_since)
     return holders, frozenset(unexplained) & {run.key for run in ended_since.values()}
 

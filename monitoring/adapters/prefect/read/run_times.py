@@ -9,8 +9,8 @@ from operator import itemgetter
 from typing import Any, get_args
 
 from monitoring.adapters.prefect.read.collection import Collection
+from monitoring.checks.facts.run_times import run_time
 from monitoring.checks.slow import CHECK as SLOW
-from monitoring.checks.slow import run_time
 from monitoring.history.baselines import MAX_RECENT
 from monitoring.model.ledger import Ledger
 from monitoring.model.prefect import Deployment, FlowRun, StateType
