@@ -61,6 +61,9 @@ def judge(situation: Situation, deployment: Deployment, settings: Stale) -> Verd
         return nothing("the deployment is paused", *compared)
     if since is None:
         return _judge_cadence(situation, deployment, record, settings, compared)
+    resumed = observation.schedules.resumed.get(deployment.key)
+    if settings.within is None and resumed and since < resumed and (last or deployment.created <= since):
+        return _may_have_been_paused(compared, deployment, resumed, last)
     scheduled_since = record.scheduled_since
     if settings.within is None and scheduled_since and since < scheduled_since:
         return nothing(f"it has had these schedules only since {_at(scheduled_since)}", *compared)
@@ -168,6 +171,22 @@ def _found(
         expected=_expected(wanted, settings, since),
         since=began,
         cause=situation.causes.stale(deployment),
+    )
+
+
+def _may_have_been_paused(
+    compared: Sequence[Compared], deployment: Deployment, resumed: datetime, last: EndedRun | None
+) -> Found:
+    """Nothing was scheduled before the last change: nobody knows whether somebody wanted that."""
+    return Found(
+        compared,
+        severity="info",
+        run_count=0,
+        summary=f"{deployment.name}: freshness cannot be judged: it may have been paused until {_at(resumed)}",
+        observed=f"no run of it was due before it was changed at {_at(resumed)}",
+        expected="a success after its next scheduled times",
+        since=last.ended if last else deployment.created,
+        unknown=True,
     )
 
 

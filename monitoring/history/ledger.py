@@ -238,6 +238,8 @@ def _first_seen_schedule(deployment: Deployment, observation: Observation) -> da
     Every ``prefect deploy`` creates schedules anew, so that they look young. Runs that were due before, or a success
     that a schedule created, show that there were schedules before.
     """
+    if resumed := observation.schedules.resumed.get(deployment.key):
+        return resumed
     since = deployment.scheduled_since
     if since is None:
         return None

@@ -177,6 +177,8 @@ class ScheduleFacts(Value):
 
     #: By deployment key, where its freshness is in doubt: its scheduled runs since its last success.
     missed: Mapping[str, MissedRuns] = Field(default_factory=dict)
+    #: By deployment key: when it was changed after scheduled times for which there is no run. It may have been paused.
+    resumed: Mapping[str, Timestamp] = Field(default_factory=dict)
     #: Deployments that should have runs scheduled ahead and have none, by id: their own newest due time before now.
     nothing_ahead: Mapping[str, Timestamp] = Field(default_factory=dict)
     #: Other deployments with a schedule and no planned run, rightly so far: they say nothing about the scheduler.

@@ -18,7 +18,7 @@ from monitoring.errors import CredentialsRefused
 from tests.support.assessment import assess_server
 from tests.support.noise import noise
 from tests.support.relay import Asked, relayed
-from tests.support.seed_values import HOUR, MINUTE, Run
+from tests.support.seed_values import DAY, HOUR, MINUTE, Run
 from tests.support.seeding import Seed
 from tests.support.servers import Postgres, connected, start_server
 
@@ -239,7 +239,7 @@ def test_a_run_that_ends_late_within_the_overlap_is_counted_once(prefect_server:
 
 
 def test_the_last_success_is_searched_for_once(prefect_server: Server, world: Seed) -> None:
-    world.deployment("stale/never", schedule="*/10 * * * *")
+    world.deployment("stale/never", schedule="*/10 * * * *", updated=world.now - 30 * DAY)
     with relayed(prefect_server.ui_url) as relay:
         first = assess_server(world.now, at=relay.url)
         searched = len(pages_of(relay.asked, "not_any_"))

@@ -67,11 +67,12 @@ def test_stale_by_two_missed_fires_and_grace(prefect_server: Server, world: Seed
     """``now`` is chosen relative to the fires; the deployments succeed before or after the older of the two."""
     now = world.now
     grace = 30 * MINUTE
+    old = {"created": now - 50 * DAY, "updated": now - 50 * DAY}
 
     def plant(name: str, *, first: datetime, schedule: Any) -> None:
         """``first`` is the older of the two newest fires that are past their grace."""
         for suffix, success in (("", first - SECOND), ("-fresh", first)):
-            deployment = world.deployment(f"stale/{name}{suffix}", schedule=schedule, created=now - 50 * DAY)
+            deployment = world.deployment(f"stale/{name}{suffix}", schedule=schedule, **old)
             world.run(deployment, ended=success)
 
     # Every 6 hours; the newest fire is exactly its grace ago.
@@ -95,7 +96,7 @@ def test_stale_by_two_missed_fires_and_grace(prefect_server: Server, world: Seed
     world.run(inactive, ended=now - 40 * DAY)
     world.deployment("stale/paused", schedule=every_six, paused=True, created=now - 50 * DAY)
 
-    found = assess_server(now).found
+    found = assess_server(now, unscheduled={"after": "60d"}).found
     assert by_name(found, "stale") == {"interval": "critical", "rrule": "critical"}
     assert len(found) == 2
 
@@ -115,7 +116,7 @@ def test_a_cron_line_fires_in_its_own_time_zone_across_summer_time(
     then = Seed(prefect_server.database_url, now=at)
     eight = CronSchedule(cron="0 8 * * *", timezone="Europe/Berlin")
     for name, success in (("stale", fire - SECOND), ("fresh", fire)):
-        world = then.deployment(f"summer/{name}", schedule=eight)
+        world = then.deployment(f"summer/{name}", schedule=eight, updated=at - 30 * DAY)
         then.run(world, ended=success)
     # Runs that the server's own scheduler makes meanwhile are due in the present, whenever this test runs.
     found = {key: finding for key, finding in assess_server(at).found.items() if key[0] == "stale"}
@@ -154,7 +155,7 @@ def test_it_says_which_scheduled_time_was_missed_first_and_how_many_since(prefec
     newest = (now - 40 * MINUTE).replace(microsecond=0)
     hourly = IntervalSchedule(interval=HOUR, anchor_date=newest)
     daily = IntervalSchedule(interval=DAY, anchor_date=newest - 30 * MINUTE)
-    old: dict[str, Any] = {"created": now - 50 * DAY, "updated": now}
+    old: dict[str, Any] = {"created": now - 50 * DAY, "updated": now - 50 * DAY}
 
     for name, success in (("last-night", newest - 9 * HOUR - MINUTE), ("long-ago", newest - 60 * DAY)):
         deployment = world.deployment(
@@ -179,9 +180,10 @@ def test_the_usual_run_time_is_granted_before_the_grace(prefect_server: Server, 
     """The newest fire that counts is 90 min ago: an hour of run time, and half an hour of grace."""
     now = world.now
     allowed = HOUR + 30 * MINUTE
+    old = {"created": now - 50 * DAY, "updated": now - 50 * DAY}
     for name, newest in (("not-yet", now - allowed + MINUTE), ("stale", now - allowed)):
         schedule = IntervalSchedule(interval=12 * HOUR, anchor_date=newest)
-        deployment = world.deployment(f"long/{name}", schedule=schedule, created=now - 50 * DAY)
+        deployment = world.deployment(f"long/{name}", schedule=schedule, **old)
         # The last success was an hour before the older fire; the runs before it took an hour each.
         ends = [newest - 13 * HOUR - n * 12 * HOUR for n in range(4)]
         world.many(Run(deployment=deployment, started=end - HOUR, ended=end) for end in ends)
@@ -219,3 +221,45 @@ def test_a_rhythm_without_schedules_is_expected_to_go_on(prefect_server: Server,
     findings = assess_server(now, target={"window": "2d"}).found
     assert by_name(findings, "stale") == {"stopped": "info"}
     assert not findings["stale", "rhythm/stopped"].unknown
+
+
+def test_scheduled_times_during_a_pause_are_nobodys_fault(prefect_server: Server, world: Seed) -> None:
+    """Paused for 21 days and resumed a minute ago, by the deployment or by its only schedule: without any memory."""
+    now = world.now
+    began: dict[str, Any] = {"schedule": "0 * * * *", "created": now - 90 * DAY, "updated": now - 90 * DAY}
+    deployments = {
+        name: world.deployment(f"etl/{name}", **began) for name in ("resumed", "switched-on", "failing", "late", "idle")
+    }
+    for deployment in deployments.values():
+        world.run(deployment, ended=now - 21 * DAY)
+    # These were never paused: runs were due all the time.
+    world.many(Run(deployment=deployments["failing"], state="CANCELLED", ended=now - n * HOUR) for n in range(1, 500))
+    world.many(Run(deployment=deployments["late"], state="Late", due=now - n * HOUR) for n in range(1, 5))
+
+    for name in ("resumed", "failing", "late"):
+        for paused in (True, False):
+            prefect_server.request("PATCH", f"/deployments/{deployments[name].id}", {"paused": paused})
+    switched = f"/deployments/{deployments['switched-on'].id}"
+    schedule = prefect_server.request("GET", switched)["schedules"][0]["id"]
+    for active in (False, True):
+        prefect_server.request("PATCH", f"{switched}/schedules/{schedule}", {"active": active})
+
+    seen = assess_server(now + MINUTE)
+    expected = {"resumed": "info", "switched-on": "info", "failing": "critical", "late": "critical", "idle": "critical"}
+    assert by_name(seen.found, "stale") == expected
+    resumed = seen.found["stale", "etl/resumed"]
+    assert resumed.unknown
+    assert "it may have been paused until" in resumed.summary
+    # It remembers from now on, and says nothing.
+    later = assess_server(now + 2 * MINUTE, ledger=seen.assessment.ledger)
+    assert by_name(later.found, "stale") == {"failing": "critical", "late": "critical", "idle": "critical"}
+
+
+def test_after_a_pause_only_later_scheduled_times_count(prefect_server: Server, world: Seed) -> None:
+    now = world.now
+    resumed = world.deployment("etl/resumed", schedule="*/10 * * * *", created=now - 90 * DAY, updated=now - 2 * HOUR)
+    world.run(resumed, ended=now - 21 * DAY)
+    # Its schedule is as old as it is.
+    found = assess_server(now).found["stale", "etl/resumed"]
+    assert found.severity == "critical"
+    assert "12 scheduled times missed" in found.observed

@@ -217,7 +217,9 @@ def _read_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> dict[str
         "runs": _run_facts(collection, rows),
         "history": history,
         "failures": _failure_facts(collection, rows, ledger),
-        "schedules": ScheduleFacts(missed=missed, nothing_ahead=ahead.nothing, unplanned=ahead.unplanned),
+        "schedules": ScheduleFacts(
+            missed=missed.runs, resumed=missed.resumed, nothing_ahead=ahead.nothing, unplanned=ahead.unplanned
+        ),
         "pools": pools,
         "limits": limited.model_copy(update={"moving": moving}),
         "own": own_runs(collection, rows.own_deployments, rows.deployed.schedules, rows.own),

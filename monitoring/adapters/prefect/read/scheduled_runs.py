@@ -31,6 +31,8 @@ _AHEAD_CHUNK = 1_000
 #: The tag that the server's scheduler adds to its runs (prefect/server/models/deployments.py).
 _MADE_BY_SCHEDULER = "auto-scheduled"
 _AHEAD = "scheduled-ahead"
+#: Schedules are made within the request that changes their deployment.
+_DEPLOYS_TAKE = timedelta(minutes=1)
 
 
 class Planning(Value):
@@ -41,6 +43,15 @@ class Planning(Value):
     min_ahead: timedelta = Field(timedelta(hours=1), alias="min_scheduled_time")
     #: ... but none later than this.
     horizon: timedelta = Field(timedelta(days=100), alias="max_scheduled_time")
+
+
+class Missed(NamedTuple):
+    """Scheduled runs since the last success, by deployment key."""
+
+    #: The runs that were missed.
+    runs: dict[str, MissedRuns]
+    #: Deployments that seem to have been paused: when they were changed after that.
+    resumed: dict[str, datetime]
 
 
 class Ahead(NamedTuple):
@@ -61,15 +72,15 @@ def missed(
     ended: Sequence[FlowRun],
     successes: Mapping[str, FlowRun | None],
     ledger: Ledger,
-) -> dict[str, MissedRuns]:
-    """The scheduled runs since the last success, for deployments that may be stale, by key.
+) -> Missed:
+    """The scheduled runs since the last success, for deployments that may be stale.
 
     ``schedules`` are by deployment id, the ``ended`` runs of the window oldest first, and ``successes`` the results of
-    the search for last successes.
+    the search for last successes. Times at which a deployment seems to have been paused are left out.
     """
     fresh = {key: fresh_states(collection.policy(deployment).expect) for key, deployment in deployments.items()}
     newest = {run.key: run for run in ended if run.state_type in fresh.get(run.key, ())}
-    found: dict[str, MissedRuns] = {}
+    found = Missed({}, {})
     for key, deployment in deployments.items():
         policy = collection.policy(deployment)
         settings = STALE.settings(policy)
@@ -87,14 +98,40 @@ def missed(
         known = record.schedule is not None or made_by_schedule
         since = record.scheduled_since if known else deployment.scheduled_since
         after = max(time for time in (last or deployment.created, since) if time)
+        if record.schedule is None and (resumed := _resumed(collection, deployment, schedules.get(key, ()), after)):
+            found.resumed[key] = after = resumed
         due = collection.expand(
             deployment, (), due_between, schedules.get(key, ()), after=after, until=collection.now, limit=MAX_MISSED
         )
         if due:
-            found[key] = MissedRuns(first=due[0], count=len(due))
-        if len(found) == _MAX_COUNTED:
+            found.runs[key] = MissedRuns(first=due[0], count=len(due))
+        if len(found.runs.keys() | found.resumed) == _MAX_COUNTED:
             break
     return found
+
+
+def _resumed(
+    collection: Collection, deployment: Deployment, schedules: Sequence[Row], after: datetime
+) -> datetime | None:
+    """When a deployment was last changed, if nothing was scheduled for some time before; None otherwise.
+
+    Prefect keeps no record of pauses. But it creates no runs for a paused deployment, and a change deletes none that
+    were due. So if the change came later than scheduled times for which there is no run, it may have ended a pause.
+    """
+    changed, made = deployment.changed, deployment.scheduled_since
+    # A deploy makes the schedules anew, and resumes nothing.
+    if changed is None or changed <= after or made is None or changed - made < _DEPLOYS_TAKE:
+        return None
+    count = STALE.settings(collection.policy(deployment)).missed_fires
+    before = collection.expand(deployment, (), newest_due, schedules, until=changed, count=count)
+    before = tuple(time for time in before if time > after)
+    if not before:
+        return None
+    due = {"after_": before[0].isoformat(), "before_": changed.isoformat()}
+    filters = {"deployment_id": {"any_": [deployment.id]}, "expected_start_time": due}
+    runs = collection.first_runs("runs-before-change", {"flow_runs": filters, "limit": 1})
+    # Without an answer it is unknown, as the coverage shows.
+    return None if runs else changed
 
 
 def ahead(

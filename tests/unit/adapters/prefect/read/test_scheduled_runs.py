@@ -42,6 +42,8 @@ class Server:
         return {"server": {"services": {"scheduler": self._settings}}}
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        if path == "/flow_runs/filter":
+            return []
         ids: list[str] = list(body["deployments"]["id"]["any_"])
         self.questions += 1
         if path == "/deployments/count":
@@ -262,7 +264,28 @@ def missed(
     found = fires.missed(
         collecting(Server(), **config), {one.id: one}, {one.id: list(schedules)}, runs, successes, ledger
     )
-    return found.get(one.id)
+    return found.runs.get(one.id)
+
+
+@pytest.mark.parametrize(
+    ("changed", "made", "found"),
+    [
+        pytest.param(NOW - hours(2), NOW - hours(900), NOW - hours(2), id="nothing was due before the change"),
+        pytest.param(NOW - hours(2), NOW - hours(2), None, id="a deploy makes the schedules anew"),
+        pytest.param(NOW - hours(5.25), NOW - hours(900), None, id="nothing could be due before the change"),
+        pytest.param(None, None, None, id="unknown"),
+    ],
+)
+def test_a_change_after_times_without_runs_may_have_ended_a_pause(
+    changed: datetime | None, made: datetime | None, found: datetime | None
+) -> None:
+    one = deployment(due=DUE, changed=changed, scheduled_since=made)
+    success = run("COMPLETED", since=LATE, auto_scheduled=True)
+    arguments = ({one.id: one}, {one.id: [HOURLY]}, [success], {})
+    assert fires.missed(collecting(Server()), *arguments, Ledger()).resumed.get(one.id) == found
+    # With a memory, that is known.
+    known = Ledger(records={one.id: Record(schedule="daily", last_success=ended("COMPLETED", LATE))})
+    assert fires.missed(collecting(Server()), *arguments, known).resumed == {}
 
 
 LATE = NOW - hours(5) - minutes(30)
