@@ -170,7 +170,7 @@ def _found(
         observed=seen,
         expected=_expected(wanted, settings, since),
         since=began,
-        cause=situation.causes.stale(deployment),
+        cause=situation.stale_cause(deployment),
     )
 
 

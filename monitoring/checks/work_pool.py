@@ -5,7 +5,7 @@ The runs wait for the same cause as in `late`: one finding for the pool lists al
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
 
@@ -13,8 +13,9 @@ from pydantic import Field
 
 from monitoring.checks.base import Check
 from monitoring.checks.facts.cases import Case, place_case
+from monitoring.checks.facts.not_served import HeldUp
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.facts.waiting import Waiting, WaitSettings, last_heartbeat, runs_wait, whose_runs
+from monitoring.checks.facts.waiting import WaitSettings, last_heartbeat, whose_runs
 from monitoring.checks.findings import Compared, Found, Verdict, nothing, runs_text
 from monitoring.model.fields import Count, Span
 from monitoring.model.prefect import WorkPool
@@ -40,32 +41,32 @@ def judge(situation: Situation, pool: WorkPool, settings: WorkPoolSettings) -> V
     """Judge the runs that wait at a work pool: it has no live worker, it is paused, or work piles up."""
     workers = "not counted" if pool.live_workers is None else f"{pool.live_workers:,}"
     compared = Compared("live workers:", f"{workers}{', paused' if pool.paused else ''}")
-    if waiting := situation.waiting_by_place.get(("work-pool", pool.name)):
-        return _judge_held_up(compared, situation, pool, waiting, settings)
+    if held_up := situation.held_up("work-pool", pool.name):
+        return _judge_held_up(compared, situation, pool, held_up, settings)
     return _judge_backlog(compared, situation, pool, settings)
 
 
 def _judge_held_up(
-    workers: Compared, situation: Situation, pool: WorkPool, waiting: Sequence[Waiting], settings: WorkPoolSettings
+    workers: Compared, situation: Situation, pool: WorkPool, held_up: HeldUp, settings: WorkPoolSettings
 ) -> Verdict:
     """Judge the work that waits for the pool itself; while a worker was alive, it waited for something else."""
-    now, due = situation.now, waiting[0].due
+    now, due = situation.now, held_up.due
     since = due if pool.paused else max(due, pool.last_heartbeat or due)
-    count = runs_wait(len(waiting))
-    compared = (workers, Compared(f"{count} for it, for", now - since, settings.after, since))
+    compared = (workers, Compared(f"{held_up.what} for it, for", now - since, settings.after, since))
     if now - since <= settings.after:
         return nothing("no work has waited for it for too long", *compared)
     what, seen = ("paused", "paused") if pool.paused else ("no live worker", last_heartbeat(pool, now))
     return Found(
         compared,
         severity="warning" if pool.paused else "critical",
-        summary=f"{pool.name}: {what}, and {count}",
-        observed=f"{seen}; {count}, the oldest for {humanized(now - due)}",
+        summary=f"{pool.name}: {what}, and {held_up.what}",
+        observed=f"{seen}; {held_up.since_when(now)}",
         expected=f"due work starts within {humanized(settings.after)}",
         since=since,
-        run_ids=[wait.run.id for wait in waiting],
-        cause=waiting[0].cause,
-        evidence=whose_runs(wait.deployment for wait in waiting),
+        run_ids=held_up.run_ids,
+        run_count=held_up.run_count,
+        cause=held_up.cause,
+        evidence=whose_runs(held_up.deployments),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from monitoring.checks.base import Check
 from monitoring.checks.facts.cases import Case, Queue, full_name, place_case
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.facts.waiting import WaitSettings, runs_wait, whose_runs
+from monitoring.checks.facts.waiting import WaitSettings, whose_runs
 from monitoring.checks.findings import Compared, Found, Verdict, nothing
 from monitoring.text.durations import humanized
 
@@ -27,26 +27,24 @@ def judge(situation: Situation, place: Queue, settings: WaitSettings) -> Verdict
     """Judge the runs that wait at a paused work queue."""
     name = full_name(*place)
     paused = Compared("queue:", "paused" if place.queue.paused else "not paused")
-    waiting = situation.waiting_by_place.get(("work-queue", name), ())
-    if not waiting:
+    held_up = situation.held_up("work-queue", name)
+    if held_up is None:
         return nothing("no work waits for it", paused)
-    first = waiting[0].due
-    compared = (
-        paused,
-        Compared(f"{runs_wait(len(waiting))} for it, for", situation.now - first, settings.after, first),
-    )
+    first = held_up.due
+    compared = (paused, Compared(f"{held_up.what} for it, for", situation.now - first, settings.after, first))
     if situation.now - first <= settings.after:
         return nothing("no work has waited for it for too long", *compared)
     return Found(
         compared,
         severity="warning",
-        summary=f"{name}: paused, and {runs_wait(len(waiting))}",
-        observed=f"paused; {runs_wait(len(waiting))}, the oldest for {humanized(situation.now - first)}",
+        summary=f"{name}: paused, and {held_up.what}",
+        observed=f"paused; {held_up.since_when(situation.now)}",
         expected=f"due work starts within {humanized(settings.after)}",
         since=first,
-        run_ids=[wait.run.id for wait in waiting],
-        cause=waiting[0].cause,
-        evidence=whose_runs(wait.deployment for wait in waiting),
+        run_ids=held_up.run_ids,
+        run_count=held_up.run_count,
+        cause=held_up.cause,
+        evidence=whose_runs(held_up.deployments),
     )
 
 

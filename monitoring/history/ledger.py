@@ -77,6 +77,11 @@ def _recent(before: Mapping[str, datetime], observation: Observation, overlap: t
 def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
     if run.cancelled_for_slot:
         return record.model_copy(update={"rejected": _with_cancelled(record.rejected, run)})
+    if run.not_served:
+        return record.model_copy(update={"not_served": _with_cancelled(record.not_served, run)})
+    if run.cancelled_before_start:
+        # It was not due yet: somebody had changed their mind.
+        return record
     record = _without_cancelled(record, run)
     if run.state_type == "CANCELLED":
         return record
@@ -130,9 +135,9 @@ def _with_cancelled(before: CancelledRuns | None, run: FlowRun) -> CancelledRuns
 
 def _without_cancelled(record: Record, run: FlowRun) -> Record:
     """End what was consecutive until a run ended that had started."""
-    if record.rejected and record.rejected.until <= run.ended_at:
-        return record.model_copy(update={"rejected": None})
-    return record
+    kept = {"rejected": record.rejected, "not_served": record.not_served}
+    over = {name: None for name, runs in kept.items() if runs and runs.until <= run.ended_at}
+    return record.model_copy(update=over) if over else record
 
 
 def _longer(before: Streak | None, last: EndedRun | None, ended: EndedRun) -> Streak:

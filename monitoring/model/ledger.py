@@ -108,6 +108,8 @@ class Record(Value):
     by_parameters: Mapping[str, Outcome] = Field(default_factory=dict)
     #: The newest runs, if they were cancelled because the deployment's limit was full.
     rejected: CancelledRuns | None = None
+    #: The newest runs, if they were cancelled after they were due and before they started.
+    not_served: CancelledRuns | None = None
     #: Whether the server's history was searched for a success older than the ledger.
     success_searched: bool = False
     run_times: RunTimes = RunTimes()

@@ -77,6 +77,17 @@ class FlowRun(Value):
         """Whether it was cancelled because its deployment's limit was full: it never held a slot."""
         return self.state_type == "CANCELLED" and self.message == SLOT_REJECTED
 
+    @property
+    def cancelled_before_start(self) -> bool:
+        """Whether it was cancelled, by whomever, without having ever started."""
+        return self.state_type == "CANCELLED" and self.run_count == 0
+
+    @property
+    def not_served(self) -> bool:
+        """Whether it was cancelled after it was due and before it started, other than for lack of a slot."""
+        due = self.expected_start_time or self.created
+        return self.cancelled_before_start and self.ended_at > due and not self.cancelled_for_slot
+
 
 def flow_key(flow_id: str) -> str:
     """The key of a flow, for its runs without a deployment."""

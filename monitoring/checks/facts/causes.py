@@ -101,8 +101,8 @@ class Causes:
         full = self.full(deployment, run)
         return self.closed(deployment, run) or (full[0].cause if full else None)
 
-    def closed(self, deployment: Deployment, run: FlowRun) -> Cause | None:
-        """Why nothing starts at all where a run waits: a pause or no live worker. Arguments as for ``of_run``."""
+    def closed(self, deployment: Deployment, run: FlowRun | None = None) -> Cause | None:
+        """Why nothing starts at all where a run waits, or a deployment's runs would: a pause or no live worker."""
         pool, queue = self._place(deployment, run)
         if pool and pool.paused:
             return Cause(kind="work-pool", name=pool.name, reason="paused")
@@ -148,9 +148,10 @@ class Causes:
             running = [run for run in running if _began(run) < deployment.due[-1]]
         return min(running, key=lambda run: (_began(run), run.id), default=None)
 
-    def _place(self, deployment: Deployment, run: FlowRun) -> tuple[WorkPool | None, WorkQueue | None]:
-        pool = self._observation.pools.work_pools.get(run.work_pool or deployment.work_pool or "")
-        queue = self._queues.get((pool.name, run.work_queue or deployment.work_queue or "")) if pool else None
+    def _place(self, deployment: Deployment, run: FlowRun | None) -> tuple[WorkPool | None, WorkQueue | None]:
+        own_pool, own_queue = (run.work_pool, run.work_queue) if run else (None, None)
+        pool = self._observation.pools.work_pools.get(own_pool or deployment.work_pool or "")
+        queue = self._queues.get((pool.name, own_queue or deployment.work_queue or "")) if pool else None
         return pool, queue
 
 

@@ -9,9 +9,12 @@ from functools import cached_property
 from monitoring.checks.facts.cases import Case, deployment_case
 from monitoring.checks.facts.causes import Causes
 from monitoring.checks.facts.heartbeats import heard_until
+from monitoring.checks.facts.not_served import HeldUp, NotServed, not_served
+from monitoring.checks.facts.not_served import by_place as not_served_by_place
 from monitoring.checks.facts.scheduler import scheduler_is_dead
 from monitoring.checks.facts.slot_holders import Holders
 from monitoring.checks.facts.waiting import ByCause, ByPlace, Waiting, by_cause, by_place, waiting_runs
+from monitoring.model.finding import Cause, CauseKind
 from monitoring.model.ledger import Ledger, Record
 from monitoring.model.observation import Observation
 from monitoring.model.policy import BasePolicy, Policies, policy_key
@@ -99,3 +102,23 @@ class Situation:
     def waiting_by_place(self) -> ByPlace:
         """The runs that are overdue by the work pool or queue that holds them up."""
         return by_place(self.waiting, self.now)
+
+    @cached_property
+    def not_served(self) -> Mapping[str, NotServed]:
+        """The runs that nothing served, by the key of their deployment."""
+        found = not_served(self.observation, self.ledger, self.policies, self.causes)
+        return {entry.deployment.key: entry for entry in found}
+
+    def held_up(self, kind: CauseKind, name: str) -> HeldUp | None:
+        """What a work pool or queue keeps from starting, or did until it was cancelled; None if that is nothing."""
+        found = HeldUp(self.waiting_by_place.get((kind, name), ()), self._not_served_by_place.get((kind, name), ()))
+        return found if found.waiting or found.not_served else None
+
+    @cached_property
+    def _not_served_by_place(self) -> Mapping[tuple[CauseKind, str], Sequence[NotServed]]:
+        return not_served_by_place(tuple(self.not_served.values()))
+
+    def stale_cause(self, deployment: Deployment) -> Cause | None:
+        """Why a deployment does not succeed, also if the runs that would wait have been cancelled."""
+        entry = self.not_served.get(deployment.key)
+        return self.causes.stale(deployment) or (entry.cause if entry else None)

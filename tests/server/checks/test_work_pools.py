@@ -5,6 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
+from prefect import get_client
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Cancelling
+
 from demo.stack import Server
 from monitoring.model.finding import Cause
 from tests.support.assessment import assess_server
@@ -181,3 +186,28 @@ def test_much_that_is_due_soon_is_reported_and_leaves_the_rest_known(prefect_ser
     looked = assess_server(now)
     assert looked.found["ahead", "dead"].summary.startswith("dead: at least 200 runs are due from ")
     assert looked.missing == {}
+
+
+@pytest.mark.parametrize("state", [Cancelled(), Cancelling()], ids=["state", "cancel"])
+def test_what_is_cancelled_before_a_worker_took_it_was_not_served(
+    prefect_server: Server, world: Seed, state: State[Any]
+) -> None:
+    """The server's own orchestration: as a person cancels a late run, and as an automation does."""
+    deployment = world.deployment("cancelled/late", pool=world.pool("dead"))
+    with get_client(sync_client=True) as client:
+        runs = [client.create_flow_run_from_deployment(deployment.id) for _ in range(3)]
+        answers = [client.set_flow_run_state(run.id, state) for run in runs]
+    assert {answer.state and answer.state.name for answer in answers} == {"Cancelled"}
+
+    at = world.now + HOUR
+    looked = assess_server(at)
+    pool = looked.found["work-pool", "dead"]
+    assert pool.summary == "dead: no live worker, and 3 runs were cancelled before starting"
+    assert (pool.severity, pool.flow_run_count, pool.evidence) == ("critical", 3, ("cancelled/late: 3 runs",))
+    assert set(pool.flow_run_ids) == {str(run.id) for run in runs}
+
+    # What ended before is in the ledger alone.
+    again = assess_server(at + HOUR, ledger=looked.assessment.ledger)
+    assert again.found["work-pool", "dead"].flow_run_count == 3
+    expired = assess_server(at + 25 * HOUR, ledger=looked.assessment.ledger)
+    assert ("work-pool", "dead") not in expired.found

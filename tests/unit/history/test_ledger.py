@@ -206,7 +206,23 @@ def test_runs_cancelled_for_lack_of_a_slot_are_counted_over_checks_until_one_end
     assert (kept.count, kept.run_ids) == (3, ("rejected-3", "rejected-2", "rejected-1"))
     assert (kept.since, kept.until) == (NOW + minutes(1), NOW + minutes(3))
 
-    by_hand = later(overlapping, run("CANCELLED", "it held the slot", since=NOW + minutes(6)), at=7)
+    by_hand = later(overlapping, run("CANCELLED", "it held the slot", since=NOW + minutes(6), run_count=1), at=7)
     assert by_hand.records["etl/nightly"].rejected is None
     arrived_late = later(overlapping, run("FAILED", "older", since=NOW + minutes(2)), at=7)
     assert arrived_late.records["etl/nightly"].rejected == kept
+
+
+def test_runs_cancelled_before_they_started_are_counted_until_another_ends_and_not_before_their_time() -> None:
+    def cancelled(number: int, due: datetime, **fields: Any) -> FlowRun:
+        return run("CANCELLED", f"cancelled-{number}", since=NOW + minutes(number), expected_start_time=due, **fields)
+
+    def kept(*ended: FlowRun) -> tuple[str, ...] | None:
+        runs = fold(Ledger(), observation(*ended, at=NOW + hours(1))).records["etl/nightly"].not_served
+        return runs.run_ids if runs else None
+
+    late, later = cancelled(1, NOW), cancelled(5, NOW + minutes(2))
+    assert kept(late, later) == ("cancelled-5", "cancelled-1")
+    assert kept(late, cancelled(5, NOW + hours(9))) == ("cancelled-1",)
+    assert kept(late, run("COMPLETED", since=NOW + minutes(2)), later) == ("cancelled-5",)
+    assert kept(late, cancelled(5, NOW, run_count=1)) is None
+    assert kept(cancelled(1, NOW, message="Deployment concurrency limit reached.")) is None

@@ -205,7 +205,7 @@ def _read_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> dict[str
         collection, rows.deployments.values(), [*rows.active, *rows.overdue], rows.ended
     )
     rows = rows._replace(active=[*rows.active, *holders])
-    pools = _pool_facts(collection, rows)
+    pools = _pool_facts(collection, rows, ledger)
     ahead = scheduled_runs.ahead(collection, rows.deployments, rows.deployed.schedules, ledger)
     limited = limits.limits(collection, rows.active)
     history = _history_facts(collection, rows, ledger)
@@ -236,10 +236,11 @@ def _run_facts(collection: Collection, rows: _Rows) -> RunFacts:
     )
 
 
-def _pool_facts(collection: Collection, rows: _Rows) -> WorkPoolFacts:
-    # The watchdog's own runs wait for workers, too.
-    waiting = [*rows.active, *rows.overdue, *rows.own]
-    pools = sources.work_pools(collection, waiting, rows.deployed.deployments | rows.deployments)
+def _pool_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> WorkPoolFacts:
+    # The watchdog's own runs wait for workers, too; and what waited until it was cancelled missed them.
+    waiting = [*rows.active, *rows.overdue, *rows.own, *(run for run in rows.ended if run.not_served)]
+    missed = [found for key, found in rows.deployments.items() if ledger.record(key).not_served]
+    pools = sources.work_pools(collection, waiting, rows.deployed.deployments | rows.deployments, missed)
     upcoming, cut = backlog.upcoming(collection, pools, rows.deployments, rows.active)
     backlogs = backlog.backlogs(collection, pools, rows.all_overdue)
     return WorkPoolFacts(work_pools=pools, backlogs=backlogs, upcoming=upcoming, upcoming_cut=cut)

@@ -95,16 +95,23 @@ def flows_without_deployment(
 
 
 def work_pools(
-    collection: Collection, runs: Iterable[FlowRun], deployments: Mapping[str, Deployment]
+    collection: Collection,
+    runs: Iterable[FlowRun],
+    deployments: Mapping[str, Deployment],
+    missed: Iterable[Deployment] = (),
 ) -> dict[str, WorkPool]:
     """All work pools by name. Workers are counted if runs wait, and if deployments may have runs ahead.
+
+    They are counted, too, if runs waited until they were cancelled, as those of the deployments in ``missed`` did.
 
     If there are too many such pools, those that the server reports as ready are left out first.
     """
     pools = collection.rows("work-pools", "/work_pools/filter", {})
     queues = queues_by_pool(collection, {})
-    waiting = (run for run in runs if run.state_type in ("SCHEDULED", "PENDING") and run.key in deployments)
-    waited_for = set(filter(None, (run.work_pool or deployments[run.key].work_pool for run in waiting)))
+    states = ("SCHEDULED", "PENDING", "CANCELLED")
+    waiting = (run for run in runs if run.state_type in states and run.key in deployments)
+    used = (run.work_pool or deployments[run.key].work_pool for run in waiting)
+    waited_for = set(filter(None, (*used, *(deployment.work_pool for deployment in missed))))
     ahead = _ahead(collection, (row for row in pools if row.get("name") not in waited_for), deployments)
     counted = waited_for | ahead.counted
     found = {}
