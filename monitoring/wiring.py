@@ -41,8 +41,7 @@ from monitoring.errors import ConfigError, DeliveryError, ServerProblem
 from monitoring.logs import bound, get_logger
 from monitoring.metrics import catalog, compatible
 from monitoring.metrics.measure import Effort
-from monitoring.model.incident import Incidents
-from monitoring.model.request import Action, Request, Silences
+from monitoring.model.request import Action, Request
 from monitoring.model.silence import Silence
 from monitoring.model.target import OWN_SERVER, Target
 from monitoring.notifications.ports import Notifier
@@ -84,10 +83,6 @@ class Session:
         if changed:
             self.documents.write(PUSHED_DOCUMENT, text)
         return changed
-
-    def incidents_and_silences(self) -> tuple[Incidents, Silences]:
-        """Read only the open incidents and the silences from the saved state."""
-        return action_requests.known(self.api)
 
     def leave_request(
         self, what: Action, by: str, *, subject: str = "", note: str = "", silence: Silence | None = None

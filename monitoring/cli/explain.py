@@ -6,12 +6,13 @@ import sys
 
 from monitoring.checks.registry import findings_of, verdicts
 from monitoring.cli.session import Address, ConfigPath, configuration, open_session
+from monitoring.cli.start import Fresh, begin, print_unreadable
 from monitoring.cli.terminal import reports_errors
 from monitoring.errors import BadAnswer, WatchdogError
 from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate
-from monitoring.messages import terminal
-from monitoring.model.ledger import Ledger
+from monitoring.incidents.lifecycle import still_known
+from monitoring.messages import terminal, words
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import Deployment
 from monitoring.tuning.explain import explain as explained
@@ -19,7 +20,7 @@ from monitoring.tuning.explain_message import explanation_message, run_message
 
 
 @reports_errors
-def explain(name: str, /, *, config: ConfigPath = None, target: Address = None) -> int:
+def explain(name: str, /, *, config: ConfigPath = None, target: Address = None, fresh: Fresh = False) -> int:
     """Run ``watchdog explain``; its help is in ``monitoring.cli``.
 
     Args:
@@ -32,24 +33,28 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Address = None) 
     policies = configuration(config, target)
     with open_session(policies, target) as server:
         found = run_details.find(server.api, name)
-        observation = server.reader().observe(server.now, Ledger(), policies)
+        begun = begin(server, server.now, "--fresh" if fresh else None)
+        before, incidents = begun.saved.ledger, begun.saved.incidents.open
+        observation = server.reader().observe(server.now, before, policies)
         deployment = _watched(observation, found.key, name)
         closely = Collection(server.api, policies.config, server.redact, server.now, policies)
-        if found.key not in observation.history.samples:
+        if found.key not in observation.history.samples and not before.record(found.key).run_times_searched:
             samples = {**observation.history.samples, found.key: run_details.samples(closely, deployment)}
             history = observation.history.model_copy(update={"samples": samples})
             observation = observation.model_copy(update={"history": history})
         bad = run_details.details(closely, found.run_id) if found.run_id else None
         is_bad = bad is not None and bad.run.state_type in ("FAILED", "CRASHED")
         good = run_details.last_good(closely, deployment, bad.run) if bad and is_bad else None
-    ledger = fold(Ledger(), observation)
+    print_unreadable(begun.basis)
+    ledger = fold(before, observation)
     judged = tuple(verdicts(observation, ledger, policies))
-    findings = correlate(findings_of(judged), observation, ledger)
+    findings = still_known(correlate(findings_of(judged), observation, ledger), incidents, observation, policies)
     console = terminal.console(sys.stdout)
     missing = (*observation.coverage.missing, *closely.coverage.missing)
     explanation = explained(observation, ledger, policies, judged, findings, found.key)
     ascii_only = not console.encoding.lower().startswith("utf")
-    message = explanation_message(explanation, observation.server.state.ui_url, missing)
+    basis = words.basis(begun.basis, observation.at)
+    message = explanation_message(explanation, observation.server.state.ui_url, missing, basis)
     terminal.show(console, message, ascii_only=ascii_only)
     if bad:
         console.print()

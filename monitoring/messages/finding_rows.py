@@ -77,10 +77,10 @@ def _symptom(finding: Finding, report: HealthReport) -> Row:
 
 
 def _cells(finding: Finding, report: HealthReport, severity: str, cause: str) -> tuple[str | Inline, ...]:
-    incident = report.incidents.get(finding.fingerprint)
+    incident, mark = report.incidents.get(finding.fingerprint), report.marks.get(finding.fingerprint)
     return (
         severity,
-        inline(f"{incident} " if incident else "", *_subject(finding)),
+        inline(f"{incident} " if incident else "", *_subject(finding), f" ({words.mark(mark)})" if mark else ""),
         words.summary(finding),
         finding.check,
         cause,

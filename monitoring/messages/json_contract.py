@@ -6,11 +6,11 @@ from typing import Any
 
 from monitoring.messages import words
 from monitoring.model.finding import MAX_RUN_IDS, Finding
-from monitoring.model.report import HealthReport
+from monitoring.model.report import Basis, HealthReport, Mark
 from monitoring.model.silence import Silence
 
 #: Raised when a field goes or changes its meaning. A new field is a new schema too: readers may validate strictly.
-SCHEMA = 3
+SCHEMA = 4
 
 
 def check_json(report: HealthReport) -> dict[str, Any]:
@@ -22,12 +22,27 @@ def check_json(report: HealthReport) -> dict[str, Any]:
         "checked_at": words.stamp(report.at),
         "status": report.status,
         "coverage": {"complete": report.coverage.complete, "missing": missing},
+        "saved_state": basis_json(report.basis) if report.basis else None,
         "findings": [
             {"fingerprint": finding.fingerprint, "incident": report.incidents.get(finding.fingerprint)}
             | finding_json(finding)
+            | _mark_json(report.marks.get(finding.fingerprint, Mark()))
             for finding in report.findings
         ],
         "silences": [silence_json(silence) for silence in report.silences],
+    }
+
+
+def basis_json(basis: Basis) -> dict[str, Any]:
+    """Render whether the check started from the saved state."""
+    checked_at = words.stamp(basis.checked_at) if basis.checked_at else None
+    return {"use": basis.use, "checked_at": checked_at, "detail": basis.detail or None}
+
+
+def _mark_json(mark: Mark) -> dict[str, Any]:
+    return {
+        "acknowledged_by": mark.acknowledged_by,
+        "silenced_until": words.stamp(mark.silence.ends_at) if mark.silence else None,
     }
 
 

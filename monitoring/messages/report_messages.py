@@ -154,7 +154,8 @@ def _footer(report: HealthReport) -> Iterator[Element]:
     queries = counted(len(report.coverage.queries), "query", "queries")
     answered = f" Every query was answered ({queries})." if report.coverage.complete else ""
     product = f"Prefect Watchdog {monitoring.__version__}"
-    made = f"Made {words.timestamp(report.at)} by {product} for {report.target}{version}."
+    basis = f", {words.basis(report.basis, report.at)}" if report.basis else ""
+    made = f"Made {words.timestamp(report.at)} by {product} for {report.target}{version}{basis}."
     yield Prose(spans=inline(f"{made}{answered}"), muted=True)
 
 

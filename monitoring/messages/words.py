@@ -10,7 +10,7 @@ from monitoring.incidents.timing import to_detect, to_resolve, usual
 from monitoring.model.finding import Cause, CauseKind, Finding, Status, SubjectKind
 from monitoring.model.incident import Incident
 from monitoring.model.message import Level
-from monitoring.model.report import DigestReport, HealthReport, Totals
+from monitoring.model.report import Basis, DigestReport, HealthReport, Mark, Totals
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence
 from monitoring.text.durations import humanized
@@ -209,9 +209,32 @@ def standing(incident: Incident, silence: Silence | None) -> str:
     parts = ["firing" if incident.firing else "pending"]
     parts += ["preexisting"] if incident.preexisting else []
     parts += [f"acknowledged by {incident.acknowledged.by}"] if incident.acknowledged else []
-    parts += [f"silenced by {silence_name(silence)} until {timestamp(silence.ends_at)}"] if silence else []
+    parts += [_silenced(silence)] if silence else []
     parts += [f"not seen since {timestamp(incident.unseen_since)}"] if incident.unseen_since else []
     return ", ".join(parts)
+
+
+def mark(mark: Mark) -> str:
+    """Why no notification is sent of a finding: ``acknowledged by ana, silenced by S-3 until 2026-01-31 08:00 UTC``."""
+    parts = [f"acknowledged by {mark.acknowledged_by}"] if mark.acknowledged_by else []
+    parts += [_silenced(mark.silence)] if mark.silence else []
+    return ", ".join(parts)
+
+
+def _silenced(silence: Silence) -> str:
+    return f"silenced by {silence_name(silence)} until {timestamp(silence.ends_at)}"
+
+
+def basis(basis: Basis, at: datetime) -> str:
+    """Whether a check by hand started from the saved state: ``with the saved state of the check 4 min ago, ...``."""
+    if basis.use in ("used", "old") and basis.checked_at:
+        age = humanized(max(at - basis.checked_at, timedelta(0)))
+        last = f"the check {age} ago, {timestamp(basis.checked_at)}"
+        if basis.use == "used":
+            return f"with the saved state of {last}"
+        return f"without saved state: it is of {last}, longer ago than target.window"
+    why = {"none": "none is saved", "unreadable": f"it cannot be read: {basis.detail}"}
+    return f"without saved state: {why.get(basis.use, basis.detail)}"
 
 
 def silence_name(silence: Silence) -> str:

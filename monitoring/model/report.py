@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import date
+from typing import Literal
 
 from pydantic import Field
 
@@ -14,6 +15,29 @@ from monitoring.model.finding import Finding, Status, rank
 from monitoring.model.incident import Incident
 from monitoring.model.observation import ServerState
 from monitoring.model.silence import Silence
+
+#: What a check by hand did with the saved state: started from it; was told not to; found none; found it older than
+#: ``target.window``; or could not read it.
+BasisUse = Literal["used", "fresh", "none", "old", "unreadable"]
+
+
+class Basis(Value):
+    """Whether a check by hand started from the saved state of the deployed one."""
+
+    use: BasisUse
+    #: The time of the check that saved it, if it was read.
+    checked_at: Timestamp | None = None
+    #: The option that leaves it out, or why it cannot be read.
+    detail: str = ""
+
+
+class Mark(Value):
+    """Why no notification is sent of a finding: what people did about its incident."""
+
+    #: Who acknowledged it.
+    acknowledged_by: str | None = None
+    #: The active silence or maintenance window that matches it.
+    silence: Silence | None = None
 
 
 class HealthReport(Value):
@@ -32,8 +56,12 @@ class HealthReport(Value):
     findings: tuple[Finding, ...] = ()
     #: Ids of firing incidents, by fingerprint. Empty if the saved state was not read.
     incidents: Mapping[str, str] = Field(default_factory=dict)
+    #: The marks of acknowledged and silenced incidents, by fingerprint.
+    marks: Mapping[str, Mark] = Field(default_factory=dict)
     #: Active silences and open maintenance windows.
     silences: tuple[Silence, ...] = ()
+    #: None for a deployed check, which always starts from the saved state.
+    basis: Basis | None = None
 
     def with_queries(self, *queries: Query) -> HealthReport:
         """The report with more coverage, which may change its status."""
@@ -41,11 +69,15 @@ class HealthReport(Value):
         return self.model_copy(update={"coverage": coverage, "status": status_of(self.findings, coverage)})
 
     def with_known(self, incidents: Iterable[Incident], silences: Iterable[Silence]) -> HealthReport:
-        """The report with the ids of firing incidents, and with active silences and maintenance windows."""
+        """The report with the ids and marks of open incidents, and with active silences and maintenance windows."""
+        known = {incident.finding.fingerprint: incident for incident in incidents}
+        active = tuple(silence for silence in silences if silence.active(self.at))
+        marks = {fingerprint: _mark(incident, active) for fingerprint, incident in known.items()}
         return self.model_copy(
             update={
-                "incidents": {incident.finding.fingerprint: incident.id for incident in incidents if incident.firing},
-                "silences": tuple(silence for silence in silences if silence.active(self.at)),
+                "incidents": {fingerprint: incident.id for fingerprint, incident in known.items() if incident.firing},
+                "marks": {fingerprint: mark for fingerprint, mark in marks.items() if mark != Mark()},
+                "silences": active,
             }
         )
 
@@ -59,6 +91,7 @@ class HealthReport(Value):
         parts = [self.target, self.status, str(self.deployments)]
         parts += [f"{query.name}={query.outcome}" for query in self.coverage.missing]
         parts += [*sorted(self.incidents.values()), *map(str, self.silences)]
+        parts += [f"{fingerprint}={mark}" for fingerprint, mark in sorted(self.marks.items())]
         for finding in self.findings:
             parts += [
                 finding.fingerprint,
@@ -126,6 +159,14 @@ class DigestReport(Value):
     recovered: tuple[FailedRuns, ...] = ()
     #: Incidents that were resolved in the 24 hours before the digest, newest first.
     resolved: tuple[Incident, ...] = ()
+
+
+def _mark(incident: Incident, active: Iterable[Silence]) -> Mark:
+    matching = [silence for silence in active if silence.matches(incident.labels)]
+    return Mark(
+        acknowledged_by=incident.acknowledged.by if incident.acknowledged else None,
+        silence=max(matching, key=lambda silence: silence.ends_at, default=None),
+    )
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:

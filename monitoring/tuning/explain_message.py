@@ -30,8 +30,10 @@ from monitoring.tuning.explain import Explained, Explanation, Limit
 from monitoring.tuning.run_comparison import RunDetails, changes
 
 
-def explanation_message(explained: Explanation, ui_url: str | None, missing: Sequence[Query]) -> Message:
-    """How the checks judge a deployment, and the queries without a complete answer."""
+def explanation_message(
+    explained: Explanation, ui_url: str | None, missing: Sequence[Query], basis: str = ""
+) -> Message:
+    """How the checks judge a deployment, the queries without a complete answer, and what the check started from."""
     title = f"{explained.deployment.name} ({words.timestamp(explained.at)})"
     elements: list[Element] = [_deployment(explained, ui_url)]
     for verdict in explained.verdicts:
@@ -46,6 +48,8 @@ def explanation_message(explained: Explanation, ui_url: str | None, missing: Seq
     if missing:
         elements.append(Heading(text="What could not be seen:", level="unknown"))
         elements.append(facts([(query.name, query.detail or query.outcome) for query in missing]))
+    if basis:
+        elements.append(Prose(spans=inline(f"Explained {basis}."), muted=True))
     return Message(title=title, fallback=title, elements=tuple(elements))
 
 

@@ -22,7 +22,7 @@ from monitoring.model.coverage import Coverage, Query
 from monitoring.model.observation import Observation
 from monitoring.model.outbox import DigestContent, Outbox
 from monitoring.model.prefect import FlowRun
-from monitoring.model.report import DigestReport, FailedRuns
+from monitoring.model.report import Basis, DigestReport, FailedRuns
 from monitoring.model.saved_state import SavedState
 from monitoring.notifications.outbox import digest_id, queue_digest
 from monitoring.notifications.ports import Notifier
@@ -120,12 +120,16 @@ def digest_report(
     known: Coverage,
     policies: Policies,
     now: datetime,
+    basis: Basis | None = None,
 ) -> DigestReport:
-    """Put the digest together: the state of the server now, and how yesterday went. Nothing is saved or changed."""
+    """Put the digest together: the state of the server now, and how yesterday went. Nothing is saved or changed.
+
+    ``basis`` is that of a digest by hand.
+    """
     zone = ZoneInfo(policies.config.digest.time_zone)
     seen = assess(reader, saved.ledger, policies, now, known, saved.incidents.open, saved.outbox)
     silences = (*saved.silences.known, *seen.observation.maintenance)
-    report = seen.report.with_known(saved.incidents.open.values(), silences)
+    report = seen.report.with_known(saved.incidents.open.values(), silences).model_copy(update={"basis": basis})
     day = now.astimezone(zone).date()
     midnights = [_midnight(day - timedelta(days=back), zone) for back in (2, 1, 0)]
     if report.server.problem is None:

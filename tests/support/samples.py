@@ -9,7 +9,7 @@ from monitoring.model.coverage import Coverage, Query
 from monitoring.model.finding import Cause, CheckName, Finding, Severity, Subject, fingerprint
 from monitoring.model.incident import Incident
 from monitoring.model.observation import ServerState
-from monitoring.model.report import DigestReport, HealthReport, Totals, ordered, status_of
+from monitoring.model.report import Basis, DigestReport, HealthReport, Mark, Totals, ordered, status_of
 from monitoring.model.silence import Silence
 
 NOW = datetime(2026, 3, 10, 7, 0, tzinfo=timezone.utc)
@@ -179,7 +179,9 @@ def bad() -> HealthReport:
         silence("S-4", tag=HOSTILE, deployment=None, author=HOSTILE, reason=HOSTILE),
         silence("", deployment=None, pool="k8s", check="late", author="maintenance", reason="nightly backup"),
     )
-    return shown.model_copy(update={"incidents": known, "silences": silences})
+    marks = {failed.fingerprint: Mark(acknowledged_by=f"ana {HOSTILE}", silence=silences[0])}
+    basis = Basis(use="used", checked_at=NOW - timedelta(minutes=4))
+    return shown.model_copy(update={"incidents": known, "silences": silences, "marks": marks, "basis": basis})
 
 
 def scheduler_finding() -> Finding:

@@ -11,12 +11,10 @@ from uuid import uuid4
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.prefect.store.documents import Documents
-from monitoring.adapters.prefect.store.state import INCIDENTS, REQUEST, SILENCES, UnreadableError, decode, encode
-from monitoring.errors import StateError
+from monitoring.adapters.prefect.store.state import REQUEST, encode
 from monitoring.model.base import Timestamp, Value
-from monitoring.model.incident import Incidents
 from monitoring.model.prefect import CHECK_FLOW
-from monitoring.model.request import Request, Silences
+from monitoring.model.request import Request
 
 
 class _Planned(Value):
@@ -55,19 +53,3 @@ def next_check(api: Api, now: datetime) -> datetime | None:
     }
     rows = api.query("/flow_runs/filter", body, list[_Planned])
     return rows[0].next_scheduled_start_time if rows else None
-
-
-def known(api: Api) -> tuple[Incidents, Silences]:
-    """Read open incidents and silences, and nothing else of the saved state.
-
-    Raises:
-        StateError: The state cannot be read.
-        ServerProblem: The server that keeps it cannot be used.
-    """
-    bodies = Documents(api).read_all(["incidents", "silences"])
-    try:
-        incidents = decode("incidents", bodies["incidents"], INCIDENTS) if "incidents" in bodies else Incidents()
-        silences = decode("silences", bodies["silences"], SILENCES) if "silences" in bodies else Silences()
-    except UnreadableError as problem:
-        raise StateError(f"the saved state cannot be read ({problem}): the next check sets it aside") from None
-    return incidents, silences
