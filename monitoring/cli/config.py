@@ -37,6 +37,7 @@ _PIPE_WIDTH = 160
 def check(*, config: ConfigPath = None, target: Address = None) -> int:
     """Show which configuration is used and whether it is valid: exit status 0, or 3 with a line for each problem."""
     policies = configuration(config, target)
+    _refuse_slow_patterns(policies, policies.origin)
     nothing_else = (
         f"; there is no {FILE_NAME} here, and no pushed configuration" if policies.origin == DEFAULTS_ORIGIN else ""
     )
@@ -81,8 +82,9 @@ def push(path: str | None = None, /, *, target: Address = None) -> int:
         raise ConfigError(f"{FILE_NAME}: not found in this folder; pass the path of the file")
     if not source.text.strip():
         raise ConfigError(f"{source.origin}: empty; expected a configuration")
-    file = parse(source.text, source.origin)
-    with open_session(Policies(file.config), target) as server:
+    policies = Policies(parse(source.text, source.origin).config)
+    _refuse_slow_patterns(policies, source.origin)
+    with open_session(policies, target) as server:
         if server.push_configuration(source.text):
             print_lines(
                 f"{source.origin}: valid, and pushed to {server.api.url}; used wherever no {FILE_NAME} is found"
@@ -90,6 +92,29 @@ def push(path: str | None = None, /, *, target: Address = None) -> int:
         else:
             print_lines(f"{source.origin}: valid, and already the pushed configuration on {server.api.url}")
     return 0
+
+
+def _refuse_slow_patterns(policies: Policies, origin: str) -> None:
+    """Try each pattern of the user's on texts that are hard for it.
+
+    Raises:
+        ConfigError: One is too slow: what a run writes could keep it busy for ever. The pattern itself is not in the
+            message, as it may be a secret.
+    """
+    patterns = policies.config.redact.patterns
+    if not patterns:
+        return
+    from monitoring.text.own_patterns import is_slow
+
+    slow = [number for number, pattern in enumerate(patterns, 1) if is_slow(pattern)]
+    if slow:
+        raise ConfigError(
+            "\n".join(
+                f"{origin}: redact.patterns[{number}]: too slow on some long texts, which would be withheld; "
+                "expected a pattern without repetitions of repetitions such as (a+)+, and with bounds such as {1,100}"
+                for number in slow
+            )
+        )
 
 
 class _Deployment(Value):

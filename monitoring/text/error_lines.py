@@ -17,7 +17,7 @@ _ROOT = __name__.partition(".")[0]
 def error_line(error: Exception, redact: Callable[[str], str]) -> str:
     """Return an error in one line. An unforeseen one is a fault of the watchdog, and named with its place."""
     if isinstance(error, WatchdogError):
-        return str(error)
+        return redact(str(error))
     text = clean(redact("".join(traceback.format_exception_only(error))))
     return f"a fault of the watchdog at {_place(error)}, please report it: {text}"
 

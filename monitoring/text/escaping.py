@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
 
 from monitoring.text.limits import SLACK_URL
+from monitoring.text.visible import visible
 
 #: Characters of a value that are shown by default.
 LIMIT = 300
 #: Characters that are read: a run's message can have megabytes.
 _MAX_READ = 20_000
-
-_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]")
-#: Cc are control characters; Cf the invisible ones: zero width, bidirectional, soft hyphen, tags. Cs cannot be encoded.
-_INVISIBLE = {"Cc", "Cf", "Cs"}
 
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>|~&$]")
 _LINE_START = re.compile(r"#{1,6}(?:\s|$)|[+-](?:\s|$)|[-:=](?=[-:=\s]|$)|\d{1,9}(?=[.)](?:\s|$))")
@@ -43,12 +39,7 @@ _SLACK_EDGE = re.compile(r"(?<![^\W_])[*_~`]|[*_~`](?![^\W_])")
 def clean(text: str, limit: int = LIMIT) -> str:
     """Make one line of visible characters. Longer text is cut, at the end of a word if possible, with an ellipsis."""
     cut_off = len(text) > _MAX_READ
-    plain = _ANSI.sub("", text[:_MAX_READ])
-    # Whitespace first: a line feed is a control character too, and must become a space.
-    spaced = " ".join(plain.split())
-    if not spaced.isprintable():
-        visible = "".join(char for char in spaced if unicodedata.category(char) not in _INVISIBLE)
-        spaced = " ".join(visible.split())
+    spaced = " ".join(visible(text[:_MAX_READ]).split())
     return _shorten(spaced + "…" if cut_off else spaced, limit)
 
 

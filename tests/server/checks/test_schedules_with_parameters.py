@@ -102,7 +102,7 @@ def test_the_runs_that_the_scheduler_makes_are_known_by_their_parameters(prefect
     deployment = as_deployment(row, "etl", str)
     names = {}
     for run in made:
-        own = deployment.parameters_of(flow_run(run, str))
+        own = deployment.parameters_of(flow_run(run, str, str))
         names[run["parameters"]["region"]] = own and own.name
     assert names == {"eu": "region=eu", "us": "region=us"}
 

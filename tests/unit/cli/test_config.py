@@ -44,6 +44,20 @@ def test_check_shows_every_problem_on_a_line_of_its_own(run: ConfigCommand) -> N
     )
 
 
+@pytest.mark.parametrize("command", ["check", "push"])
+def test_a_pattern_that_may_never_end_is_named_without_its_text(run: ConfigCommand, command: str) -> None:
+    Path("watchdog.yaml").write_text("redact:\n  patterns: ['ACME-\\d+', '(A+)+!', '(b+)+!']\n")
+
+    status, out, err = run(command)
+
+    assert (status, out) == (3, "")
+    assert [line.partition(": too slow on some long texts")[0] for line in err.splitlines()] == [
+        "watchdog.yaml: redact.patterns[2]",
+        "watchdog.yaml: redact.patterns[3]",
+    ]
+    assert "A+)+!" not in err
+
+
 def test_check_reads_the_environment_too(run: ConfigCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("watchdog.yaml").write_text("")
     monkeypatch.setenv("WATCHDOG_LATE__AFTR", "5m")

@@ -107,7 +107,7 @@ def test_aliases_stand_for_what_they_name() -> None:
         (
             "redact: {patterns: ['a{99999999999999999999}']}",
             "w.yaml:1: redact.patterns[1]: 'a{99999999999999999999}': expected a regular expression as Python's re "
-            "module reads it: the repetition number is too large",
+            "and regex modules read it: repeat count too big at position 2",
         ),
         ("late: 3", "w.yaml:1: late: '3': expected a section with fields"),
         ("late:\nslow: {}", "w.yaml:1: late: '': expected a section with fields"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from monitoring.text.redaction import MARK, MAX_LENGTH, Redactor, names_secret
+from monitoring.text.redaction import MARK, MAX_LENGTH, WITHHELD, Redactor, names_secret
 
 REDACTOR = Redactor()
 
@@ -61,6 +61,21 @@ PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA75\nhunter2Xy\n-----END 
         (f"got {JWT}.", "got REDACTED."),
         (f"key:\n{PEM}\nend", "key:\nREDACTED\nend"),
         (PEM[:60], "REDACTED"),
+        ("password=\x1b[36mhunter2Xy\x1b[0m user=etl", "password=REDACTED user=etl"),
+        ("\x1b[36mpassword\x1b[0m=\x1b[35mhunter2Xy\x1b[0m", "password=REDACTED"),
+        ("\x9b36mpassword\x9b0m=\x9b35mhunter2Xy", "password=REDACTED"),
+        (r"KeyError('\x1b[36mpassword\x1b[0m=hunter2Xy')", "KeyError('password=REDACTED')"),
+        (r'"note": "\u001b[36mpassword\u001b[0m=hunter2Xy"', '"note": "password=REDACTED"'),
+        ("pass\u200bword=hun\u00adter2Xy", "password=REDACTED"),
+        ("pass\u034fword\ufe0f=hunter2Xy", "password=REDACTED"),
+        ("ghp_0123456789\u2060abcdefghij0123456789abcdef", "REDACTED"),
+        ("Server=db;Password=two hunter2Xy;Database=dwh", "Server=db;Password=REDACTED;Database=dwh"),
+        ("'Server=db;Password=two hunter2Xy' failed", "'Server=db;Password=REDACTED' failed"),
+        ("Server=db;PWD={two; hunter2Xy};Database=dwh", "Server=db;PWD={REDACTED};Database=dwh"),
+        ("next=%2F%3Ftoken%3Dhunter2Xy&page=2", "next=%2F%3Ftoken%3DREDACTED&page=2"),
+        ("sk-ant-api03-AbC-1234567890_abcdefgh-xyzAA", "REDACTED"),
+        ("sk-proj-1234567890_abcdefgh-xyzAA", "REDACTED"),
+        ("SG.abcdefghijklmnopqrstuv.0123456789abcdefghijklmnopqrstuvwxyzABCDEFG", "REDACTED"),
     ],
 )
 def test_secrets_go_and_what_is_around_them_stays(text: str, expected: str) -> None:
@@ -93,6 +108,8 @@ def test_secrets_go_and_what_is_around_them_stays(text: str, expected: str) -> N
         "http://127.0.0.1:4200/api is not reachable",
         "task-sk-learn and risk-assessment-of-the-whole-portfolio",
         "ValueError: no rows in orders_2026_03_09 at 07:00:12Z",
+        "sk-learn-pipeline-for-2024-training-x1",
+        "embedded null byte in '\\x00'",
         "",
     ],
 )
@@ -186,13 +203,38 @@ def test_a_long_text_is_cut_at_a_word_so_that_no_half_token_stays() -> None:
     assert REDACTOR.redact(redacted) == redacted
 
 
+def test_a_secret_behind_thousands_of_invisible_characters_does_not_pass() -> None:
+    assert SECRET not in REDACTOR.redact("\x1b[0m" * 9_000 + f"password={SECRET}")
+    # Cut within a token: no half of it stays.
+    text = "\x1b[0m" * 19_995 + "ghp_0123456789abcdefghij0123456789abcdef"
+    assert "ghp_" not in REDACTOR.redact(text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"), [(r"(A+)+!", "A" * 5_000 + " !"), (r"(\w+\s?)*;", "some words " * 100 + ". ;")]
+)
+def test_a_text_that_a_pattern_does_not_finish_is_withheld(pattern: str, text: str) -> None:
+    redactor = Redactor([pattern])
+    started = time.process_time()
+
+    shown = {redactor.redact(f"{number} {text}") for number in range(100)}
+
+    assert shown == {WITHHELD}
+    # Unbounded, one of them takes longer than anybody has seen.
+    assert time.process_time() - started < 10
+    assert redactor.redact("ordinary text") == "ordinary text"
+
+
 @pytest.mark.parametrize(
     "piece",
     [
         "eyJ", "://", "://a:", "http://", "a:b@", "password", "password=", 'password="', "token: ", "--", "--token ",
         "-----BEGIN PRIVATE KEY-----", "cookie: a", "cookie:a=", "bearer a", "basic ", ",;&", "password=,a", "xoxb-",
         "sk-", "sk-ab-", "gh_", "\\", "secret_access_key_", "authorization: bearer ", " ", "a", "github_pat_",
-        "password=a(", "[[[", "'password':'", "sig=,a ",
+        "password=a(", "[[[", "'password':'", "sig=,a ", "\x1b[", "\x1b]", "\\x1b[0",
+        "password=x ;", ";pwd=x a ", "pwd={a", "sk-ant-",
+        "SG.a", "12345678:",
+        "\u200b", "abcdef0-",
     ],
 )  # fmt: skip
 def test_hostile_text_takes_no_longer_than_other_text(piece: str) -> None:

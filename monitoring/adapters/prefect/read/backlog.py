@@ -53,7 +53,7 @@ def backlogs(collection: Collection, pools: Mapping[str, WorkPool], overdue: Seq
     for name, span in collection.some("backlogs", backlogged, _MAX_BACKLOGS, "work pools where runs wait"):
         samples = []
         for time in (collection.now - span * step / _STEPS for step in range(_STEPS, 0, -1)):
-            started = collection.count("backlogs", _started_since(name, time))
+            started = collection.count("backlogs", _started_since(pools[name].id, time))
             if started is None:
                 break
             samples.append((time, _due_by(waiting[name], time) + started))
@@ -66,11 +66,11 @@ def _due_by(due_times: Sequence[datetime], time: datetime) -> int:
     return sum(due < time - _TAKEN_WITHIN for due in due_times)
 
 
-def _started_since(pool: str, time: datetime) -> dict[str, Any]:
+def _started_since(pool_id: str, time: datetime) -> dict[str, Any]:
     """The filter for runs that were due at that time and started later."""
     due = {"after_": (time - _MAX_WAIT).isoformat(), "before_": (time - _TAKEN_WITHIN).isoformat()}
     started = {"state": {"type": {"any_": _STARTED}}, "start_time": {"after_": time.isoformat()}}
-    return {"flow_runs": {**started, "expected_start_time": due}, "work_pools": {"name": {"any_": [pool]}}}
+    return {"flow_runs": {**started, "expected_start_time": due}, "work_pools": {"id": {"any_": [pool_id]}}}
 
 
 class _Filter(NamedTuple):
@@ -110,10 +110,10 @@ def upcoming(
     return tuple(soonest_first), frozenset(cut)
 
 
-def work_ahead(collection: Collection, pools: Sequence[str], within: timedelta) -> bool:
+def work_ahead(collection: Collection, pool_ids: Sequence[str], within: timedelta) -> bool:
     """Whether any of these pools has a run due in the time ahead, or that is unknown; one request for 100 pools."""
     scheduled = _scheduled(collection.now, within)
-    bodies = ({"flow_runs": scheduled, "work_pools": {"name": {"any_": chunk}}} for chunk in chunks(pools))
+    bodies = ({"flow_runs": scheduled, "work_pools": {"id": {"any_": chunk}}} for chunk in chunks(pool_ids))
     return any(collection.count("upcoming-runs", body) != 0 for body in bodies)
 
 
@@ -141,7 +141,7 @@ def _filters(
     for name, within in sorted(ahead.items()):
         pool = pools.get(name)
         if pool and (pool.paused or pool.live_workers == 0 or slots.of(pool)):
-            yield _Filter([name], {}, {"work_pools": {"name": {"any_": [name]}}}, within)
+            yield _Filter([name], {}, {"work_pools": {"id": {"any_": [pool.id]}}}, within)
             continue
         for queue in pool.queues if pool else ():
             if pool and (queue.paused or slots.of(Queue(pool, queue))):

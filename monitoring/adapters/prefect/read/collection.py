@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache, cached_property
 from itertools import islice
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -17,12 +18,14 @@ from monitoring.config.settings import Config, Policy
 from monitoring.errors import BadAnswer, CredentialsRefused, ServerProblem, Unreachable
 from monitoring.model.coverage import ALWAYS_QUERIED, Coverage, Query
 from monitoring.model.policy import policy_key
-from monitoring.model.prefect import Deployment, FlowRun
+from monitoring.model.prefect import OWN_FLOWS, Deployment, FlowRun
 
 P = ParamSpec("P")
 T = TypeVar("T")
 E = TypeVar("E")
 CHUNK = 100
+#: Names that Prefect and the watchdog themselves give and that checks depend on, whatever the user's patterns match.
+_KNOWN_NAMES = frozenset({"Scheduled", "Late", "AwaitingConcurrencySlot", *OWN_FLOWS})
 #: Lists that are seldom empty, and of which the server has a count, too.
 _COUNTED = ("/deployments/filter", "/work_pools/filter")
 
@@ -41,6 +44,11 @@ class Collection:
     policies: Policies
     _queries: dict[str, Query] = field(default_factory=dict)
     _gone: str | None = None
+
+    @cached_property
+    def name(self) -> Callable[[str], str]:
+        """Redacts a name that many rows repeat: of a flow, deployment, tag, state, work pool or queue."""
+        return cache(lambda name: name if name in _KNOWN_NAMES else rows.without_secrets(name, self.redact))
 
     @property
     def coverage(self) -> Coverage:
@@ -159,7 +167,7 @@ class Collection:
 
     def flow_run(self, row: Row) -> FlowRun:
         """Convert a row to a FlowRun."""
-        return rows.flow_run(row, self.redact)
+        return rows.flow_run(row, self.redact, self.name)
 
     def values(self, name: str, found: Iterable[Row], make: Callable[[Row], T]) -> Iterator[T]:
         """Convert rows to values; a row that cannot be read is left out, and the coverage is partial."""

@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.prefect.read.collection import Collection
-from monitoring.adapters.prefect.read.rows import Row, parsed
+from monitoring.adapters.prefect.read.rows import Row, parsed, without_secrets
 from monitoring.config.metric_settings import Compatibility
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
@@ -51,7 +51,7 @@ def deployed_flows(collection: Collection, found: Iterable[Row]) -> tuple[Deploy
     """
     if not collection.config.metrics.compatibility.enabled or not collection.coverage.has("deployments"):
         return None
-    make = partial(_deployment, redact=cache(collection.redact))
+    make = partial(_deployment, redact=collection.name)
     try:
         return tuple(parsed("deployments", make, row) for row in found)
     except BadAnswer:
@@ -68,35 +68,28 @@ def collect(
     ``deployed`` are all deployments, None if the check has not read all.
     """
     settings = config.metrics.compatibility
-    # Names repeat.
-    redact = cache(redact)
-    # Messages are not used, so none is kept.
+    # Messages and names of runs are not used, so none is kept.
     collection = Collection(api, config, lambda message: "", now, Policies(config))
+    collection.name = cache(partial(without_secrets, redact=redact))
     if deployed is None:
         collection.note(DEPLOYMENTS, "failed", "the check has not read all deployments")
     facts = ExporterFacts(
         deployments=collection.query(DEPLOYMENTS, (), lambda: deployed or ()),
-        flows=dict(collection.read(FLOWS, "/flows/filter", {}, lambda row: (str(row["id"]), redact(row["name"])))),
-        started=_redacted(_started(collection, now - settings.window), redact),
-        ended=_redacted(_ended(collection, now - settings.window), redact),
-        ongoing=_redacted(_ongoing(collection), redact),
-        failed=_redacted(_failed(collection, settings), redact),
-        pools=tuple(collection.read(POOLS, "/work_pools/filter", {}, partial(_pool, redact=redact))),
+        flows=dict(
+            collection.read(FLOWS, "/flows/filter", {}, lambda row: (str(row["id"]), collection.name(row["name"])))
+        ),
+        started=_started(collection, now - settings.window),
+        ended=_ended(collection, now - settings.window),
+        ongoing=_ongoing(collection),
+        failed=_failed(collection, settings),
+        pools=tuple(collection.read(POOLS, "/work_pools/filter", {}, partial(_pool, redact=collection.name))),
         queues=tuple(
-            collection.read(QUEUES, "/work_queues/filter", {}, partial(_queue, redact=redact, late=_late(collection)))
+            collection.read(
+                QUEUES, "/work_queues/filter", {}, partial(_queue, redact=collection.name, late=_late(collection))
+            )
         ),
     )
     return facts.model_copy(update={"coverage": collection.coverage})
-
-
-def _redacted(runs: Iterable[FlowRun], redact: Callable[[str], str]) -> tuple[FlowRun, ...]:
-    """Runs with the texts of labels redacted, and without other names."""
-
-    def changed(run: FlowRun) -> dict[str, str | None]:
-        named = {"state_name": redact(run.state_name), "work_queue": _if_given(redact, run.work_queue)}
-        return {**named, "name": "", "work_pool": None}
-
-    return tuple(run.model_copy(update=changed(run)) for run in runs)
 
 
 def _if_given(redact: Callable[[str], str], text: str | None) -> str | None:
@@ -168,14 +161,15 @@ def _pool(row: Row, redact: Callable[[str], str]) -> Pool:
 
 
 def _queue(row: Row, redact: Callable[[str], str], late: Mapping[tuple[str | None, str], int]) -> Queue:
+    name, work_pool = redact(row["name"]), _if_given(redact, row.get("work_pool_name"))
     return Queue(
-        name=redact(row["name"]),
-        work_pool=_if_given(redact, row.get("work_pool_name")),
+        name=name,
+        work_pool=work_pool,
         priority=row["priority"],
         status=row.get("status"),
         paused=row["is_paused"],
         last_polled=row.get("last_polled"),
-        late=late.get((row.get("work_pool_name"), row["name"]), 0),
+        late=late.get((work_pool, name), 0),
     )
 
 

@@ -153,6 +153,8 @@ def _failed_tasks(collection: Collection, run: FlowRun) -> list[FailedTask]:
         # The task's name, unless its run was given another: Prefect appends the beginning of the dynamic key.
         name = str(row["name"]).removesuffix("-" + str(row["dynamic_key"])[:3])
         message = (row.get("state") or {}).get("message") or ""
-        return FailedTask(one_line(collection.redact(name), _MAX_NAME), row["state_name"], collection.redact(message))
+        return FailedTask(
+            one_line(collection.redact(name), _MAX_NAME), collection.name(row["state_name"]), collection.redact(message)
+        )
 
     return collection.first("failed-tasks", "/task_runs/filter", body, failed_task) or []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -116,9 +117,13 @@ def _seen(collection: Collection, server: Server, now: datetime) -> Installation
         inactive={deployment.id: _inactive(row) for deployment, row in found},
         # A deployment served by a process has none.
         for_pools=frozenset(deployment.id for deployment, row in found if row.get("job_variables")),
-        pools=_pools(collection, {deployment.work_pool for deployment in own.deployments if deployment.work_pool}),
+        pools=_pools(collection, {row["work_pool_name"] for _, row in found if row.get("work_pool_name")}),
         ended=own.ended,
-        automations=tuple(collection.read(AUTOMATIONS, "/automations/filter", {"sort": "CREATED_DESC"}, _automation)),
+        automations=tuple(
+            collection.read(
+                AUTOMATIONS, "/automations/filter", {"sort": "CREATED_DESC"}, partial(_automation, collection)
+            )
+        ),
         lock=collection.query(LOCK, None, _lock, collection.api, now),
     )
 
@@ -126,10 +131,10 @@ def _seen(collection: Collection, server: Server, now: datetime) -> Installation
 def _deployments(collection: Collection) -> list[tuple[Deployment, Row]]:
     """The watchdog's own deployments, each with its row."""
     ours = {"flows": {"name": {"any_": list(OWN_FLOWS)}}}
-    names = dict(collection.read("flows", "/flows/filter", ours, lambda row: (row["id"], row["name"])))
+    names = dict(collection.read("flows", "/flows/filter", ours, lambda row: (row["id"], collection.name(row["name"]))))
 
     def deployment(row: Row) -> tuple[Deployment, Row]:
-        return rows.deployment(row, names[row["flow_id"]], collection.redact), row
+        return rows.deployment(row, names[row["flow_id"]], collection.name), row
 
     return collection.read("deployments", "/deployments/filter", {**ours, "sort": "CREATED_DESC"}, deployment)
 
@@ -151,17 +156,18 @@ def _pools(collection: Collection, names: Iterable[str]) -> dict[str, WorkPool]:
     queues = queues_by_pool(collection, only)
 
     def pool(row: Row) -> WorkPool:
-        return rows.work_pool(row, queues.get(row["name"], ()), workers_of(collection, row), collection.now)
+        ours = queues.get(collection.name(row["name"]), ())
+        return rows.work_pool(row, ours, workers_of(collection, row), collection.now, collection.name)
 
     return {found.name: found for found in collection.read("work-pools", "/work_pools/filter", only, pool)}
 
 
-def _automation(row: Row) -> Automation:
+def _automation(collection: Collection, row: Row) -> Automation:
     trigger = row["trigger"]
     starting = (action for action in row["actions"] if action.get("type") == "run-deployment")
     return Automation(
         id=row["id"],
-        name=row["name"],
+        name=collection.name(row["name"]),
         enabled=row["enabled"],
         starts=tuple(str(action["deployment_id"]) for action in starting if action.get("deployment_id")),
         watches=trigger.get("posture") == "Proactive" and CHECK_COMPLETED in (trigger.get("expect") or ()),

@@ -9,7 +9,7 @@ memory, which ``/concurrency_limits`` shows; after a restart the slots are still
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import TypeVar
@@ -54,11 +54,15 @@ class _LimitRow(Value):
         return self.active and self.active_slots >= self.limit > 0
 
     @property
-    def slots(self) -> LimitSlots:
-        """How many slots are taken."""
+    def own_name(self) -> str:
+        """Its name, or the tag."""
+        return self.name.removeprefix(_TAG)
+
+    def slots(self, name: Callable[[str], str]) -> LimitSlots:
+        """How many slots are taken; ``name`` redacts its name."""
         return LimitSlots(
             kind="tag" if self.name.startswith(_TAG) else "global-concurrency-limit",
-            name=self.name.removeprefix(_TAG),
+            name=name(self.own_name),
             limit=self.limit,
             taken=self.active_slots,
         )
@@ -105,7 +109,9 @@ def limits(collection: Collection, active: Sequence[FlowRun]) -> LimitFacts:
         else _of_code(collection, row, known)
         for row in collection.some("limits", [*tags, *others], _MAX_LIMITS, "full limits")
     )
-    slots = tuple(row.slots for row in of_all_kinds if row.active and not row.name.startswith(_DEPLOYMENT))
+    slots = tuple(
+        row.slots(collection.name) for row in of_all_kinds if row.active and not row.name.startswith(_DEPLOYMENT)
+    )
     return LimitFacts(full=full, slots=slots)
 
 
@@ -173,7 +179,7 @@ def _task_runs(collection: Collection, limit_id: str) -> Sequence[str]:
 def _of_tag(
     collection: Collection, row: _LimitRow, task_runs: Sequence[str] | None, active: Mapping[str, FlowRun]
 ) -> ConcurrencyLimit:
-    tasks = limit_tasks.unfinished(collection, row.slots.name)
+    tasks = limit_tasks.unfinished(collection, row.own_name)
     task_runs = _task_runs(collection, row.id) if task_runs is None else task_runs
     holding = Counter(collection.flow_runs_of(_HOLDERS, task_runs).values())
     if holding.total() < row.active_slots:
@@ -185,20 +191,26 @@ def _of_tag(
         run = runs.get(flow_run_id)
         if run and run.id in active and run.state_type == "RUNNING":
             waiting[run.id] = min(since, waiting.get(run.id, since))
-    return _full(row, holding, runs, more=holding.total() < row.active_slots, waiting=waiting)
+    return _full(collection, row, holding, runs, more=holding.total() < row.active_slots, waiting=waiting)
 
 
 def _of_code(collection: Collection, row: _LimitRow, active: Mapping[str, FlowRun]) -> ConcurrencyLimit:
     held = limit_events.held_slots(collection, row.id)
     runs = _outermost(collection, set(held.slots), active)
-    return _full(row, held.slots, runs, more=held.more, waiting={})
+    return _full(collection, row, held.slots, runs, more=held.more, waiting={})
 
 
 def _full(
-    row: _LimitRow, holding: Counter[str], runs: Mapping[str, FlowRun], *, more: bool, waiting: Mapping[str, datetime]
+    collection: Collection,
+    row: _LimitRow,
+    holding: Counter[str],
+    runs: Mapping[str, FlowRun],
+    *,
+    more: bool,
+    waiting: Mapping[str, datetime],
 ) -> ConcurrencyLimit:
     return ConcurrencyLimit(
-        **row.slots.model_dump(),
+        **row.slots(collection.name).model_dump(),
         id=row.id,
         holders=_holders(holding, runs),
         more_holders=more or not runs.keys() >= holding.keys(),

@@ -1,4 +1,7 @@
-"""Converts rows of the API's answers to values. Text from runs is redacted here, so that every value is redacted."""
+"""Converts rows of the API's answers to values. Text and names are redacted here, so that every value is redacted.
+
+Ids are not: they keep links right, and queries for an object go by its id, as its redacted name may not be its name.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,10 @@ from pydantic import TypeAdapter, ValidationError
 from monitoring.errors import BadAnswer
 from monitoring.model.base import Timestamp, Value
 from monitoring.model.prefect import Deployment, FlowRun, ScheduleParameters, WorkPool, WorkQueue
+from monitoring.text.visible import visible
 
 Row = Mapping[str, Any]
+Redact = Callable[[str], str]
 T = TypeVar("T")
 #: A worker is live while its last heartbeat is younger than this many of its own intervals.
 MISSED_HEARTBEATS = 3
@@ -71,23 +76,35 @@ def parsed(what: str, make: Callable[[Row], T], row: Row) -> T:
         raise BadAnswer(f"the server's answer for {what} is not as Prefect 3 gives it ({detail})") from None
 
 
-def flow_run(row: Row, redact: Callable[[str], str]) -> FlowRun:
-    """Convert a row to a FlowRun; the message is redacted."""
+def without_secrets(name: str, redact: Redact) -> str:
+    """Redact a name. A name without secrets stays exactly as it is, so that no two become one."""
+    shown = redact(name)
+    return name if shown == visible(name) else shown
+
+
+def flow_run(row: Row, redact: Redact, name: Redact) -> FlowRun:
+    """Convert a row to a FlowRun; ``redact`` takes the message, and ``name`` each name."""
     state = row["state"] or {}
     details = state.get("state_details") or {}
     return FlowRun.model_validate(
         {
             **_given(row),
+            "name": without_secrets(row["name"], redact),
+            "state_name": name(row["state_name"]),
             "state_timestamp": state.get("timestamp") or row["created"],
             "message": redact(state.get("message") or ""),
             "pause_timeout": details.get("pause_timeout"),
-            "work_pool": row.get("work_pool_name"),
-            "work_queue": row.get("work_queue_name"),
+            "work_pool": _named(row, "work_pool_name", name),
+            "work_queue": _named(row, "work_queue_name", name),
             "parameters": _digests(row.get("parameters") or {}),
             "retries_in_process": (row.get("empirical_policy") or {}).get("retry_type") == "in_process",
             "slot_leased": details.get("deployment_concurrency_lease_id") is not None,
         }
     )
+
+
+def _named(row: Row, field: str, name: Redact) -> str | None:
+    return name(row[field]) if row.get(field) is not None else None
 
 
 def _digests(parameters: Row) -> tuple[str, ...]:
@@ -163,8 +180,8 @@ def _newest_change(*found: Row) -> datetime | None:
     return max((to_time(row["updated"]) for row in found if row.get("updated")), default=None)
 
 
-def deployment(row: Row, flow_name: str, redact: Callable[[str], str]) -> Deployment:
-    """Convert a row to a Deployment; names of its schedules' parameters are redacted.
+def deployment(row: Row, flow_name: str, name: Redact) -> Deployment:
+    """Convert a row to a Deployment, of a flow whose name is redacted; ``name`` takes names, also of parameters.
 
     Its ``concurrency_limit`` is always null: the global limit has the number.
     """
@@ -173,15 +190,16 @@ def deployment(row: Row, flow_name: str, redact: Callable[[str], str]) -> Deploy
     return Deployment.model_validate(
         {
             **_given(row),
-            "name": f"{flow_name}/{row['name']}",
+            "name": f"{flow_name}/{name(row['name'])}",
             "flow_name": flow_name,
+            "tags": tuple(name(tag) for tag in row.get("tags") or ()),
             "schedule": _schedule_name(row),
             "scheduled_since": max((to_time(entry["created"]) for entry in _active(row)), default=None),
-            "schedule_parameters": _schedule_parameters(row, redact),
+            "schedule_parameters": _schedule_parameters(row, name),
             "inactive_since": _inactive_since(row),
             "changed": _newest_change(row, *_active(row)),
-            "work_pool": row.get("work_pool_name"),
-            "work_queue": row.get("work_queue_name"),
+            "work_pool": _named(row, "work_pool_name", name),
+            "work_queue": _named(row, "work_queue_name", name),
             "concurrency_limit": active_limit,
             "slots_taken": limit.get("active_slots") if active_limit is not None else None,
             "skips_overlaps": (row.get("concurrency_options") or {}).get("collision_strategy") == "CANCEL_NEW",
@@ -189,22 +207,29 @@ def deployment(row: Row, flow_name: str, redact: Callable[[str], str]) -> Deploy
     )
 
 
-def work_queue(row: Row) -> WorkQueue:
+def work_queue(row: Row, name: Redact) -> WorkQueue:
     """Convert a row to a WorkQueue."""
-    return WorkQueue.model_validate(_with_slots(row))
+    return WorkQueue.model_validate(_with_slots(row, name))
 
 
-def _with_slots(row: Row) -> dict[str, Any]:
+def _with_slots(row: Row, name: Redact) -> dict[str, Any]:
     """A work pool or queue, with our names of what the server calls ``is_paused`` and ``active_slots``."""
-    return {**row, "paused": bool(row.get("is_paused")), "slots_taken": row.get("active_slots")}
+    return {
+        **row,
+        "name": name(row["name"]),
+        "paused": bool(row.get("is_paused")),
+        "slots_taken": row.get("active_slots"),
+    }
 
 
-def work_pool(row: Row, queues: Sequence[WorkQueue], workers: Sequence[WorkerRow] | None, now: datetime) -> WorkPool:
+def work_pool(
+    row: Row, queues: Sequence[WorkQueue], workers: Sequence[WorkerRow] | None, now: datetime, name: Redact
+) -> WorkPool:
     """Convert a row to a WorkPool with its queues and workers, None if the workers are not known."""
     beats = [worker.last_heartbeat_time for worker in workers or () if worker.last_heartbeat_time]
     return WorkPool.model_validate(
         {
-            **_with_slots(row),
+            **_with_slots(row, name),
             "queues": tuple(queues),
             "live_workers": None if workers is None else sum(worker.live(now) for worker in workers),
             "last_heartbeat": max(beats, default=None),

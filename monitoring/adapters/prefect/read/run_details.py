@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from monitoring.adapters.prefect.read.run_times import newest_completed
 from monitoring.errors import WatchdogError
 from monitoring.model.base import Timestamp, Value
 from monitoring.model.prefect import Deployment, FlowRun, StateType, flow_key
+from monitoring.text.visible import visible
 from monitoring.tuning.run_comparison import Given, RunDetails, TaskTime
 
 #: Characters shown of a parameter's value.
@@ -27,6 +28,8 @@ _MAX_VALUE = 120
 _MAX_TASKS = 200
 #: The suffix of a task key (prefect/tasks.py, ``task_key``): it changes with the file that the task is in.
 _HASH = re.compile(r"-[0-9a-f]{8}$")
+#: A control character, as JSON writes it.
+_CONTROL = re.compile(r"\\u00[01][0-9a-f]")
 #: From the worst to the best.
 _WORST: tuple[StateType, ...] = (
     "FAILED",
@@ -114,8 +117,8 @@ def _details(collection: Collection, row: Row) -> RunDetails:
         run=collection.flow_run(row),
         parameters=_given(row.get("parameters") or {}, redact),
         job_variables=_given(row.get("job_variables") or {}, redact),
-        deployment_version=row.get("deployment_version"),
-        flow_version=row.get("flow_version"),
+        deployment_version=_redacted(row.get("deployment_version"), redact),
+        flow_version=_redacted(row.get("flow_version"), redact),
         infrastructure=_redacted(row.get("infrastructure_pid"), redact),
         created_by=_redacted(creator.get("display_value") or creator.get("type"), redact),
         tags=tuple(redact(tag) for tag in row.get("tags") or ()),
@@ -127,9 +130,10 @@ def _given(values: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str,
     found = {}
     for name, value in values.items():
         text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-        _, _, shown = redact(json.dumps({name: value}, sort_keys=True, ensure_ascii=False)[1:-1]).partition(": ")
+        both = visible(json.dumps({name: value}, sort_keys=True, ensure_ascii=False)[1:-1])
+        _, _, shown = redact(_CONTROL.sub("", both)).partition(": ")
         cut = shown if len(shown) <= _MAX_VALUE else f"{shown[:_MAX_VALUE]}…"
-        found[name] = Given(shown=cut, identity=hashlib.sha256(text.encode()).hexdigest())
+        found[redact(name)] = Given(shown=cut, identity=hashlib.sha256(text.encode()).hexdigest())
     return found
 
 
@@ -146,22 +150,22 @@ def _more(collection: Collection, run_id: str) -> dict[str, Any]:
     tasks = collection.first("task-times", "/task_runs/filter", body, _TaskRow.model_validate) or []
     by_key: dict[str, list[_TaskRow]] = {}
     for task in tasks:
-        by_key.setdefault(_HASH.sub("", task.task_key), []).append(task)
+        by_key.setdefault(collection.name(_HASH.sub("", task.task_key)), []).append(task)
     return {
-        "tasks": tuple(_together(name, same, collection.now) for name, same in by_key.items()),
+        "tasks": tuple(_together(collection, name, same) for name, same in by_key.items()),
         "more_tasks": len(tasks) >= _MAX_TASKS or not collection.coverage.has("task-times"),
         "worker": collection.query("submitted-by", None, _worker, collection, run_id),
     }
 
 
-def _together(name: str, tasks: Sequence[_TaskRow], now: datetime) -> TaskTime:
+def _together(collection: Collection, name: str, tasks: Sequence[_TaskRow]) -> TaskTime:
     ranked = sorted(tasks, key=lambda task: _WORST.index(task.state_type or "SCHEDULED"))
-    took = (((task.end_time or now) - task.start_time) for task in tasks if task.start_time)
+    took = (((task.end_time or collection.now) - task.start_time) for task in tasks if task.start_time)
     return TaskTime(
         name=name,
         runs=len(tasks),
         took=sum(took, timedelta(0)),
-        states=tuple(dict.fromkeys(task.state_name or "not started" for task in ranked)),
+        states=tuple(dict.fromkeys(collection.name(task.state_name or "not started") for task in ranked)),
         worst=ranked[0].state_type or "SCHEDULED",
     )
 

@@ -321,7 +321,7 @@ def _changed_meanwhile(collection: Collection, found: Sequence[Deployment]) -> s
     if not found or len(found) > CHUNK:
         return set()
     ids = [deployment.id for deployment in found]
-    present = collection.by_id(_AHEAD, "deployments", ids, lambda row: rows.deployment(row, "", collection.redact))
+    present = collection.by_id(_AHEAD, "deployments", ids, lambda row: rows.deployment(row, "", collection.name))
     changed = {deployment.id: deployment.changed for deployment in present}
     return {
         deployment.id

@@ -38,7 +38,7 @@ def own_flows(collection: Collection) -> frozenset[str]:
 
 def flow_names(collection: Collection, flow_ids: Iterable[str]) -> dict[str, str]:
     """The names of flows, by id."""
-    return dict(collection.by_id("flows", "flows", flow_ids, lambda row: (row["id"], row["name"])))
+    return dict(collection.by_id("flows", "flows", flow_ids, lambda row: (row["id"], collection.name(row["name"]))))
 
 
 class Deployed(NamedTuple):
@@ -66,7 +66,7 @@ def deployments(collection: Collection, ledger: Ledger) -> Deployed:
 
 
 def _deployment(collection: Collection, row: Row, names: Mapping[str, str], ledger: Ledger) -> Deployment:
-    bare = rows.deployment(row, names[row["flow_id"]], collection.redact)
+    bare = rows.deployment(row, names[row["flow_id"]], collection.name)
     stale = STALE.settings(collection.policy(bare))
     if not bare.scheduled or not stale.enabled or stale.within:
         return bare
@@ -112,13 +112,15 @@ def work_pools(
     waiting = (run for run in runs if run.state_type in states and run.key in deployments)
     used = (run.work_pool or deployments[run.key].work_pool for run in waiting)
     waited_for = set(filter(None, (*used, *(deployment.work_pool for deployment in missed))))
-    ahead = _ahead(collection, (row for row in pools if row.get("name") not in waited_for), deployments)
+    named = [(collection.name(str(row.get("name"))), row) for row in pools]
+    ahead = _ahead(collection, [(name, row) for name, row in named if name not in waited_for], deployments)
     counted = waited_for | ahead.counted
     found = {}
-    for row in pools:
-        name = row.get("name")
+    for name, row in named:
         workers = workers_of(collection, row) if name in counted else None
-        make = partial(rows.work_pool, queues=queues.get(str(name), ()), workers=workers, now=collection.now)
+        make = partial(
+            rows.work_pool, queues=queues.get(name, ()), workers=workers, now=collection.now, name=collection.name
+        )
         for pool in collection.values("work-pools", [row], make):
             found[pool.name] = pool
     if work_ahead(collection, ahead.left, ahead.within):
@@ -133,31 +135,36 @@ def queues_by_pool(collection: Collection, body: Mapping[str, Any]) -> dict[str,
     """The work queues that a filter matches, by the name of their pool."""
     queues: dict[str, list[WorkQueue]] = {}
     for pool_name, queue in collection.read(
-        "work-queues", "/work_queues/filter", body, lambda row: (row["work_pool_name"], rows.work_queue(row))
+        "work-queues",
+        "/work_queues/filter",
+        body,
+        lambda row: (row["work_pool_name"], rows.work_queue(row, collection.name)),
     ):
-        queues.setdefault(pool_name, []).append(queue)
+        queues.setdefault(collection.name(pool_name), []).append(queue)
     return queues
 
 
 class _Ahead(NamedTuple):
     """Pools that may have runs ahead: those whose workers are counted, and those left out though not ready."""
 
+    #: By name.
     counted: set[str]
+    #: By id.
     left: Sequence[str]
     within: timedelta
 
 
-def _ahead(collection: Collection, pools: Iterable[Row], deployments: Mapping[str, Deployment]) -> _Ahead:
+def _ahead(collection: Collection, pools: Iterable[tuple[str, Row]], deployments: Mapping[str, Deployment]) -> _Ahead:
     within: dict[str, timedelta] = {}
     for deployment in deployments.values():
         policy = collection.policy(deployment)
         settings = AHEAD.settings(policy)
         if deployment.work_pool and policy.watch and settings.enabled:
             within[deployment.work_pool] = max(settings.within, within.get(deployment.work_pool, timedelta(0)))
-    used = [pool for pool in pools if pool.get("name") in within and _has_workers(pool)]
-    used.sort(key=lambda pool: (pool.get("status") in _SETTLED, pool["name"]))
-    left = [pool["name"] for pool in used[_MAX_POOLS_AHEAD:] if pool.get("status") not in _SETTLED]
-    return _Ahead({pool["name"] for pool in used[:_MAX_POOLS_AHEAD]}, left, max(within.values(), default=timedelta(0)))
+    used = [(name, pool) for name, pool in pools if name in within and _has_workers(pool)]
+    used.sort(key=lambda named: (named[1].get("status") in _SETTLED, named[0]))
+    left = [str(pool.get("id")) for _, pool in used[_MAX_POOLS_AHEAD:] if pool.get("status") not in _SETTLED]
+    return _Ahead({name for name, _ in used[:_MAX_POOLS_AHEAD]}, left, max(within.values(), default=timedelta(0)))
 
 
 def _has_workers(pool: Row) -> bool:

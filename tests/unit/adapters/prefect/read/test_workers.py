@@ -69,7 +69,7 @@ def test_pools_that_are_not_ready_are_unknown_where_work_is_due(upcoming: int | 
     assert ("workers" not in missing) is is_known
     if not is_known:
         assert missing["workers"] == "counted in 200 of 320 work pools that are not ready"
-    counted = [name for body in server.counted for name in body["work_pools"]["name"]["any_"]]
+    counted = [name for body in server.counted for name in body["work_pools"]["id"]["any_"]]
     assert counted[:100] == [f"pool-{n:03}" for n in range(200, 300)]
     assert len(server.counted) == (2 if upcoming == 0 else 1)
 
