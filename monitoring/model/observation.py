@@ -138,6 +138,8 @@ class RunFacts(Value):
 
     #: Overdue SCHEDULED runs, and all PENDING, RUNNING, CANCELLING and PAUSED runs.
     active: tuple[FlowRun, ...] = ()
+    #: PENDING, RUNNING, CANCELLING and PAUSED runs of deleted deployments: they may hold slots of pools and queues.
+    of_deleted: tuple[FlowRun, ...] = ()
     #: Runs that ended in the window, oldest first.
     ended: tuple[FlowRun, ...] = ()
     #: By run id: since when a PENDING run has been pending without a break.

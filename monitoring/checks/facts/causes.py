@@ -75,7 +75,7 @@ class Causes:
     def __init__(self, observation: Observation) -> None:
         """Index the observation, once."""
         self._observation = observation
-        active = (*observation.runs.active, *observation.own.active)
+        active = (*observation.runs.active, *observation.runs.of_deleted, *observation.own.active)
         self.slots = Slots(active, whole=observation.coverage.has("active-runs"))
         self._queues = {
             (pool.name, queue.name): queue for pool in observation.pools.work_pools.values() for queue in pool.queues

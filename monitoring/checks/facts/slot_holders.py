@@ -29,6 +29,7 @@ class Holders:
         self._now = observation.at
         self._heard_until = heard_until(observation)
         self._active = {run.id: run for run in observation.runs.active}
+        self._of_deleted = {run.id for run in observation.runs.of_deleted}
 
     def dead_since(self, holder: Holder) -> datetime | None:
         """Since when a holder will not release its slot: its run has ended, or its heartbeats have stopped."""
@@ -61,7 +62,8 @@ class Holders:
             settings = self._policies.of(*policy_key(deployment)).section("stuck", StaySettings)
             if stay := too_long(self._observation, run, settings):
                 return f"stuck in {run.state_name} {stay.observed}"
-        return f"{run.state_name} for {humanized(self._now - _began(run))}"
+        deleted = "; its deployment was deleted" if run.id in self._of_deleted else ""
+        return f"{run.state_name} for {humanized(self._now - _began(run))}{deleted}"
 
     def _state_of(self, holder: Holder) -> str:
         run = self._active.get(holder.flow_run_id)

@@ -158,6 +158,8 @@ class _Rows(NamedTuple):
     deployments: dict[str, Deployment]
     own_deployments: tuple[Deployment, ...]
     active: list[FlowRun]
+    #: Active runs of deleted deployments.
+    of_deleted: list[FlowRun]
     overdue: list[FlowRun]
     ended: list[FlowRun]
     #: The watchdog's own runs that are active or overdue.
@@ -182,8 +184,10 @@ def _read_rows(collection: Collection, since: datetime, ledger: Ledger, own_flow
         deployments |= sources.flows_without_deployment(collection, found, ledger, deployed.names)
     heartbeats = runs.heartbeats(collection, active, deployments)
     active = runs.read_again(collection, active, heartbeats, deployments)
+    of_deleted: list[FlowRun] = []
     if collection.coverage.has("deployments"):
-        # Runs of deleted deployments keep the id, and do not matter any more.
+        # Runs of deleted deployments keep the id. They do not matter any more, but for the slots that they hold.
+        of_deleted = [run for run in active if run.key not in deployments]
         active = [run for run in active if run.key in deployments]
         overdue = [run for run in overdue if run.key in deployments]
     return _Rows(
@@ -191,6 +195,7 @@ def _read_rows(collection: Collection, since: datetime, ledger: Ledger, own_flow
         deployments=deployments,
         own_deployments=tuple(found for found in deployed.deployments.values() if found.flow_id in own_flows),
         active=active,
+        of_deleted=of_deleted,
         overdue=overdue,
         ended=ended,
         own=[*own_active, *own_overdue],
@@ -229,6 +234,7 @@ def _read_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> dict[str
 def _run_facts(collection: Collection, rows: _Rows) -> RunFacts:
     return RunFacts(
         active=(*rows.active, *rows.overdue),
+        of_deleted=tuple(rows.of_deleted),
         ended=tuple(rows.ended),
         pending_since=runs.pending_since(collection, rows.active, rows.deployments),
         slot_wait_since=runs.slot_wait_since(collection, rows.overdue),
