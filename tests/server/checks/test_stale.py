@@ -67,7 +67,7 @@ def test_stale_by_two_missed_fires_and_grace(prefect_server: Server, world: Seed
     """``now`` is chosen relative to the fires; the deployments succeed before or after the older of the two."""
     now = world.now
     grace = 30 * MINUTE
-    old = {"created": now - 50 * DAY, "updated": now - 50 * DAY}
+    old: dict[str, Any] = {"created": now - 50 * DAY, "updated": now - 50 * DAY}
 
     def plant(name: str, *, first: datetime, schedule: Any) -> None:
         """``first`` is the older of the two newest fires that are past their grace."""
@@ -180,7 +180,7 @@ def test_the_usual_run_time_is_granted_before_the_grace(prefect_server: Server, 
     """The newest fire that counts is 90 min ago: an hour of run time, and half an hour of grace."""
     now = world.now
     allowed = HOUR + 30 * MINUTE
-    old = {"created": now - 50 * DAY, "updated": now - 50 * DAY}
+    old: dict[str, Any] = {"created": now - 50 * DAY, "updated": now - 50 * DAY}
     for name, newest in (("not-yet", now - allowed + MINUTE), ("stale", now - allowed)):
         schedule = IntervalSchedule(interval=12 * HOUR, anchor_date=newest)
         deployment = world.deployment(f"long/{name}", schedule=schedule, **old)

@@ -281,11 +281,14 @@ def test_a_change_after_times_without_runs_may_have_ended_a_pause(
 ) -> None:
     one = deployment(due=DUE, changed=changed, scheduled_since=made)
     success = run("COMPLETED", since=LATE, auto_scheduled=True)
-    arguments = ({one.id: one}, {one.id: [HOURLY]}, [success], {})
-    assert fires.missed(collecting(Server()), *arguments, Ledger()).resumed.get(one.id) == found
+
+    def resumed(ledger: Ledger) -> Mapping[str, datetime]:
+        return fires.missed(collecting(Server()), {one.id: one}, {one.id: [HOURLY]}, [success], {}, ledger).resumed
+
+    assert resumed(Ledger()).get(one.id) == found
     # With a memory, that is known.
     known = Ledger(records={one.id: Record(schedule="daily", last_success=ended("COMPLETED", LATE))})
-    assert fires.missed(collecting(Server()), *arguments, known).resumed == {}
+    assert resumed(known) == {}
 
 
 LATE = NOW - hours(5) - minutes(30)
