@@ -1,17 +1,21 @@
 """zombie: a run is marked RUNNING, and its heartbeats have stopped.
 
-A run that never sent a heartbeat (an older client, heartbeats turned off) cannot be judged, nor can any run while the
-server's events do not arrive. Both findings are information.
+The server deletes heartbeats after some days. A run without any that runs far longer than any before it, and of which
+nothing else has been heard for as long, is dead, too. Any other run that never sent a heartbeat (an older client,
+heartbeats turned off) cannot be judged, nor can any run while the server's events do not arrive. Both findings are
+information.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from monitoring.checks.base import Check, deployments
-from monitoring.checks.facts.heartbeats import HeartbeatSettings, allowance, is_silent
+from monitoring.checks.facts.heartbeats import HeartbeatSettings, allowance, is_silent, outlived
 from monitoring.checks.facts.situation import Situation
 from monitoring.checks.findings import MAX_COMPARED, Compared, Found, Verdict, more, nothing, runs_text
+from monitoring.history.baselines import longest
 from monitoring.model.prefect import Deployment, FlowRun
 from monitoring.text.durations import humanized
 
@@ -27,6 +31,11 @@ def judge(situation: Situation, deployment: Deployment, settings: HeartbeatSetti
     silent = [run for run in running if run.id in beats and is_silent(run, beats[run.id], settings, now)]
     dead = [run for run in silent if is_silent(run, beats[run.id], settings, situation.heard_until)]
     mute = [run for run in running if run.id not in beats and now - run.state_timestamp > allowance(None, settings)]
+    longest_run = longest(situation.record(deployment).run_times)
+    signs = situation.observation.runs.signs_of_life
+    lifeless = [run for run in mute if run.id in signs and outlived(now - signs[run.id], longest_run)]
+    if lifeless and longest_run and not dead and situation.observation.coverage.has("heartbeats"):
+        return _lifeless(compared, situation, deployment, lifeless, longest_run)
     if silent:
         return _silent(compared, situation, deployment, dead or silent, settings, known_dead=bool(dead))
     if mute and situation.observation.coverage.has("heartbeats"):
@@ -72,6 +81,29 @@ def _silent(
         expected=f"a heartbeat every {humanized(oldest.interval(settings.default_interval))}",
         since=oldest.last,
         unknown=not known_dead,
+    )
+
+
+def _lifeless(
+    compared: Sequence[Compared],
+    situation: Situation,
+    deployment: Deployment,
+    lifeless: Sequence[FlowRun],
+    longest_run: timedelta,
+) -> Found:
+    """Runs whose heartbeats, if they sent any, the server has deleted."""
+    signs = situation.observation.runs.signs_of_life
+    lifeless = sorted(lifeless, key=lambda run: signs[run.id])
+    first, since = lifeless[0], signs[lifeless[0].id]
+    running, silence = humanized(situation.now - first.state_timestamp), humanized(situation.now - since)
+    return Found(
+        compared,
+        severity="critical",
+        run_ids=[run.id for run in lifeless],
+        summary=f"{deployment.name}: {runs_text(len(lifeless))} marked RUNNING, but without any sign of life",
+        observed=f"{first.name}: RUNNING for {running}, no heartbeat, log, task run or event for {silence}",
+        expected=f"the end of the run: its deployment's last completed runs took {humanized(longest_run)} at most",
+        since=since,
     )
 
 

@@ -7,6 +7,7 @@ median distance from the median), because a few outliers move neither.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from datetime import date, timedelta, timezone
 from hashlib import blake2b
 from statistics import median
@@ -23,6 +24,8 @@ from monitoring.text.durations import MAX_DURATION, humanized
 SAMPLE = 30
 #: How many of the newest runs are kept: the judged run may be among them.
 MAX_RECENT = SAMPLE + 1
+#: Fewer completed runs do not show how long the longest is.
+MIN_FOR_LONGEST = 3
 #: How many months are kept, and how many runs of each: enough for medians that show drift.
 MAX_MONTHS = 4
 MAX_PER_MONTH = 7
@@ -88,6 +91,13 @@ def without_run(known: RunTimes, run: EndedRun) -> RunTimes:
     """Remove a run from the newest runs: no run is judged by itself."""
     own = (int(run.ended.timestamp()), _seconds(run.run_time))
     return known.model_copy(update={"recent": tuple(entry for entry in known.recent if entry != own)})
+
+
+def longest(known: RunTimes, more: Iterable[FlowRun] = ()) -> timedelta | None:
+    """The longest of the newest completed runs, and of more runs; None if there are fewer than ``MIN_FOR_LONGEST``."""
+    times = [seconds for _, seconds in known.recent]
+    times += [_seconds(run.total_run_time) for run in more if run.state_type == "COMPLETED"]
+    return timedelta(seconds=max(times)) if len(times) >= MIN_FOR_LONGEST else None
 
 
 def typical(known: RunTimes) -> timedelta | None:

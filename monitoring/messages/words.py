@@ -137,10 +137,12 @@ def headline(report: HealthReport) -> str:
     if len(problems) > critical:
         parts.append(counted(len(problems) - critical, "warning"))
     found = " and ".join(parts)
-    unseen = "not everything could be seen"
-    if report.coverage.complete:
+    unseen = [] if report.coverage.complete else ["not everything could be seen"]
+    unknown = len(grouped(report).unknown)
+    unseen += [f"{counted(unknown, 'subject')} could not be judged"] if unknown else []
+    if not unseen:
         return f"{found}." if found else "Nothing is wrong."
-    return f"{found}; {unseen}." if found else f"Nothing wrong was seen, but {unseen}."
+    return f"{found}; {' and '.join(unseen)}." if found else f"Nothing wrong was seen, but {' and '.join(unseen)}."
 
 
 def digest_headline(digest: DigestReport) -> str:

@@ -148,6 +148,8 @@ class RunFacts(Value):
     slot_wait_since: Mapping[str, Timestamp] = Field(default_factory=dict)
     #: By run id; a RUNNING run that is absent has never sent a heartbeat.
     heartbeats: Mapping[str, Heartbeats] = Field(default_factory=dict)
+    #: By run id, of RUNNING runs without heartbeats that run far longer than usual: the newest log, task or event.
+    signs_of_life: Mapping[str, Timestamp] = Field(default_factory=dict)
 
 
 class HistoryFacts(Value):

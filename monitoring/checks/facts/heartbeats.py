@@ -10,6 +10,11 @@ from monitoring.model.fields import CheckSettings, Count, Span
 from monitoring.model.observation import EVENTS_DELAY, Heartbeats, Observation
 from monitoring.model.prefect import FlowRun
 
+#: A run that is this many times as old as any completed run of its deployment was long, and at least a day, is no
+#: ordinary run any more.
+_TIMES_LONGEST = 10
+_MIN_AGE = timedelta(days=1)
+
 
 class HeartbeatSettings(CheckSettings):
     """When a run is RUNNING and its heartbeats have stopped."""
@@ -47,6 +52,11 @@ def is_silent(run: FlowRun, beats: Heartbeats, settings: HeartbeatSettings, unti
     heartbeats while it waits for a retry.
     """
     return until - max(beats.last, run.state_timestamp) > allowance(beats, settings)
+
+
+def outlived(span: timedelta, longest: timedelta | None) -> bool:
+    """Whether a span is far beyond the longest known run time of a deployment; never if that is unknown."""
+    return longest is not None and span > max(_MIN_AGE, _TIMES_LONGEST * longest)
 
 
 def allowance(beats: Heartbeats | None, settings: HeartbeatSettings) -> timedelta:

@@ -78,7 +78,7 @@ def test_thousands_of_findings_stay_readable_and_are_counted() -> None:
 
 def test_what_could_not_be_judged_does_not_look_like_a_problem() -> None:
     text = health_page(samples.report(samples.finding("zombie", "ml/score", severity="info", unknown=True)))
-    assert "# 🟢 OK prod: Nothing is wrong." in text
+    assert "# 🟢 OK prod: Nothing wrong was seen, but 1 subject could not be judged." in text
     assert text.index("1 subject could not be judged") < text.index("ml/score")
 
 

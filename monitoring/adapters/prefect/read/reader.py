@@ -19,6 +19,7 @@ from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.adapters.prefect.read.compatible import collect
 from monitoring.adapters.prefect.read.maintenance import open_windows
 from monitoring.adapters.prefect.read.own_runs import own_runs
+from monitoring.adapters.prefect.read.signs_of_life import signs_of_life
 from monitoring.adapters.prefect.read.vitals import read_vitals
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
@@ -219,7 +220,7 @@ def _read_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> dict[str
     )
     return {
         "deployments": ahead.deployments,
-        "runs": _run_facts(collection, rows),
+        "runs": _run_facts(collection, rows, history, ledger),
         "history": history,
         "failures": _failure_facts(collection, rows, ledger),
         "schedules": ScheduleFacts(
@@ -231,7 +232,7 @@ def _read_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> dict[str
     }
 
 
-def _run_facts(collection: Collection, rows: _Rows) -> RunFacts:
+def _run_facts(collection: Collection, rows: _Rows, history: HistoryFacts, ledger: Ledger) -> RunFacts:
     return RunFacts(
         active=(*rows.active, *rows.overdue),
         of_deleted=tuple(rows.of_deleted),
@@ -239,6 +240,9 @@ def _run_facts(collection: Collection, rows: _Rows) -> RunFacts:
         pending_since=runs.pending_since(collection, rows.active, rows.deployments),
         slot_wait_since=runs.slot_wait_since(collection, rows.overdue),
         heartbeats=rows.heartbeats,
+        signs_of_life=signs_of_life(
+            collection, rows.active, rows.ended, rows.deployments, rows.heartbeats, history.samples, ledger
+        ),
     )
 
 
