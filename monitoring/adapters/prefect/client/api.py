@@ -228,8 +228,8 @@ class Api:
     def _raise_if_late(self, method: Method, path: str) -> None:
         if time.monotonic() >= self._deadline:
             raise Unreachable(
-                f"{self.url} was too slow: there was no time left for {method} {path}; look at the server's load, or "
-                "raise server.deadline"
+                f"{self.url} was too slow: no time was left for {method} {path}; look at the server's load, or raise "
+                "server.deadline"
             )
 
     def _attempt(self, method: Method, path: str, arguments: dict[str, Any]) -> Any:
@@ -248,6 +248,7 @@ class Api:
             # Prefect's client has already tried to connect four times.
             raise self._silent(error) from None
         except (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError) as error:
+            self._raise_if_late(method, path)
             # A server that hangs costs its timeout, which counts as waiting, too.
             self._waiting_left -= time.monotonic() - started
             raise _Retryable(self._silent(error)) from None
@@ -284,7 +285,7 @@ class Api:
         started, sent_at = time.monotonic(), time.time()
         self.traffic.requests += 1
         try:
-            with self._connections.cut_after(min(self._timeout, self._deadline - started)):
+            with self._connections.cut_after(self._timeout, self._deadline):
                 response = self._client.request(method, path, **arguments)
             seconds = time.monotonic() - started
             self.traffic.answers.append(Answer(seconds, _clock_offset(response, sent_at + seconds / 2)))

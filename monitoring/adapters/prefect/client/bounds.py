@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -80,41 +81,48 @@ class Connections:
 
     def __init__(self) -> None:
         self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._timer = threading.Timer(0, self._cut)
+        self._seconds = self._deadline = 0.0
+        self._was_cut = False
 
     def watch(self, request: httpx.Request) -> None:
-        """Learn of the connection that a request opens: a request hook of httpx."""
+        """Give a request its time, and learn of the connection that it opens: a request hook of httpx.
+
+        Prefect's client may send a request of its own, for a CSRF token, before ours.
+        """
         request.extensions = {**request.extensions, "trace": self._note}
+        self._timer.cancel()
+        self._timer = threading.Timer(min(self._seconds, self._deadline - time.monotonic()), self._cut)
+        self._timer.daemon = True
+        self._timer.start()
 
     @contextmanager
-    def cut_after(self, seconds: float) -> Iterator[None]:
-        """Cut every connection if the body of the ``with`` takes longer than this.
+    def cut_after(self, seconds: float, deadline: float) -> Iterator[None]:
+        """Cut every connection if a request in the body of the ``with`` takes too long.
+
+        Args:
+            seconds: For one request.
+            deadline: By the monotonic clock, in seconds.
 
         Raises:
             httpx.ReadTimeout: The request under way was cut.
         """
-        late = threading.Event()
-
-        def cut() -> None:
-            late.set()
-            self._cut()
-
-        timer = threading.Timer(seconds, cut)
-        timer.daemon = True
-        timer.start()
+        self._seconds, self._deadline, self._was_cut = seconds, deadline, False
         try:
             yield
         except httpx.TransportError as error:
-            if not late.is_set():
+            if not self._was_cut:
                 raise
-            raise httpx.ReadTimeout(f"no whole answer in {seconds:.0f} s") from error
+            raise httpx.ReadTimeout("no whole answer in time") from error
         finally:
-            timer.cancel()
+            self._timer.cancel()
 
     def _note(self, event: str, info: Mapping[str, Any]) -> None:
         if event.endswith(_CONNECTED):
             self._sockets.add(info["return_value"].get_extra_info("socket"))
 
     def _cut(self) -> None:
+        self._was_cut = True
         for connection in list(self._sockets):
             # Not SSLSocket's own shutdown, which takes the encryption from a read that is under way.
             with suppress(OSError):
