@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from datetime import datetime, timezone
 from typing import Annotated
 
@@ -50,10 +51,11 @@ def check(
     json: Annotated[bool, Parameter(negative="", help="Print JSON, as docs/json-contract.md describes it.")] = False,
 ) -> int:
     """Run ``watchdog check``; its help is in ``monitoring.cli``."""
+    started = time.monotonic()
     now = datetime.now(timezone.utc) if at is None else parse_time("--at", at)
     try:
         policies = configuration(config, target, _layers(window))
-        with open_session(policies, target) as server, server.api.within(policies.config.server.deadline):
+        with open_session(policies, target) as server, server.api.within(policies.config.server.deadline, started):
             begun = begin(server, now, _without(fresh, at, window))
             report = assess_by_hand(server.reader(), begun, server.policies, now).report
     except ServerProblem as problem:

@@ -110,10 +110,16 @@ class Api:
         self.traffic = Traffic()
 
     @contextmanager
-    def within(self, span: timedelta) -> Iterator[None]:
-        """Let the requests in the body of a ``with`` take this long together; what is late then is ``Unreachable``."""
+    def within(self, span: timedelta, since: float | None = None) -> Iterator[None]:
+        """Let the requests in the body of a ``with`` take this long together; what is late then is ``Unreachable``.
+
+        Args:
+            span: How long.
+            since: From when on, by the monotonic clock in seconds; by default from now on.
+        """
         before = self._deadline
-        self._deadline = min(before, time.monotonic() + span.total_seconds())
+        started = time.monotonic() if since is None else since
+        self._deadline = min(before, started + span.total_seconds())
         try:
             yield
         finally:
