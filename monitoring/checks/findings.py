@@ -90,7 +90,7 @@ def finding_of(
     ui_url = observation.server.state.ui_url
     only_run = links.flow_run_url(ui_url, found.run_ids[0]) if deployment and count == 1 else None
     return Finding(
-        fingerprint=fingerprint(observation.target, check, subject.kind, subject.id),
+        fingerprint=fingerprint(observation.identity, check, subject.kind, subject.id),
         check=check,
         severity=found.severity,
         subject=subject,

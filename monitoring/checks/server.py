@@ -49,18 +49,19 @@ Part = Callable[[Situation, Server], Verdict]
 
 def cases(situation: Situation) -> Iterator[Case[Part]]:
     """The server as a whole if it cannot be used, which hides everything else; else each part of its work."""
-    target = situation.observation.target
+    observation = situation.observation
+    target, identity = observation.target, observation.identity
 
     def case(part: str, judge: Part, *deciding: str) -> Case[Part]:
-        return Case(Subject(kind="server", id=f"{target}/{part}", name=target), judge, deciding=deciding)
+        return Case(Subject(kind="server", id=f"{identity}/{part}", name=target), judge, deciding=deciding)
 
-    if situation.observation.server.state.problem is not None:
-        yield Case(_whole(target), _judge_use)
+    if observation.server.state.problem is not None:
+        yield Case(_whole(observation), _judge_use)
         return
     yield case("slow-answers", _judge_answers, "slow_answer")
     yield case("clock", _judge_clock, "clock_apart")
     yield case("late-marking", _judge_late_marking, "late_marking")
-    yield Case(Subject(kind="scheduler", id=target, name=target), _judge_scheduler, deciding=())
+    yield Case(Subject(kind="scheduler", id=identity, name=target), _judge_scheduler, deciding=())
     yield case("events", _judge_events, "events_missing")
 
 
@@ -71,11 +72,11 @@ def judge(situation: Situation, part: Part, settings: Server) -> Verdict:
 
 def server_finding(observation: Observation) -> Finding:
     """The finding about a server that cannot be used."""
-    return finding_of(observation, "server", _whole(observation.target), _unusable(observation))
+    return finding_of(observation, "server", _whole(observation), _unusable(observation))
 
 
-def _whole(target: str) -> Subject:
-    return Subject(kind="server", id=target, name=target)
+def _whole(observation: Observation) -> Subject:
+    return Subject(kind="server", id=observation.identity, name=observation.target)
 
 
 def _judge_use(situation: Situation, settings: Server) -> Verdict:

@@ -47,7 +47,7 @@ def cases(situation: Situation) -> Iterator[Case[Part]]:
         part = partial(_judge_own, deployment=deployment)
         deciding = ("missed_fires", "failures")
         yield Case(subject_of(deployment), part, deciding=deciding, deployment=deployment)
-    server = Subject(kind="server", id=observation.target, name=observation.target)
+    server = Subject(kind="server", id=observation.identity, name=observation.target)
     yield Case(server, _judge_coverage, deciding=("incomplete_for",))
     for deployment in observation.deployments.values():
         if deployment.tags:

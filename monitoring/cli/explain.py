@@ -34,8 +34,9 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Address = None, 
     with open_session(policies, target) as server:
         found = run_details.find(server.api, name)
         begun = begin(server, server.now, "--fresh" if fresh else None)
-        before, incidents = begun.saved.ledger, begun.saved.incidents.open
+        before, incidents = begun.saved.ledger, begun.saved.incidents
         observation = server.reader().observe(server.now, before, policies)
+        observation = observation.model_copy(update={"target_id": incidents.target_id})
         deployment = _watched(observation, found.key, name)
         closely = Collection(server.api, policies.config, server.redact, server.now, policies)
         if found.key not in observation.history.samples and not before.record(found.key).run_times_searched:
@@ -48,7 +49,7 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Address = None, 
     print_unreadable(begun.basis)
     ledger = fold(before, observation)
     judged = tuple(verdicts(observation, ledger, policies))
-    findings = still_known(correlate(findings_of(judged), observation, ledger), incidents, observation, policies)
+    findings = still_known(correlate(findings_of(judged), observation, ledger), incidents.open, observation, policies)
     console = terminal.console(sys.stdout)
     missing = (*observation.coverage.missing, *closely.coverage.missing)
     explanation = explained(observation, ledger, policies, judged, findings, found.key)

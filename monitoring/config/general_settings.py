@@ -15,7 +15,7 @@ class Target(Section):
 
     name: str = Field(
         "prefect",
-        description="Name of the server in reports and fingerprints. Changing it starts a new history.",
+        description="Name of the server in reports, notifications, events and metrics. A new name changes no incident.",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
     )
     window: Span = Field(timedelta(hours=24), description="How far back ended runs are read without a saved state.")

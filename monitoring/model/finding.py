@@ -121,9 +121,14 @@ class Finding(Value):
 MAX_RUN_IDS = 1000
 
 
-def fingerprint(target: str, check: CheckName, kind: SubjectKind, subject_id: str) -> str:
-    """The identity of a finding over time, without times and addresses."""
-    return f"{target}/{check}/{kind}/{subject_id}"
+def fingerprint(identity: str, check: CheckName, kind: SubjectKind, subject_id: str) -> str:
+    """The identity of a finding over time, without times, names and addresses; ``identity`` is that of the server."""
+    return f"{identity}/{check}/{kind}/{subject_id}"
+
+
+def identity_in(fingerprint: str) -> str:
+    """The identity of the server in a fingerprint."""
+    return fingerprint.partition("/")[0]
 
 
 def rank(severity: Severity) -> int:

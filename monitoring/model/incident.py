@@ -134,7 +134,18 @@ class Incidents(Value):
     lost_at: Timestamp | None = None
     #: By fingerprint.
     closed_by_hand: Mapping[str, Closed] = Field(default_factory=dict)
+    #: The id of the server, with which fingerprints begin: the first check makes it, and it stays, whatever the server
+    #: is called and wherever it moves. Empty before that.
+    target_id: str = ""
+
+    def identified(self, made: str) -> Incidents:
+        """These incidents with the id that they have, or else with one that was made."""
+        return self if self.target_id else self.model_copy(update={"target_id": made})
 
     def numbered(self, number: int) -> Incident | None:
         """The open incident with a number; None if there is none. Pending incidents have no number yet."""
         return next((incident for incident in self.open.values() if number and incident.number == number), None)
+
+
+#: Before the first check.
+NO_INCIDENTS = Incidents()

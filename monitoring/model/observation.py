@@ -223,7 +223,10 @@ class ServerFacts(Value):
 class Observation(Value):
     """All that one check observed: what is active now, and what ended between ``since`` and ``at``."""
 
+    #: The configured name of the server.
     target: str
+    #: What identifies it over time (``Incidents.target_id``); empty without saved state.
+    target_id: str = ""
     at: Timestamp
     #: Start of the window of ended runs.
     since: Timestamp
@@ -242,3 +245,8 @@ class Observation(Value):
     exporter: ExporterFacts | None = None
     #: Maintenance windows that are open now.
     maintenance: tuple[Silence, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """What the fingerprints of its findings begin with: the server's id, or its name where it has none."""
+        return self.target_id or self.target

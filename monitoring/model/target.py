@@ -10,7 +10,7 @@ from monitoring.model.base import Value
 class Target(Value):
     """A Prefect server, and how to reach it. What is None comes from the configuration or from Prefect's settings."""
 
-    #: Its name in reports and fingerprints, in place of ``target.name``.
+    #: Its name in reports, in place of ``target.name``.
     name: str | None = None
     #: The API's address, in place of ``PREFECT_API_URL``.
     address: str | None = None

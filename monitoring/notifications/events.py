@@ -67,11 +67,13 @@ def incident_event(incident: Incident, step: Step, observation: Observation, max
     related = [*first, *(_resource("flow-run", run) for run in runs)][:MAX_RELATED]
     shown = len(related) - len(first)
     return Event(
-        id=str(uuid5(_NAMESPACE, f"{target}/{incident.id}/{step.at.isoformat()}/{step.to}/{step.reason}")),
+        id=str(
+            uuid5(_NAMESPACE, f"{observation.identity}/{incident.id}/{step.at.isoformat()}/{step.to}/{step.reason}")
+        ),
         name=_NAMES[step.to],
         at=step.at,
         resource={
-            "prefect.resource.id": f"watchdog.incident.{target}.{incident.id}",
+            "prefect.resource.id": f"watchdog.incident.{observation.identity}.{incident.id}",
             "prefect.resource.name": incident.id,
             "watchdog.target": target,
             "watchdog.check": finding.check,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 
 from monitoring.checks.registry import run_checks
@@ -14,7 +14,7 @@ from monitoring.incidents.lifecycle import still_known
 from monitoring.model.base import Value
 from monitoring.model.coverage import ALWAYS_QUERIED, Coverage, Query
 from monitoring.model.finding import Finding
-from monitoring.model.incident import Incident
+from monitoring.model.incident import NO_INCIDENTS, Incidents
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation, ServerFacts, ServerState
 from monitoring.model.outbox import Outbox
@@ -38,7 +38,7 @@ def assess(
     policies: Policies,
     now: datetime,
     known: Coverage,
-    incidents: Mapping[str, Incident] | None = None,
+    incidents: Incidents = NO_INCIDENTS,
     outbox: Outbox | None = None,
 ) -> Assessment:
     """Assess the server once: collect, fold, check, correlate, report. Nothing is saved or changed.
@@ -49,15 +49,15 @@ def assess(
         policies: The effective policy of each deployment.
         now: The time of the check.
         known: Coverage of earlier queries, such as those for the saved state.
-        incidents: The open incidents by fingerprint.
+        incidents: The open incidents, and the id of the server.
         outbox: Has the failing routes and exporters.
     """
-    observation = reader.observe(now, ledger, policies)
+    observation = reader.observe(now, ledger, policies).model_copy(update={"target_id": incidents.target_id})
     folded = fold(ledger, observation)
     found = [*run_checks(observation, folded, policies)]
     if outbox:
         found += trouble_findings(outbox, observation, policies.config)
-    findings = still_known(correlate(found, observation, folded), incidents or {}, observation, policies)
+    findings = still_known(correlate(found, observation, folded), incidents.open, observation, policies)
     report = health_report(observation, findings, known)
     return Assessment(observation=observation, ledger=folded, findings=findings, report=report)
 

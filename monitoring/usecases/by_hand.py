@@ -53,7 +53,7 @@ def start(state: State, window: timedelta, now: datetime) -> Start:
 def assess_by_hand(reader: Reader, begun: Start, policies: Policies, now: datetime) -> Assessment:
     """Assess the server as the next deployed check will, without saving anything."""
     saved = begun.saved
-    seen = assess(reader, saved.ledger, policies, now, begun.known, saved.incidents.open, saved.outbox)
+    seen = assess(reader, saved.ledger, policies, now, begun.known, saved.incidents, saved.outbox)
     silences = (*saved.silences.known, *seen.observation.maintenance)
     report = seen.report.with_known(saved.incidents.open.values(), silences)
     # Of a server that cannot be used, it says nothing that its state cannot be read either.

@@ -102,9 +102,11 @@ def _completed(report: HealthReport, effort: Effort) -> str:
 def _checked(ports: Ports, policies: Policies, now: datetime, run_id: str) -> HealthReport:
     config, state = policies.config, ports.state
     before, known = state.load()
-    applied = apply_requests(before.requests, before.incidents, before.silences, now)
+    # The run of the first check is unique, and known without chance.
+    incidents = before.incidents.identified(run_id.partition("-")[0])
+    applied = apply_requests(before.requests, incidents, before.silences, now)
     _log.debug("state loaded", incidents=len(before.incidents.open), requests=len(before.requests))
-    seen = assess(ports.reader, before.ledger, policies, now, known, applied.incidents.open, before.outbox)
+    seen = assess(ports.reader, before.ledger, policies, now, known, applied.incidents, before.outbox)
     complete = seen.report.coverage.complete
     observed, ledger = seen.observation, seen.ledger
     if complete:

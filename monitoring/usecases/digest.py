@@ -127,7 +127,7 @@ def digest_report(
     ``basis`` is that of a digest by hand.
     """
     zone = ZoneInfo(policies.config.digest.time_zone)
-    seen = assess(reader, saved.ledger, policies, now, known, saved.incidents.open, saved.outbox)
+    seen = assess(reader, saved.ledger, policies, now, known, saved.incidents, saved.outbox)
     silences = (*saved.silences.known, *seen.observation.maintenance)
     report = seen.report.with_known(saved.incidents.open.values(), silences).model_copy(update={"basis": basis})
     day = now.astimezone(zone).date()

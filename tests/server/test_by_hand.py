@@ -42,6 +42,11 @@ class Watched:
         self.server, self.world, self.folder, self.api = server, world, folder, api
         self._checks = Checks(server, folder / "checks", SETTINGS)
 
+    def rename(self, name: str) -> None:
+        """Give the server another name in the configuration of the deployed watchdog."""
+        self.stop()
+        self._checks = Checks(self.server, self.folder / "checks", {**SETTINGS, "WATCHDOG_TARGET__NAME": name})
+
     def check(self) -> None:
         """Let the deployed watchdog check."""
         ended = self._checks.run().ended
@@ -263,6 +268,49 @@ def test_checks_that_stopped_days_ago(watched: Watched) -> None:
     assert "longer ago than target.window" in line
     # Within the window it is continued.
     assert watched.by_hand(WATCHDOG_TARGET__WINDOW="6d")["saved_state"]["use"] == "used"
+
+
+def test_another_name_for_the_server_changes_no_incident(watched: Watched) -> None:
+    world = watched.world
+    world.run(world.deployment("etl/nightly"), "FAILED", ended=world.now - HOUR)
+    world.run(world.deployment("late/nobody", pool=world.pool("nobody")), "Late", due=world.now - HOUR)
+    # Neither has the route that fails an id in Prefect.
+    watched.check()
+    watched.check()
+    before = watched.rows()
+    watched.rename("prod")
+    watched.check()
+    after = watched.rows()
+
+    def kept(rows: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
+        return {key: [row[name] for name in ("incident", "since", "symptom_of")] for key, row in rows.items()}
+
+    assert kept(after) == kept(before)
+    assert len([row for row in after.values() if row["incident"]]) >= 3
+    listed = json.loads(watched.run("incidents", "list", "--all", "--json").stdout)
+    assert {incident["status"] for incident in listed["incidents"]} == {"firing"}
+    # By hand too, whatever it is called there.
+    for name in ("prod", "third"):
+        report = watched.by_hand(WATCHDOG_TARGET__NAME=name)
+        assert report["target"] == name
+        assert {found["fingerprint"]: found["incident"] for found in report["findings"]} == {
+            key: row["incident"] for key, row in after.items()
+        }
+
+
+def test_a_wiped_server_is_another_one(watched: Watched) -> None:
+    """At the same address, under the same name, and with the same deployments."""
+    watched.world.run(watched.world.deployment("etl/nightly"), "FAILED", ended=watched.world.now - HOUR)
+    watched.check()
+    [before] = [key for key, row in watched.rows().items() if row["check"] == "failed"]
+    documents = Documents(watched.api)
+    for name in documents.names():
+        documents.delete(name)
+    watched.check()
+    [after] = [key for key, row in watched.rows().items() if row["check"] == "failed"]
+    identity, _, what = after.partition("/")
+    assert before.partition("/")[2] == what
+    assert identity != before.partition("/")[0]
 
 
 def test_a_server_that_is_not_there(watched: Watched) -> None:

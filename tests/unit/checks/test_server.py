@@ -173,3 +173,17 @@ def test_everything_at_once_is_distinguished_and_an_unreachable_server_hides_it(
 
     gone = with_facts(seen, state=ServerState(api_url="http://api.example/api", problem="no answer"))
     assert [finding.fingerprint for finding in checked(gone)] == ["prod/server/server/prod"]
+
+
+def test_another_name_for_the_server_changes_no_fingerprint() -> None:
+    waiting = run("SCHEDULED", since=NOW - hours(1), state_name="Scheduled")
+    seen = observation(waiting, vitals=Vitals(clock_offset=minutes(10), newest_event=NOW))
+    down = with_facts(seen, state=ServerState(api_url="http://api.example/api", problem="no answer"))
+    for case in (seen, down):
+        before, after = (
+            checked(case.model_copy(update={"target": name, "target_id": "0a1b2c3d"})) for name in ("prod", "main")
+        )
+        assert before
+        assert [(f.fingerprint, f.subject.id) for f in before] == [(f.fingerprint, f.subject.id) for f in after]
+        assert all(finding.fingerprint.startswith("0a1b2c3d/") for finding in before)
+        assert {finding.subject.name for finding in after} == {"main"}

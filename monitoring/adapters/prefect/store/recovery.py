@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from itertools import chain
 
+from monitoring.model.finding import identity_in
 from monitoring.model.incident import Incident, Incidents
 from monitoring.model.ledger import Ledger
 from monitoring.model.outbox import Outbox
@@ -33,7 +34,7 @@ def find_lost(unread: Collection[str], incidents: Incidents, ledger: Ledger) -> 
 def recover(
     incidents: Incidents, outbox: Outbox, closed: Iterable[Incident], lost: Collection[str], now: datetime
 ) -> tuple[Incidents, Outbox]:
-    """Go on without what is lost: no number is used twice, and nothing that is open counts as preexisting.
+    """Go on without what is lost: no number is used twice, the server keeps its id, and nothing open is preexisting.
 
     What people were notified of is not known any more, so they are notified of all that is open once more, in one
     notification: ``lost_at`` makes it a group.
@@ -41,13 +42,16 @@ def recover(
     Args:
         incidents: The open incidents; empty if they are lost.
         outbox: The outbox; empty if it is lost.
-        closed: The recently closed incidents.
+        closed: The recently closed incidents, newest first.
         lost: The names of the lost documents.
         now: The time of the check.
     """
     members = chain.from_iterable(notification.members for notification in outbox.notifications)
+    closed = tuple(closed)
     used = max((*(incident.number for incident in closed), *(member.number for member in members)), default=0)
     changes: dict[str, object] = {"next_number": max(incidents.next_number, used + 1)}
+    if not incidents.target_id and closed:
+        changes["target_id"] = identity_in(closed[0].finding.fingerprint)
     if lost:
         changes["lost_at"] = now
     if "incidents" in lost:

@@ -3,7 +3,7 @@
 One document per concern and rate of change, so that a write is small: ``ledger``, ``incidents`` (the open ones),
 ``silences``, ``outbox`` (what is to be sent), ``artifacts`` (what was published) and ``closed-YYYY-MM`` (incidents by
 the month, UTC, in which they were resolved). Each action request is a document ``request-...``, which the check deletes
-after it has applied or rejected the request. Each is JSON: ``{"schema": 4, "data": ...}``. The ledger's data are packed
+after it has applied or rejected the request. Each is JSON: ``{"schema": 5, "data": ...}``. The ledger's data are packed
 (see ``pack``): it grows with the number of deployments, every check writes it, and a server takes longer to save a
 longer document.
 
@@ -31,6 +31,7 @@ from monitoring.adapters.prefect.store.recovery import find_lost, recover
 from monitoring.config.general_settings import State as Settings
 from monitoring.errors import StateError
 from monitoring.model.coverage import Coverage, Query
+from monitoring.model.finding import identity_in
 from monitoring.model.incident import Incident, Incidents
 from monitoring.model.ledger import Ledger
 from monitoring.model.outbox import Outbox
@@ -106,6 +107,18 @@ def plain_names(name: str, data: Any) -> Any:
     return data
 
 
+def with_target_id(name: str, data: Any) -> Any:
+    """Return a document's data as they are written since schema 5: the id of the server with the open incidents.
+
+    Before, fingerprints began with ``target.name``. That name is the id from now on: fingerprints, which others may
+    have kept, stay as they are, and later names change nothing.
+    """
+    if name == "incidents":
+        newest = max(data.get("open", {}).items(), key=lambda item: item[1]["opened_at"], default=None)
+        return data if newest is None else {**data, "target_id": identity_in(newest[0])}
+    return data
+
+
 def _renamed_delivery(delivery: Any) -> Any:
     renamed = _renamed(delivery, _DELIVERY_FIELDS)
     content = renamed.get("content")
@@ -131,7 +144,7 @@ _OUTBOX_FIELDS = {
 _DELIVERY_FIELDS = {"notice": "notification", "doubtful": "outcome_unknown", "refused": "rejected"}
 
 #: In order: the first migrates schema 1 to 2. The written schema is the number of migrations plus one.
-MIGRATIONS: tuple[Migration, ...] = (packed_ledger, numbered_incidents, plain_names)
+MIGRATIONS: tuple[Migration, ...] = (packed_ledger, numbered_incidents, plain_names, with_target_id)
 
 #: Validates the ledger's data.
 LEDGER: TypeAdapter[Ledger] = TypeAdapter(Annotated[Ledger, BeforeValidator(unpack)])

@@ -95,3 +95,11 @@ def preexisting() -> Incidents:
     watchdog.check(*OPEN, after=timedelta(0))
     assert all(incident.preexisting and incident.number for incident in watchdog.incidents.open.values())
     return watchdog.incidents
+
+
+def test_the_server_keeps_its_id() -> None:
+    watchdog = Watchdog()
+    watchdog.check(problem("etl/gone", "slow"))
+    watchdog.check()
+    incidents, _ = recover(Incidents(), Outbox(), watchdog.closed, {"incidents"}, NOW)
+    assert incidents.target_id == "prod"

@@ -108,6 +108,8 @@ def test_open_incidents() -> None:
     assert [incident.id for incident in incidents.open.values()] == ["W-5", "W-4", "W-6", "W-8", "W-9", "W-10", "W-11"]
     assert all(incident.firing for incident in incidents.open.values())
     assert incidents.next_number == 12
+    # What their fingerprints begin with, then the name of the server, is its id from then on.
+    assert incidents.target_id == "prod"
     failed = incidents.open["prod/failed/deployment/etl/nightly"]
     assert failed.acknowledged.by == "ana@laptop"
     assert failed.acknowledged.at == NOON + timedelta(minutes=30)
