@@ -202,6 +202,8 @@ def _trouble(situation: Situation, due: _Due) -> tuple[str, str, datetime]:
     pool = situation.observation.pools.work_pools[due.pool]
     if due.cause.reason == "paused":
         return "it is paused", "paused", planned
+    if due.cause.reason == "not-polled":
+        return "no worker polls it", "no worker polls it", planned
     return "it has no live worker", last_heartbeat(pool, situation.now), max(planned, pool.last_heartbeat or planned)
 
 

@@ -1,4 +1,4 @@
-"""work-queue: work is due at a work queue that is paused.
+"""work-queue: work is due at a work queue that is paused, or that no worker polls.
 
 The runs wait for the same cause as in `late`: one finding for the queue lists all runs that wait there.
 """
@@ -24,23 +24,26 @@ def cases(situation: Situation) -> Iterator[Case[Queue]]:
 
 
 def judge(situation: Situation, place: Queue, settings: WaitSettings) -> Verdict:
-    """Judge the runs that wait at a paused work queue."""
+    """Judge the runs that wait at a work queue that is paused, or that no worker polls."""
     name = full_name(*place)
     paused = Compared("queue:", "paused" if place.queue.paused else "not paused")
     held_up = situation.held_up("work-queue", name)
     if held_up is None:
         return nothing("no work waits for it", paused)
-    first = held_up.due
-    compared = (paused, Compared(f"{held_up.what} for it, for", situation.now - first, settings.after, first))
-    if situation.now - first <= settings.after:
+    due, polled = held_up.due, place.queue.last_polled
+    since = due if place.queue.paused else max(due, polled or due)
+    compared = (paused, Compared(f"{held_up.what} for it, for", situation.now - since, settings.after, since))
+    if situation.now - since <= settings.after:
         return nothing("no work has waited for it for too long", *compared)
+    what = "paused" if place.queue.paused else "no worker polls it"
+    last = f", last polled {polled:%Y-%m-%d %H:%M} UTC" if polled and not place.queue.paused else ""
     return Found(
         compared,
         severity="warning",
-        summary=f"{name}: paused, and {held_up.what}",
-        observed=f"paused; {held_up.since_when(situation.now)}",
+        summary=f"{name}: {what}, and {held_up.what}",
+        observed=f"{what}{last}; {held_up.since_when(situation.now)}",
         expected=f"due work starts within {humanized(settings.after)}",
-        since=first,
+        since=since,
         run_ids=held_up.run_ids,
         run_count=held_up.run_count,
         cause=held_up.cause,

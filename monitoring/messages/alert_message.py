@@ -68,6 +68,7 @@ _RESOLVED: dict[ResolutionReason, str] = {
 }
 _BECAUSE: dict[CauseReason, str] = {
     "no-live-worker": "{} has no live worker",
+    "not-polled": "no worker polls {}",
     "paused": "{} is paused",
     "limit-reached": "the limit of {} is reached",
     "not-scheduling": "{} makes no runs",

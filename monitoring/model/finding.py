@@ -47,8 +47,15 @@ CauseKind = Literal[
 ]
 
 CauseReason = Literal[
-    "no-live-worker", "paused", "limit-reached", "not-scheduling", "previous-run-running", "failed", "unreachable"
-]  # fmt: skip
+    "no-live-worker",
+    "not-polled",
+    "paused",
+    "limit-reached",
+    "not-scheduling",
+    "previous-run-running",
+    "failed",
+    "unreachable",
+]
 
 
 class Subject(Value):

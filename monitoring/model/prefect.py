@@ -174,6 +174,8 @@ class WorkQueue(Value):
     id: str
     name: str
     paused: bool = False
+    #: When a worker last polled it; None if none ever did.
+    last_polled: Timestamp | None = None
     concurrency_limit: int | None = None
     #: Its PENDING and RUNNING runs, as the server counts them; None without a limit, or from an older server.
     slots_taken: int | None = None

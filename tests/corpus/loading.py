@@ -77,7 +77,10 @@ class _Loader:
                 status=worker.status,
             )
         for queue_name, queue in pool.queues.items():
-            place = self._seed.queue(made, queue_name, paused=queue.paused, concurrency_limit=queue.limit)
+            polled = self._at(queue.polled)
+            place = self._seed.queue(
+                made, queue_name, paused=queue.paused, concurrency_limit=queue.limit, polled=polled
+            )
             self._pools[name, queue_name] = place
 
     def _deployment(self, name: str, deployment: scenario.Deployment) -> None:

@@ -77,6 +77,8 @@ class Queue(Part):
 
     paused: bool = False
     limit: int | None = None
+    #: When a worker last polled it.
+    polled: When | None = None
 
 
 class Pool(Part):

@@ -87,12 +87,19 @@ class Seed:
         return pool
 
     def queue(
-        self, pool: Pool, name: str, *, paused: bool = False, concurrency_limit: int | None = None, priority: int = 2
+        self,
+        pool: Pool,
+        name: str,
+        *,
+        paused: bool = False,
+        concurrency_limit: int | None = None,
+        priority: int = 2,
+        polled: datetime | None = None,
     ) -> Pool:
         """Make a further queue; the answer, given to `deployment`, is the pool by way of this queue."""
         queue = Pool(pool.name, pool.id, uuid4(), name)
         row = {"id": queue.queue_id, "name": name, "work_pool_id": pool.id, "priority": priority, "is_paused": paused}
-        self._insert(orm.WorkQueue, [row | {"concurrency_limit": concurrency_limit}])
+        self._insert(orm.WorkQueue, [row | {"concurrency_limit": concurrency_limit, "last_polled": polled}])
         return queue
 
     def worker(

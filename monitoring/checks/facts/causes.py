@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from monitoring.checks.facts.cases import Queue, full_name
@@ -22,6 +22,10 @@ from monitoring.model.prefect import Deployment, FlowRun, WorkPool, WorkQueue, b
 #: The most runs that a cause names.
 MAX_HOLDERS = 10
 _WAITING = ("SCHEDULED", "PENDING")
+#: A queue that was polled this recently shows that workers poll, and that the server notes it.
+_POLLED_LATELY = timedelta(minutes=2)
+#: A queue that was polled so much longer ago than another queue of its pool is not polled.
+_NOT_POLLED = timedelta(minutes=5)
 
 
 class Full(NamedTuple):
@@ -108,6 +112,8 @@ class Causes:
             return Cause(kind="work-pool", name=pool.name, reason="paused")
         if pool and queue and queue.paused:
             return Cause(kind="work-queue", name=full_name(pool, queue), reason="paused")
+        if pool and queue and _not_polled(pool, queue, self._observation.at):
+            return Cause(kind="work-queue", name=full_name(pool, queue), reason="not-polled")
         return _no_worker(pool)
 
     def full(self, deployment: Deployment, run: FlowRun) -> list[Full]:
@@ -163,6 +169,17 @@ def limit_cause(kind: CauseKind, name: str, holders: Iterable[FlowRun]) -> Cause
 
 def _no_worker(pool: WorkPool | None) -> Cause | None:
     return Cause(kind="work-pool", name=pool.name, reason="no-live-worker") if pool and pool.live_workers == 0 else None
+
+
+def _not_polled(pool: WorkPool, queue: WorkQueue, now: datetime) -> bool:
+    """Whether the pool's workers poll other queues and not this one: they were started for named queues.
+
+    A worker polls every 10 s by default, and the server notes it in the background.
+    """
+    polled = max((other.last_polled for other in pool.queues if other.last_polled), default=None)
+    if not pool.live_workers or polled is None or now - polled > _POLLED_LATELY:
+        return False
+    return queue.last_polled is None or polled - queue.last_polled > _NOT_POLLED
 
 
 def slots_cause(limit: ConcurrencyLimit) -> Cause:
