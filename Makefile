@@ -11,6 +11,9 @@ ARGS ?=
 # Two test processes with servers of their own, each taking a file at a time; `ARGS="-n 0"` keeps to one.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder --durations=20
 
+# Asserts state what types cannot; "password" in a message is no password; backoff needs no secure random numbers.
+NO_WEAKNESS := B101,B105,B311
+
 # No version notice in the output of a build.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # No analytics from tests and demo.
@@ -41,10 +44,11 @@ lock: ## Renew requirements.lock from pyproject.toml
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --upgrade \
 	  --custom-compile-command "make lock" --output-file requirements.lock
 
-lint: $(STAMP) ## Check format, style and types (ruff, mypy strict)
+lint: $(STAMP) ## Check format, style, types and known weaknesses (ruff, mypy strict, bandit)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/bandit --quiet --recursive --skip $(NO_WEAKNESS) monitoring flows
 
 test: $(STAMP) ## Run the tests that need only Python
 	@$(BIN)/pytest $(PARALLEL) -m "not integration" $(ARGS)

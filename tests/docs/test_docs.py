@@ -24,7 +24,7 @@ from monitoring.model.incident import ResolutionReason
 from tests.corpus.scenario import scenarios
 from tests.support.paths import PROJECT
 
-FILES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+FILES = [PROJECT / "README.md", PROJECT / "SECURITY.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 #: Every page, by its path from the project's folder.
 PAGES = {path.relative_to(PROJECT).as_posix(): path.read_text() for path in FILES}
 README = PAGES["README.md"]

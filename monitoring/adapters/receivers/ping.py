@@ -70,7 +70,8 @@ class HttpPing:
     def _problem(self, request: Request) -> str:
         """Try once, and name a temporary problem; no error is quoted, as it may contain the address."""
         try:
-            with urlopen(request, timeout=self.settings.timeout.total_seconds()):
+            # Only http and https: see `_address`.
+            with urlopen(request, timeout=self.settings.timeout.total_seconds()):  # nosec B310
                 return ""
         except HTTPError as error:
             error.close()
