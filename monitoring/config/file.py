@@ -23,6 +23,8 @@ _MAX_PROBLEMS = 50
 _TAG = "tag:yaml.org,2002:"
 # Dates are read as text: no field is a date, and a tag or a name may look like a date.
 _TEXT_TAGS = frozenset({_TAG + "str", _TAG + "timestamp"})
+#: Such as of `channel: #alerts`, where the value is a comment.
+_EMPTY = "no value; expected one, in quotes if it begins with #, or null to leave it unset"
 _VALUE_TAGS = frozenset({_TAG + "null", _TAG + "bool", _TAG + "int", _TAG + "float"})
 
 
@@ -54,14 +56,14 @@ def parse(text: str, origin: str) -> ConfigFile:
     if not reading.problems and not isinstance(values, dict):
         reading.problem((), root, "expected sections such as `late:` with their fields indented under them")
     found = list(reading.problems)
+    reported: set[Loc] = set()
     try:
         config = Config.model_validate(values if isinstance(values, dict) else {})
     except ValidationError as error:
-        found += [
-            (reading.line(problem.loc), reading.described(problem))
-            for problem in problems(error)
-            if problem.loc not in reading.faulty
-        ]
+        rejected = [problem for problem in problems(error) if problem.loc not in reading.faulty]
+        found += [(reading.line(problem.loc), reading.described(problem)) for problem in rejected]
+        reported.update(problem.loc for problem in rejected)
+    found += [(reading.line(loc), f"{_printable(dotted(loc))}: {_EMPTY}") for loc in reading.empty - reported]
     if found:
         lines = [f"{origin}:{line}: {words}" for line, words in sorted(found)[:_MAX_PROBLEMS]]
         if len(found) > len(lines):
@@ -103,6 +105,8 @@ class _Reading:
     problems: list[tuple[int, str]] = field(default_factory=list)
     #: Places that already have a problem: another problem about the substituted value would confuse.
     faulty: set[Loc] = field(default_factory=set)
+    #: Places with nothing behind the colon.
+    empty: set[Loc] = field(default_factory=set)
     nodes: int = 0
 
     def value(self, node: yaml.Node, loc: Loc) -> Any:
@@ -158,6 +162,8 @@ class _Reading:
             return None
         if node.tag in _TEXT_TAGS:
             return node.value
+        if not node.value:
+            self.empty.add(loc)
         if node.tag not in _VALUE_TAGS:
             self.problem(loc, node, f"unsupported tag {quoted(node.tag.replace(_TAG, '!!'))}; expected a plain value")
             return None

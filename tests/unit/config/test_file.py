@@ -23,6 +23,9 @@ def problems(text: str) -> list[str]:
     return str(caught.value).splitlines()
 
 
+NO_VALUE = "no value; expected one, in quotes if it begins with #, or null to leave it unset"
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing yet\n", "---\n", "null\n", "{}\n", "\ufeff# marked\n"])
 def test_nothing_is_the_defaults(text: str) -> None:
     assert parse(text, "w.yaml") == ConfigFile(Config(), {})
@@ -108,6 +111,13 @@ def test_aliases_stand_for_what_they_name() -> None:
             "redact: {patterns: ['a{99999999999999999999}']}",
             "w.yaml:1: redact.patterns[1]: 'a{99999999999999999999}': expected a regular expression as Python's re "
             "and regex modules read it: repeat count too big at position 2",
+        ),
+        ("slack:\n  channel: #alerts", f"w.yaml:2: slack.channel: {NO_VALUE}"),
+        ("owner:", f"w.yaml:1: owner: {NO_VALUE}"),
+        ("slow: {limit: }", f"w.yaml:1: slow.limit: {NO_VALUE}"),
+        (
+            "late: {after: }",
+            "w.yaml:1: late.after: '': expected a duration such as 90s, 15m, 2h, 1d or 1h30m, with its unit",
         ),
         ("late: 3", "w.yaml:1: late: '3': expected a section with fields"),
         ("late:\nslow: {}", "w.yaml:1: late: '': expected a section with fields"),
