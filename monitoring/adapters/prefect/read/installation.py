@@ -153,7 +153,7 @@ def _pools(collection: Collection, names: Iterable[str]) -> dict[str, WorkPool]:
     if not wanted:
         return {}
     only = {"work_pools": {"name": {"any_": wanted}}}
-    queues = queues_by_pool(collection, only)
+    queues = queues_by_pool(collection)
 
     def pool(row: Row) -> WorkPool:
         ours = queues.get(collection.name(row["name"]), ())

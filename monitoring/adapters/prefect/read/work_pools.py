@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 from monitoring.adapters.prefect.read import rows
@@ -107,7 +107,7 @@ def work_pools(
     If there are too many such pools, those that the server reports as ready are left out first.
     """
     pools = collection.rows("work-pools", "/work_pools/filter", {})
-    queues = queues_by_pool(collection, {})
+    queues = queues_by_pool(collection)
     states = ("SCHEDULED", "PENDING", "CANCELLED")
     waiting = (run for run in runs if run.state_type in states and run.key in deployments)
     used = (run.work_pool or deployments[run.key].work_pool for run in waiting)
@@ -131,13 +131,13 @@ def work_pools(
     return found
 
 
-def queues_by_pool(collection: Collection, body: Mapping[str, Any]) -> dict[str, list[WorkQueue]]:
-    """The work queues that a filter matches, by the name of their pool."""
+def queues_by_pool(collection: Collection) -> dict[str, list[WorkQueue]]:
+    """All work queues, by the name of their pool: the server ignores a filter of pools here."""
     queues: dict[str, list[WorkQueue]] = {}
     for pool_name, queue in collection.read(
         "work-queues",
         "/work_queues/filter",
-        body,
+        {},
         lambda row: (row["work_pool_name"], rows.work_queue(row, collection.name)),
     ):
         queues.setdefault(collection.name(pool_name), []).append(queue)
