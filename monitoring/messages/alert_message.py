@@ -337,23 +337,16 @@ def commands(content: Content) -> dict[str, str]:
 
 
 def _matcher(firing: Sequence[Incident], content: Content) -> dict[str, str]:
-    """The options that match these incidents, and as little else as can be."""
-    first, check = firing[0], _check(content)
-    match: dict[str, str] = {}
+    """The options that match what the notification is about, and nothing wider; none if no options do."""
+    first, check, cause = firing[0], _check(content), _cause(content)
+    if not check:
+        return {}
     if content.total == 1 and first.finding.subject.kind in ("deployment", "flow"):
-        match["deployment"] = _pattern(first.finding.subject.name)
-    elif pool := _pool(firing, content):
-        match["pool"] = pool
-    return {**match, "check": check} if check else match
-
-
-def _pool(firing: Sequence[Incident], content: Content) -> str:
-    """The work pool that all of them belong to; empty if that is not known, or its name cannot be typed."""
-    pools = {incident.pool for incident in firing}
-    pool = pools.pop() if len(pools) == 1 else None
-    cause = _cause(content)
-    of_all = len(content.incidents) == content.total or (cause and (cause.kind, cause.name) == ("work-pool", pool))
-    return pool if pool and of_all and pool == _pattern(pool) else ""
+        return {"deployment": _pattern(first.finding.subject.name), "check": check}
+    pool = first.pool if content.total == 1 else cause.name if cause and cause.kind == "work-pool" else None
+    if pool and pool == _pattern(pool):
+        return {"pool": pool, "check": check}
+    return {"check": check} if content.total == 1 else {}
 
 
 def _pattern(name: str) -> str:

@@ -231,7 +231,8 @@ def silence_in(line: str) -> Silence:
         ),
         (
             content("opened", *many(2), resolved(FAILED)),
-            ["watchdog incidents ack W-100 W-101", "watchdog silence add --check failed --for 4h --reason '...'"],
+            # Nothing but both of them would match both.
+            ["watchdog incidents ack W-100 W-101"],
         ),
         (
             content("repeated", ACKNOWLEDGED),
@@ -253,7 +254,12 @@ def test_the_commands_are_those_of_what_is_told(said: Content, lines: list[str])
 
 def test_a_pool_of_those_that_are_shown_is_not_taken_for_that_of_all() -> None:
     said = content("opened", *[incident.model_copy(update={"pool": "k8s"}) for incident in many(16)])
-    assert "--pool" not in alerts.commands(said)["Silence"]
+    assert "Silence" not in alerts.commands(said)
+
+
+def test_two_deployments_of_a_pool_are_not_silenced_with_all_of_the_pool() -> None:
+    said = content("opened", *[incident.model_copy(update={"pool": "default"}) for incident in many(2)])
+    assert list(alerts.commands(said)) == ["Acknowledge"]
 
 
 @given(NAMES)
