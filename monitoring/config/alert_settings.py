@@ -131,7 +131,9 @@ class Alerts(Section):
     )
     quiet_hours: QuietHours = Field(QuietHours(), description="When warnings wait until morning.")
     traceback: bool = Field(
-        False, description="Whether redacted tracebacks and log lines are posted in the thread of a message."
+        False,
+        description="Whether redacted tracebacks and log lines are posted in the thread of a message, and in the "
+        "digest.",
     )
     budget: Span = Field(
         timedelta(seconds=60), description="Longest time that a check spends on sending notifications."

@@ -22,7 +22,7 @@ from monitoring.model.coverage import Coverage, Query
 from monitoring.model.observation import Observation
 from monitoring.model.outbox import DigestContent, Outbox
 from monitoring.model.prefect import FlowRun
-from monitoring.model.report import Basis, DigestReport, FailedRuns
+from monitoring.model.report import Basis, DigestReport, FailedRuns, HealthReport
 from monitoring.model.saved_state import SavedState
 from monitoring.notifications.outbox import digest_id, queue_digest
 from monitoring.notifications.ports import Notifier
@@ -146,7 +146,7 @@ def digest_report(
         recovered = _recovered(failures, seen)
     recently = now - timedelta(days=1)
     return DigestReport(
-        health=report.with_queries(*queries),
+        health=_shareable(report.with_queries(*queries), policies.config),
         time_zone=str(zone),
         day=day,
         day_before=day_before,
@@ -155,6 +155,17 @@ def digest_report(
         recovered=recovered,
         resolved=tuple(i for i in saved.closed if i.resolved_at and i.resolved_at > recently),
     )
+
+
+def _shareable(report: HealthReport, config: Config) -> HealthReport:
+    """The report without tracebacks and log lines, where messages may not show them."""
+    if config.alerts.traceback:
+        return report
+    findings = (
+        found.model_copy(update={"evidence": ()}) if BY_NAME[found.check].role == "failure" else found
+        for found in report.findings
+    )
+    return report.model_copy(update={"findings": tuple(findings)})
 
 
 def _recovered(failures: Iterable[FlowRun], seen: Assessment) -> tuple[FailedRuns, ...]:

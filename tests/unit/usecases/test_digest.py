@@ -11,6 +11,7 @@ import pytest
 
 from monitoring.config.policy import Policies
 from monitoring.errors import DeliveryError, LockLost, StateError, Unreachable, WatchdogError
+from monitoring.failures.error_names import failure_of
 from monitoring.messages.delivery_message import delivery_message
 from monitoring.model.coverage import Coverage, Query
 from monitoring.model.incident import Incident
@@ -22,7 +23,7 @@ from monitoring.model.saved_state import PublishedArtifact, SavedState
 from monitoring.notifications.ports import Notifier
 from monitoring.notifications.sender import Sender
 from monitoring.usecases.digest import DigestPorts, digest
-from tests.support.builders import NOW, hours, minutes, observation, policies
+from tests.support.builders import NOW, hours, minutes, observation, policies, run
 from tests.support.simulation import Channel
 
 DAY = hours(24)
@@ -318,3 +319,19 @@ def test_a_fallback_mentions_nobody_for_a_digest(route: str, mentions: bool) -> 
     installation.digest()
     [delivery] = installation.saved.outbox.queue
     assert delivery_message(delivery.model_copy(update={"route": route})).mentions is mentions
+
+
+@pytest.mark.parametrize("may_show", [False, True])
+def test_a_traceback_is_in_the_digest_only_where_messages_may_show_one(may_show: bool) -> None:
+    class Failing(Installation):
+        def observe(self, now: datetime, ledger: Ledger, policies: Policies) -> Observation:
+            reason = failure_of("ValueError: no rows").model_copy(
+                update={"traceback": "customer = 4711\nValueError: x"}
+            )
+            return observation(run("FAILED", message="ValueError: no rows"), at=now, reasons={"run": reason})
+
+    there = Failing(alerts={"traceback": may_show})
+    there.digest()
+    [sent] = there.channel.digests
+    assert "no rows" in str(sent.digest)
+    assert ("customer = 4711" in str(sent.digest)) is may_show
