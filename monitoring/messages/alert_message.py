@@ -106,7 +106,7 @@ def _elements(content: Content, whole: bool) -> Iterator[Element]:
         yield List(items=tuple(inline(note) for note in content.notes))
     if found := noisiest(content):
         items = tuple(_offer(incident, content.at) for incident in found)
-        yield List(lead="To quiet the noisiest, tag these deployments:", items=items)
+        yield List(lead="To quiet what has lasted for a week or more, tag these deployments:", items=items)
     if lines := commands(content):
         yield Facts(facts=tuple(Fact(label=effect, value=inline(code(line))) for effect, line in lines.items()))
     if pages := links(content):
@@ -356,11 +356,13 @@ def _pattern(name: str) -> str:
 
 
 def noisiest(content: Content) -> list[Incident]:
-    """The incidents of a summary with most runs, of each deployment one."""
+    """The incidents of a summary with most runs among those that have lasted for long, of each deployment one."""
     if content.about != "preexisting":
         return []
+    # What began lately may be news to the team that will read this.
+    lasting = [incident for incident in content.incidents if content.at - _since(incident) >= _WEEK]
     found: dict[str, Incident] = {}
-    for incident in sorted(content.incidents, key=lambda incident: -incident.finding.flow_run_count):
+    for incident in sorted(lasting, key=lambda incident: -incident.finding.flow_run_count):
         if incident.finding.subject.kind == "deployment":
             found.setdefault(incident.finding.subject.name, incident)
     return list(found.values())[:MAX_QUIETED]

@@ -55,6 +55,12 @@ ALSO_LATE = incident(_FINDINGS["late", "reports/hourly"].model_copy(update={"sym
 STALE = incident(_FINDINGS["stale", "etl/nightly"], 15)
 HOSTILE = incident(_FINDINGS["crashed", f"ml/{samples.HOSTILE}"], 16)
 SCHEDULER = incident(samples.scheduler_finding(), 17)
+
+
+def _for_long(known: Incident) -> Incident:
+    return known.model_copy(update={"opened_at": NOW - timedelta(days=20)})
+
+
 ACKNOWLEDGED = FAILED.model_copy(
     update={"acknowledged": Acknowledgement(by="ana", at=NOW, note="asked the vendor"), "reopened": 2}
 )
@@ -108,5 +114,5 @@ ALERTS: dict[str, Content] = {
     "a group, all resolved": content("opened", *map(resolved, many(12))),
     "details": content("details", FAILED, traceback=True),
     "details without traceback": content("details", FAILED, LATE),
-    "preexisting": content("preexisting", FAILED, LATE, STALE, HOSTILE, SCHEDULER),
+    "preexisting": content("preexisting", FAILED, LATE, *map(_for_long, (STALE, HOSTILE)), SCHEDULER),
 }

@@ -295,7 +295,7 @@ def test_code_in_slack_is_what_was_meant_to_be_code(name: str) -> None:
 
 @pytest.mark.parametrize("check", BY_NAME)
 def test_tags_that_are_offered_are_tags_that_are_read(check: CheckName) -> None:
-    known = content("preexisting", incident(samples.finding(check, "a/b")))
+    known = content("preexisting", lasting(incident(samples.finding(check, "a/b"))))
     tags = [tag for tag, _ in alerts.quieting_tags(known.incidents[0], known.at)]
     for tag in tags:
         assert read_tags((tag,)).values
@@ -304,8 +304,18 @@ def test_tags_that_are_offered_are_tags_that_are_read(check: CheckName) -> None:
     assert tags[-1] == "watchdog:off"
 
 
+def lasting(firing: Incident, span: timedelta = timedelta(days=7)) -> Incident:
+    return firing.model_copy(update={"opened_at": samples.NOW - span})
+
+
+def test_what_has_not_lasted_for_a_week_is_not_to_be_quieted() -> None:
+    lately = timedelta(days=7) - timedelta(seconds=1)
+    assert alerts.noisiest(content("preexisting", *[lasting(firing, lately) for firing in many(3)])) == []
+    assert len(alerts.noisiest(content("preexisting", *[lasting(firing) for firing in many(3)]))) == 3
+
+
 def test_the_noisiest_deployments_are_offered_tags_once_each() -> None:
-    known = content("preexisting", STALE, FAILED, *many(9), POOL)
+    known = content("preexisting", *[lasting(firing) for firing in (STALE, FAILED, *many(9), POOL)])
     noisiest = alerts.noisiest(known)
     assert [incident.finding.subject.name for incident in noisiest] == [
         "etl/nightly",
