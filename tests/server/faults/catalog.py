@@ -263,7 +263,7 @@ def _faults() -> Iterator[PlayedFault]:
         yield fault(f"{of}: an error of 100 MB", status(422, b"x" * (100 << 20)), outcome, **at)
         yield fault(f"{of}: chunks whose length is none", bad_chunks, outcome, **at)
         yield fault(f"{of}: a header of 1 MB", body(b"[]", X_Long="x" * (1 << 20)), outcome, **at)
-    yield fault("every request: an answer after 8 s", late, "unknown", path="*", deadline=45)
+    yield fault("every request: an answer after 8 s", late, "unknown", path="*")
     yield fault("every request: 401", status(401), "denied", path="*")
     yield fault("every request: 403", status(403), "denied", path="*")
     yield PlayedFault("401 after 8 requests", lambda: later(8, status(401)), "denied", "*")
