@@ -16,6 +16,7 @@ from typing import Any
 from tests.server.faults.catalog import FAULTS, PlayedFault
 from tests.server.faults.playing import check, problem_with
 from tests.server.faults.table import FIGURES, PAGE, page
+from tests.support.noise import noise
 from tests.support.seed_values import HOUR
 from tests.support.seeding import Seed
 from tests.support.servers import start_server
@@ -30,6 +31,7 @@ def main() -> int:
         server = start_server(Path(folder) / "server")
         try:
             world = Seed(server.database_url, datetime.now(timezone.utc))
+            noise(world)
             world.run(world.deployment("etl/nightly"), "FAILED", ended=world.now - HOUR)
             rows = [_played(fault, server.ui_url, Path(folder)) for fault in FAULTS if only in fault.name]
         finally:
