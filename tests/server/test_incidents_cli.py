@@ -70,9 +70,10 @@ class Commands:
     def open(self, *incidents: Incident, **state: Any) -> None:
         """Keep a state with these incidents open."""
         everything = {one.finding.fingerprint: one for one in incidents}
-        self.save(
-            incidents=Incidents(open=everything, next_number=100, began_at=self.now, baselined_at=self.now), **state
+        kept = Incidents(
+            open=everything, next_number=100, began_at=self.now, baselined_at=self.now, target_id="prefect"
         )
+        self.save(incidents=kept, **state)
 
     @property
     def state(self) -> BlockState:
@@ -452,12 +453,13 @@ def test_a_look_by_hand_shows_what_the_checks_know(commands: Commands, seed: See
     assert "Median time: 1 h to detect, 3 h to resolve." in digest
 
 
-def test_a_check_by_hand_says_that_it_cannot_show_the_incidents(commands: Commands) -> None:
+def test_a_check_by_hand_says_that_it_cannot_read_the_incidents(commands: Commands) -> None:
     Documents(commands.api).write("incidents", "{")
-    status, out, err = commands.run("check")
-    assert status == 0
-    assert out.startswith("OK prefect")
-    assert err.startswith("Incidents and silences are not shown: the saved state cannot be read (no JSON)")
+    status, out, _ = commands.run("check")
+    assert status == 3
+    assert out.startswith("UNKNOWN prefect")
+    assert "watchdog-document/incidents cannot be read (no JSON)" in " ".join(out.split())
+    assert commands.run("check", "--fresh")[0] == 0
 
 
 # --- hostile, torn and at once -----------------------------------------------------------------------
