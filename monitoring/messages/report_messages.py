@@ -38,10 +38,10 @@ _LEFT_OUT = "Cancelled runs are left out of it."
 
 
 def health_message(report: HealthReport) -> Message:
-    """How the server is doing now; one line if it cannot be used."""
+    """How the server is doing now; if it cannot be used, one line, and the maintenance that may be why."""
     if report.server.problem:
         title = f"{report.status.upper()} {report.target}: {report.server.problem}"
-        return Message(title=title, level=report.status, fallback=title)
+        return Message(title=title, level=report.status, fallback=title, elements=tuple(_silences(report.silences)))
     also = words.also(report)
     title = f"{report.status.upper()} {report.target}: {words.headline(report)}"
     return Message(
