@@ -14,6 +14,8 @@ from monitoring import __version__
 
 #: The exit status of monitoring plugins for "unknown": the command could not run.
 UNABLE = 3
+#: That of a shell for a command that was interrupted: 128 and the number of SIGINT.
+_INTERRUPTED = 130
 
 app = App(
     name="watchdog",
@@ -75,7 +77,7 @@ def main() -> None:
         # The exit status of cyclopts would mean "warning".
         sys.exit(UNABLE)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - Python's own exit status would mean "warning"
         sys.exit(_unforeseen(error))
     sys.exit(status if isinstance(status, int) else 0)
@@ -93,6 +95,9 @@ def _print_usage_error(error: CycloptsError) -> None:
 
 
 def _unforeseen(error: Exception) -> int:
+    if KeyboardInterrupt.__name__ in str(error):
+        # While it serializes, pydantic-core turns an interrupt into an error of its own.
+        return _INTERRUPTED
     from monitoring.cli.terminal import print_error
     from monitoring.text.error_lines import error_line
     from monitoring.text.redaction import Redactor
