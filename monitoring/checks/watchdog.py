@@ -83,33 +83,34 @@ def _judge_failures(
     situation: Situation, settings: Watchdog, deployment: Deployment, ended: Sequence[FlowRun]
 ) -> Verdict:
     # A run that took too long ends after those that were skipped meanwhile.
-    judged = sorted((run for run in ended if run.state_type != "CANCELLED"), key=_due)
-    streak = list(takewhile(lambda run: not _has_checked(run), reversed(judged)))
-    compared = Compared("own runs that failed, crashed or were skipped in a row:", len(streak), settings.failures)
+    newest_first = sorted((run for run in ended if run.state_type != "CANCELLED"), key=_due, reverse=True)
+    skipped = list(takewhile(_was_skipped, newest_first))
+    # A check that dies blocks the next for as long as its lock lasts: one that is skipped after it is no failure more.
+    checked = (run for run in newest_first if not _was_skipped(run))
+    failed = list(takewhile(lambda run: run.state_type in ("FAILED", "CRASHED"), checked))
+    streak = skipped if len(skipped) >= settings.failures else failed
+    compared = [
+        Compared("own runs that failed or crashed in a row:", len(failed), settings.failures),
+        Compared("own runs that were skipped in a row:", len(skipped), settings.failures),
+    ]
     if len(streak) < settings.failures:
-        return nothing("too few of its runs failed, crashed or were skipped in a row", compared)
+        return nothing("too few of its runs failed, crashed or were skipped in a row", *compared)
     newest, first = streak[0], streak[-1]
+    what = "were skipped: another check was running" if streak is skipped else "failed or crashed"
     return Found(
-        [compared],
+        compared,
         severity="warning",
         run_ids=[run.id for run in streak],
-        summary=f"{deployment.name}: the last {runs_text(len(streak))} of the watchdog itself {_outcome(streak)}",
+        summary=f"{deployment.name}: the last {runs_text(len(streak))} of the watchdog itself {what}",
         observed=f"{newest.name}: {newest.state_name}: {newest.message[:_MAX_MESSAGE]}",
         expected=f"fewer than {runs_text(settings.failures)} in a row that fail, crash or are skipped",
         since=first.ended_at,
     )
 
 
-def _outcome(streak: Sequence[FlowRun]) -> str:
-    skipped = sum(run.state_type == "COMPLETED" for run in streak)
-    if not skipped:
-        return "failed or crashed"
-    return "were skipped: another check was running" if skipped == len(streak) else "failed, crashed or were skipped"
-
-
-def _has_checked(run: FlowRun) -> bool:
-    """Whether an ended run has done its work: one that did not get the lock completes, too."""
-    return run.state_type == "COMPLETED" and run.message != SKIPPED
+def _was_skipped(run: FlowRun) -> bool:
+    """Whether a run did not get the lock: it completes, without having checked anything."""
+    return run.state_type == "COMPLETED" and run.message == SKIPPED
 
 
 def _judge_lateness(
@@ -123,7 +124,9 @@ def _judge_lateness(
         return nothing("its runs could not be read")
     # Scheduled times from before it was resumed or deployed again do not count.
     began = max(filter(None, (deployment.created, deployment.scheduled_since, deployment.changed)))
-    completed = max((run.ended_at for run in ended if _has_checked(run)), default=None)
+    completed = max(
+        (run.ended_at for run in ended if run.state_type == "COMPLETED" and not _was_skipped(run)), default=None
+    )
     compared = Compared("last completed run at", completed or "none", due[0])
     if due[0] < began or (completed and completed >= due[0]):
         return nothing("a run of it completed in time, or it was deployed or resumed since", compared)
