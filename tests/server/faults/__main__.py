@@ -16,7 +16,6 @@ from typing import Any
 from tests.server.faults.catalog import FAULTS, PlayedFault
 from tests.server.faults.playing import check, problem_with
 from tests.server.faults.table import FIGURES, PAGE, page
-from tests.support.noise import noise
 from tests.support.seed_values import HOUR
 from tests.support.seeding import Seed
 from tests.support.servers import start_server
@@ -31,7 +30,6 @@ def main() -> int:
         server = start_server(Path(folder) / "server")
         try:
             world = Seed(server.database_url, datetime.now(timezone.utc))
-            noise(world)
             world.run(world.deployment("etl/nightly"), "FAILED", ended=world.now - HOUR)
             rows = [_played(fault, server.ui_url, Path(folder)) for fault in FAULTS if only in fault.name]
         finally:
@@ -44,7 +42,8 @@ def main() -> int:
 
 
 def _played(fault: PlayedFault, target: str, folder: Path) -> dict[str, Any]:
-    checked = check(target, {fault.path: fault.make()}, folder)
+    # Rows that are written to the database have no events, and what would have them grows old in half an hour.
+    checked = check(target, {fault.path: fault.make()}, folder, events_missing="30d")
     row = {
         "fault": fault.name,
         "outcome": fault.outcome,
