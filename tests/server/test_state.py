@@ -79,7 +79,7 @@ def test_takes_over_a_ledger_that_was_written_plain(api: Api) -> None:
     saved(api, a_state(cursor=NOW + DAY))
     body = Documents(api).read("ledger")
     assert body is not None
-    assert json.loads(body)["schema"] == 4
+    assert json.loads(body)["schema"] == 5
     assert state(api).load()[0].ledger.cursor == NOW + DAY
 
 
@@ -269,7 +269,7 @@ def test_sets_aside_what_it_cannot_read_even_when_there_is_nothing_else_to_write
 
 @pytest.mark.parametrize("name", ["ledger", "closed-2026-03"])
 def test_leaves_alone_what_a_newer_watchdog_wrote(api: Api, name: str) -> None:
-    body = '{"schema": 5, "data": {}, "more": 1}'
+    body = '{"schema": 6, "data": {}, "more": 1}'
     Documents(api).write(name, body)
     with pytest.raises(StateError, match=rf"watchdog-document/{name}.*upgrade"):
         state(api).load()

@@ -51,7 +51,9 @@ def a_state(*, cursor: datetime = NOW, open_: str = "open", closed: tuple[Incide
     version = Published(id="v", created=NOW)
     return SavedState(
         ledger=Ledger(since=NOW - DAY, cursor=cursor, recent={"r": NOW}, records={"d": Record(last_ended=run)}),
-        incidents=Incidents(open={open_: incident(open_)}, next_number=7, began_at=NOW, baselined_at=NOW),
+        incidents=Incidents(
+            open={open_: incident(open_)}, next_number=7, began_at=NOW, baselined_at=NOW, target_id="prefect"
+        ),
         silences=Silences(known=(Silence(id="S-1", check="late", starts_at=NOW, ends_at=NOW + DAY),), next_number=2),
         outbox=Outbox(
             queue=(Delivery(id="prod-1", kind="post", route="default", notification=1, queued_at=NOW),),
