@@ -98,7 +98,7 @@ def test_it_is_in_the_health_artifact_and_the_digest(seen: dict[str, Any]) -> No
 
 def test_it_is_in_alerts(seen: dict[str, Any]) -> None:
     assert "2 deployments are quiet" in seen["slack"]
-    assert "--check quiet" in seen["slack"]
+    assert "no run has ended for 3 h" in seen["slack"]
 
 
 def test_it_is_in_the_json(seen: dict[str, Any]) -> None:
