@@ -30,7 +30,7 @@ def main() -> int:
         server = start_server(Path(folder) / "server")
         try:
             world = Seed(server.database_url, datetime.now(timezone.utc))
-            world.run(world.deployment("etl/nightly"), "FAILED", ended=world.now - HOUR)
+            world.run(world.deployment("etl/nightly", pool=world.pool("workers")), "FAILED", ended=world.now - HOUR)
             rows = [_played(fault, server.ui_url, Path(folder)) for fault in FAULTS if only in fault.name]
         finally:
             server.kill()

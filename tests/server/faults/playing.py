@@ -87,8 +87,8 @@ def problem_with(fault: PlayedFault, checked: Checked) -> str:
         return "" if fine else f"status {checked.status}, {checked.errors!r}"
     if not checked.report:
         return f"no report; status {checked.status}, {checked.errors!r}"
-    # Without all ended runs, the failed one may be among those that are missing.
-    found = list(fault.found) if "ended-runs" not in checked.missing else checked.found
+    # The failed run or its deployment may be among what is missing.
+    found = checked.found if {"ended-runs", "deployments"} & checked.missing else list(fault.found)
     expected = {"seen": (1, True, found), "unknown": (3, False, found), "unusable": (2, False, ["server"])}[
         fault.outcome
     ]
