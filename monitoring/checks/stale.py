@@ -177,7 +177,7 @@ def _found(
 def _may_have_been_paused(
     compared: Sequence[Compared], deployment: Deployment, resumed: datetime, last: EndedRun | None
 ) -> Found:
-    """Nothing was scheduled before the last change: nobody knows whether somebody wanted that."""
+    """Nothing was scheduled before the last change: whether somebody wanted that is unknown."""
     return Found(
         compared,
         severity="info",

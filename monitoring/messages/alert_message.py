@@ -370,7 +370,7 @@ def noisiest(content: Content) -> list[Incident]:
 
 def quieting_tags(incident: Incident, now: datetime) -> list[tuple[str, str]]:
     """The tags that would quiet a deployment, each with when it is right."""
-    tags = [("watchdog:off", "if nobody needs to know")]
+    tags = [("watchdog:off", "if no notification of it is wanted")]
     check = BY_NAME.get(incident.finding.check)
     if check and check.quieted_by:
         tag, when = check.quieted_by

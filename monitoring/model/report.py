@@ -16,7 +16,7 @@ from monitoring.model.incident import Incident
 from monitoring.model.observation import ServerState
 from monitoring.model.silence import Silence
 
-#: What a check by hand did with the saved state: started from it; was told not to; found none; found it older than
+#: What a check by hand did with the saved state: started from it; left it out; found none; found it older than
 #: ``target.window``; or could not read it.
 BasisUse = Literal["used", "fresh", "none", "old", "unreadable"]
 

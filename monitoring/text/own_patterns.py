@@ -33,7 +33,7 @@ class OwnPatterns:
     def redact(self, text: str) -> str | None:
         """Replace what the patterns match, except within an earlier mark.
 
-        None if a pattern did not finish: then nobody knows whether a secret is left in the text.
+        None if a pattern did not finish: then a secret may be left in the text.
         """
         for pattern in self._patterns:
             try:

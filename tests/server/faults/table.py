@@ -19,8 +19,8 @@ _OUTCOMES = {
 _HEAD = """# Reliability
 
 What `watchdog check` makes of a server that misbehaves. A proxy before a real Prefect server, which has one failed run,
-plays each fault for a query of the work pools, or for every request. Whatever the server answers, a check ends, holds
-little, and calls nothing healthy that it did not see; what was open before stays open, and the next check sees all.
+plays each fault for one query, or for every request. Whatever the server answers, a check ends, holds little, and calls
+nothing healthy that it did not see.
 
 The exit status is that of monitoring plugins: 1 warning (the failed run), 2 critical, 3 unknown or unable. The time is
 that of the whole command, of which starting takes about 2 s; the peak of memory is that of its process, of which
