@@ -211,7 +211,7 @@ def test_a_secret_behind_thousands_of_invisible_characters_does_not_pass() -> No
 
 
 @pytest.mark.parametrize(
-    ("pattern", "text"), [(r"(A+)+!", "A" * 5_000 + " !"), (r"(\w+\s?)*;", "some words " * 100 + ". ;")]
+    ("pattern", "text"), [(r"(A+)+!", "A" * 5_000 + " !"), (r"(\w+\s?)*;", "some words " * 1_000 + ". ;")]
 )
 def test_a_text_that_a_pattern_does_not_finish_is_withheld(pattern: str, text: str) -> None:
     redactor = Redactor([pattern])
