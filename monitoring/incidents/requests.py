@@ -40,7 +40,7 @@ def apply_requests(requests: Iterable[Request], incidents: Incidents, silences: 
             rejected.append(f"{request.subject}: there is no such open incident")
         elif request.what == "acknowledge":
             incidents = _acknowledged(request, incidents, incident, now)
-        else:
+        elif request.what == "close":
             incidents, resolved = _closed(request, incidents, incident, now)
             closed.append(resolved)
     return Applied(incidents=incidents, silences=silences, closed=tuple(closed), rejected=tuple(rejected))

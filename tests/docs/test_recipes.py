@@ -37,7 +37,8 @@ def test_every_file_that_is_named_exists(page: str) -> None:
 
 @pytest.mark.parametrize("name", [*NAMES, "map.md"])
 def test_every_definition_that_is_named_exists(name: str) -> None:
-    sources = "\n".join(path.read_text() for path in (PROJECT / "monitoring").rglob("*.py"))
+    folders = [PROJECT / "monitoring", PROJECT / "tests"]
+    sources = "\n".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
     words = {span for span in spans(PAGES[name]) if re.fullmatch(r"[A-Za-z_]+", span) and "example" not in span.lower()}
 
     # Two rooms are reserved.
@@ -130,7 +131,7 @@ from monitoring.model.ledger import Ledger
 from tests.support import samples
 from tests.support.builders import deployment, observation, policies
 seen = observation(deployments=[deployment()])
-[finding] = [one for one in run_checks(seen, fold(Ledger(), seen), policies()) if one.check == "example"]
+[finding] = [found for found in run_checks(seen, fold(Ledger(), seen), policies()) if found.check == "example"]
 [shown] = check_json(samples.bad().model_copy(update={"findings": (finding,)}))["findings"]
 print(shown["check"], shown["severity"], shown["summary"])
 """
@@ -140,7 +141,7 @@ def test_a_check_judges_and_is_configured(tmp_path: Path) -> None:
     copy = follow("add-a-check.md", tmp_path)
     (copy / "watchdog.yaml").write_text("rules: [{match: {tag: sandbox}, example: {enabled: false}}]\n")
 
-    assert python(copy, JUDGE) == "example warning etl/nightly has no tags\n"
+    assert python(copy, JUDGE) == "example warning etl/nightly: too few tags\n"
     assert "example.enabled" in python(copy, WATCHDOG, "config", "show")
 
 

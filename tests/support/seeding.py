@@ -255,7 +255,8 @@ class Seed:
             "flow_run_id": run.id,
             "name": f"{name}-{task.hex[:3]}",
             "task_key": name,
-            "dynamic_key": task.hex[:3],
+            # Prefect makes whole UUIDs of them; of three digits, two would soon be alike.
+            "dynamic_key": str(task),
             "tags": list(tags),
             "task_inputs": {"wait_for": [{"input_type": "task_run", "id": str(other)} for other in after]},
             "state_type": current.kind,
