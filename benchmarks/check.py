@@ -61,7 +61,7 @@ def plant(seed: Seed, count: int) -> None:
         seed.deployment(f"flow-{n % 20}/deployment-{n}", schedule=daily, pool=pool) for n in range(DEPLOYMENTS)
     ]
     ahead = seed.now + timedelta(hours=23)
-    seed.many(Run(deployment=one, state="SCHEDULED", due=ahead) for one in deployments)
+    seed.many(Run(deployment=deployment, state="SCHEDULED", due=ahead) for deployment in deployments)
 
     def runs() -> Iterator[Run]:
         for _ in range(count):

@@ -167,7 +167,7 @@ def in_turns(
     return found
 
 
-def tell(found: Mapping[str, list[float]]) -> None:
+def print_percentiles(found: Mapping[str, list[float]]) -> None:
     """Print percentiles, and ratios to the bare server's."""
     for name, waits in found.items():
         ratios = (percentile(waits, of) / percentile(found[BARE], of) for of in (50, 99))
@@ -205,15 +205,17 @@ def report(server: Server, home: Path, deployments: int, scrapers: int) -> list[
             with serving_bare(body) as beside:
                 turns = [(OURS, host), (RENEWED, host), (BARE, beside)]
                 while_renewed = {RENEWED: lambda: renewed(server, numbers)}
-                found = in_turns(encoding, scrapers, [(*one, while_renewed.get(one[0], nullcontext)) for one in turns])
-                tell(found)
+                found = in_turns(
+                    encoding, scrapers, [(*turn, while_renewed.get(turn[0], nullcontext)) for turn in turns]
+                )
+                print_percentiles(found)
                 failing += broken(found) if encoding == GZIP else []
         server.stop()
         for encoding, body in bodies.items():
             print(f"{encoding}, {len(body) / 1024:,.0f} KiB, {scrapers} scrapers at a time")
             with serving_bare(body) as beside:
                 found = in_turns(encoding, scrapers, [(DOWN, host, nullcontext), (BARE, beside, nullcontext)])
-                tell(found)
+                print_percentiles(found)
                 failing += broken(found) if encoding == GZIP else []
     return failing
 

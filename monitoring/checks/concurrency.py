@@ -18,7 +18,7 @@ from monitoring.checks.facts.cases import Case, Queue, deployment_case, place_ca
 from monitoring.checks.facts.causes import Full, skips, slots_cause
 from monitoring.checks.facts.run_times import RunTimeSettings, longest_usual
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.facts.stays import StaySettings, began, limits
+from monitoring.checks.facts.stays import StaySettings, in_state_since, limits
 from monitoring.checks.facts.waiting import Waiting, WaitSettings, runs_wait
 from monitoring.checks.findings import Compared, Found, Verdict, nothing, runs_text
 from monitoring.history.baselines import typical
@@ -177,7 +177,7 @@ def _usual_end(situation: Situation, deployment: Deployment, run: FlowRun) -> da
     policy = situation.policy(deployment)
     if run.state_type != "RUNNING":
         stay = limits(policy.section("stuck", StaySettings)).get(run.state_type)
-        return began(situation.observation, run) + stay if stay else None
+        return in_state_since(situation.observation, run) + stay if stay else None
     longest = longest_usual(situation.record(deployment).run_times, policy.section("slow", RunTimeSettings))
     return run.state_timestamp - run.total_run_time + longest if longest else None
 

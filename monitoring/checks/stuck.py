@@ -7,7 +7,7 @@ from itertools import islice
 
 from monitoring.checks.base import Check, deployments
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.facts.stays import StaySettings, began, limits, too_long
+from monitoring.checks.facts.stays import StaySettings, in_state_since, limits, too_long
 from monitoring.checks.findings import MAX_COMPARED, Compared, Found, Verdict, more, nothing, runs_text
 from monitoring.model.prefect import Deployment
 
@@ -28,7 +28,7 @@ def judge(situation: Situation, deployment: Deployment, settings: StaySettings) 
     stuck = [stay.run for stay in stays]
     stuck_ids = {run.id for run in stuck}
     for run in islice((run for run in runs if run.id not in stuck_ids), MAX_COMPARED - len(compared)):
-        since = began(observation, run)
+        since = in_state_since(observation, run)
         compared.append(
             Compared(f"{run.name}: {run.state_name} for", situation.now - since, limit[run.state_type], since)
         )

@@ -60,7 +60,7 @@ class Incident(Value):
     unseen_since: Timestamp | None = None
     resolved_at: Timestamp | None = None
     resolution: ResolutionReason | None = None
-    #: It was there when the watchdog began, and is not news.
+    #: The first complete check found it: people are not notified of it as news.
     preexisting: bool = False
     acknowledged: Acknowledgement | None = None
     #: How often it came back soon after it was resolved.
@@ -121,7 +121,7 @@ class Closed(Value):
 
 
 class Incidents(Value):
-    """The open incidents, and when the watchdog began to watch this server."""
+    """The open incidents, and when this server was first checked."""
 
     #: By fingerprint, including pending incidents.
     open: Mapping[str, Incident] = Field(default_factory=dict)

@@ -29,7 +29,7 @@ from monitoring.usecases.assess import Assessment, assess
 from tests.corpus.bench import Bench
 from tests.corpus.loading import load
 from tests.corpus.scenario import Expected, Network, Scenario, World, moment
-from tests.support.relay import Asked, relayed
+from tests.support.relay import ApiRequest, relayed
 
 #: A finding is known by its check and its subject's name.
 Key = tuple[str, str]
@@ -202,9 +202,9 @@ def _network(place: Bench, scenario: Scenario) -> Iterator[str]:
         return
     clock = _Clock(scenario.now.timestamp())
 
-    def answer(asked: Asked) -> Response | None:
+    def answer(request: ApiRequest) -> Response | None:
         clock.sleep(network.delay.total_seconds())
-        if asked.path in network.failing:
+        if request.path in network.failing:
             return Response(json.dumps({"detail": "as the scenario says"}), 500, content_type="application/json")
         return None
 

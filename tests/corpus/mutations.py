@@ -112,7 +112,9 @@ def survivors(place: Bench, scenarios: Iterable[Scenario], background: World) ->
         background: What is on all of them.
     """
     known = list(scenarios)
-    alive = {mutation for mutation in mutations() if any(mutation.of(one.config) is not None for one in known)}
+    alive = {
+        mutation for mutation in mutations() if any(mutation.of(scenario.config) is not None for scenario in known)
+    }
     for aims in (_aimed, _concerned):
         for scenario in known:
             candidates = sorted(mutation for mutation in alive if aims(mutation, scenario))

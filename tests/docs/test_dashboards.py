@@ -121,7 +121,7 @@ def test_a_variable_offers_what_there_is(name: str) -> None:
             found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"])
             assert found
             asks_for_what_there_is(found[1])
-            assert {found[2]} <= set().union(*(SERIES[one] for one in used(found[1]).matched))
+            assert {found[2]} <= set().union(*(SERIES[selector] for selector in used(found[1]).matched))
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=str)
@@ -144,7 +144,7 @@ def test_a_rule_queries_metrics_that_exist(rule: Rule) -> None:
 def test_what_is_recorded_says_by_which_labels_and_is_shown(rule: Rule) -> None:
     level, metric, _ = rule.name.split(":")
     assert set(level.split("_")) == SERIES[rule.name]
-    assert metric in {one.name for one in METRICS}
+    assert metric in {known.name for known in METRICS}
     assert any(rule.name in used(query).matched for panel in PANELS for query in panel.queries)
 
 

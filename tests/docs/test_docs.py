@@ -185,7 +185,7 @@ def test_the_readme_fits_a_screen() -> None:
 
 def test_the_docs_count_the_labelled_servers_as_they_are() -> None:
     labelled = list(scenarios())
-    planted = sum(len(one.expect) for one in labelled)
+    planted = sum(len(scenario.expect) for scenario in labelled)
 
     assert f"| {len(labelled)} | {planted} | {planted} | 0 | 1.00 | 1.00 |" in CHECKS
     assert f"{len(labelled)} labelled servers" in README

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--blind", action="store_true", help="the token may not read the channel's history")
     parser.add_argument("--with-server", action="store_true", help="the server is killed together with the run")
     options = parser.parse_args()
-    # The relay before Slack would tell of each request.
+    # The relay before Slack would log each request.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     deaths: list[Death] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -36,7 +36,7 @@ def main() -> None:
                         sys.stdout.flush()
                 stage.settle()
                 differing, events = stage.unseen(), stage.events()
-                began = {name for about, name in stage.told if about == "began"}
+                fired = {name for about, name in stage.notified if about == "fired"}
         finally:
             slack.stop()
             server.kill()
@@ -51,7 +51,7 @@ def main() -> None:
         "states unreadable": sum(bool(death.after.unreadable) for death in deaths),
         "locks left behind": sum(death.after.lock_left for death in deaths),
         "messages that Slack shows otherwise": len(differing),
-        "openings without an event": len(began - {about for name, about in events if name == OPENED}),
+        "openings without an event": len(fired - {about for name, about in events if name == OPENED}),
         "events stored twice": sum(times - 1 for times in events.values()),
     }
     for name, figure in table.items():

@@ -74,8 +74,8 @@ def _forked(order: Order) -> Outcome:
         # Nothing is tidied up: what is not done when the flow has ended is not missed by it either.
         os._exit(0)
     os.close(sink)
-    with os.fdopen(source) as said:
-        lines = said.read().splitlines()
+    with os.fdopen(source) as pipe:
+        lines = pipe.read().splitlines()
     os.waitpid(pid, 0)
     ended = [line.removeprefix("ended ") for line in lines if line.startswith("ended ")]
     return Outcome([line for line in lines if not line.startswith("ended ")], ended[0] if ended else None)

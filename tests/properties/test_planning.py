@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order: who must have been told what, and who must not.
+"""Whatever happens, in whatever order: which notifications must have been sent, and which must not.
 
 The machine plays findings that come, go, get worse and become symptoms, answers that are not whole, a clock that jumps,
 silences, acknowledgements, receivers that fail, and checks that die at any point between saving one thing and the next.
@@ -30,7 +30,7 @@ GPU = problem("gpu", "work-pool", kind="work-pool", severity="critical", cause=P
 LIMIT = Cause(kind="tag", name="database", reason="limit-reached")
 MINUTE = timedelta(minutes=1)
 REPEAT_AFTER = timedelta(hours=2)
-#: Notifications that call people, and those that tell them that an incident fires.
+#: Notifications that call people, and those of an incident that fires.
 CALLS = ("opened", "joined", "risen")
 FIRES = (*CALLS, "reopened", "repeated")
 
@@ -329,7 +329,7 @@ class Announcing(RuleBasedStateMachine):
         assert max(twice.values(), default=0) <= (0 if self.channel.readable else self.deaths)
 
     def teardown(self) -> None:
-        """In the end, when all works and is over, everything has been told of to its end."""
+        """In the end, when all works and is resolved, people were notified of every resolution."""
         if not hasattr(self, "watchdog"):
             return
         self.receiver_works()
@@ -340,8 +340,8 @@ class Announcing(RuleBasedStateMachine):
         # Past the quiet hours, the silences, the longest wait for a receiver, and the time in which things come back.
         for _ in range(6):
             self._check(61, complete=True)
-        assert [one.kind for one in self.watchdog.outbox.queue] == []
-        assert not [one for one in self.watchdog.incidents.open.values() if one.firing]
+        assert [delivery.kind for delivery in self.watchdog.outbox.queue] == []
+        assert not [incident for incident in self.watchdog.incidents.open.values() if incident.firing]
         fired, resolved = set(self._notified(*CALLS)), set(self._notified("resolved"))
         assert resolved == fired
         # A message whose sending was interrupted may stay as it was, beside its repetition.
@@ -357,10 +357,10 @@ class Announcing(RuleBasedStateMachine):
                 continue
             if incident.preexisting and incident.id not in known:
                 summarised = "preexisting" in (about for about, _ in self.channel.sent())
-                assert summarised, "the first check found it, and nobody was told"
+                assert summarised, "the first check found it, and no summary was sent"
                 continue
-            content, told = known[incident.id]
-            assert told.firing
+            content, saved = known[incident.id]
+            assert saved.firing
             # Severity that flaps is notified once.
             assert incident.finding.severity == "warning" or incident.id in critical
             if not incident.acknowledged:
@@ -370,7 +370,7 @@ class Announcing(RuleBasedStateMachine):
                 assert not repeats or watchdog.now - content.at < 2 * REPEAT_AFTER + 4 * 61 * MINUTE
 
     def _arrived(self) -> Iterator[tuple[Content, Incident]]:
-        """What people were told of incidents, in the order in which it arrived."""
+        """What people were notified of, in the order in which it arrived."""
         for delivery in self.channel.log:
             content = delivery.content
             if content and content.about in (*FIRES, "resolved"):
@@ -401,7 +401,7 @@ class Announcing(RuleBasedStateMachine):
         return {name for name, firing in newest.items() if firing}
 
     def _notified(self, *about: str) -> list[str]:
-        return [one for what, shown in self.channel.sent() if what in about for one in shown]
+        return [name for what, shown in self.channel.sent() if what in about for name in shown]
 
 
 def _key(incident: Incident) -> tuple[str, ...]:

@@ -35,8 +35,14 @@ ALL_ASKED = ("flows", "deployments", "active-runs", "due-runs", "ended-runs", "w
 def in_short(findings: tuple[Finding, ...]) -> dict[str, tuple[Any, ...]]:
     """What of findings must not depend on how the answer happened to come, by fingerprint."""
     return {
-        one.fingerprint: (one.severity, one.since, one.flow_run_count, one.cause and one.cause.what, one.symptom_of)
-        for one in findings
+        finding.fingerprint: (
+            finding.severity,
+            finding.since,
+            finding.flow_run_count,
+            finding.cause and finding.cause.what,
+            finding.symptom_of,
+        )
+        for finding in findings
     }
 
 
@@ -108,7 +114,7 @@ def test_a_shift_of_every_time_changes_nothing(seen: Observation, shift: int) ->
         return tuple(map(moved, value)) if isinstance(value, (list, tuple)) else value
 
     later = Observation.model_validate(moved(seen.model_dump()))
-    expected = {name: (one[0], one[1] + span, *one[2:]) for name, one in in_short(found(seen)).items()}
+    expected = {name: (row[0], row[1] + span, *row[2:]) for name, row in in_short(found(seen)).items()}
 
     assert in_short(found(later)) == expected
 
@@ -145,7 +151,7 @@ def test_history_read_in_one_window_or_in_many_is_the_same_ledger(runs: list[Flo
         ledger = Ledger(cursor=START)
         for at in until:
             since = ledger.cursor - OVERLAP if ledger.cursor else START
-            window = [one for one in runs if one.end_time and since <= one.end_time <= at]
+            window = [run for run in runs if run.end_time and since <= run.end_time <= at]
             seen = observation(*window, deployments=deployments, at=at, since=since)
             ledger = fold(ledger, seen)
         # All but when one looked, which differs by what is asked here.

@@ -106,7 +106,7 @@ def watched(prefect_server: Server, world: Seed, tmp_path: Path, api: Api) -> It
 
 def reads(relay: Relay) -> int:
     """How many requests passed; the client's own for a CSRF token are no reads."""
-    return sum(asked.path != "/csrf-token" for asked in relay.asked)
+    return sum(request.path != "/csrf-token" for request in relay.requests)
 
 
 def test_agrees_with_the_deployed_check(watched: Watched) -> None:
@@ -159,7 +159,7 @@ def test_agrees_with_the_deployed_check(watched: Watched) -> None:
     with relayed(watched.server.ui_url) as relay:
         fresh = watched.by_hand("--fresh", url=relay.url)
         assert later < reads(relay)
-        assert not [asked for asked in relay.asked if "ledger" in str(asked.body)]
+        assert not [request for request in relay.requests if "ledger" in str(request.body)]
     assert (fresh["saved_state"]["use"], fresh["saved_state"]["detail"]) == ("fresh", "--fresh")
     assert {finding["incident"] for finding in fresh["findings"]} == {None}
     assert "watchdog" not in {finding["check"] for finding in fresh["findings"]}
@@ -239,7 +239,7 @@ def test_a_key_that_may_not_read_blocks(watched: Watched) -> None:
     watched.world.run(watched.world.deployment("etl/nightly"), "FAILED", ended=watched.world.now - HOUR)
     watched.check()
     with relayed(watched.server.ui_url) as relay:
-        relay.answer = lambda asked: Response("{}", 403) if asked.path.startswith("/block_documents") else None
+        relay.answer = lambda request: Response("{}", 403) if request.path.startswith("/block_documents") else None
         # The configuration in a file: a pushed one could not be read either.
         (watched.folder / "watchdog.yaml").write_text("late: {after: 10m}\n")
         report = watched.by_hand(url=relay.url)

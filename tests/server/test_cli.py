@@ -120,8 +120,8 @@ def test_the_command_line_only_reads(prefect_server: Server, world: Seed, tmp_pa
         statuses = [watchdog(*words, env=env, cwd=tmp_path).status for words in commands]
     # The pool that nobody works for is critical.
     assert statuses == [2, 2, 0, 0, 0, 0, 0, 0, 0]
-    assert len(relay.asked) > 30
-    other = [(asked.method, asked.path) for asked in relay.asked if asked.method != "GET"]
+    assert len(relay.requests) > 30
+    other = [(request.method, request.path) for request in relay.requests if request.method != "GET"]
     assert [(method, path) for method, path in other if method != "POST" or not READS.fullmatch(path)] == []
     assert contents(prefect_server) == before
     assert "block_document" in before

@@ -26,7 +26,7 @@ from monitoring.adapters.slack.bot import ALERT_EVENT_TYPE, DIGEST_EVENT_TYPE
 from tests.support.deployed_watchdog import copy_of_the_project
 from tests.support.measured_server import lines
 from tests.support.paths import PROJECT
-from tests.support.relay import Answerer, Asked, relayed
+from tests.support.relay import Answerer, ApiRequest, relayed
 from tests.support.servers import start_server
 from tests.support.slack import SlackEmulator
 
@@ -41,12 +41,12 @@ def busy() -> Answerer:
     """A Slack that takes the digest only at the third time: slack_sdk itself tries twice before anything is logged."""
     left = 2
 
-    def answer(asked: Asked) -> Response | None:
+    def answer(request: ApiRequest) -> Response | None:
         nonlocal left
-        if not left or (asked.body or {}).get("metadata", {}).get("event_type") != DIGEST_EVENT_TYPE:
+        if not left or (request.body or {}).get("metadata", {}).get("event_type") != DIGEST_EVENT_TYPE:
             return None
         left -= 1
-        refusal = {"ok": False, "error": f"busy:{asked.headers['Authorization'].removeprefix('Bearer ')}"}
+        refusal = {"ok": False, "error": f"busy:{request.headers['Authorization'].removeprefix('Bearer ')}"}
         return Response(json.dumps(refusal), 429, {"Retry-After": "1"}, content_type="application/json")
 
     return answer
@@ -201,7 +201,7 @@ def test_the_lines_of_a_check_a_finding_an_incident_and_a_message_are_tied_by_th
     ended = {line["run"] for line in demo.named("check completed")}
     assert {line["run"] for line in [*opened.values(), *delivered]} <= ended
     metadata = [message["metadata"] for message in demo.posted]
-    posted = {one["event_payload"]["delivery"] for one in metadata if one["event_type"] == ALERT_EVENT_TYPE}
+    posted = {entry["event_payload"]["delivery"] for entry in metadata if entry["event_type"] == ALERT_EVENT_TYPE}
     assert {line["delivery"] for line in delivered} >= posted > set()
 
 
@@ -216,7 +216,7 @@ def test_the_ui_shows_the_same_lines(demo: Demo) -> None:
 def test_a_secret_in_what_is_logged_is_taken_out(demo: Demo) -> None:
     [line] = [line for line in demo.named("alert not delivered") if line["about"] == "digest"]
     assert line["problem"].startswith("Slack is busy (busy:REDACTED): ")
-    [message] = [one for one in demo.in_the_ui()[line["run"]] if one.startswith("alert not delivered ")]
+    [message] = [text for text in demo.in_the_ui()[line["run"]] if text.startswith("alert not delivered ")]
     assert message.endswith(f": {line['problem']}")
 
 

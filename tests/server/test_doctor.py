@@ -27,7 +27,7 @@ from monitoring.model.outbox import Delivery, Outbox, Trouble
 from monitoring.model.saved_state import SavedState
 from tests.support.command_line import CommandResult, watchdog
 from tests.support.deployed_watchdog import CHECK, DIGEST, POOL, Deployed, copy_of_the_project, prefect
-from tests.support.relay import Asked, relayed
+from tests.support.relay import ApiRequest, relayed
 from tests.support.seed_values import MINUTE, SECOND, Deployment, Pool
 from tests.support.seeding import Seed
 from tests.support.servers import Emptier, connected, start_server
@@ -59,10 +59,10 @@ class Installation:
         return watchdog("doctor", *words, env={**self.env, **env}, cwd=self.project)
 
     def wrong(self, *words: str, status: int, **env: str) -> list[dict[str, Any]]:
-        """Everything that is said not to be well, besides what the healthy installation lacks."""
-        said = self.doctor("--json", *words, **env)
-        assert (said.status, said.stderr) == (status, ""), said.text
-        return [one for one in said.report["examined"] if one["outcome"] != "ok" and one["name"] not in UNKNOWN]
+        """Everything that is not reported as well, besides what the healthy installation lacks."""
+        printed = self.doctor("--json", *words, **env)
+        assert (printed.status, printed.stderr) == (status, ""), printed.text
+        return [part for part in printed.report["examined"] if part["outcome"] != "ok" and part["name"] not in UNKNOWN]
 
     def fix(self, command: str) -> None:
         """Do as the doctor says."""
@@ -126,31 +126,31 @@ def installed(_installed: tuple[Server, Path, Emptier], slack_emulator: SlackEmu
 
 
 def test_all_is_well(installed: Installation) -> None:
-    said = installed.doctor("--json")
-    assert (said.status, said.stderr) == (0, ""), said.text
-    report = said.report
+    printed = installed.doctor("--json")
+    assert (printed.status, printed.stderr) == (0, ""), printed.text
+    report = printed.report
     assert (report["schema"], report["target"], report["status"]) == (1, "prefect", "ok")
-    examined = {one["name"]: one for one in report["examined"]}
-    assert {name for name, one in examined.items() if one["outcome"] != "ok"} == UNKNOWN
-    assert {name for name, one in examined.items() if one["recommended"]} == RECOMMENDED
+    examined = {part["name"]: part for part in report["examined"]}
+    assert {name for name, part in examined.items() if part["outcome"] != "ok"} == UNKNOWN
+    assert {name for name, part in examined.items() if part["recommended"]} == RECOMMENDED
     assert "the bot is a member" in examined["Slack channel digest"]["said"]
     assert examined["lock"]["said"] == "free"
 
-    told = installed.doctor()
-    assert told.status == 0
-    assert "Nothing is wrong; 3 recommendations; 1 not examined." in told.stdout
+    table = installed.doctor()
+    assert table.status == 0
+    assert "Nothing is wrong; 3 recommendations; 1 not examined." in table.stdout
     # One line for each part, and one for what is recommended.
-    assert len(told.stdout.splitlines()) == len(examined) + len(RECOMMENDED) + 1
-    assert installed.env["WATCHDOG_SLACK_TOKEN"] not in said.text + told.text
+    assert len(table.stdout.splitlines()) == len(examined) + len(RECOMMENDED) + 1
+    assert installed.env["WATCHDOG_SLACK_TOKEN"] not in printed.text + table.text
 
 
 def test_it_only_reads_and_posts_nothing(installed: Installation, slack_emulator: SlackEmulator) -> None:
     documents = installed.deployed.documents()
     with relayed(installed.server.ui_url) as relay:
         assert installed.doctor(PREFECT_API_URL=relay.url).status == 0
-    assert len(relay.asked) > 10
-    other = [(asked.method, asked.path) for asked in relay.asked if asked.method != "GET"]
-    assert [one for one in other if not (one[0] == "POST" and one[1].endswith("/filter"))] == []
+    assert len(relay.requests) > 10
+    other = [(request.method, request.path) for request in relay.requests if request.method != "GET"]
+    assert [request for request in other if not (request[0] == "POST" and request[1].endswith("/filter"))] == []
     assert installed.deployed.documents() == documents
     assert slack_emulator.messages("digest") == []
 
@@ -193,7 +193,7 @@ def disable_trigger(installed: Installation) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "name", "outcome", "said", "command"),
+    ("broken", "name", "outcome", "detail", "command"),
     [
         pytest.param(pause(f"/work_pools/{POOL}"), "work pool watchdog", "fault", "it is paused",
                      r"prefect work-pool resume watchdog", id="pool"),
@@ -212,16 +212,16 @@ def disable_trigger(installed: Installation) -> None:
     ],
 )  # fmt: skip
 def test_what_is_broken_is_found_alone_and_mended_by_the_command_that_is_given(
-    installed: Installation, broken: Callable[[Installation], None], name: str, outcome: str, said: str, command: str
+    installed: Installation, broken: Callable[[Installation], None], name: str, outcome: str, detail: str, command: str
 ) -> None:
     broken(installed)
     found = installed.wrong(status=2 if outcome == "fault" else 1)
     # What rests on it is not judged, and is no further fault.
-    [one] = [one for one in found if one["outcome"] != "unknown"]
-    assert (one["name"], one["outcome"]) == (name, outcome)
-    assert said in one["said"]
-    given = re.match(command, one["mend"])
-    assert given, one["mend"]
+    [part] = [part for part in found if part["outcome"] != "unknown"]
+    assert (part["name"], part["outcome"]) == (name, outcome)
+    assert detail in part["said"]
+    given = re.match(command, part["mend"])
+    assert given, part["mend"]
     installed.fix(given[0])
     assert installed.wrong(status=0) == []
 
@@ -237,12 +237,12 @@ def test_a_worker_that_has_stopped(installed: Installation) -> None:
     installed.server.request("DELETE", f"/work_pools/{POOL}/workers/{row['name']}")
     installed.alive(datetime.now(timezone.utc) - 91 * SECOND)
     found = installed.wrong(status=2)
-    [worker] = [one for one in found if one["outcome"] == "fault"]
+    [worker] = [part for part in found if part["outcome"] == "fault"]
     assert worker["name"] == f"worker of {POOL}"
     # 91 s, and as long as doctor took to start.
     assert re.search(r"last heartbeat was [1-4] min( \d+ s)? ago", worker["said"])
     assert worker["mend"] == f"prefect worker start --pool {POOL} --limit 2"
-    assert {one["outcome"] for one in found if one != worker} == {"unknown"}
+    assert {part["outcome"] for part in found if part != worker} == {"unknown"}
 
 
 def test_checks_that_fail_without_their_secrets(installed: Installation) -> None:
@@ -250,24 +250,24 @@ def test_checks_that_fail_without_their_secrets(installed: Installation) -> None
         ended = datetime.now(timezone.utc) + timedelta(seconds=1) - minutes * SECOND
         message = "the configuration cannot be used: password=hunter2"
         failed = installed.seed.run(installed.seeded(CHECK), "FAILED", ended=ended, message=message)
-    [one] = installed.wrong(status=2)
-    assert (one["name"], one["outcome"]) == (f"last run of {CHECK}", "fault")
-    assert "the last 2 runs failed or crashed" in one["said"]
-    assert "password=REDACTED" in one["said"]
-    assert one["mend"] == f"prefect flow-run logs {failed.id}"
+    [part] = installed.wrong(status=2)
+    assert (part["name"], part["outcome"]) == (f"last run of {CHECK}", "fault")
+    assert "the last 2 runs failed or crashed" in part["said"]
+    assert "password=REDACTED" in part["said"]
+    assert part["mend"] == f"prefect flow-run logs {failed.id}"
 
 
 def test_a_document_that_cannot_be_read_and_one_of_a_newer_watchdog(installed: Installation) -> None:
     installed.deployed.spoil("ledger")
-    broken = {one["name"]: one for one in installed.wrong(status=1)}
-    assert {name: one["outcome"] for name, one in broken.items()} == {"state": "warning", "ended runs": "unknown"}
+    broken = {part["name"]: part for part in installed.wrong(status=1)}
+    assert {name: part["outcome"] for name, part in broken.items()} == {"state": "warning", "ended runs": "unknown"}
     assert "watchdog-document/ledger cannot be read" in broken["state"]["said"]
     assert f"prefect deployment run {CHECK}" in broken["state"]["mend"]
 
     with connected(installed.server), open_api(Config().server) as api:
         Documents(api).write("ledger", '{"schema": 99, "data": {}}')
-    newer = {one["name"]: one for one in installed.wrong(status=2)}
-    assert {name: one["outcome"] for name, one in newer.items()} == {
+    newer = {part["name"]: part for part in installed.wrong(status=2)}
+    assert {name: part["outcome"] for name, part in newer.items()} == {
         "state": "fault",
         "outbox": "unknown",
         "ended runs": "unknown",
@@ -276,12 +276,12 @@ def test_a_document_that_cannot_be_read_and_one_of_a_newer_watchdog(installed: I
     assert newer["state"]["mend"].startswith("pip install --upgrade prefect-watchdog")
 
 
-def test_a_lock_that_is_held_is_said_and_no_fault(installed: Installation) -> None:
+def test_a_lock_that_is_held_is_shown_and_no_fault(installed: Installation) -> None:
     lease = Lease(holder="a-run-that-lives", token="t", expiry_seconds=180)
     installed.server.request("POST", "/variables/", {"name": NAME, "value": lease.model_dump()})
-    said = installed.doctor("--json")
-    assert said.status == 0
-    [lock] = [one for one in said.report["examined"] if one["name"] == "lock"]
+    printed = installed.doctor("--json")
+    assert printed.status == 0
+    [lock] = [part for part in printed.report["examined"] if part["name"] == "lock"]
     assert "held by flow run a-run-that-lives since 20" in lock["said"]
 
 
@@ -291,8 +291,8 @@ def test_what_waits_and_routes_that_refuse(installed: Installation) -> None:
     trouble = Trouble(since=long_ago, problem="Slack rejects a message (is_archived)", permanent=True)
     gone = Trouble(since=long_ago, problem="of a route that is not configured any more", permanent=True)
     installed.remember(outbox=Outbox(queue=(waiting,), troubles={"default": trouble, "old": gone}))
-    found = {one["name"]: one for one in installed.wrong(status=2)}
-    assert {name: one["outcome"] for name, one in found.items()} == {
+    found = {part["name"]: part for part in installed.wrong(status=2)}
+    assert {name: part["outcome"] for name, part in found.items()} == {
         "outbox": "warning",
         "deliveries by default": "fault",
     }
@@ -316,12 +316,12 @@ def test_routes_by_webhook_and_by_notification_block(installed: Installation, tm
         Secret(value="https://hooks.slack.com/services/T/B/secret-part").save("hook")
         Secret(value="not an address").save("no-hook")
         SlackWebhook(url="https://hooks.slack.com/services/T/B/other").save("data-team")
-    said = installed.doctor("--json", "--config", str(file))
-    assert said.status == 2
+    printed = installed.doctor("--json", "--config", str(file))
+    assert printed.status == 2
     routes = {
-        one["name"].removeprefix("route "): (one["outcome"], one["mend"])
-        for one in said.report["examined"]
-        if one["name"].startswith("route ")
+        part["name"].removeprefix("route "): (part["outcome"], part["mend"])
+        for part in printed.report["examined"]
+        if part["name"].startswith("route ")
     }
     assert {name: outcome for name, (outcome, _) in routes.items()} == {
         "never": "warning",
@@ -333,43 +333,43 @@ def test_routes_by_webhook_and_by_notification_block(installed: Installation, tm
     }
     assert routes["gone"][1] == "prefect block create teams-webhook, with the name nobody"
     assert 'save("no-hook"' in routes["unhooked"][1]
-    assert "secret-part" not in said.text + installed.doctor("--config", str(file)).text
+    assert "secret-part" not in printed.text + installed.doctor("--config", str(file)).text
 
 
 def test_a_channel_that_is_not_there(installed: Installation) -> None:
     for channel in ("nowhere", "C0NOWHERE99"):
-        [one] = installed.wrong(status=2, WATCHDOG_SLACK__CHANNEL=channel)
-        assert (one["name"], one["outcome"]) == (f"Slack channel {channel}", "fault")
-        assert one["mend"].startswith("/invite @watchdog in the channel")
+        [part] = installed.wrong(status=2, WATCHDOG_SLACK__CHANNEL=channel)
+        assert (part["name"], part["outcome"]) == (f"Slack channel {channel}", "fault")
+        assert part["mend"].startswith("/invite @watchdog in the channel")
 
 
 def test_no_token(installed: Installation) -> None:
-    found = {one["name"]: one for one in installed.wrong(status=2, WATCHDOG_SLACK_TOKEN="")}
-    assert {name: one["outcome"] for name, one in found.items()} == {
+    found = {part["name"]: part for part in installed.wrong(status=2, WATCHDOG_SLACK_TOKEN="")}
+    assert {name: part["outcome"] for name, part in found.items()} == {
         "Slack token": "fault",
         "Slack channel digest": "unknown",
     }
     assert 'save("watchdog-slack-token", overwrite=True)' in found["Slack token"]["mend"]
 
 
-def refuse(asked: Asked) -> Response | None:
+def refuse(request: ApiRequest) -> Response | None:
     return Response('{"detail": "Unauthorized"}', 401, content_type="application/json")
 
 
-def without_database(asked: Asked) -> Response | None:
-    return Response("{}", 503, content_type="application/json") if asked.path == "/ready" else None
+def without_database(request: ApiRequest) -> Response | None:
+    return Response("{}", 503, content_type="application/json") if request.path == "/ready" else None
 
 
-def old(asked: Asked) -> Response | None:
-    return Response('"2.20.1"', content_type="application/json") if asked.path == "/admin/version" else None
+def old(request: ApiRequest) -> Response | None:
+    return Response('"2.20.1"', content_type="application/json") if request.path == "/admin/version" else None
 
 
-def no_prefect(asked: Asked) -> Response | None:
+def no_prefect(request: ApiRequest) -> Response | None:
     return Response("<html>Welcome</html>", 404)
 
 
 @pytest.mark.parametrize(
-    ("answer", "name", "said", "mend"),
+    ("answer", "name", "detail", "mend"),
     [
         pytest.param(refuse, "credentials", "refuses our credentials (401)", "PREFECT_API_KEY", id="credentials"),
         pytest.param(without_database, "database", "cannot reach", "PREFECT_SERVER_DATABASE", id="database"),
@@ -378,31 +378,31 @@ def no_prefect(asked: Asked) -> Response | None:
     ],
 )
 def test_a_server_that_does_not_do(
-    installed: Installation, answer: Callable[[Asked], Response | None], name: str, said: str, mend: str
+    installed: Installation, answer: Callable[[ApiRequest], Response | None], name: str, detail: str, mend: str
 ) -> None:
     with relayed(installed.server.ui_url) as relay:
         relay.answer = answer
         found = installed.wrong(status=2, PREFECT_API_URL=relay.url)
-    [one] = [one for one in found if one["outcome"] != "unknown"]
-    assert (one["name"], one["outcome"]) == (name, "fault")
-    assert said in one["said"]
-    assert mend in one["mend"]
+    [part] = [part for part in found if part["outcome"] != "unknown"]
+    assert (part["name"], part["outcome"]) == (name, "fault")
+    assert detail in part["said"]
+    assert mend in part["mend"]
 
 
 def test_a_server_that_is_down(installed: Installation) -> None:
     found = installed.wrong("--target", f"http://127.0.0.1:{free_port()}/api", status=2)
-    [server] = [one for one in found if one["outcome"] != "unknown"]
+    [server] = [part for part in found if part["outcome"] != "unknown"]
     assert (server["name"], server["outcome"]) == ("server", "fault")
     assert "is the server running" in server["said"]
     assert "prefect server start" in server["mend"]
-    assert all(one["said"].startswith("not examined: ") for one in found if one != server)
+    assert all(part["said"].startswith("not examined: ") for part in found if part != server)
 
 
 def test_no_address_and_a_configuration_that_cannot_be_used(installed: Installation, tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text("late:\n  aftr: 5m\nstuk: 1\n")
     found = installed.wrong("--config", str(tmp_path / "wrong.yaml"), status=2, PREFECT_API_URL="")
-    faults = [one for one in found if one["outcome"] != "unknown"]
-    assert [one["name"] for one in faults] == ["configuration", "configuration", "server"]
+    faults = [part for part in found if part["outcome"] != "unknown"]
+    assert [part["name"] for part in faults] == ["configuration", "configuration", "server"]
     assert "wrong.yaml:2: late.aftr: unknown key" in faults[0]["said"]
     assert "PREFECT_API_URL: not set" in faults[2]["said"]
     assert "watchdog config check" in faults[0]["mend"]
@@ -414,14 +414,14 @@ def test_no_address_and_a_configuration_that_cannot_be_used(installed: Installat
 def test_a_work_pool_that_was_deleted_is_made_again_by_the_command_that_is_given(installed: Installation) -> None:
     installed.server.request("DELETE", f"/work_pools/{POOL}")
     found = installed.wrong(status=2)
-    assert {one["name"] for one in found if one["outcome"] == "fault"} == {
+    assert {part["name"] for part in found if part["outcome"] == "fault"} == {
         f"work pool of {CHECK}",
         f"work pool of {DIGEST}",
     }
-    assert {one["outcome"] for one in found} == {"fault", "unknown"}
-    [command] = {one["mend"] for one in found if one["outcome"] == "fault"}
+    assert {part["outcome"] for part in found} == {"fault", "unknown"}
+    [command] = {part["mend"] for part in found if part["outcome"] == "fault"}
     installed.fix(command)
-    [worker] = [one for one in installed.wrong(status=2) if one["outcome"] == "fault"]
+    [worker] = [part for part in installed.wrong(status=2) if part["outcome"] == "fault"]
     assert worker["name"] == f"worker of {POOL}"
 
 
@@ -440,6 +440,6 @@ def test_what_one_process_serves_needs_no_pool(installed: Installation) -> None:
         )
     finally:
         process.stop()
-    examined = {one["name"]: one for one in installed.doctor("--json").report["examined"]}
+    examined = {part["name"]: part for part in installed.doctor("--json").report["examined"]}
     assert not [name for name in examined if name.startswith("work")]
     assert examined["runner"]["outcome"] == "ok"

@@ -72,20 +72,20 @@ def test_an_event_that_is_sent_again_is_stored_once(api: Api) -> None:
         events.send(batch)
     # The server stores in the order in which it takes: what came before the second is there when that is.
     found = wait_for(api, 2)
-    assert sorted(one["id"] for one in found) == sorted([first.id, second.id])
-    one = next(one for one in found if one["id"] == first.id)
-    assert one["event"] == "watchdog.incident.opened"
-    assert one["resource"] == dict(first.resource)
-    assert one["payload"] == dict(first.payload)
+    assert sorted(event["id"] for event in found) == sorted([first.id, second.id])
+    sent = next(event for event in found if event["id"] == first.id)
+    assert sent["event"] == "watchdog.incident.opened"
+    assert sent["resource"] == dict(first.resource)
+    assert sent["payload"] == dict(first.payload)
 
 
 def test_of_150_runs_the_server_takes_those_that_fit_and_knows_how_many_do_not(api: Api) -> None:
     PrefectEvents(api).send([event(runs=150, tags=("sla",))])
-    [one] = wait_for(api, 1)
-    roles = [resource["prefect.resource.role"] for resource in one["related"]]
+    [sent] = wait_for(api, 1)
+    roles = [resource["prefect.resource.role"] for resource in sent["related"]]
     assert len(roles) == 100
-    assert one["payload"]["flow_run_count"] == 150
-    assert one["payload"]["flow_runs_left_out"] == 150 - roles.count("flow-run")
+    assert sent["payload"]["flow_run_count"] == 150
+    assert sent["payload"]["flow_runs_left_out"] == 150 - roles.count("flow-run")
 
 
 def test_events_with_hostile_names_are_found_by_them(api: Api) -> None:
@@ -93,9 +93,9 @@ def test_events_with_hostile_names_are_found_by_them(api: Api) -> None:
     PrefectEvents(api).send([hostile, event("other/nightly", number=8)])
     wait_for(api, 2)
     by_label = stored(api, resource={"labels": {"watchdog.deployment": [f"{HOSTILE}/* ‮ [a-z]"]}})
-    assert [one["id"] for one in by_label] == [hostile.id]
+    assert [event["id"] for event in by_label] == [hostile.id]
     by_tag = stored(api, related={"id": [f"prefect.tag.{HOSTILE}"]})
-    assert [one["id"] for one in by_tag] == [hostile.id]
+    assert [event["id"] for event in by_tag] == [hostile.id]
 
 
 def test_on_postgresql_no_name_stops_other_events_from_being_stored(fresh_server: ServerFactory) -> None:
@@ -113,8 +113,8 @@ def test_a_server_that_takes_fewer_related_resources_gets_the_events_without(fre
     with connected(server), open_api(Settings()) as api:
         PrefectEvents(api).send([event(runs=20), event(number=8)])
         found = wait_for(api, 2)
-        assert [one["related"] for one in found] == [[], []]
-        assert {one["payload"]["flow_run_count"] for one in found} == {20, 1}
+        assert [event["related"] for event in found] == [[], []]
+        assert {event["payload"]["flow_run_count"] for event in found} == {20, 1}
 
 
 def test_a_server_that_dies_before_it_has_written_an_event_down_is_seen_not_to_have_it(

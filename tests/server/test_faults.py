@@ -32,7 +32,7 @@ from monitoring.model.coverage import ALWAYS_QUERIED
 from monitoring.model.incident import Incidents
 from tests.support.assessment import assess_server
 from tests.support.command_line import CommandResult, watchdog
-from tests.support.relay import Asked, relayed
+from tests.support.relay import ApiRequest, relayed
 from tests.support.seed_values import HOUR, Run
 from tests.support.seeding import Seed
 
@@ -45,16 +45,16 @@ Checker = Callable[..., CommandResult]
 
 @contextmanager
 def stand_in(answer: Answer) -> Iterator[tuple[str, list[str]]]:
-    """Something that listens where a Prefect API should; yields its address and what it is asked."""
-    asked: list[str] = []
+    """Something that listens where a Prefect API should; yields its address and the paths of its requests."""
+    paths: list[str] = []
 
     def handle(request: Request) -> Response:
-        asked.append(request.path)
+        paths.append(request.path)
         return answer(request)
 
     with HTTPServer(host="127.0.0.1") as http:
         http.expect_request(re.compile(".*")).respond_with_handler(handle)
-        yield http.url_for("/api"), asked
+        yield http.url_for("/api"), paths
 
 
 def check(address: str, folder: Path, *words: str, **env: str) -> CommandResult:
@@ -80,11 +80,11 @@ def check_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     return run
 
 
-def only_finding(said: CommandResult) -> dict[str, Any]:
+def only_finding(printed: CommandResult) -> dict[str, Any]:
     """The one finding about a server that cannot be used, with everything around it as it should be."""
-    assert said.stderr == ""
-    assert said.status == 2
-    report = said.report
+    assert printed.stderr == ""
+    assert printed.status == 2
+    report = printed.report
     assert report["status"] == "critical"
     assert report["coverage"]["complete"] is False
     missing = {line.partition(":")[0] for line in report["coverage"]["missing"]}
@@ -109,9 +109,9 @@ def test_no_server_at_the_address(check_here: Checker) -> None:
 
 def test_no_server_for_somebody_at_a_terminal(tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{free_port()}/api"
-    said = check(address, tmp_path)
-    assert (said.status, said.stderr) == (2, "")
-    assert " ".join(said.stdout.split()) == (
+    printed = check(address, tmp_path)
+    assert (printed.status, printed.stderr) == (2, "")
+    assert " ".join(printed.stdout.split()) == (
         f"CRITICAL prefect: no answer from {address} (ConnectError): is the server running, and PREFECT_API_URL right?"
     )
 
@@ -143,14 +143,14 @@ def test_a_host_that_has_no_name(check_here: Checker) -> None:
     ],
 )
 def test_a_server_that_only_answers(check_here: Checker, answer: Response, line: str) -> None:
-    with stand_in(lambda _: answer) as (address, asked):
+    with stand_in(lambda _: answer) as (address, paths):
         result = check_here(address)
     finding = only_finding(result)
     assert re.search(line, finding["observed"]), finding["observed"]
     assert address in finding["observed"]
     assert result.seconds < NOT_LONG
     # Prefect's own client alone would try each of them six times.
-    assert len(asked) <= 6
+    assert len(paths) <= 6
 
 
 @pytest.mark.parametrize("configured", [True, False])
@@ -228,13 +228,13 @@ def _self_signed(folder: Path) -> Path:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_wrong_key_is_rejected_once_with_one_line(tmp_path: Path, status: int) -> None:
-    with stand_in(lambda _: Response('{"detail": "no"}', status)) as (address, asked):
+    with stand_in(lambda _: Response('{"detail": "no"}', status)) as (address, paths):
         result = check(address, tmp_path, PREFECT_API_KEY="pnu_sesame")
     assert (result.status, result.stdout) == (3, "")
     assert result.stderr.count("\n") == 1
     assert "set PREFECT_API_KEY or PREFECT_API_AUTH_STRING" in result.stderr
     assert "sesame" not in result.text
-    assert len(asked) == 1, "a wrong key that is sent again and again locks an account"
+    assert len(paths) == 1, "a wrong key that is sent again and again locks an account"
 
 
 def test_a_password_in_the_address_is_shown_nowhere(
@@ -270,8 +270,8 @@ def test_a_page_that_fails_half_way_keeps_what_was_read(prefect_server: Server, 
     incidents = advance(Incidents(), (), good.findings, good.observation, good.ledger, policies, True).incidents
     assert len(incidents.open) == 1
 
-    def fail(asked: Asked) -> Response | None:
-        second = asked.path == RUNS and "end_time" in asked.body["flow_runs"] and asked.body.get("offset", 0) > 0
+    def fail(request: ApiRequest) -> Response | None:
+        second = request.path == RUNS and "end_time" in request.body["flow_runs"] and request.body.get("offset", 0) > 0
         return Response("boom", 500) if second else None
 
     with relayed(prefect_server.ui_url) as relay:
@@ -293,7 +293,7 @@ def test_a_query_that_fails_is_named_and_the_rest_is_judged(
 ) -> None:
     world.run(world.deployment("etl/nightly"), "FAILED", ended=world.now - HOUR)
     with relayed(prefect_server.ui_url) as relay:
-        relay.answer = lambda asked: Response("boom", 500) if asked.path == "/work_pools/filter" else None
+        relay.answer = lambda request: Response("boom", 500) if request.path == "/work_pools/filter" else None
         result = check(relay.url, tmp_path)
     assert result.status == 3
     assert result.stdout.startswith("UNKNOWN prefect")
@@ -304,7 +304,7 @@ def test_a_query_that_fails_is_named_and_the_rest_is_judged(
 def test_a_server_that_dies_in_the_middle(prefect_server: Server, world: Seed) -> None:
     world.run(world.deployment("etl/nightly"), "FAILED", ended=world.now - HOUR)
     with relayed(prefect_server.ui_url) as relay:
-        relay.after = lambda asked, _: relay.die() if asked.path == "/events/count-by/resource" else None
+        relay.after = lambda request, _: relay.die() if request.path == "/events/count-by/resource" else None
         started = time.monotonic()
         seen = assess_server(world.now, at=relay.url)
     assert time.monotonic() - started < NOT_LONG
@@ -317,15 +317,15 @@ def test_a_server_that_hangs_in_the_middle_is_waited_for_once(prefect_server: Se
     world.run(world.deployment("etl/nightly"), "Late", due=world.now - HOUR)
     done = threading.Event()
 
-    def hang(asked: Asked) -> Response | None:
-        if asked.path == "/deployments/filter":
+    def hang(request: ApiRequest) -> Response | None:
+        if request.path == "/deployments/filter":
             done.wait(60)
         return None
 
     with relayed(prefect_server.ui_url) as relay:
         relay.answer = hang
         seen = assess_server(world.now, at=relay.url, server={"timeout": "3s", "attempts": 1})
-        assert relay.paths()[-1] == "/deployments/filter", "nothing is asked after that"
+        assert relay.paths()[-1] == "/deployments/filter", "no request follows"
         done.set()
     assert seen.status == "unknown"
     assert set(seen.missing) >= {"deployments", "work-pools", "work-queues"}
@@ -333,7 +333,7 @@ def test_a_server_that_hangs_in_the_middle_is_waited_for_once(prefect_server: Se
 
 def test_a_server_that_is_too_busy_for_everything_but_the_first_word(prefect_server: Server, world: Seed) -> None:
     with relayed(prefect_server.ui_url) as relay:
-        relay.answer = lambda asked: Response("busy", 503) if asked.method == "POST" else None
+        relay.answer = lambda request: Response("busy", 503) if request.method == "POST" else None
         started = time.monotonic()
         seen = assess_server(world.now, at=relay.url)
     assert time.monotonic() - started < NOT_LONG
@@ -372,8 +372,8 @@ def test_an_answer_of_another_shape_is_no_answer(prefect_server: Server, world: 
         assert path != RUNS or seen.missing[query] == outcome, shape
 
 
-def _answered(path: str, shape: str, asked: Asked) -> Response | None:
-    return Response(shape) if asked.path == path else None
+def _answered(path: str, shape: str, request: ApiRequest) -> Response | None:
+    return Response(shape) if request.path == path else None
 
 
 # --- tries -------------------------------------------------------------------------------------------
@@ -382,10 +382,10 @@ def _answered(path: str, shape: str, asked: Asked) -> Response | None:
 def test_a_request_is_tried_again_as_often_as_configured_and_no_more(prefect_server: Server, world: Seed) -> None:
     """Prefect's own client would try six times behind our back, and sleep as long as Retry-After says."""
     for attempts in (1, 2):
-        with stand_in(lambda _: Response("busy", 503, {"Retry-After": "1"})) as (address, asked):
+        with stand_in(lambda _: Response("busy", 503, {"Retry-After": "1"})) as (address, paths):
             seen = assess_server(world.now, at=address, server={"attempts": attempts})
         assert seen.status == "critical"
-        assert asked == ["/api/ready"] * attempts
+        assert paths == ["/api/ready"] * attempts
 
 
 def test_a_connection_that_is_cut_is_tried_again_as_often_as_configured_and_no_more() -> None:
@@ -416,8 +416,8 @@ def test_a_connection_that_is_cut_is_tried_again_as_often_as_configured_and_no_m
 def test_a_server_that_is_busy_for_a_short_time_is_waited_for(prefect_server: Server, world: Seed) -> None:
     busy = iter([503, 429, 502])
 
-    def moment(asked: Asked) -> Response | None:
-        status = next(busy, None) if asked.path == RUNS else None
+    def moment(request: ApiRequest) -> Response | None:
+        status = next(busy, None) if request.path == RUNS else None
         return Response("busy", status, {"Retry-After": "0.1"}) if status else None
 
     with relayed(prefect_server.ui_url) as relay:

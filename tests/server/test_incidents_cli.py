@@ -69,7 +69,7 @@ class Commands:
 
     def open(self, *incidents: Incident, **state: Any) -> None:
         """Keep a state with these incidents open."""
-        everything = {one.finding.fingerprint: one for one in incidents}
+        everything = {incident.finding.fingerprint: incident for incident in incidents}
         kept = Incidents(
             open=everything, next_number=100, began_at=self.now, baselined_at=self.now, target_id="prefect"
         )
@@ -167,7 +167,7 @@ def test_open_incidents_are_listed_most_severe_first_with_how_each_stands(comman
     assert row(everything, "W-7").startswith("W-7 | warning | resolved")
 
     document = json.loads(commands.output("incidents", "list", "--all", "--json"))
-    by_id = {one["id"]: one for one in document["incidents"]}
+    by_id = {incident["id"]: incident for incident in document["incidents"]}
     assert (by_id["W-4"]["acknowledged"]["by"], by_id["W-5"]["silence"]["id"]) == ("ana", "S-3")
     assert (by_id[None]["status"], by_id["W-7"]["status"]) == ("pending", "resolved")
     assert (by_id["W-7"]["time_to_detect"], by_id["W-7"]["time_to_resolve"]) == (3_600, 3 * 3_600)
@@ -200,7 +200,7 @@ def test_an_incident_is_shown_with_all_that_is_known(commands: Commands) -> None
     assert re.search(r"^Suppressed +quiet hours *$", shown, re.MULTILINE)
     assert "Time to resolve" not in shown
     document = json.loads(commands.output("incidents", "show", "12", "--json"))
-    assert [one["reason"] for one in document["history"]] == ["found", "held", "acknowledged"]
+    assert [step["reason"] for step in document["history"]] == ["found", "held", "acknowledged"]
     assert (document["not_told_because"], document["time_to_detect"]) == ("quiet hours", 7_200)
 
 
@@ -219,7 +219,7 @@ def test_the_next_check_acknowledges(commands: Commands) -> None:
     assert "acknowledge already requested by ana at" in commands.output("incidents", "ack", "W-12", "--by", "ana")
 
     assert commands.check().rejected == ()
-    marks = {one.id: one.acknowledged for one in commands.saved.incidents.open.values()}
+    marks = {incident.id: incident.acknowledged for incident in commands.saved.incidents.open.values()}
     assert {(name, mark.by, mark.note) for name, mark in marks.items() if mark} == {
         ("W-12", "ana", "on it"),
         ("W-13", "ana", "on it"),
@@ -247,7 +247,7 @@ def test_the_next_check_closes(commands: Commands) -> None:
     assert "W-12: close requested by ana" in commands.output("incidents", "close", "12", "--by", "ana")
     assert "close already requested by ana at" in commands.output("incidents", "close", "W-12", "--by", "bob")
     assert len(commands.saved.requests) == 1
-    assert [one.id for one in commands.check().closed] == ["W-12"]
+    assert [incident.id for incident in commands.check().closed] == ["W-12"]
     assert commands.output("incidents", "list") == "No incident is open.\n"
     assert "(closed)" in commands.output("incidents", "show", "W-12")
     status, out, err = commands.run("incidents", "ack", "W-12")
@@ -397,7 +397,7 @@ def test_maintenance_windows_are_listed(commands: Commands) -> None:
     assert windows[1].startswith("maintenance | waiting | tag etl |")
     assert "silenced by maintenance" in commands.output("incidents", "list")
     document = json.loads(commands.output("silence", "list", "--json"))
-    assert [(one["status"], one["reason"]) for one in document["maintenance"]] == [
+    assert [(window["status"], window["reason"]) for window in document["maintenance"]] == [
         ("active", "backup"),
         ("waiting", "later"),
         ("waiting", "backup"),
@@ -426,7 +426,7 @@ def test_a_look_by_hand_shows_what_the_checks_know(commands: Commands, seed: See
     deployment = seed.deployment("etl/nightly", schedule="0 0 1 1 *")
     seed.run(deployment, "FAILED", ended=seed.now - HOUR)
     _, out, _ = commands.run("check", "--json")
-    [finding] = [one for one in json.loads(out)["findings"] if one["check"] == "failed"]
+    [finding] = [row for row in json.loads(out)["findings"] if row["check"] == "failed"]
     assert finding["incident"] is None
 
     silence = Silence(
@@ -441,8 +441,8 @@ def test_a_look_by_hand_shows_what_the_checks_know(commands: Commands, seed: See
     _, out, err = commands.run("check", "--json")
     document = json.loads(out)
     assert err == ""
-    assert [one["incident"] for one in document["findings"] if one["check"] == "failed"] == ["W-12"]
-    assert [(one["id"], one["author"]) for one in document["silences"]] == [("S-3", "ana")]
+    assert [row["incident"] for row in document["findings"] if row["check"] == "failed"] == ["W-12"]
+    assert [(silence["id"], silence["author"]) for silence in document["silences"]] == [("S-3", "ana")]
     _, out, _ = commands.run("check")
     assert "W-12 etl/nightly" in out
     assert re.search(r"^S-3 +tag x +[\d-]+ [\d:]+ UTC +ana +r *$", out, re.MULTILINE)
@@ -552,7 +552,7 @@ def test_requests_at_once_are_all_kept(commands: Commands, prefect_server: Serve
     assert at_once(4, ask_one) == [0, 0, 0, 0]
     assert sorted(request.subject for request in commands.saved.requests) == ["W-10", "W-11", "W-12", "W-13"]
     commands.check()
-    marks = [one.acknowledged for one in commands.saved.incidents.open.values()]
+    marks = [incident.acknowledged for incident in commands.saved.incidents.open.values()]
     assert sorted(mark.by for mark in marks if mark) == ["p0", "p1", "p2", "p3"]
 
 

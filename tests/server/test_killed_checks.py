@@ -15,7 +15,7 @@ from tests.support.slack import SlackEmulator
 def assert_each_event_is_stored_once(stage: Stage) -> None:
     stored = stage.events()
     opened = {about for name, about in stored if name == OPENED}
-    assert opened == {name for about, name in stage.told if about == "began"}
+    assert opened == {name for about, name in stage.notified if about == "fired"}
     assert set(stored.values()) == {1}
 
 
@@ -38,7 +38,7 @@ def test_a_run_that_is_killed_repeats_at_most_one_message_when_it_cannot_look(
         deaths = list(killed(stage, 8))
         deaths.append(stage.kill_on("chat.postMessage is sent"))
         assert [death for death in deaths if replace(death.after, repeats=0) != FINE or death.after.repeats > 1] == []
-        assert deaths[-1].after.repeats == 1, "what was being said when it died is said again"
+        assert deaths[-1].after.repeats == 1, "what was being sent when it died is sent again"
         assert stage.unseen() == set()
 
 

@@ -105,9 +105,9 @@ def test_the_lines_of_a_check_are_valid_tied_together_and_without_secrets(
         line["event"] for line in last
     }
     assert {line["target"] for line in last} == {"prefect"}
-    [told] = named(last, "alert not delivered")
-    assert told["problem"].startswith("Slack rejects a message for alerts (refused:REDACTED)")
-    assert told["incidents"] == [moved["incident"]]
+    [undelivered] = named(last, "alert not delivered")
+    assert undelivered["problem"].startswith("Slack rejects a message for alerts (refused:REDACTED)")
+    assert undelivered["incidents"] == [moved["incident"]]
     [asked] = [request for request, _ in httpserver.log]
     assert SECRETS[1] in asked.headers["Authorization"]
     for secret in SECRETS:

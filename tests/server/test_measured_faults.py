@@ -75,8 +75,8 @@ def test_a_gateway_that_hangs_and_a_file_that_cannot_be_written_do_not_fail_a_ch
     assert begun.keys() == {TEXTFILE, GATEWAY}
     place.check()
     # What becomes a warning after a while is counted from its beginning.
-    assert {name: one.since for name, one in troubles(prefect_server).items()} == {
-        name: one.since for name, one in begun.items()
+    assert {name: trouble.since for name, trouble in troubles(prefect_server).items()} == {
+        name: trouble.since for name, trouble in begun.items()
     }
     with open_api(Config().server, Target(address=prefect_server.api_url)) as api:
         kept = Measured(Documents(api)).load()

@@ -58,13 +58,13 @@ class Served(Process):
         Args:
             folder: Where it runs.
             api_url: The Prefect server's address.
-            by_default: Whether it is not told where to listen, and our address is what stands in the defaults.
+            by_default: Whether the command does not say where to listen, and the default is our address.
             env: Further variables of its environment.
         """
         self.host = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.host}"
-        told = [str(Path(sys.executable).with_name("watchdog")), "metrics", "serve", "--listen", self.host]
-        command = [sys.executable, "-c", WITH_DEFAULT, self.host, "metrics", "serve"] if by_default else told
+        installed = [str(Path(sys.executable).with_name("watchdog")), "metrics", "serve", "--listen", self.host]
+        command = [sys.executable, "-c", WITH_DEFAULT, self.host, "metrics", "serve"] if by_default else installed
         # Another log for each of several.
         log = folder / f"serve-{self.host.rpartition(':')[2]}.log"
         super().__init__("serve", command, log=log, env=prefect_env(folder, api_url, env), cwd=folder)
@@ -91,7 +91,7 @@ class Served(Process):
         """Its log, without the times."""
         return [line.partition(" UTC ")[2] for line in self.log.read_text().splitlines()]
 
-    def told(self, number: signal.Signals) -> int | None:
+    def end_by(self, number: signal.Signals) -> int | None:
         """Send a signal, and return the status with which it ends."""
         os.kill(self.pid, number)
         wait_until(lambda: not self.running, timeout=120, waiting_for="its end", log=self.log)
@@ -156,7 +156,7 @@ def test_the_last_numbers_are_served_while_the_server_comes_and_goes(
     server.start()
     server.wait_ready()
     served.until(UP)
-    assert served.told(signal.SIGTERM) == 0
+    assert served.end_by(signal.SIGTERM) == 0
     serving, nothing, there, down, back = served.lines()
     assert serving == f"INFO    metrics served: {served.url}/metrics"
     assert nothing.startswith("WARNING metrics not current: no metrics yet: ")
@@ -173,7 +173,7 @@ def test_a_server_that_was_never_there_is_logged_and_looked_for(serve: Callable[
     ready = served.get("/-/ready")
     assert ready.status_code == 503
     assert ready.text.startswith("no answer from http://127.0.0.1:")
-    assert served.told(signal.SIGINT) == 0
+    assert served.end_by(signal.SIGINT) == 0
     assert "Traceback" not in served.log.read_text()
 
 
@@ -199,7 +199,7 @@ def test_what_was_pushed_is_taken_once_the_server_is_back(
     assert served.get().text == text(ordinary()).decode()
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{before}/metrics", trust_env=False)
-    assert served.told(signal.SIGTERM) == 0
+    assert served.end_by(signal.SIGTERM) == 0
     serving, down, again, back = served.lines()
     assert serving == f"INFO    metrics served: {before}/metrics"
     assert down.startswith("WARNING metrics not current: no answer from ")
@@ -239,7 +239,7 @@ def test_prometheus_scrapes_the_command_while_the_server_is_up_and_down(
     with prometheus(folder, served.host) as known:
 
         def says(expression: str, *values: float) -> bool:
-            return [float(one["value"][1]) for one in known.query(expression)] == list(values)
+            return [float(sample["value"][1]) for sample in known.query(expression)] == list(values)
 
         def until_up_is(value: float) -> None:
             wanted = f"server_up {value} in Prometheus"
@@ -310,7 +310,7 @@ def test_before_the_server_answers_nothing_is_known_of_it_and_a_signal_ends_the_
         served.until("the Prefect server has not answered yet\n", "/-/ready")
         assert "server_up" not in served.get().text
         with silent.accept()[0]:
-            assert served.told(signal.SIGTERM) == 0
+            assert served.end_by(signal.SIGTERM) == 0
     assert "Traceback" not in served.log.read_text()
 
 

@@ -52,7 +52,7 @@ from tests.support.peer import (
     series_of,
     settings,
 )
-from tests.support.relay import Asked, relayed
+from tests.support.relay import ApiRequest, relayed
 from tests.support.seed_values import HOUR, MINUTE, Run
 from tests.support.seeding import Seed
 from tests.support.servers import connected, start_server
@@ -172,7 +172,7 @@ def test_more_queues_deployments_and_runs_of_long_ago_cost_no_more_requests(pref
     with seed.together():
         pools = [seed.pool(f"pool-{n}") for n in range(40)]
         deployments = [seed.deployment(f"flow-{n}/prod", pool=pool) for n, pool in enumerate(pools)]
-        seed.many(Run(deployment=one, ended=seed.now - 400 * HOUR, history=()) for one in deployments)
+        seed.many(Run(deployment=deployment, ended=seed.now - 400 * HOUR, history=()) for deployment in deployments)
     ours, missing, after = scrape(seed.now)
     assert missing == {}
     assert ours["prefect_work_queues_total"] == {frozenset(): 42.0}
@@ -183,7 +183,7 @@ def test_more_queues_deployments_and_runs_of_long_ago_cost_no_more_requests(pref
 
 
 def with_filter(path: str, text: str = "") -> Any:
-    return lambda asked: asked.path == path and text in str(asked.body)
+    return lambda request: request.path == path and text in str(request.body)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_the_metrics_of_a_query_without_an_answer_are_left_out_and_the_rest_is_t
 ) -> None:
     server, seed = known
     with relayed(server.ui_url) as relay:
-        relay.answer = lambda asked: Response("boom", 500) if asked_for(asked) else None
+        relay.answer = lambda request: Response("boom", 500) if asked_for(request) else None
         ours, missing, _ = scrape(seed.now, at=relay.url)
     assert missing.keys() == {query}
     assert "500" in missing[query]
@@ -223,8 +223,8 @@ def test_without_all_deployments_none_are_counted_and_no_run_is_said_to_have_non
     config = settings()
     config = config.model_copy(update={"server": config.server.model_copy(update={"attempts": 1, "page_size": 5})})
 
-    def fail(asked: Asked) -> Response | None:
-        fails = asked.path == "/deployments/filter" and (asked.body.get("offset", 0) > 0) == (page > 0)
+    def fail(request: ApiRequest) -> Response | None:
+        fails = request.path == "/deployments/filter" and (request.body.get("offset", 0) > 0) == (page > 0)
         return Response("boom", 500) if fails else None
 
     with relayed(server.ui_url) as relay:
@@ -242,8 +242,8 @@ def test_a_page_that_fails_half_way_gives_no_smaller_number(prefect_server: Serv
     deployment = seed.deployment("etl/nightly")
     seed.many(Run(deployment=deployment, ended=seed.now - MINUTE, history=()) for _ in range(450))
 
-    def fail(asked: Asked) -> Response | None:
-        second = asked.path == RUNS and "end_time" in asked.body["flow_runs"] and asked.body.get("offset", 0) > 0
+    def fail(request: ApiRequest) -> Response | None:
+        second = request.path == RUNS and "end_time" in request.body["flow_runs"] and request.body.get("offset", 0) > 0
         return Response("boom", 500) if second else None
 
     with relayed(prefect_server.ui_url) as relay:
@@ -293,7 +293,7 @@ def test_a_secret_that_somebody_wrote_into_a_name_a_tag_or_a_path_does_not_come_
     for secret in ("hunter2pw", "xoxb", "mine-4711"):
         assert secret not in page
         assert secret not in facts.model_dump_json()
-    [labels] = [dict(one) for one in series(page)["prefect_info_deployment"]]
+    [labels] = [dict(pairs) for pairs in series(page)["prefect_info_deployment"]]
     assert labels["path"] == "https://REDACTED@git.example.com/flows"
     assert labels["tags"] == "REDACTED,api_key: REDACTED,team:a,token=REDACTED"
     assert labels["flow_name"] == "etl --password REDACTED"
@@ -302,8 +302,8 @@ def test_a_secret_that_somebody_wrote_into_a_name_a_tag_or_a_path_does_not_come_
     assert labels["work_queue_name"] == "password=REDACTED"
     # What belongs together still does.
     late = {
-        dict(one)["work_queue_name"]: value
-        for one, value in series(page)["prefect_work_queues_late_runs_count"].items()
+        dict(labels)["work_queue_name"]: value
+        for labels, value in series(page)["prefect_work_queues_late_runs_count"].items()
     }
     assert late == {"default": 0, "password=REDACTED": 1}
 
@@ -338,6 +338,6 @@ def test_of_very_many_runs_that_go_on_so_many_series_are_kept(prefect_server: Se
     with open_api(config.server) as api:
         found = compatible(collected(api, config, seed.now), config.metrics.compatibility, seed.now)
     assert len(found["prefect_flow_runs_ongoing_run_time"]) == 10
-    assert [(one.labels, one.value) for one in found["prefect_watchdog_series_dropped"]] == [
+    assert [(sample.labels, sample.value) for sample in found["prefect_watchdog_series_dropped"]] == [
         (("prefect_flow_runs_ongoing_run_time",), 20.0)
     ]

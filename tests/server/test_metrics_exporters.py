@@ -89,8 +89,8 @@ def test_prometheus_scrapes_what_was_measured(tmp_path: Path) -> None:
                 waiting_for="a scrape",
             )
             found = known.query("prefect_watchdog_deployment_lateness_seconds")
-            assert {one["metric"]["deployment"]: float(one["value"][1]) for one in found} == NAMES
-            assert {one["metric"]["target"] for one in found} == {"prod"}
+            assert {sample["metric"]["deployment"]: float(sample["value"][1]) for sample in found} == NAMES
+            assert {sample["metric"]["target"] for sample in found} == {"prod"}
             [runs] = known.query(f"prefect_watchdog_deployment_runs_total{{deployment={json.dumps(HOSTILE[0])}}}")
             assert float(runs["value"][1]) == 1
             quantile = "histogram_quantile(0.5, prefect_watchdog_deployment_run_time_seconds_bucket)"
@@ -98,7 +98,7 @@ def test_prometheus_scrapes_what_was_measured(tmp_path: Path) -> None:
             # The next numbers arrive as well.
             pages.show(snapshot(server_up=(Sample(value=0.0),)))
             wait_until(
-                lambda: [one["value"][1] for one in known.query("prefect_watchdog_server_up")] == ["0"],
+                lambda: [sample["value"][1] for sample in known.query("prefect_watchdog_server_up")] == ["0"],
                 timeout=180,
                 waiting_for="the next scrape",
             )
@@ -114,8 +114,8 @@ def test_the_pushgateway_shows_what_the_last_check_pushed(tmp_path: Path) -> Non
         [group] = shown
         assert group["labels"] == {"job": "prefect_watchdog", "target": "prod"}
         late = group["prefect_watchdog_deployment_lateness_seconds"]["metrics"]
-        assert {one["labels"]["deployment"]: float(one["value"]) for one in late} == NAMES
-        assert {one["labels"]["target"] for one in late} == {"prod"}
+        assert {sample["labels"]["deployment"]: float(sample["value"]) for sample in late} == NAMES
+        assert {sample["labels"]["target"] for sample in late} == {"prod"}
         exporter.publish(ordinary().model_copy(update={"target": "staging"}))
         exporter.publish(ordinary())
         assert 'deployment="etl/nightly"' in gateway.get("/metrics")

@@ -39,7 +39,7 @@ def test_a_failure_is_notified_once_and_its_end_in_its_thread(
         installation = Deployed(server, worker)
         installation.workload(tmp_path)
         assert installation.run("etl/nightly")[0] == "COMPLETED"
-        # The first day: nothing is wrong, and nothing is said.
+        # The first day: nothing is wrong, and nothing is sent.
         assert installation.run(CHECK)[0] == "COMPLETED"
         assert slack_emulator.messages("alerts") == []
 
@@ -51,7 +51,7 @@ def test_a_failure_is_notified_once_and_its_end_in_its_thread(
         assert "W-1" in str(message)
         assert "watchdog incidents ack W-1" in str(message)
 
-        # The same failure is not told twice; its thread says more, and the secret is in neither.
+        # The same failure is not notified twice; its thread says more, and the secret is in neither.
         assert installation.run(CHECK)[0] == "COMPLETED"
         (message,) = slack_emulator.messages("alerts")
         thread = str(slack_emulator.replies("alerts", message["ts"]))

@@ -77,7 +77,7 @@ class Watchdog:
 
     incidents: list[Sample] = field(default_factory=list)
     scrapes: int = 0
-    told: list[dict[str, Any]] = field(default_factory=list)
+    alerts: list[dict[str, Any]] = field(default_factory=list)
 
     def metrics(self, request: Request) -> Response:
         self.scrapes += 1
@@ -90,18 +90,18 @@ class Watchdog:
         snapshot = Snapshot(target="prod", at=datetime.now(timezone.utc), samples=samples)
         return Response(openmetrics(snapshot), content_type=OPENMETRICS_TYPE)
 
-    def hear(self, request: Request) -> Response:
+    def receive(self, request: Request) -> Response:
         body: dict[str, Any] = request.get_json()
-        self.told += body["alerts"]
+        self.alerts += body["alerts"]
         return Response("ok")
 
 
 @pytest.fixture
 def watchdog(httpserver: HTTPServer) -> Watchdog:
-    one = Watchdog()
-    httpserver.expect_request("/metrics").respond_with_handler(one.metrics)
-    httpserver.expect_request("/alerts").respond_with_handler(one.hear)
-    return one
+    watchdog = Watchdog()
+    httpserver.expect_request("/metrics").respond_with_handler(watchdog.metrics)
+    httpserver.expect_request("/alerts").respond_with_handler(watchdog.receive)
+    return watchdog
 
 
 @pytest.fixture
@@ -110,10 +110,10 @@ def watched(watchdog: Watchdog, httpserver: HTTPServer, tmp_path: Path) -> Itera
     folder = home(tmp_path)
     for path in (folder / "prefect-watchdog").glob("*.yml"):
         path.write_text(path.read_text().replace("interval: 2m", "interval: 1s"))
-    telling = documented("alertmanager.yml")
-    telling["route"] |= {"group_wait": "0s", "group_interval": "1s"}
-    telling["receivers"][0]["webhook_configs"][0]["url"] = httpserver.url_for("/alerts")
-    with alertmanager(folder, yaml.safe_dump(telling)) as url:
+    settings = documented("alertmanager.yml")
+    settings["route"] |= {"group_wait": "0s", "group_interval": "1s"}
+    settings["receivers"][0]["webhook_configs"][0]["url"] = httpserver.url_for("/alerts")
+    with alertmanager(folder, yaml.safe_dump(settings)) as url:
         config = documented("prometheus.yml")
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [url.removeprefix("http://")]
@@ -154,7 +154,9 @@ def test_a_healthy_server_fills_the_dashboards_and_fires_nothing(watched: Promet
     recorded = "|".join(rule.name for rule in RECORDED)
 
     def all_recorded() -> bool:
-        return len({one["metric"]["__name__"] for one in watched.query(f'{{__name__=~"{recorded}"}}')}) == len(RECORDED)
+        return len({sample["metric"]["__name__"] for sample in watched.query(f'{{__name__=~"{recorded}"}}')}) == len(
+            RECORDED
+        )
 
     wait_until(all_recorded, timeout=180, waiting_for="everything to be recorded")
     empty = {(str(panel), query) for panel in panels() for query in panel.queries if not watched.query(filled(query))}
@@ -164,7 +166,7 @@ def test_a_healthy_server_fills_the_dashboards_and_fires_nothing(watched: Promet
     loaded = [rule for group in watched.ask("rules")["groups"] for rule in group["rules"]]
     assert {rule["name"] for rule in loaded} == {rule.name for rule in rules()}
     assert {(rule["health"], rule.get("lastError")) for rule in loaded} == {("ok", None)}
-    assert watchdog.told == []
+    assert watchdog.alerts == []
 
 
 def test_an_incident_that_is_scraped_from_two_pages_is_one(watched: Prometheus, watchdog: Watchdog) -> None:
@@ -184,8 +186,8 @@ def test_an_incident_that_is_scraped_from_two_pages_is_one(watched: Prometheus, 
 def test_alertmanager_notifies_of_an_incident_and_of_its_end(watched: Prometheus, watchdog: Watchdog) -> None:
     name = 'etl/"nightly" {{ .Labels }}'
     watchdog.incidents = [Sample(labels=("failed", "critical", name), value=1.0)]
-    wait_until(lambda: bool(watchdog.told), timeout=180, waiting_for="Alertmanager to tell of the incident")
-    alert = watchdog.told[0]
+    wait_until(lambda: bool(watchdog.alerts), timeout=180, waiting_for="Alertmanager's notification")
+    alert = watchdog.alerts[0]
     assert alert["status"] == "firing"
     assert alert["labels"] == {
         "alertname": "PrefectIncident",
@@ -197,7 +199,5 @@ def test_alertmanager_notifies_of_an_incident_and_of_its_end(watched: Prometheus
     assert alert["annotations"]["summary"] == f"Prefect server prod: failed of {name}"
     assert f"about {name} on prod, of severity critical" in alert["annotations"]["description"]
     watchdog.incidents = []
-    wait_until(
-        lambda: watchdog.told[-1]["status"] == "resolved", timeout=180, waiting_for="Alertmanager to tell of its end"
-    )
-    assert watchdog.told[-1]["labels"] == alert["labels"]
+    wait_until(lambda: watchdog.alerts[-1]["status"] == "resolved", timeout=180, waiting_for="its resolution")
+    assert watchdog.alerts[-1]["labels"] == alert["labels"]

@@ -51,8 +51,8 @@ def end(stage: Stage, *, busy: bool = False) -> bool:
         True; False where the server was too busy for one, which is a failure unless it is said to be ``busy``.
     """
     ended = [checks.end().ended or "" for checks in stage.checks]
-    refused = [one for one in ended if busy and any(sign in one for sign in BUSY)]
-    assert all(one.startswith("COMPLETED") for one in ended if one not in refused), ended
+    refused = [outcome for outcome in ended if busy and any(sign in outcome for sign in BUSY)]
+    assert all(outcome.startswith("COMPLETED") for outcome in ended if outcome not in refused), ended
     assert set(ended) != {ANOTHER}
     return not refused
 
@@ -94,7 +94,7 @@ def test_requests_made_at_once_while_checks_run_are_applied_once_each(stage: Sta
     asked: list[Request] = []
     for number in range(ROUNDS):
         expected = stage.news(mend=number % 2 == 1)
-        fresh = [silence(f"person-{number}-{one}") for one in range(PEOPLE[kind])]
+        fresh = [silence(f"person-{number}-{count}") for count in range(PEOPLE[kind])]
         asked += fresh
         start(stage)
         # Each time they come in another part of the checks.
@@ -111,6 +111,6 @@ def test_requests_made_at_once_while_checks_run_are_applied_once_each(stage: Sta
     state, _ = stage.state()
     assert state.requests == ()
     known = state.silences.known
-    assert Counter(one.request for one in known) == Counter(request.name for request in asked)
-    assert {one.author for one in known} == {request.by for request in asked}
-    assert sorted(int(one.id.removeprefix("S-")) for one in known) == list(range(1, len(asked) + 1))
+    assert Counter(silence.request for silence in known) == Counter(request.name for request in asked)
+    assert {silence.author for silence in known} == {request.by for request in asked}
+    assert sorted(int(silence.id.removeprefix("S-")) for silence in known) == list(range(1, len(asked) + 1))

@@ -17,7 +17,7 @@ from demo.stack import Server
 from monitoring.errors import CredentialsRefused
 from tests.support.assessment import assess_server
 from tests.support.noise import noise
-from tests.support.relay import Asked, relayed
+from tests.support.relay import ApiRequest, relayed
 from tests.support.seed_values import DAY, HOUR, MINUTE, Run
 from tests.support.seeding import Seed
 from tests.support.servers import Postgres, connected, start_server
@@ -44,9 +44,9 @@ def guarded(_postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> It
     server.stop()
 
 
-def pages_of(asked: list[Asked], kind: str) -> list[Asked]:
+def pages_of(requests: list[ApiRequest], kind: str) -> list[ApiRequest]:
     """The requests for flow runs by one filter (``end_time``, or the state's type)."""
-    found = [ask for ask in asked if ask.path == RUNS]
+    found = [ask for ask in requests if ask.path == RUNS]
     return [ask for ask in found if kind in str(ask.body.get("flow_runs"))]
 
 
@@ -104,7 +104,7 @@ def test_what_a_key_may_not_read_is_missing_and_the_rest_is_reported(
     world.run(world.deployment("etl/broken"), "FAILED", ended=world.now - HOUR, message="no rows")
     may_read = {f"/{name}/filter" for name in ESSENTIAL} | {"/ready", "/csrf-token"}
     with relayed(prefect_server.ui_url) as relay:
-        relay.answer = lambda asked: None if asked.path in may_read else Response("no", status)
+        relay.answer = lambda request: None if request.path in may_read else Response("no", status)
         seen = assess_server(world.now, at=relay.url)
 
     assert seen.found["failed", "etl/broken"].flow_run_count == 1
@@ -119,7 +119,7 @@ def test_a_key_that_may_not_read_what_every_check_needs_is_rejected(
     prefect_server: Server, world: Seed, name: str
 ) -> None:
     with relayed(prefect_server.ui_url) as relay:
-        relay.answer = lambda asked: Response("no", 403) if asked.path == f"/{name}/filter" else None
+        relay.answer = lambda request: Response("no", 403) if request.path == f"/{name}/filter" else None
         with pytest.raises(CredentialsRefused):
             assess_server(world.now, at=relay.url)
 
@@ -132,7 +132,7 @@ def test_an_api_key_and_an_auth_string_reach_the_server(prefect_server: Server, 
     ):
         with relayed(prefect_server.ui_url) as relay, temporary_settings({setting: value}):
             assert assess_server(world.now, at=relay.url).status == "ok"
-        assert {asked.headers.get("Authorization") for asked in relay.asked} == {header}
+        assert {request.headers.get("Authorization") for request in relay.requests} == {header}
 
 
 @pytest.mark.parametrize("leaving", [1, 5, 230])
@@ -145,8 +145,8 @@ def test_rows_that_leave_between_two_pages_hide_no_others(prefect_server: Server
     gone = sorted((str(run.id) for run in runs), reverse=True)[:leaving]
     stay = {str(run.id) for run in runs} - set(gone)
 
-    def leave(asked: Asked, _: object) -> None:
-        if pages_of([asked], "SCHEDULED") and asked.body.get("offset") == 0 and gone:
+    def leave(request: ApiRequest, _: object) -> None:
+        if pages_of([request], "SCHEDULED") and request.body.get("offset") == 0 and gone:
             forget(prefect_server, gone)
             gone.clear()
 
@@ -166,8 +166,8 @@ def test_rows_that_arrive_between_two_pages_are_no_repeats(prefect_server: Serve
     )
     arrived: list[Run] = []
 
-    def arrive(asked: Asked, _: object) -> None:
-        if pages_of([asked], "end_time") and len(arrived) < 20:
+    def arrive(request: ApiRequest, _: object) -> None:
+        if pages_of([request], "end_time") and len(arrived) < 20:
             new = [Run(deployment=deployment, state="FAILED", ended=now - MINUTE) for _ in range(10)]
             world.many(new)
             arrived.extend(new)
@@ -217,8 +217,8 @@ def test_a_second_check_reads_only_what_is_new(prefect_server: Server, world: Se
     # The noise's hourly run ended four minutes before the first check: the overlap reads it again, and counts it once.
     assert relay.rows[RUNS] >= 450
     assert second_relay.rows[RUNS] <= active + 3 + 1
-    assert len(pages_of(second_relay.asked, "end_time")) == 1
-    assert second.traffic.requests <= len(second_relay.asked) < 20
+    assert len(pages_of(second_relay.requests, "end_time")) == 1
+    assert second.traffic.requests <= len(second_relay.requests) < 20
     assert second.status == "ok"
 
 
@@ -242,9 +242,9 @@ def test_the_last_success_is_searched_for_once(prefect_server: Server, world: Se
     world.deployment("stale/never", schedule="*/10 * * * *", updated=world.now - 30 * DAY)
     with relayed(prefect_server.ui_url) as relay:
         first = assess_server(world.now, at=relay.url)
-        searched = len(pages_of(relay.asked, "not_any_"))
+        searched = len(pages_of(relay.requests, "not_any_"))
         second = assess_server(world.now, at=relay.url, ledger=first.assessment.ledger)
     assert searched >= 1
-    assert len(pages_of(relay.asked, "not_any_")) == searched
+    assert len(pages_of(relay.requests, "not_any_")) == searched
     for seen in (first, second):
         assert seen.found["stale", "stale/never"].severity == "critical"

@@ -27,30 +27,30 @@ def bot_for(slack: SlackEmulator, channel: str) -> SlackBot:
     return SlackBot(slack.token, config.Slack(api_url=slack.base_url), receiver)
 
 
-def saying(name: str, number: int, *, broadcast: bool = False) -> Delivery:
+def delivery_of(name: str, number: int, *, broadcast: bool = False) -> Delivery:
     now = datetime.now(timezone.utc)
     return delivery(ALERTS[name], id=f"prod-{number}", broadcast=broadcast, queued_at=now)
 
 
-def posted(bot: SlackBot, said: Delivery, thread: MessageRef | None = None) -> MessageRef:
-    message = bot.post(said, thread)
+def posted(bot: SlackBot, wanted: Delivery, thread: MessageRef | None = None) -> MessageRef:
+    message = bot.post(wanted, thread)
     assert message is not None
     return message
 
 
 def test_every_alert_is_taken_and_found_again(slack_emulator: SlackEmulator, bot: SlackBot) -> None:
-    deliveries = [saying(name, number) for number, name in enumerate(ALERTS)]
-    stands = [posted(bot, one) for one in deliveries]
+    deliveries = [delivery_of(name, number) for number, name in enumerate(ALERTS)]
+    stands = [posted(bot, delivery) for delivery in deliveries]
     assert len(slack_emulator.messages("alerts")) == len(ALERTS)
-    assert [bot.find(one, None) for one in deliveries] == stands
-    assert {one.channel for one in stands} == {slack_emulator.channel_id("alerts")}
+    assert [bot.find(delivery, None) for delivery in deliveries] == stands
+    assert {place.channel for place in stands} == {slack_emulator.channel_id("alerts")}
 
 
 def test_an_incident_is_one_message_with_a_thread(slack_emulator: SlackEmulator, bot: SlackBot) -> None:
-    message = posted(bot, saying("one failed", 1))
-    posted(bot, saying("details", 2), message)
+    message = posted(bot, delivery_of("one failed", 1))
+    posted(bot, delivery_of("details", 2), message)
     bot.update(message, delivery(content("opened", resolved(FAILED)), id="prod-3", kind="update"))
-    posted(bot, saying("one resolved", 4, broadcast=True), message)
+    posted(bot, delivery_of("one resolved", 4, broadcast=True), message)
     (shown,) = slack_emulator.messages("alerts")
     assert shown["text"] == "✅ etl/nightly (failed): resolved after 3 h, a run completed (prod)"
     assert shown["blocks"][0]["text"]["text"] == "✅ etl/nightly (failed): resolved after 3 h, a run completed"
@@ -63,8 +63,8 @@ def test_an_incident_is_one_message_with_a_thread(slack_emulator: SlackEmulator,
 
 
 def test_a_reply_is_found_again_in_its_thread_and_nowhere_else(slack_emulator: SlackEmulator, bot: SlackBot) -> None:
-    message, other = posted(bot, saying("one failed", 1)), posted(bot, saying("a pool", 2))
-    details = saying("details", 3)
+    message, other = posted(bot, delivery_of("one failed", 1)), posted(bot, delivery_of("a pool", 2))
+    details = delivery_of("details", 3)
     assert bot.find(details, message) is None
     stands = posted(bot, details, message)
     assert bot.find(details, message) == stands
@@ -72,15 +72,15 @@ def test_a_reply_is_found_again_in_its_thread_and_nowhere_else(slack_emulator: S
 
 
 def test_a_message_that_somebody_deleted_is_no_trouble(slack_emulator: SlackEmulator, bot: SlackBot) -> None:
-    message = posted(bot, saying("one failed", 1))
+    message = posted(bot, delivery_of("one failed", 1))
     slack_emulator.call("chat.delete", channel=message.channel, ts=message.ts)
-    bot.update(message, saying("one resolved", 2))
+    bot.update(message, delivery_of("one resolved", 2))
     assert slack_emulator.messages("alerts") == []
 
 
 def test_a_channel_may_be_given_by_its_id(slack_emulator: SlackEmulator) -> None:
     by_id = bot_for(slack_emulator, slack_emulator.channel_id("alerts"))
-    wanted = saying("one failed", 1)
+    wanted = delivery_of("one failed", 1)
     stands = posted(by_id, wanted)
     assert by_id.find(wanted, None) == stands
     assert len(slack_emulator.messages("alerts")) == 1
@@ -88,7 +88,7 @@ def test_a_channel_may_be_given_by_its_id(slack_emulator: SlackEmulator) -> None
 
 def test_a_channel_that_is_not_there_is_permanent(slack_emulator: SlackEmulator) -> None:
     with pytest.raises(DeliveryError, match="channel_not_found") as caught:
-        bot_for(slack_emulator, "nowhere").post(saying("one failed", 1), None)
+        bot_for(slack_emulator, "nowhere").post(delivery_of("one failed", 1), None)
     assert caught.value.permanent
 
 
@@ -96,9 +96,9 @@ def test_a_webhook_says_all_in_messages_of_their_own(slack_emulator: SlackEmulat
     receiver = config.Receiver(webhook_secret="ops-webhook", mentions=MENTIONS)
     webhook = SlackWebhook(slack_emulator.webhook_url, config.Slack(), receiver)
     before = len(slack_emulator.messages(WEBHOOK_CHANNEL))
-    webhook.post(saying("one failed", 1), None)
-    webhook.post(saying("one resolved", 2), None)
-    webhook.update(MessageRef(channel="C1", ts="1.2"), saying("one failed", 3))
+    webhook.post(delivery_of("one failed", 1), None)
+    webhook.post(delivery_of("one resolved", 2), None)
+    webhook.update(MessageRef(channel="C1", ts="1.2"), delivery_of("one failed", 3))
     opened, resolved, changed = slack_emulator.messages(WEBHOOK_CHANNEL)[before:]
     assert opened["text"] == "🔴 etl/nightly: failed 3 times in a row (prod) <!here> <@U0ANA>"
     assert "Observed: 3 runs in a row failed" in str(opened["blocks"])

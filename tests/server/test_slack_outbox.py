@@ -13,7 +13,7 @@ from werkzeug import Response
 from monitoring.adapters.slack.bot import SlackBot
 from monitoring.config import alert_settings as config
 from tests.support.builders import hours, minutes
-from tests.support.relay import Asked, Relay, relayed
+from tests.support.relay import ApiRequest, Relay, relayed
 from tests.support.simulation import Watchdog, problem
 from tests.support.slack import SlackEmulator
 
@@ -45,11 +45,11 @@ class Slack:
     def once(self, *answers: Response) -> None:
         """Answer so in Slack's place, one post after the other."""
         left = iter(answers)
-        self.relay.answer = lambda asked: next(left, None) if asked.path == POST else None
+        self.relay.answer = lambda request: next(left, None) if request.path == POST else None
 
     def look_away(self) -> None:
-        """Let nobody read what was said."""
-        self.relay.answer = lambda asked: BLIND if asked.path.startswith("/conversations.") else None
+        """Let nobody read the messages."""
+        self.relay.answer = lambda request: BLIND if request.path.startswith("/conversations.") else None
 
 
 @pytest.fixture
@@ -87,14 +87,14 @@ def test_what_was_sent_without_an_answer_is_sent_again_only_where_the_channel_ca
 ) -> None:
     lost = iter([True])
 
-    def slow(asked: Asked, _: httpx.Response) -> None:
-        if asked.path == POST and next(lost, False):
+    def slow(request: ApiRequest, _: httpx.Response) -> None:
+        if request.path == POST and next(lost, False):
             time.sleep(5)
 
     if fault == "no answer in time":
         slack.relay.after = slow
     else:
-        slack.relay.cut = lambda asked: asked.path == POST and next(lost, False)
+        slack.relay.cut = lambda request: request.path == POST and next(lost, False)
     if not readable:
         slack.look_away()
     slack.watchdog.check(A)
@@ -102,7 +102,7 @@ def test_what_was_sent_without_an_answer_is_sent_again_only_where_the_channel_ca
     slack.watchdog.check(A)
     slack.watchdog.check(A)
     assert slack.count() == times
-    # Its end is told in the thread that is known.
+    # Its resolution is sent to the thread that is known.
     slack.watchdog.check()
     resolved = slack.emulator.messages("alerts")[-1]
     assert "✅" in resolved["text"]

@@ -197,8 +197,8 @@ def test_sets_aside_and_reports_what_it_cannot_read(api: Api, name: str, body: s
 
 @pytest.mark.parametrize("body", ["rubbish", '{"schema": 1, "data": 7}', '{"schema": 2, "data": {"x": 1}}', None])
 def test_lost_incidents_are_news_once_more_and_their_numbers_are_not_used_twice(api: Api, body: str | None) -> None:
-    told = a_state(closed=(incident("c", resolved=NOW).model_copy(update={"number": 41}),))
-    saved(api, told)
+    known = a_state(closed=(incident("c", resolved=NOW).model_copy(update={"number": 41}),))
+    saved(api, known)
     if body is None:
         Documents(api).delete("incidents")
     else:
@@ -212,8 +212,8 @@ def test_lost_incidents_are_news_once_more_and_their_numbers_are_not_used_twice(
 
 def test_what_was_open_before_there_were_numbers_is_known_and_no_news(api: Api) -> None:
     old = {
-        key: one.model_dump(mode="json", include={"finding", "opened_at"})
-        for key, one in {"a": incident("a"), "b": incident("b", opened=NOW - 3 * DAY)}.items()
+        key: known.model_dump(mode="json", include={"finding", "opened_at"})
+        for key, known in {"a": incident("a"), "b": incident("b", opened=NOW - 3 * DAY)}.items()
     }
     Documents(api).write("incidents", json.dumps({"schema": 2, "data": old}))
     gone = incident("c", resolved=NOW).model_dump(
@@ -222,12 +222,12 @@ def test_what_was_open_before_there_were_numbers_is_known_and_no_news(api: Api) 
     Documents(api).write("closed-2026-03", json.dumps({"schema": 2, "data": [gone]}))
     loaded, coverage = state(api).load()
     assert coverage.complete
-    assert [(one.id, one.preexisting, one.firing) for one in loaded.incidents.open.values()] == [
+    assert [(incident.id, incident.preexisting, incident.firing) for incident in loaded.incidents.open.values()] == [
         ("W-1", True, True),
         ("W-2", True, True),
     ]
     assert (loaded.incidents.next_number, loaded.incidents.baselined_at) == (3, NOW - 3 * DAY)
-    assert [one.resolution for one in loaded.closed] == ["succeeded"]
+    assert [incident.resolution for incident in loaded.closed] == ["succeeded"]
 
 
 def test_an_incident_that_came_back_is_open_whatever_its_month_says(api: Api) -> None:

@@ -18,10 +18,10 @@ def run(server: Server, folder: Path, *words: str) -> CommandResult:
     return watchdog(*words, env=prefect_env(folder, server.api_url), cwd=folder)
 
 
-def lines(said: CommandResult, *words: str) -> list[str]:
+def lines(printed: CommandResult, *words: str) -> list[str]:
     """The lines of stdout that hold all the words, in their order."""
     pattern = ".*".join(map(re.escape, words))
-    return [line for line in said.stdout.splitlines() if re.search(pattern, line)]
+    return [line for line in printed.stdout.splitlines() if re.search(pattern, line)]
 
 
 # --- check --at --------------------------------------------------------------------------------------
@@ -60,32 +60,32 @@ def history(world: Seed) -> None:
 
 def test_the_past_is_replayed(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
     history(world)
-    said = run(prefect_server, tmp_path, "backtest", "--days", "3")
+    printed = run(prefect_server, tmp_path, "backtest", "--days", "3")
 
-    assert (said.status, said.stderr) == (0, "")
-    assert said.stdout.startswith("Backtest of prefect: ")
-    [failed] = lines(said, "UTC", "UTC", "3 h", "warning", "failed", "etl/nightly")
+    assert (printed.status, printed.stderr) == (0, "")
+    assert printed.stdout.startswith("Backtest of prefect: ")
+    [failed] = lines(printed, "UTC", "UTC", "3 h", "warning", "failed", "etl/nightly")
     assert "failed.tolerate 0" in failed
-    [late] = lines(said, "UTC", "UTC", "45 min", "warning", "late", "late/once")
+    [late] = lines(printed, "UTC", "UTC", "45 min", "warning", "late", "late/once")
     assert "late.after 15m" in late
     # The noise has a past as well: it failed 50 hours ago, and had no success before that.
-    assert "defaults: 3 alerts, 1.0 a day (1 already there at the start)" in said.stdout
-    assert len([line for line in lines(said, "noise") if not line.startswith("  ")]) == 2
-    assert "watchdog-check" not in said.stdout
-    assert "hunter2" not in said.stdout
-    assert "zombie: heartbeats are events" in said.stdout
+    assert "defaults: 3 alerts, 1.0 a day (1 already there at the start)" in printed.stdout
+    assert len([line for line in lines(printed, "noise") if not line.startswith("  ")]) == 2
+    assert "watchdog-check" not in printed.stdout
+    assert "hunter2" not in printed.stdout
+    assert "zombie: heartbeats are events" in printed.stdout
 
 
 def test_two_configurations_are_compared(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
     history(world)
     (tmp_path / "watchdog.yaml").write_text("late:\n  after: 20m\n")
     (tmp_path / "other.yaml").write_text("late:\n  enabled: false\nslow:\n  limit: 1h\n")
-    said = run(prefect_server, tmp_path, "backtest", "--days", "3", "--config", "other.yaml")
+    printed = run(prefect_server, tmp_path, "backtest", "--days", "3", "--config", "other.yaml")
 
-    assert (said.status, said.stderr) == (0, "")
-    assert "other.yaml against watchdog.yaml: 1 no longer opened, 1 new, 0 at other times" in said.stdout
-    assert lines(said, "gone", "late", "late/once", "watchdog.yaml line 2")
-    assert lines(said, "new", "slow", "slow/once", "other.yaml line 4")
+    assert (printed.status, printed.stderr) == (0, "")
+    assert "other.yaml against watchdog.yaml: 1 no longer opened, 1 new, 0 at other times" in printed.stdout
+    assert lines(printed, "gone", "late", "late/once", "watchdog.yaml line 2")
+    assert lines(printed, "new", "slow", "slow/once", "other.yaml line 4")
 
 
 @pytest.mark.parametrize(
@@ -98,43 +98,43 @@ def test_two_configurations_are_compared(prefect_server: Server, world: Seed, tm
 )
 def test_what_cannot_be_replayed_is_said(tmp_path: Path, words: list[str], line: str) -> None:
     (tmp_path / "watchdog.yaml").write_text("")
-    said = watchdog(*words, env=prefect_env(tmp_path, "http://127.0.0.1:1/api"), cwd=tmp_path)
+    printed = watchdog(*words, env=prefect_env(tmp_path, "http://127.0.0.1:1/api"), cwd=tmp_path)
 
-    assert said.status == 3
-    assert line in said.text
-    assert "Traceback" not in said.text
+    assert printed.status == 3
+    assert line in printed.text
+    assert "Traceback" not in printed.text
 
 
 def test_a_server_that_is_gone_has_no_past(tmp_path: Path) -> None:
     (tmp_path / "watchdog.yaml").write_text("")
-    said = watchdog("backtest", env=prefect_env(tmp_path, "http://127.0.0.1:1/api"), cwd=tmp_path)
+    printed = watchdog("backtest", env=prefect_env(tmp_path, "http://127.0.0.1:1/api"), cwd=tmp_path)
 
-    assert (said.status, said.stdout) == (3, "")
-    assert "no answer from http://127.0.0.1:1/api" in said.stderr
-    assert "Traceback" not in said.text
+    assert (printed.status, printed.stdout) == (3, "")
+    assert "no answer from http://127.0.0.1:1/api" in printed.stderr
+    assert "Traceback" not in printed.text
 
 
 def test_many_runs_of_many_days(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
     busy = [world.deployment(f"busy/number-{n}") for n in range(20)]
     world.many(
-        Run(deployment=one, due=at, started=at, ended=at + timedelta(minutes=4), history=())
-        for one in busy
+        Run(deployment=row, due=at, started=at, ended=at + timedelta(minutes=4), history=())
+        for row in busy
         for at in (world.now - n * HOUR for n in range(1, 5 * 24))
     )
-    said = run(prefect_server, tmp_path, "backtest", "--days", "4")
+    printed = run(prefect_server, tmp_path, "backtest", "--days", "4")
 
-    assert said.status == 0
-    assert "defaults: 1 alert, 0.2 a day" in said.stdout
-    assert "busy" not in said.stdout
-    assert lines(said, "2,4", "runs of")
+    assert printed.status == 0
+    assert "defaults: 1 alert, 0.2 a day" in printed.stdout
+    assert "busy" not in printed.stdout
+    assert lines(printed, "2,4", "runs of")
 
 
 # --- explain -----------------------------------------------------------------------------------------
 
 
-def section(said: CommandResult, check: str) -> str:
+def section(printed: CommandResult, check: str) -> str:
     """What was said of one check."""
-    return next(part for part in said.stdout.split("\n\n") if part.lstrip().startswith(f"{check}: "))
+    return next(part for part in printed.stdout.split("\n\n") if part.lstrip().startswith(f"{check}: "))
 
 
 def test_every_check_shows_what_it_compared(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
@@ -145,33 +145,33 @@ def test_every_check_shows_what_it_compared(prefect_server: Server, world: Seed,
         for n in range(2, 14)
     )
     world.run(deployment, "Late", due=world.now - HOUR)
-    said = run(prefect_server, tmp_path, "explain", "etl/nightly")
+    printed = run(prefect_server, tmp_path, "explain", "etl/nightly")
 
-    assert (said.status, said.stderr) == (0, "")
-    assert said.stdout.startswith("etl/nightly (")
-    assert "/deployments/deployment/" in said.stdout
-    assert "late: nothing found: no run has been due for too long" in section(said, "late")
-    assert "due for 1 h; limit: 2 h" in section(said, "late")
-    assert "late.after 2h (watchdog.yaml line 2)" in section(said, "late")
-    assert section(said, "slow").startswith("slow: found")
-    assert "slow.limit 90s" in section(said, "slow") or "slow.limit 1m30s" in section(said, "slow")
-    assert "(tag watchdog:max-run-time=90s)" in section(said, "slow")
-    assert re.search(r"^Owner +data *$", section(said, "slow"), re.MULTILINE)
-    assert "failed: nothing found: the last ended run has not failed" in said.stdout
-    assert "Run times of its newest 12 completed runs:" in said.stdout
-    assert "median" in said.stdout
-    assert "█" in said.stdout
+    assert (printed.status, printed.stderr) == (0, "")
+    assert printed.stdout.startswith("etl/nightly (")
+    assert "/deployments/deployment/" in printed.stdout
+    assert "late: nothing found: no run has been due for too long" in section(printed, "late")
+    assert "due for 1 h; limit: 2 h" in section(printed, "late")
+    assert "late.after 2h (watchdog.yaml line 2)" in section(printed, "late")
+    assert section(printed, "slow").startswith("slow: found")
+    assert "slow.limit 90s" in section(printed, "slow") or "slow.limit 1m30s" in section(printed, "slow")
+    assert "(tag watchdog:max-run-time=90s)" in section(printed, "slow")
+    assert re.search(r"^Owner +data *$", section(printed, "slow"), re.MULTILINE)
+    assert "failed: nothing found: the last ended run has not failed" in printed.stdout
+    assert "Run times of its newest 12 completed runs:" in printed.stdout
+    assert "median" in printed.stdout
+    assert "█" in printed.stdout
 
 
 def test_a_plot_without_unicode(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
     deployment = world.deployment("etl/nightly")
     world.many(Run(deployment=deployment, ended=world.now - n * HOUR) for n in range(1, 14))
     env = prefect_env(tmp_path, prefect_server.api_url, {"PYTHONIOENCODING": "ascii"})
-    said = watchdog("explain", "etl/nightly", env=env, cwd=tmp_path)
+    printed = watchdog("explain", "etl/nightly", env=env, cwd=tmp_path)
 
-    assert (said.status, said.stderr) == (0, "")
-    assert said.stdout.isascii()
-    assert re.search(r"#{10,} +13 runs <- median 1 min", said.stdout)
+    assert (printed.status, printed.stderr) == (0, "")
+    assert printed.stdout.isascii()
+    assert re.search(r"#{10,} +13 runs <- median 1 min", printed.stdout)
 
 
 def test_a_failed_run_beside_the_last_good_one(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
@@ -197,15 +197,15 @@ def test_a_failed_run_beside_the_last_good_one(prefect_server: Server, world: Se
     )
     world.task_run(bad, "extract", at=world.now - HOUR, started=world.now - 2 * HOUR)
     world.task_run(bad, "load", state="FAILED", at=world.now - HOUR, started=world.now - HOUR - MINUTE)
-    for one, worker in ((good, "left"), (bad, "right")):
+    for flow_run, worker in ((good, "left"), (bad, "right")):
         resource = {"prefect.resource.id": f"prefect.worker.process.{worker}", "prefect.resource.name": worker}
-        related = [{"prefect.resource.id": f"prefect.flow-run.{one.id}", "prefect.resource.role": "flow-run"}]
-        world.events("prefect.worker.submitted-flow-run", resource, [one.ended or world.now], related=related)
-    said = run(prefect_server, tmp_path, "explain", str(bad.id))
+        related = [{"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.role": "flow-run"}]
+        world.events("prefect.worker.submitted-flow-run", resource, [flow_run.ended or world.now], related=related)
+    printed = run(prefect_server, tmp_path, "explain", str(bad.id))
 
-    assert (said.status, said.stderr) == (0, "")
-    assert section(said, "failed").startswith("failed: found")
-    text = said.stdout.partition("Compared with the last good run")[2]
+    assert (printed.status, printed.stderr) == (0, "")
+    assert section(printed, "failed").startswith("failed: found")
+    text = printed.stdout.partition("Compared with the last good run")[2]
     assert re.search(r'parameter day +"2026-01-02" +"2026-01-01"', text)
     assert re.search(r'parameter password +"REDACTED" \(a different value\) +"REDACTED"', text)
     assert re.search(r"deployment version +v2 +v1", text)
@@ -215,8 +215,8 @@ def test_a_failed_run_beside_the_last_good_one(prefect_server: Server, world: Se
     assert re.search(r"task report +not reached +Completed in 1 min", text)
     assert "same" not in text
     assert "infrastructure" not in text
-    assert "hunter" not in said.text
-    assert "abc123" not in said.text
+    assert "hunter" not in printed.text
+    assert "abc123" not in printed.text
 
 
 def test_a_run_that_is_well_is_compared_with_none(prefect_server: Server, world: Seed, tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_what_cannot_be_explained_is_said(prefect_server: Server, world: Seed, t
         (own.full_name, "not watched: it belongs to the watchdog"),
         (str(loose.id), "target.runs_without_deployment is false"),
     ):
-        said = run(prefect_server, tmp_path, "explain", name)
-        assert (said.status, said.stdout) == (3, "")
-        assert line in said.stderr.replace("\n", " ")
-        assert "Traceback" not in said.text
+        printed = run(prefect_server, tmp_path, "explain", name)
+        assert (printed.status, printed.stdout) == (3, "")
+        assert line in printed.stderr.replace("\n", " ")
+        assert "Traceback" not in printed.text

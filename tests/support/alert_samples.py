@@ -42,9 +42,9 @@ def content(about: About, *incidents: Incident, **fields: Any) -> Content:
     return Content.model_validate({**values, **fields})
 
 
-def delivery(said: Content, **fields: Any) -> Delivery:
+def delivery(shown: Content, **fields: Any) -> Delivery:
     """Make a place in the queue for it."""
-    return Delivery.model_validate({"id": "prod-7", "kind": "post", "content": said, "queued_at": NOW, **fields})
+    return Delivery.model_validate({"id": "prod-7", "kind": "post", "content": shown, "queued_at": NOW, **fields})
 
 
 #: A deployment that failed three times; a path to its cause, an owner, and a traceback.

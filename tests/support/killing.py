@@ -37,13 +37,13 @@ from monitoring.model.target import Target
 from monitoring.notifications.event_publisher import STORED_AFTER
 from tests.killed.program import Order, Outcome
 from tests.support.paths import PROJECT
-from tests.support.relay import Asked, Relay, relayed
+from tests.support.relay import ApiRequest, Relay, relayed
 from tests.support.seed_values import Deployment
 from tests.support.seeding import Seed
 from tests.support.slack import SlackEmulator
 
-#: What is sent, ``began`` and ``over`` and ``details``, and of which deployment; or that the digest was sent.
-Telling = tuple[str, str]
+#: What is sent, ``fired``, ``resolved`` and ``details``, and of which deployment; or that the digest was sent.
+Notice = tuple[str, str]
 CHANNEL, DIGEST_CHANNEL = "alerts", "digest"
 ANOTHER = "COMPLETED Another check is running"
 _NO_SERVER = ("FAILED no answer from", "FAILED cannot speak to")
@@ -114,9 +114,9 @@ class Checks:
 class After:
     """How things stand when a round is over."""
 
-    #: What nobody was told.
+    #: What nobody was notified of.
     lost: tuple[str, ...]
-    #: Messages that said nothing but what had been said.
+    #: Messages of which all was sent before.
     repeats: int
     #: What of the saved state cannot be read, or means two things.
     unreadable: tuple[str, ...]
@@ -147,7 +147,7 @@ class Death:
 
 
 class Stage:
-    """A server with deployments that break and are mended, checks of it, and a channel in which people are told."""
+    """A server with deployments that break and are mended, checks of it, and a channel in which people are notified."""
 
     def __init__(self, server: Server, checks: Sequence[Checks], relay: Relay, slack: SlackEmulator) -> None:
         """Let a first check see a server that is well, and others show what a whole one does; see ``staged``."""
@@ -158,15 +158,15 @@ class Stage:
         self._made = 0
         self._broken: list[Deployment] = []
         #: What each message that nobody has looked at yet said when it was posted, and the time stamps of all.
-        self._unheard: list[frozenset[Telling]] = []
+        self._unheard: list[frozenset[Notice]] = []
         self._stamps: set[str] = set()
         #: How often the digest was posted since it was last forgotten.
         self.digests = 0
         #: The index of the first of ``points`` among all; of a digest's points, the first after it was saved.
         self._starts: dict[Kind, int] = {}
         self._saved = 0
-        #: What people were told, by now.
-        self.told: set[Telling] = set()
+        #: What people were notified of, by now.
+        self.notified: set[Notice] = set()
         relay.after = self._overhear
         ended = checks[0].run().ended
         assert ended == "COMPLETED Nothing is wrong.", ended
@@ -223,7 +223,7 @@ class Stage:
             outcome = self.checks[0].run(order)
         return outcome
 
-    def _prepared(self, kind: Kind) -> set[Telling]:
+    def _prepared(self, kind: Kind) -> set[Notice]:
         """Give a run something to notify of, and return that."""
         if kind in ("check", "mending check"):
             return self.news(mend=kind == "mending check")
@@ -252,8 +252,8 @@ class Stage:
         if lock:
             self.server.request("DELETE", f"/variables/{lock['id']}")
 
-    def news(self, mend: bool = False) -> set[Telling]:
-        """Let a run of a new deployment fail, and maybe runs of the others succeed; return what is to be told of it."""
+    def news(self, mend: bool = False) -> set[Notice]:
+        """Let a run of a new deployment fail, and maybe runs of others succeed; return the notices that are due."""
         now = datetime.now(timezone.utc)
         mended, self._broken = (self._broken, []) if mend else ([], self._broken)
         for deployment in mended:
@@ -262,20 +262,20 @@ class Stage:
         new = self._seed.deployment(f"etl-{self._made}/nightly")
         self._seed.run(new, "FAILED", ended=now)
         self._broken.append(new)
-        return {("began", new.full_name), *(("over", deployment.full_name) for deployment in mended)}
+        return {("fired", new.full_name), *(("resolved", deployment.full_name) for deployment in mended)}
 
-    def after(self, expected: set[Telling]) -> After:
-        """Compare what was to be told with what has been told since the last time, and look at what is remembered."""
+    def after(self, expected: set[Notice]) -> After:
+        """Compare what was to be sent with what has been sent since the last time, and check the saved state."""
         digest = ("sent", "the digest")
-        self.told.discard(digest)
+        self.notified.discard(digest)
         repeats = 0
         while self._unheard:
-            tellings = self._unheard.pop(0)
-            repeats += tellings <= self.told
-            self.told |= tellings
+            notices = self._unheard.pop(0)
+            repeats += notices <= self.notified
+            self.notified |= notices
         state, coverage = self.state()
         return After(
-            lost=tuple(" ".join(telling) for telling in sorted(expected - self.told)),
+            lost=tuple(" ".join(notice) for notice in sorted(expected - self.notified)),
             repeats=repeats,
             unreadable=(*(query.name for query in coverage.missing), *_ambiguous(state)),
             lock_left=self._lock() is not None,
@@ -339,17 +339,21 @@ class Stage:
         found = self.server.request("POST", "/variables/filter", {"variables": {"name": {"any_": [LOCK]}}})
         return found[0] if found else None
 
-    def _overhear(self, asked: Asked, answer: httpx.Response) -> None:
-        if asked.path == "/chat.postMessage" and answer.json()["ok"]:
-            if asked.body["metadata"]["event_type"] == DIGEST_EVENT_TYPE:
+    def _overhear(self, request: ApiRequest, answer: httpx.Response) -> None:
+        if request.path == "/chat.postMessage" and answer.json()["ok"]:
+            if request.body["metadata"]["event_type"] == DIGEST_EVENT_TYPE:
                 self.digests += 1
                 self._unheard.append(frozenset({("sent", "the digest")}))
                 return
-            title = asked.body["text"]
+            title = request.body["text"]
             about = (
-                "details" if title.startswith("Details") else "over" if title.startswith(SIGN["resolved"]) else "began"
+                "details"
+                if title.startswith("Details")
+                else "resolved"
+                if title.startswith(SIGN["resolved"])
+                else "fired"
             )
-            names = _NAME.findall(json.dumps(asked.body["blocks"]))
+            names = _NAME.findall(json.dumps(request.body["blocks"]))
             self._unheard.append(frozenset((about, name) for name in names))
             self._stamps.add(str(answer.json()["ts"]))
 
@@ -368,8 +372,8 @@ def staged(
         at_once: How many checks can run at the same time.
     """
 
-    def answer(asked: Asked) -> Response | None:
-        if blind and asked.path in ("/conversations.history", "/conversations.replies"):
+    def answer(request: ApiRequest) -> Response | None:
+        if blind and request.path in ("/conversations.history", "/conversations.replies"):
             return Response(json.dumps({"ok": False, "error": "missing_scope"}), content_type="application/json")
         return None
 
@@ -396,5 +400,5 @@ def killed(stage: Stage, number: int, *, with_server: bool = False) -> Iterator[
 
 
 def _ambiguous(state: SavedState) -> Iterator[str]:
-    numbers = Counter(one.number for one in (*state.incidents.open.values(), *state.closed))
+    numbers = Counter(incident.number for incident in (*state.incidents.open.values(), *state.closed))
     yield from (f"W-{number} stands for {times} incidents" for number, times in numbers.items() if times > 1)

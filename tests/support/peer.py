@@ -246,7 +246,7 @@ def differences(ours: Series, theirs: Series) -> list[str]:
 def recorded() -> Series:
     """What the golden file has."""
     return {
-        name: {frozenset(one["labels"].items()): one["value"] for one in values}
+        name: {frozenset(sample["labels"].items()): sample["value"] for sample in values}
         for name, values in json.loads(GOLDEN.read_text()).items()
     }
 

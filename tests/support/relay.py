@@ -16,14 +16,14 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 #: Answers in the server's place; None lets the request pass.
-Answerer = Callable[["Asked"], Response | None]
+Answerer = Callable[["ApiRequest"], Response | None]
 #: Sees what the server answered, before the client does.
-Observer = Callable[["Asked", httpx.Response], None]
+Observer = Callable[["ApiRequest", httpx.Response], None]
 _HOP_BY_HOP = {"connection", "content-encoding", "content-length", "date", "server", "transfer-encoding"}
 
 
 @dataclass(frozen=True)
-class Asked:
+class ApiRequest:
     """One request: its path is the one below ``/api``, and its body is None where that is no JSON."""
 
     method: str
@@ -37,19 +37,19 @@ class Relay:
     """What has passed, and what is done to it."""
 
     url: str
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[ApiRequest] = field(default_factory=list)
     #: Rows that the server gave, by path.
     rows: dict[str, int] = field(default_factory=dict)
-    answer: Answerer = lambda asked: None
-    after: Observer = lambda asked, answer: None
+    answer: Answerer = lambda request: None
+    after: Observer = lambda request, answer: None
     #: Whether the connection is cut when the server has answered, so that nobody hears of it.
-    cut: Callable[[Asked], bool] = lambda asked: False
+    cut: Callable[[ApiRequest], bool] = lambda request: False
     #: Stops listening once the present request is answered.
     die: Callable[[], None] = lambda: None
 
     def paths(self) -> list[str]:
-        """The paths that were asked, in order."""
-        return [asked.path for asked in self.asked]
+        """The paths of the requests, in order."""
+        return [request.path for request in self.requests]
 
 
 @contextmanager
@@ -64,18 +64,18 @@ def relayed(server_url: str) -> Iterator[Relay]:
         def handle(request: Request) -> Response:
             content = request.get_data()
             body = json.loads(content) if content and request.is_json else None
-            asked = Asked(request.method, request.path.removeprefix("/api"), body, dict(request.headers))
-            relay.asked.append(asked)
-            answer = relay.answer(asked)
+            seen = ApiRequest(request.method, request.path.removeprefix("/api"), body, dict(request.headers))
+            relay.requests.append(seen)
+            answer = relay.answer(seen)
             if answer is not None:
                 return answer
             headers = {name: value for name, value in request.headers.items() if name.lower() != "host"}
             passed = client.request(request.method, request.full_path.rstrip("?"), content=content, headers=headers)
             found = passed.json() if passed.headers.get("content-type") == "application/json" else None
             if isinstance(found, list):
-                relay.rows[asked.path] = relay.rows.get(asked.path, 0) + len(found)
-            relay.after(asked, passed)
-            if relay.cut(asked):
+                relay.rows[seen.path] = relay.rows.get(seen.path, 0) + len(found)
+            relay.after(seen, passed)
+            if relay.cut(seen):
                 request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             kept = {name: value for name, value in passed.headers.items() if name.lower() not in _HOP_BY_HOP}
             return Response(passed.content, passed.status_code, kept)

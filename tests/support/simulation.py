@@ -64,7 +64,7 @@ def symptom(name: str, of: Finding, **fields: Any) -> Finding:
 
 @dataclass
 class Message:
-    """A message in a channel, as it reads now, and what was said in its thread."""
+    """A message in a channel, as it reads now, and the replies in its thread."""
 
     id: str
     #: What it said when it was posted, and what it says now.
@@ -111,20 +111,20 @@ class Channel:
         if not self.readable:
             return None
         if delivery.digest is not None:
-            found = any(one.id == delivery.id for one in self.digests)
+            found = any(sent.id == delivery.id for sent in self.digests)
             return MessageRef(channel="C1", ts="digest") if found else None
         if thread is not None:
-            return thread if any(one.id == delivery.id for one in self._at(thread).replies) else None
-        at = next((index for index, one in enumerate(self.messages) if one.id == delivery.id), None)
+            return thread if any(reply.id == delivery.id for reply in self._at(thread).replies) else None
+        at = next((index for index, message in enumerate(self.messages) if message.id == delivery.id), None)
         return None if at is None else MessageRef(channel="C1", ts=str(at))
 
     def sent(self) -> list[tuple[str, list[str]]]:
         """All messages and replies, as what they are about and which incidents: never in the order of replies."""
-        rows: list[tuple[str, list[str]]] = [(one.posted.about, ids(one.posted)) for one in self.messages]
+        rows: list[tuple[str, list[str]]] = [(message.posted.about, ids(message.posted)) for message in self.messages]
         return rows + [
             (reply.content.about, ids(reply.content))
-            for one in self.messages
-            for reply in one.replies
+            for message in self.messages
+            for reply in message.replies
             if reply.content and reply.content.about != "details"
         ]
 
@@ -162,11 +162,11 @@ class Watchdog:
     @property
     def closed(self) -> tuple[Incident, ...]:
         """What was closed, each once, the newest first; without what is open again."""
-        again = {one.number for one in self.incidents.open.values()}
+        again = {incident.number for incident in self.incidents.open.values()}
         newest: dict[int, Incident] = {}
-        for one in self.filed:
-            newest.setdefault(one.number, one)
-        return tuple(one for one in newest.values() if one.number not in again)
+        for incident in self.filed:
+            newest.setdefault(incident.number, incident)
+        return tuple(incident for incident in newest.values() if incident.number not in again)
 
     @property
     def channel(self) -> Channel:
@@ -179,7 +179,7 @@ class Watchdog:
         complete: bool = True,
         requests: Iterable[Request] = (),
     ) -> Moved:
-        """One check, some time after the one before; everything that it decides is saved and said."""
+        """One check, some time after the one before; everything that it decides is saved and sent."""
         self.now += after
         moved = self.decide(findings, complete, requests)
         self.deliver()
@@ -188,7 +188,9 @@ class Watchdog:
     def decide(self, findings: Iterable[Finding], complete: bool = True, requests: Iterable[Request] = ()) -> Moved:
         """The part of a check before it speaks."""
         rows = list(findings)
-        self.deployments |= {one.subject.name: deployment(one.subject.name) for one in rows if one.deployment}
+        self.deployments |= {
+            finding.subject.name: deployment(finding.subject.name) for finding in rows if finding.deployment
+        }
         seen = observation(at=self.now, deployments=self.deployments.values())
         applied = apply_requests(requests, self.incidents, self.silences, self.now)
         known = still_known(rows, applied.incidents.open, seen, self.policies)

@@ -191,8 +191,8 @@ def observations(draw: st.DrawFn) -> Observation:
     known = [draw(deployments(key)) for key in KEYS if draw(st.booleans())]
     active = [draw(active_runs(f"active {number}")) for number in range(draw(st.integers(0, 6)))]
     ended = [draw(ended_runs(f"ended {number}")) for number in range(draw(st.integers(0, 6)))]
-    bad = [one.id for one in ended if one.state_type in ("FAILED", "CRASHED")]
-    running = [one.id for one in active if one.state_type == "RUNNING"]
+    bad = [run.id for run in ended if run.state_type in ("FAILED", "CRASHED")]
+    running = [run.id for run in active if run.state_type == "RUNNING"]
     beaten = [run_id for run_id in running if draw(st.booleans())]
     limit = st.builds(
         ConcurrencyLimit,
@@ -209,24 +209,30 @@ def observations(draw: st.DrawFn) -> Observation:
         *active,
         *ended,
         deployments=known,
-        pending_since={one.id: draw(PAST) for one in active if one.state_type == "PENDING" and draw(st.booleans())},
-        slot_wait_since={one.id: draw(PAST) for one in active if one.start_time and draw(st.booleans())},
+        pending_since={run.id: draw(PAST) for run in active if run.state_type == "PENDING" and draw(st.booleans())},
+        slot_wait_since={run.id: draw(PAST) for run in active if run.start_time and draw(st.booleans())},
         heartbeats={
             run_id: Heartbeats(count=draw(st.integers(1, 5)), first=NOW - 600 * MINUTE, last=draw(PAST))
             for run_id in beaten
         },
         reasons={run_id: draw(_FAILURES) for run_id in bad if draw(st.booleans())},
-        last_success={one.id: draw(maybe(ended_runs(f"success of {one.id}"))) for one in known if draw(st.booleans())},
+        last_success={
+            deployment.id: draw(maybe(ended_runs(f"success of {deployment.id}")))
+            for deployment in known
+            if draw(st.booleans())
+        },
         oldest_success=draw(maybe(PAST)),
-        missed={one.id: MissedRuns(first=draw(PAST), count=draw(st.integers(1, 9))) for one in known},
-        nothing_ahead={one.id: draw(PAST) for one in known if one.scheduled and draw(st.booleans())},
+        missed={deployment.id: MissedRuns(first=draw(PAST), count=draw(st.integers(1, 9))) for deployment in known},
+        nothing_ahead={
+            deployment.id: draw(PAST) for deployment in known if deployment.scheduled and draw(st.booleans())
+        },
         upcoming=tuple(
             run("SCHEDULED", f"upcoming {number}", of=draw(st.sampled_from(KEYS)), since=NOW + number * MINUTE)
             for number in range(draw(st.integers(0, 3)))
         ),
         backlogs={pool: draw(_BACKLOGS) for pool in POOLS if draw(st.booleans())},
         work_pools={pool: draw(pools(pool)) for pool in POOLS if draw(st.booleans())},
-        full=tuple(draw(st.lists(limit, max_size=2, unique_by=(lambda one: one.id, lambda one: one.name)))),
+        full=tuple(draw(st.lists(limit, max_size=2, unique_by=(lambda limit: limit.id, lambda limit: limit.name)))),
         vitals=Vitals(
             answer_time=draw(maybe(st.integers(0, 20).map(lambda seconds: timedelta(seconds=seconds)))),
             answers=draw(_COUNTS),

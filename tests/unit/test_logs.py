@@ -109,11 +109,11 @@ def _call(node: ast.Call, level: str) -> tuple[str, str, set[str], bool]:
 def documented() -> dict[str, tuple[set[str], set[str]]]:
     """The events of the schema: levels and fields."""
     return {
-        one["properties"]["event"]["const"]: (
-            set(one["properties"]["level"]["enum"]),
-            set(one["required"]),
+        schema["properties"]["event"]["const"]: (
+            set(schema["properties"]["level"]["enum"]),
+            set(schema["required"]),
         )
-        for one in SCHEMA["oneOf"]
+        for schema in SCHEMA["oneOf"]
     }
 
 

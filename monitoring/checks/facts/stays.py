@@ -33,14 +33,14 @@ class Stay(NamedTuple):
     expected: str
 
 
-def began(observation: Observation, run: FlowRun) -> datetime:
+def in_state_since(observation: Observation, run: FlowRun) -> datetime:
     """Since when a run has been in its state, for Pending without interruption."""
     return observation.runs.pending_since.get(run.id, run.state_timestamp)
 
 
 def too_long(observation: Observation, run: FlowRun, settings: StaySettings) -> Stay | None:
     """How long a run has been in its state, if that is too long."""
-    now, since = observation.at, began(observation, run)
+    now, since = observation.at, in_state_since(observation, run)
     limit = limits(settings).get(run.state_type)
     if run.state_type == "PAUSED" and run.pause_timeout and now - run.pause_timeout > settings.timeout_grace:
         # By default, the server fails such runs within seconds (prefect/server/services/pause_expirations.py), unless

@@ -16,7 +16,7 @@ from werkzeug import Response
 from demo.stack import Server
 from monitoring.model.finding import Finding
 from tests.support.assessment import Assessed, assess_server
-from tests.support.relay import Asked, relayed
+from tests.support.relay import ApiRequest, relayed
 from tests.support.seed_values import HOUR, MINUTE, SECOND, Deployment, Run
 from tests.support.seeding import Seed
 
@@ -206,9 +206,9 @@ def test_a_run_that_gets_its_slot_while_we_look_holds_it(prefect_server: Server,
 
     with relayed(prefect_server.ui_url) as relay:
 
-        def begin(asked: Asked, _: object) -> None:
-            if asked.path == "/deployments/filter":
-                relay.after = lambda asked, answer: None
+        def begin(request: ApiRequest, _: object) -> None:
+            if request.path == "/deployments/filter":
+                relay.after = lambda request, answer: None
                 world.run(deployment, "RUNNING", started=now)
 
         relay.after = begin
@@ -228,9 +228,9 @@ def test_a_run_that_begins_and_ends_while_we_look_has_lost_no_slot(
 
     with relayed(prefect_server.ui_url) as relay:
 
-        def end(asked: Asked, _: object) -> None:
-            if asked.path == "/deployments/filter":
-                relay.after = lambda asked, answer: None
+        def end(request: ApiRequest, _: object) -> None:
+            if request.path == "/deployments/filter":
+                relay.after = lambda request, answer: None
                 state = "CANCELLED" if message else "COMPLETED"
                 world.run(deployment, state, started=now + SECOND, ended=now + 2 * SECOND, message=message)
 
@@ -443,7 +443,7 @@ def test_limits_that_are_not_full_cost_two_requests(prefect_server: Server, worl
 @pytest.mark.parametrize("status", [404, 405])
 def test_a_server_without_limits_is_not_broken(prefect_server: Server, world: Seed, status: int) -> None:
     with relayed(prefect_server.ui_url) as relay:
-        relay.answer = lambda asked: Response("{}", status) if "concurrency_limits" in asked.path else None
+        relay.answer = lambda request: Response("{}", status) if "concurrency_limits" in request.path else None
         looked = assess_server(world.now, at=relay.url)
 
     assert looked.status == "ok"
@@ -452,7 +452,7 @@ def test_a_server_without_limits_is_not_broken(prefect_server: Server, world: Se
 
 def test_limits_that_cannot_be_read_are_unknown(prefect_server: Server, world: Seed) -> None:
     with relayed(prefect_server.ui_url) as relay:
-        relay.answer = lambda asked: Response("{}", 500) if "concurrency_limits" in asked.path else None
+        relay.answer = lambda request: Response("{}", 500) if "concurrency_limits" in request.path else None
         looked = assess_server(world.now, at=relay.url)
 
     assert looked.missing == {"limits": "failed"}
@@ -463,7 +463,7 @@ def test_of_too_many_full_limits_some_are_looked_into(prefect_server: Server, wo
         world.global_limit(f"limit-{n:02}", 1, taken=1)
     with relayed(prefect_server.ui_url) as relay:
         looked = assess_server(world.now, at=relay.url)
-        events = [asked for asked in relay.asked if "concurrency-limit" in json.dumps(asked.body)]
+        events = [request for request in relay.requests if "concurrency-limit" in json.dumps(request.body)]
 
     assert len(events) == 50
     assert looked.missing == {"limits": "partial"}

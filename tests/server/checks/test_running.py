@@ -7,7 +7,7 @@ from typing import Any
 
 from demo.stack import Server
 from tests.support.assessment import assess_server, by_name
-from tests.support.relay import Asked, relayed
+from tests.support.relay import ApiRequest, relayed
 from tests.support.seed_values import HOUR, MINUTE, SECOND, Run
 from tests.support.seeding import Seed
 
@@ -75,8 +75,8 @@ def test_a_run_that_ended_while_it_was_looked_at_is_no_zombie(prefect_server: Se
         world.heartbeats(runs[name], (now - HOUR - n * BEAT for n in range(4)))
     ended = str(runs["just-ended"].id)
 
-    def end_it(asked: Asked, _: object) -> None:
-        if asked.path == "/events/count-by/resource":
+    def end_it(request: ApiRequest, _: object) -> None:
+        if request.path == "/events/count-by/resource":
             state = {"type": "COMPLETED", "name": "Completed"}
             prefect_server.request("POST", f"/flow_runs/{ended}/set_state", {"state": state, "force": True})
 

@@ -113,7 +113,7 @@ def test_hundreds_without_runs_ahead_among_hundreds_with(unplanned: Seed) -> Non
     for n in range(120):
         plant(unplanned, f"n{n}", f"{n % 60} {n % 24} * * *", ahead=now + DAY)
     seen = assess_server(now, stale={"enabled": False})
-    assert by_name(seen.found, "unscheduled") == {one.name: "warning" for one in dead}
+    assert by_name(seen.found, "unscheduled") == {deployment.name: "warning" for deployment in dead}
     assert seen.traffic.requests < 100
 
 

@@ -110,7 +110,7 @@ def test_an_unreadable_date_says_nothing_of_the_clock(
 def test_a_server_without_events_is_not_broken(prefect_server: Server, seed: Seed, status: int) -> None:
     seed.run(seed.deployment("etl/well"), ended=seed.now - HOUR)
     with relayed(prefect_server.ui_url) as relay:
-        relay.answer = lambda asked: Response("no", status) if asked.path == "/events/filter" else None
+        relay.answer = lambda request: Response("no", status) if request.path == "/events/filter" else None
         looked = assess_server(seed.now, at=relay.url, server=DEFAULTS)
 
     assert faults(looked) == set()
@@ -120,7 +120,7 @@ def test_a_server_without_events_is_not_broken(prefect_server: Server, seed: See
 def test_events_that_cannot_be_read_are_unknown(prefect_server: Server, seed: Seed) -> None:
     seed.run(seed.deployment("etl/well"), ended=seed.now - HOUR)
     with relayed(prefect_server.ui_url) as relay:
-        relay.answer = lambda asked: Response("[]", 200) if asked.path == "/events/filter" else None
+        relay.answer = lambda request: Response("[]", 200) if request.path == "/events/filter" else None
         looked = assess_server(seed.now, at=relay.url, server=DEFAULTS)
 
     assert faults(looked) == set()
@@ -130,10 +130,10 @@ def test_events_that_cannot_be_read_are_unknown(prefect_server: Server, seed: Se
 def test_one_short_request_where_events_arrive(prefect_server: Server, world: Seed) -> None:
     with relayed(prefect_server.ui_url) as relay:
         assess_server(world.now, at=relay.url, server=DEFAULTS)
-        asked = [one.body for one in relay.asked if one.path == "/events/filter"]
+        bodies = [request.body for request in relay.requests if request.path == "/events/filter"]
 
-    assert len(asked) == 1
-    assert asked[0]["filter"]["occurred"]["since"] == (world.now - 15 * MINUTE).isoformat()
+    assert len(bodies) == 1
+    assert bodies[0]["filter"]["occurred"]["since"] == (world.now - 15 * MINUTE).isoformat()
 
 
 def test_a_server_whose_services_are_dead(fresh_server: ServerFactory) -> None:

@@ -11,7 +11,7 @@ import pytest
 from demo.stack import Server
 from monitoring.adapters.prefect.read import run_times
 from tests.support.assessment import assess_server, by_name
-from tests.support.relay import Asked, relayed
+from tests.support.relay import ApiRequest, relayed
 from tests.support.seed_values import DAY, HOUR, MINUTE, SECOND, Deployment, Run
 from tests.support.seeding import Seed
 
@@ -131,16 +131,16 @@ def test_history_is_searched_once_and_only_where_it_can_matter(prefect_server: S
     world.run(practised(world, "failed"), "FAILED", started=world.now - 2 * HOUR, ended=world.now - HOUR)
     rules = [NOT_THE_NOISE, {"match": {"deployment": "learned/limited"}, "slow": {"limit": "2h"}}]
 
-    def searched(asked: Sequence[Asked]) -> list[str]:
-        newest = [each.body for each in asked if each.path == "/flow_runs/filter" and each.body.get("limit") == 31]
+    def searched(requests: Sequence[ApiRequest]) -> list[str]:
+        newest = [each.body for each in requests if each.path == "/flow_runs/filter" and each.body.get("limit") == 31]
         return [deployment for body in newest for deployment in body["flow_runs"]["deployment_id"]["any_"]]
 
     with relayed(prefect_server.ui_url) as relay:
         first = assess_server(world.now, at=relay.url, rules=rules)
-        assert sorted(searched(relay.asked)) == sorted([str(slow.id), str(never.id)])
-        relay.asked.clear()
+        assert sorted(searched(relay.requests)) == sorted([str(slow.id), str(never.id)])
+        relay.requests.clear()
         again = assess_server(world.now + MINUTE, at=relay.url, rules=rules, ledger=first.assessment.ledger)
-        assert searched(relay.asked) == []
+        assert searched(relay.requests) == []
     assert by_name(first.found, "slow") == by_name(again.found, "slow") == {"slow": "info"}
 
 

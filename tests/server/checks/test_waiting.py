@@ -145,7 +145,7 @@ def test_runs_wait_for_a_reason_or_for_none_that_shows(prefect_server: Server, w
         "no-pool": None,
         **none,
     }
-    # What holds them up is told once, and they are told under it.
+    # What holds them up is one finding, and they are under it.
     assert {name.partition("/")[2] for (_, name), finding in found.items() if not finding.symptom_of} == {
         "no-pool",
         *none,

@@ -84,9 +84,9 @@ def test_a_check_that_somebody_has_paused(prefect_server: Server, world: Seed) -
 
 
 def test_ended_runs_that_cannot_be_read_for_long(prefect_server: Server, world: Seed) -> None:
-    def broken(asked: object) -> Response | None:
-        body = getattr(asked, "body", None) or {}
-        ended = getattr(asked, "path", "") == "/flow_runs/filter" and "after_" in str(body.get("flow_runs", {}))
+    def broken(request: object) -> Response | None:
+        body = getattr(request, "body", None) or {}
+        ended = getattr(request, "path", "") == "/flow_runs/filter" and "after_" in str(body.get("flow_runs", {}))
         return Response("boom", 500) if ended else None
 
     with relayed(prefect_server.ui_url) as relay:

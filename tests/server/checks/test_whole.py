@@ -14,7 +14,7 @@ from demo.stack import Server
 from monitoring.model.ledger import Ledger
 from tests.support.assessment import assess_server
 from tests.support.noise import NOISE_MAY_BE_STALE
-from tests.support.relay import Asked, relayed
+from tests.support.relay import ApiRequest, relayed
 from tests.support.seed_values import DAY, HOUR, MINUTE, Run
 from tests.support.seeding import Seed
 
@@ -117,8 +117,8 @@ def test_critical_beats_unknown_beats_warning_beats_ok(
         plant(world)
     assert assess_server(world.now).status == whole
 
-    def no_queues(asked: Asked) -> Response | None:
-        return Response("{}", 404) if asked.path == "/work_queues/filter" else None
+    def no_queues(request: ApiRequest) -> Response | None:
+        return Response("{}", 404) if request.path == "/work_queues/filter" else None
 
     with relayed(prefect_server.ui_url) as relay:
         relay.answer = no_queues

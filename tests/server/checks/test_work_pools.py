@@ -131,7 +131,7 @@ def test_work_that_is_due_soon(prefect_server: Server, world: Seed) -> None:
 
     def plant(name: str, pool: Any, *ahead: timedelta, **fields: Any) -> Any:
         deployment = world.deployment(f"soon/{name}", pool=pool, **fields)
-        world.many(Run(deployment=deployment, state="SCHEDULED", due=now + one, created=now - DAY) for one in ahead)
+        world.many(Run(deployment=deployment, state="SCHEDULED", due=now + span, created=now - DAY) for span in ahead)
         return deployment
 
     dead = dead_pool(world, "dead", HOUR)

@@ -170,9 +170,9 @@ def same_page(handler: Handler, sent: bytes) -> None:
 
 def endless_list(handler: Handler, sent: bytes) -> None:
     """Answer with another full page at every offset."""
-    asked = json.loads(sent)
-    start = asked.get("offset", 0)
-    page = range(start, start + (asked.get("limit") or 200))
+    body = json.loads(sent)
+    start = body.get("offset", 0)
+    page = range(start, start + (body.get("limit") or 200))
     handler.answer(json.dumps([{"id": str(number)} for number in page]).encode())
 
 

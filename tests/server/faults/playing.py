@@ -59,7 +59,7 @@ def check(target: str, faults: Mapping[str, Fault], folder: Path, **settings: st
         folder: The working directory, and Prefect's home.
         settings: Of the section ``server``.
     """
-    with misbehaving(target, dict(faults)) as (address, asked):
+    with misbehaving(target, dict(faults)) as (address, paths):
         env = prefect_env(folder, address, {f"WATCHDOG_SERVER__{name.upper()}": of for name, of in settings.items()})
         started = time.monotonic()
         ended = subprocess.run(
@@ -72,7 +72,7 @@ def check(target: str, faults: Mapping[str, Fault], folder: Path, **settings: st
             check=False,
         )
         seconds = time.monotonic() - started
-        requests = len(asked)
+        requests = len(paths)
     errors, _, peak = ended.stderr.strip().rpartition("peak ")
     report = json.loads(ended.stdout) if ended.stdout else {}
     return Checked(ended.returncode, report, errors.strip(), seconds, int(peak) / 1024, requests)

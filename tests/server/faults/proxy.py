@@ -32,7 +32,7 @@ class Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         path = self.path.partition("?")[0].removeprefix("/api")
-        self.server.asked.append(path)
+        self.server.paths.append(path)
         fault = self.server.faults.get(path) or self.server.faults.get("*")
         # A client that has read enough hangs up.
         with suppress(ConnectionError, TimeoutError):
@@ -82,7 +82,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.client = httpx.Client(base_url=target, timeout=180, trust_env=False)
         self.faults = faults
-        self.asked: list[str] = []
+        self.paths: list[str] = []
         self.over = threading.Event()
 
 
@@ -101,7 +101,7 @@ def misbehaving(target: str, faults: dict[str, Fault]) -> Iterator[tuple[str, li
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/api", server.asked
+        yield f"http://127.0.0.1:{server.server_port}/api", server.paths
     finally:
         server.over.set()
         server.shutdown()

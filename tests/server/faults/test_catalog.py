@@ -34,11 +34,11 @@ def test_a_fault_is_survived_and_named(
         monkeypatch.setenv("WATCHDOG_SERVER__RETRY_BUDGET", "2s")
     capsys.readouterr()
     with (
-        misbehaving(prefect_server.ui_url, {fault.path: fault.make()}) as (address, asked),
+        misbehaving(prefect_server.ui_url, {fault.path: fault.make()}) as (address, paths),
         temporary_settings({PREFECT_API_URL: address}),
     ):
         status = app(["check", "--json"], exit_on_error=False, result_action="return_value")
-        requests = len(asked)
+        requests = len(paths)
     printed = capsys.readouterr()
     report = json.loads(printed.out) if printed.out else {}
     checked = Checked(status, report, printed.err.strip(), 0, 0, requests)

@@ -30,11 +30,11 @@ def due(*ahead: timedelta, of: str = "etl/nightly", **fields: Any) -> list[FlowR
             "SCHEDULED",
             f"{of} {n}",
             of=of,
-            expected_start_time=NOW + one,
+            expected_start_time=NOW + span,
             created=NOW - hours(5),
             **{**PLACE, **fields},
         )
-        for n, one in enumerate(ahead)
+        for n, span in enumerate(ahead)
     ]
 
 
@@ -150,7 +150,7 @@ def limited(limit: int, of: str) -> dict[str, Any]:
 
 
 def held(limit: dict[str, Any], upcoming: list[FlowRun], holders: list[FlowRun], ledger: Ledger) -> tuple[Finding, ...]:
-    """What is said ahead; that runs without heartbeats cannot be judged is not asked here."""
+    """The findings ahead; that runs without heartbeats cannot be judged is not tested here."""
     findings = look(
         limit["place"], upcoming, *holders, ledger=ledger, deployments=limit["deployments"], coverage=complete()
     )
@@ -247,7 +247,7 @@ def test_a_worker_that_is_restarted_is_soon_back(heard: timedelta | None, says: 
         (minutes(0), hours(1), ["ahead"]),
         (minutes(5), hours(1), ["ahead"]),
         (minutes(5) + SECOND, hours(1), ["work-pool"]),
-        # Nobody was told of a run that somebody has just asked for.
+        # A run that somebody has just asked for is new.
         (minutes(5), minutes(5), ["ahead"]),
         (minutes(5), minutes(5) - SECOND, []),
     ],
@@ -278,7 +278,7 @@ def test_what_has_just_come_due_changes_nothing_for_a_pool_that_is_reported(
     ]
 
     assert [finding.check for finding in look(place, [], *waiting)] == checks
-    # What is still to come is news, told with the rest.
+    # What is still to come is news, shown with the rest.
     assert [finding.check for finding in look(place, due(hours(1)), *waiting)] == sorted(
         {*checks, *(["ahead"] if checks else [])}, reverse=True
     )

@@ -138,12 +138,12 @@ def test_of_several_the_latest_gives_the_reason() -> None:
 
 def test_a_run_that_timed_out_is_not_said_to_have_failed() -> None:
     late = "Flow run exceeded timeout of 60.0 second(s)"
-    (one,) = found(observation(run("FAILED", state_name="TimedOut", message=late)))
+    (finding,) = found(observation(run("FAILED", state_name="TimedOut", message=late)))
     two = [r.model_copy(update={"state_name": "TimedOut"}) for r in ended("FAILED", "FAILED")]
     (several,) = found(observation(*two))
 
-    assert (one.check, one.summary) == ("failed", f"etl/nightly: the last run timed out: {late}")
-    assert one.observed == f"TimedOut: {late}"
+    assert (finding.check, finding.summary) == ("failed", f"etl/nightly: the last run timed out: {late}")
+    assert finding.observed == f"TimedOut: {late}"
     assert several.summary == "etl/nightly: the last 2 runs failed, the latest timed out"
 
 

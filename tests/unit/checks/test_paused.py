@@ -13,14 +13,14 @@ SECOND = timedelta(seconds=1)
 LIMIT = timedelta(days=14)
 
 
-@pytest.mark.parametrize(("age", "told"), [(LIMIT - SECOND, False), (LIMIT, False), (LIMIT + SECOND, True)])
+@pytest.mark.parametrize(("age", "reported"), [(LIMIT - SECOND, False), (LIMIT, False), (LIMIT + SECOND, True)])
 @pytest.mark.parametrize("fields", [{"paused": True}, {}], ids=["paused", "inactive"])
-def test_what_is_paused_for_long_is_information(age: timedelta, told: bool, fields: dict[str, Any]) -> None:
+def test_what_is_paused_for_long_is_information(age: timedelta, reported: bool, fields: dict[str, Any]) -> None:
     quiet = deployment(scheduled=False, inactive_since=NOW - age, **fields)
 
     findings = found(observation(deployments=[quiet]))
 
-    assert names(findings) == ([("paused", "etl/nightly", "info")] if told else [])
+    assert names(findings) == ([("paused", "etl/nightly", "info")] if reported else [])
     assert not any(finding.unknown for finding in findings)
 
 

@@ -40,11 +40,11 @@ def test_a_run_that_has_just_gone_on_after_a_retry_gets_its_time() -> None:
     assert found(observation(run("RUNNING", since=NOW - timedelta(seconds=90)), heartbeats={"run": heard})) == ()
 
 
-@pytest.mark.parametrize(("age", "told"), [(timedelta(seconds=540), False), (timedelta(seconds=541), True)])
-def test_a_run_that_never_sent_one_cannot_be_judged(age: timedelta, told: bool) -> None:
+@pytest.mark.parametrize(("age", "reported"), [(timedelta(seconds=540), False), (timedelta(seconds=541), True)])
+def test_a_run_that_never_sent_one_cannot_be_judged(age: timedelta, reported: bool) -> None:
     seen = observation(run("RUNNING", since=NOW - age))
 
-    assert names(found(seen)) == ([("zombie", "etl/nightly", "info")] if told else [])
+    assert names(found(seen)) == ([("zombie", "etl/nightly", "info")] if reported else [])
 
 
 def test_unanswered_heartbeats_accuse_nobody() -> None:
@@ -118,7 +118,7 @@ def test_other_runs_that_beat_show_that_events_arrive() -> None:
 
 def test_a_dead_pipeline_makes_one_problem_and_no_zombies() -> None:
     runs = [run("RUNNING", f"run-{n}", since=NOW - hours(3)) for n in range(3)]
-    silent = {one.id: beats(40, THREE_MINUTES, hours(1)) for one in runs}
+    silent = {run.id: beats(40, THREE_MINUTES, hours(1)) for run in runs}
     vitals = Vitals(newest_event=NOW - hours(1), unheard=run("COMPLETED", "ended", since=NOW - minutes(16)))
     findings = found(observation(*runs, heartbeats=silent, vitals=vitals), server={"events_missing": "15m"})
 

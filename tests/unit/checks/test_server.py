@@ -55,7 +55,7 @@ def test_slow_answers(seconds: float, answers: int, slow: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("offset", "said"),
+    ("offset", "summary"),
     [
         (timedelta(0), None),
         (minutes(1), None),
@@ -65,8 +65,8 @@ def test_slow_answers(seconds: float, answers: int, slow: bool) -> None:
         (hours(2), "prod: its clock is 2 h ahead of the watchdog's"),
     ],
 )
-def test_the_clock(offset: timedelta, said: str | None) -> None:
-    assert [finding.summary for finding in checked(with_vitals(clock_offset=offset))] == ([said] if said else [])
+def test_the_clock(offset: timedelta, summary: str | None) -> None:
+    assert [finding.summary for finding in checked(with_vitals(clock_offset=offset))] == ([summary] if summary else [])
 
 
 @pytest.mark.parametrize("state_name", ["Scheduled", "Late", "AwaitingRetry", "AwaitingConcurrencySlot", "Resuming"])

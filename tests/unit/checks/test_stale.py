@@ -153,7 +153,7 @@ def test_a_cancelled_run_explains_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("missed", "told"),
+    ("missed", "reported"),
     [
         (MissedRuns(first=DUE[0], count=1), "1 scheduled time missed since 2026-11-23 10:00 UTC"),
         (MissedRuns(first=DUE[0], count=999), "999 scheduled times missed since 2026-11-23 10:00 UTC"),
@@ -163,11 +163,11 @@ def test_a_cancelled_run_explains_nothing() -> None:
         ),
     ],
 )
-def test_it_shows_how_many_scheduled_times_were_missed_and_since_when(missed: MissedRuns, told: str) -> None:
+def test_it_shows_how_many_scheduled_times_were_missed_and_since_when(missed: MissedRuns, reported: str) -> None:
     seen = observation(success(NOW - hours(9)), deployments=[deployment(due=DUE)], missed={"etl/nightly": missed})
     (finding,) = found(seen)
 
-    assert finding.observed == f"last success 2026-11-23 03:00 UTC, 9 h ago; {told}"
+    assert finding.observed == f"last success 2026-11-23 03:00 UTC, 9 h ago; {reported}"
     assert "2 scheduled times, its usual run time and 30 min of grace passed" in finding.expected
 
 
@@ -253,15 +253,15 @@ def daily(last: datetime, *, runs: int = 10, **record: Any) -> Ledger:
 
 
 @pytest.mark.parametrize(
-    ("silence", "told"),
+    ("silence", "reported"),
     [(3 * DAY - SECOND, False), (3 * DAY, False), (3 * DAY + SECOND, True), (9 * DAY, True), (9 * DAY + SECOND, False)],
 )
 def test_a_deployment_without_schedules_is_expected_to_keep_its_rhythm_as_long_as_it_had_it(
-    silence: timedelta, told: bool
+    silence: timedelta, reported: bool
 ) -> None:
     findings = found(observation(deployments=[deployment(scheduled=False)]), daily(NOW - silence))
 
-    assert names(findings) == ([("stale", "etl/nightly", "info")] if told else [])
+    assert names(findings) == ([("stale", "etl/nightly", "info")] if reported else [])
     assert not any(finding.unknown for finding in findings)
 
 

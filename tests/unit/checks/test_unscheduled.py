@@ -24,8 +24,8 @@ def unscheduled(*deployments: Deployment, ahead: tuple[str, ...]) -> dict[str, F
 
 
 def test_a_deployment_with_nothing_ahead_is_a_warning_and_says_when_it_is_due() -> None:
-    one = deployment(next_due=NOW + minutes(40))
-    (finding,) = found(observation(deployments=[one], nothing_ahead={one.id: NOW - minutes(20)}))
+    known = deployment(next_due=NOW + minutes(40))
+    (finding,) = found(observation(deployments=[known], nothing_ahead={known.id: NOW - minutes(20)}))
 
     assert (finding.check, finding.severity, finding.cause) == ("unscheduled", "warning", None)
     assert finding.observed == "nothing scheduled ahead, though it is due at 2026-11-23 12:40 UTC"
@@ -46,8 +46,8 @@ def test_it_is_so_since_the_last_run_that_is_known(
     last_run: datetime | None, scheduled_since: datetime | None, since: datetime
 ) -> None:
     runs = [run("COMPLETED", since=last_run)] if last_run else []
-    one = deployment(scheduled_since=scheduled_since)
-    (finding,) = found(observation(*runs, deployments=[one], nothing_ahead={one.id: NOW - minutes(20)}))
+    known = deployment(scheduled_since=scheduled_since)
+    (finding,) = found(observation(*runs, deployments=[known], nothing_ahead={known.id: NOW - minutes(20)}))
 
     assert finding.since == since
 

@@ -34,11 +34,11 @@ def own_run(state: StateType, ago: timedelta, of: str = CHECK, **fields: Any) ->
 
 def seen(*runs: FlowRun, of: Deployment | None = None, deployments: Any = (), **fields: Any) -> Observation:
     """An observation of a server with the watchdog on it."""
-    ended = [one for one in runs if one.end_time]
+    ended = [run for run in runs if run.end_time]
     own = OwnRuns(
         deployments=(of or ours(),),
-        ended=tuple(sorted(ended, key=lambda one: one.end_time or NOW)),
-        active=tuple(one for one in runs if not one.end_time),
+        ended=tuple(sorted(ended, key=lambda run: run.end_time or NOW)),
+        active=tuple(run for run in runs if not run.end_time),
     )
     return observation(deployments=deployments, own=own, **{"coverage": complete("own-runs"), **fields})
 

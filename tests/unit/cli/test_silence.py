@@ -83,7 +83,7 @@ def test_an_end_a_year_ahead_is_not_too_far(capsys: pytest.CaptureFixture[str]) 
     ("words", "part"),
     [
         pytest.param([*ADD, *FOR, "--check", "flailed"], '"crashed", "late"', id="unknown check"),
-        pytest.param([*ADD, *FOR, "--severity", "info"], '"warning", "critical"', id="what nobody is told of"),
+        pytest.param([*ADD, *FOR, "--severity", "info"], '"warning", "critical"', id="what is never notified"),
         pytest.param(["silence", "add", *FOR], "--reason", id="no reason"),
         pytest.param(["incidents", "ack"], "INCIDENTS", id="no incident"),
         pytest.param(["incidents", "close"], "INCIDENTS", id="none to close"),

@@ -239,10 +239,10 @@ def test_hostile_keys_and_values_stay_on_their_line() -> None:
 
 @given(st.text(alphabet=st.sampled_from("alte:-[]{}&*!?,\n\t '\"#|>%@0123456789mh<~\x00é"), max_size=60))
 def test_any_text_is_a_configuration_or_a_clear_error(text: str) -> None:
-    said: str | None = None
+    problem: str | None = None
     try:
         parse(text, "w.yaml")
     except ConfigError as error:
-        said = str(error)
+        problem = str(error)
 
-    assert said is None or all(line.startswith("w.yaml") for line in said.splitlines())
+    assert problem is None or all(line.startswith("w.yaml") for line in problem.splitlines())

@@ -55,7 +55,7 @@ def test_every_key_sets_its_field(tag: str, field: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tag", "said"),
+    ("tag", "reason"),
     [
         ("watchdog:", "expected one of watchdog:off, watchdog:owner"),
         ("watchdog:=", "expected one of"),
@@ -78,13 +78,13 @@ def test_every_key_sets_its_field(tag: str, field: str, value: Any) -> None:
         ("watchdog:expect=cancelled", "expected"),
     ],
 )
-def test_what_cannot_be_read_changes_nothing_and_says_why(tag: str, said: str) -> None:
+def test_what_cannot_be_read_changes_nothing_and_says_why(tag: str, reason: str) -> None:
     read = read_tags((tag, "watchdog:owner=data", "gold"))
 
     assert {field: value for field, (value, _) in read.values.items()} == {"owner": "data"}
     (problem,) = read.problems
     assert problem.tag == tag
-    assert said in problem.why
+    assert reason in problem.why
 
 
 @pytest.mark.parametrize("tag", ["", "gold", "watchdog", "watchdogs:off", "my-watchdog:off", "owner=data", "watch:off"])
@@ -190,7 +190,7 @@ def test_a_secret_is_rejected_and_not_shown(tag: str) -> None:
     assert values(tag) == {}
     assert "secret" not in shown(tag).replace("watchdog", "")
     assert len(why(tag, "watchdog:owner=data")) == 1
-    assert not any("1234" in said or "me:" in said for said in why(tag))
+    assert not any("1234" in reason or "me:" in reason for reason in why(tag))
 
 
 def test_a_tag_is_shown_on_one_short_line() -> None:

@@ -122,7 +122,7 @@ def test_an_untested_version_is_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("offset", "outcome", "said"),
+    ("offset", "outcome", "detail"),
     [
         (None, "unknown", "does not report"),
         (timedelta(seconds=60), "ok", "within 1 min"),
@@ -130,9 +130,9 @@ def test_an_untested_version_is_reported() -> None:
         (timedelta(seconds=-61), "warning", "1 min 1 s behind ours"),
     ],
 )
-def test_clocks_that_are_apart(offset: timedelta | None, outcome: str, said: str) -> None:
+def test_clocks_that_are_apart(offset: timedelta | None, outcome: str, detail: str) -> None:
     examined = clock(offset, minutes(1))
-    assert (examined.outcome, said in examined.detail) == (outcome, True)
+    assert (examined.outcome, detail in examined.detail) == (outcome, True)
 
 
 def test_a_server_that_does_not_say_whether_it_reaches_its_database() -> None:
@@ -159,7 +159,7 @@ def test_of_a_server_that_cannot_be_used_everything_else_is_not_examined(rejecte
 
 
 @pytest.mark.parametrize(
-    ("fields", "inactive", "said", "mend"),
+    ("fields", "inactive", "detail", "mend"),
     [
         ({"paused": True, "scheduled": False}, (), "paused", f"prefect api POST /deployments/{CHECK}/resume"),
         ({"scheduled": False}, ("s-1",), "none of its schedules is active", f"schedule resume {CHECK} s-1"),
@@ -168,12 +168,12 @@ def test_of_a_server_that_cannot_be_used_everything_else_is_not_examined(rejecte
     ],
 )
 def test_a_check_that_does_not_run_by_itself(
-    fields: dict[str, Any], inactive: tuple[str, ...], said: str, mend: str
+    fields: dict[str, Any], inactive: tuple[str, ...], detail: str, mend: str
 ) -> None:
     check = ours(CHECK, **fields)
     examined = wrong(well(check, inactive={CHECK: inactive}))
     part = examined.pop(f"deployment {CHECK}")
-    assert (part.outcome, said in part.detail, mend in part.fix) == ("fault", True, True), part
+    assert (part.outcome, detail in part.detail, mend in part.fix) == ("fault", True, True), part
     assert set(outcomes(examined).values()) <= {"unknown"}
 
 
@@ -300,7 +300,7 @@ def test_automations_that_are_missing_or_not_enabled(
 
 
 @pytest.mark.parametrize(
-    ("runs", "outcome", "said"),
+    ("runs", "outcome", "detail"),
     [
         ([completed(CHECK, minutes(13))], "ok", "completed at 2026-11-23 11:47 UTC"),
         ([completed(CHECK, minutes(14))], "fault", "3 runs were due since 2026-11-23 11:47 UTC"),
@@ -322,10 +322,10 @@ def test_automations_that_are_missing_or_not_enabled(
         ),
     ],
 )
-def test_the_last_runs_of_the_check(runs: list[FlowRun], outcome: str, said: str) -> None:
+def test_the_last_runs_of_the_check(runs: list[FlowRun], outcome: str, detail: str) -> None:
     every = {part.name: part for part in examine(well(None, *runs, completed(DIGEST, minutes(1))), Config())}
     part = every[f"last run of {CHECK}"]
-    assert (part.outcome, said in part.detail) == (outcome, True), part
+    assert (part.outcome, detail in part.detail) == (outcome, True), part
 
 
 def test_a_check_that_was_deployed_a_moment_ago_has_time_to_complete() -> None:
@@ -393,7 +393,7 @@ def test_routes_in_trouble(since: datetime, permanent: bool, outcome: str | None
 
 
 @pytest.mark.parametrize(
-    ("lock", "outcome", "said"),
+    ("lock", "outcome", "detail"),
     [
         (None, "ok", "free"),
         (Lock(holder="run-1", since=NOW, renewed=NOW, expired=False), "ok", "held by flow run run-1"),
@@ -405,9 +405,9 @@ def test_routes_in_trouble(since: datetime, permanent: bool, outcome: str | None
         ),
     ],
 )
-def test_the_lock(lock: Lock | None, outcome: str, said: str) -> None:
+def test_the_lock(lock: Lock | None, outcome: str, detail: str) -> None:
     every = {part.name: part for part in examine(well(lock=lock), Config())}
-    assert (every["lock"].outcome, said in every["lock"].detail) == (outcome, True)
+    assert (every["lock"].outcome, detail in every["lock"].detail) == (outcome, True)
 
 
 @pytest.mark.parametrize(

@@ -76,4 +76,4 @@ def test_the_documented_json_is_what_is_printed() -> None:
     [example] = re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)
     at = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
     assert doctor_json([WELL, FAULT], "prefect", at) == json.loads(example)
-    assert [one["recommended"] for one in doctor_json([WELL, ADVICE], "prefect", at)["examined"]] == [False, True]
+    assert [part["recommended"] for part in doctor_json([WELL, ADVICE], "prefect", at)["examined"]] == [False, True]

@@ -65,7 +65,7 @@ def test_a_channel_that_several_things_use_is_asked_for_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("secret", "slack", "outcome", "said", "mend"),
+    ("secret", "slack", "outcome", "detail", "mend"),
     [
         (Secret(place="nowhere"), None, "fault", "neither", "watchdog-slack-token"),
         (Secret(place="block"), None, "fault", "contains no text", "watchdog-slack-token"),
@@ -87,15 +87,15 @@ def test_a_channel_that_several_things_use_is_asked_for_once() -> None:
         (Secret(place="nowhere", problem="the server is gone"), None, "unknown", "the server is gone", ""),
     ],
 )
-def test_the_token(secret: Secret, slack: Workspace | None, outcome: str, said: str, mend: str) -> None:
+def test_the_token(secret: Secret, slack: Workspace | None, outcome: str, detail: str, mend: str) -> None:
     examined = judged(installation({"watchdog-slack-token": secret}), slack)
     part = examined["Slack token"]
-    assert (part.outcome, said in part.detail, mend in part.fix) == (outcome, True, True), part
+    assert (part.outcome, detail in part.detail, mend in part.fix) == (outcome, True, True), part
     assert outcomes(examined) == {"Slack token": outcome, "Slack scopes": "unknown", "Slack channel ops": "unknown"}
 
 
 @pytest.mark.parametrize(
-    ("scopes", "outcome", "said"),
+    ("scopes", "outcome", "detail"),
     [
         (SCOPES, None, ""),
         (None, "unknown", "does not report"),
@@ -104,10 +104,10 @@ def test_the_token(secret: Secret, slack: Workspace | None, outcome: str, said: 
         (frozenset({"chat:write"}), "ok", "without channels:history and groups:history a message may be repeated"),
     ],
 )
-def test_scopes(scopes: frozenset[str] | None, outcome: str | None, said: str) -> None:
+def test_scopes(scopes: frozenset[str] | None, outcome: str | None, detail: str) -> None:
     part = judged(space=workspace(scopes=scopes)).get("Slack scopes")
     assert (part and part.outcome) == outcome
-    assert part is None or said in part.detail
+    assert part is None or detail in part.detail
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_notification_blocks(capabilities: tuple[str, ...] | None, read: Any, ou
 
 
 @pytest.mark.parametrize(
-    ("secret", "outcome", "said"),
+    ("secret", "outcome", "detail"),
     [
         (Secret(place="block", looks="text"), "fault", "Secret block watchdog-ping-url contains no address"),
         (Secret(place="environment", looks="text"), "fault", "WATCHDOG_PING_URL contains no address"),
@@ -173,9 +173,9 @@ def test_notification_blocks(capabilities: tuple[str, ...] | None, read: Any, ou
         (Secret(place="nowhere", problem="503"), "unknown", "503"),
     ],
 )
-def test_the_ping(secret: Secret, outcome: str, said: str) -> None:
+def test_the_ping(secret: Secret, outcome: str, detail: str) -> None:
     [part] = judged(installation({"watchdog-ping-url": secret}), workspace()).values()
-    assert (part.name, part.outcome, said in part.detail) == ("dead-man's switch", outcome, True)
+    assert (part.name, part.outcome, detail in part.detail) == ("dead-man's switch", outcome, True)
 
 
 @pytest.mark.parametrize(

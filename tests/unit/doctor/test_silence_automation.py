@@ -20,7 +20,7 @@ def due(*schedules: dict[str, object]) -> tuple[datetime, ...]:
     [
         ("*/5 * * * *", timedelta(minutes=15)),
         ("* * * * *", timedelta(minutes=3)),
-        # Nobody is told every night that it is night.
+        # Nobody is notified every night that it is night.
         ("*/15 8-17 * * *", 3 * timedelta(hours=14, minutes=15)),
         ("0 8 * * MON-FRI", 3 * timedelta(days=3)),
     ],

@@ -97,7 +97,7 @@ def test_an_error_stays_readable(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "said", "exception"),
+    ("message", "shown", "exception"),
     [
         (FLOW + "ValueError: no rows", "ValueError: no rows", "ValueError"),
         (TASK + "ValueError: no rows", "ValueError: no rows", "ValueError"),
@@ -112,8 +112,8 @@ def test_an_error_stays_readable(text: str, expected: str) -> None:
         ("", "", None),
     ],
 )  # fmt: skip
-def test_what_prefect_puts_before_an_error_is_taken_off(message: str, said: str, exception: str | None) -> None:
-    assert (bare(message), exception_of(message)) == (said, exception)
+def test_what_prefect_puts_before_an_error_is_taken_off(message: str, shown: str, exception: str | None) -> None:
+    assert (bare(message), exception_of(message)) == (shown, exception)
 
 
 def test_the_same_error_has_one_name_in_a_flow_a_task_and_a_parent() -> None:

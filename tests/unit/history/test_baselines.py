@@ -232,7 +232,7 @@ def two_months(then: timedelta, now: timedelta) -> RunTimes:
 
 
 @pytest.mark.parametrize(
-    ("then", "now", "said"),
+    ("then", "now", "text"),
     [
         (minutes(4), minutes(9), "median 4 min in September 2026, 9 min now"),
         (minutes(9), minutes(4), "median 9 min in September 2026, 4 min now"),
@@ -241,8 +241,8 @@ def two_months(then: timedelta, now: timedelta) -> RunTimes:
         (minutes(4), minutes(4), None),
     ],
 )
-def test_drift_is_reported_when_the_median_has_moved_by_half(then: timedelta, now: timedelta, said: str | None) -> None:
-    assert drift(two_months(then, now)) == said
+def test_drift_is_reported_when_the_median_has_moved_by_half(then: timedelta, now: timedelta, text: str | None) -> None:
+    assert drift(two_months(then, now)) == text
 
 
 def test_a_month_of_few_runs_says_nothing() -> None:

@@ -36,7 +36,7 @@ def test_a_parent_is_a_symptom_of_the_deepest_deployment_that_has_a_finding() ->
     assert by_name["etl/deep"].symptom_of is None
     assert [finding.cause.name for finding in by_name.values() if finding.cause] == ["name of subflow"] * 3
 
-    # What is tolerated there is told of the one above.
+    # What is tolerated there is a finding about the run above.
     rules = [{"match": {"deployment": "etl/deep"}, "failed": {"tolerate": 1}}]
     by_name = {finding.deployment: finding for finding in found(seen, rules=rules)}
     assert by_name["etl/top"].symptom_of == by_name["etl/middle"].fingerprint

@@ -31,7 +31,7 @@ def silence(name: str, until: timedelta = DAY) -> Request:
 def test_silences_get_ids_in_the_order_of_their_requests() -> None:
     second, first = silence("request-b"), silence("request-a")
     after = apply_requests([second, first], OPEN, Silences(next_number=7), NOW).silences
-    assert [(one.id, one.request, one.author, one.reason) for one in after.known] == [
+    assert [(silence.id, silence.request, silence.author, silence.reason) for silence in after.known] == [
         ("S-7", "request-a", "ann", "why"),
         ("S-8", "request-b", "ann", "why"),
     ]
@@ -56,8 +56,10 @@ def test_an_acknowledgement_is_a_step_of_the_incident(subject: str) -> None:
 def test_a_closed_incident_names_the_author_of_the_request() -> None:
     after = apply_requests([asked("close", "W-3")], OPEN, Silences(), NOW)
     assert after.incidents.open == {}
-    assert [(one.id, one.resolution, one.resolved_at) for one in after.closed] == [("W-3", "closed", NOW)]
-    assert [(step.by, step.note) for one in after.closed for step in one.history] == [("ann", "why")]
+    assert [(incident.id, incident.resolution, incident.resolved_at) for incident in after.closed] == [
+        ("W-3", "closed", NOW)
+    ]
+    assert [(step.by, step.note) for incident in after.closed for step in incident.history] == [("ann", "why")]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_an_expired_silence_ends_now_and_one_that_has_not_begun_never_holds() ->
     known = apply_requests([begun, ahead], OPEN, Silences(), NOW).silences
     later = NOW + hours(1)
     after = apply_requests([asked("expire", "S-1", "x"), asked("expire", "S-2", "y")], OPEN, known, later).silences
-    assert not any(one.active(moment) for one in after.known for moment in (later, NOW + DAY, NOW + 1.5 * DAY))
+    assert not any(silence.active(moment) for silence in after.known for moment in (later, NOW + DAY, NOW + 1.5 * DAY))
 
 
 @pytest.mark.parametrize(("ago", "kept"), [(timedelta(days=7) - hours(1), 1), (timedelta(days=7), 0)])

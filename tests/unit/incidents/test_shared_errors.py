@@ -35,8 +35,8 @@ ERROR = "ConnectError: no answer from …, tried … times"
 
 def failed(name: str, ago: timedelta, message: str | None = None, state: Any = "FAILED", **fields: Any) -> FlowRun:
     """A run of a deployment that ended badly so long ago; each says the same error with other numbers."""
-    said = MESSAGE.format(len(name), name[-1]) if message is None else message
-    return run(state, f"run of {name}", of=name, since=NOW - ago, message=said, **fields)
+    text = MESSAGE.format(len(name), name[-1]) if message is None else message
+    return run(state, f"run of {name}", of=name, since=NOW - ago, message=text, **fields)
 
 
 def seen(*runs: FlowRun, **fields: Any) -> Observation:

@@ -1,4 +1,4 @@
-"""How long incidents took, and how that is said."""
+"""How long incidents took, and how that is humanized."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ def silence_in(line: str) -> Silence:
         (content("preexisting", FAILED), []),
     ],
 )
-def test_the_commands_are_those_of_what_is_told(said: Content, lines: list[str]) -> None:
+def test_the_commands_are_those_of_the_notified_incidents(said: Content, lines: list[str]) -> None:
     assert list(alerts.commands(said).values()) == lines
     for line in lines:
         assert f"`{line}`" in words_of(alert(said))

@@ -81,13 +81,14 @@ def test_health_and_digest_in_a_pipe(golden: Golden) -> None:
 
 def test_alerts_in_slack(golden: Golden) -> None:
     parts = [
-        f"## {name}\n{read(slack_message(alert_message(said), ('here', 'S0DATA')))}" for name, said in ALERTS.items()
+        f"## {name}\n{read(slack_message(alert_message(content), ('here', 'S0DATA')))}"
+        for name, content in ALERTS.items()
     ]
     golden("alerts-slack.txt", "\n".join(parts))
 
 
 def test_alerts_in_a_pipe(golden: Golden) -> None:
-    parts = [f"## {name}\n{printed(alert_message(said, whole=True))}" for name, said in ALERTS.items()]
+    parts = [f"## {name}\n{printed(alert_message(content, whole=True))}" for name, content in ALERTS.items()]
     golden("alerts-terminal.txt", "\n".join(parts))
 
 
@@ -99,5 +100,5 @@ def test_an_alert_as_blocks(name: str, golden: Golden) -> None:
 
 
 def test_alerts_for_any_receiver(golden: Golden) -> None:
-    bodies = {name: plain(alert_message(said, whole=True)) for name, said in ALERTS.items()}
+    bodies = {name: plain(alert_message(content, whole=True)) for name, content in ALERTS.items()}
     golden("alerts-plain.txt", "\n".join(f"## {subject}\n\n{body}\n" for subject, body in bodies.values()))

@@ -110,12 +110,12 @@ def test_evidence_is_shown_as_it_is_and_cannot_end_its_block() -> None:
     assert block.splitlines() == list(lines)
 
 
-@pytest.mark.parametrize(("number", "said"), [(10, "line 9"), (11, "and 2 more lines")])
-def test_evidence_is_bounded_and_the_rest_is_counted(number: int, said: str) -> None:
+@pytest.mark.parametrize(("number", "last"), [(10, "line 9"), (11, "and 2 more lines")])
+def test_evidence_is_bounded_and_the_rest_is_counted(number: int, last: str) -> None:
     lines = tuple(f"line {n}" for n in range(number))
     text = health_page(samples.report(samples.finding("failed", "a/b", evidence=lines)))
     (block,) = [token.content for token in GITHUB.parse(text) if token.type == "fence"]
-    assert block.splitlines()[-1] == said
+    assert block.splitlines()[-1] == last
     assert len(block.splitlines()) == MARKDOWN.lines
 
 
@@ -141,7 +141,7 @@ def test_a_symptom_whose_cause_is_not_in_the_report_stands_for_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("report", "said"),
+    ("report", "text"),
     [
         (samples.unknown_digest(samples.healthy()), "| Yesterday | unknown |"),
         (
@@ -155,8 +155,8 @@ def test_a_symptom_whose_cause_is_not_in_the_report_stands_for_itself() -> None:
         (samples.digest(samples.healthy()), "97.2 % (1,190 of 1,224 runs)"),
     ],
 )
-def test_unknown_is_not_zero_and_nothing_is_not_failure(report: DigestReport, said: str) -> None:
-    assert said in digest_page(report)
+def test_unknown_is_not_zero_and_nothing_is_not_failure(report: DigestReport, text: str) -> None:
+    assert text in digest_page(report)
 
 
 def test_text_of_every_field_is_escaped() -> None:

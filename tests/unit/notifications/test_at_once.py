@@ -1,4 +1,4 @@
-"""Who is told what when several things happen at once: nothing lost, nothing said too early, nothing too often."""
+"""Who is notified of what when several things happen at once: nothing lost, too early or too often."""
 
 from __future__ import annotations
 
@@ -137,7 +137,9 @@ def test_the_message_from_before_a_rise_says_in_the_end_that_it_is_resolved_too(
     for _ in range(5):
         watchdog.check(CRITICAL, after=hours(2))
     watchdog.check()
-    assert [[one.resolution for one in message.content.incidents] for message in watchdog.channel.messages] == [
+    assert [
+        [incident.resolution for incident in message.content.incidents] for message in watchdog.channel.messages
+    ] == [
         ["cleared"],
         ["cleared"],
     ]
@@ -186,7 +188,7 @@ def test_what_is_sent_after_quiet_hours_still_belongs_to_its_message(posted: boo
     watchdog.check(after=hours(1))
     (message,) = watchdog.channel.messages
     assert [reply.content.about for reply in message.replies if reply.content] == ["details", "resolved"]
-    assert [one.resolution for one in message.content.incidents] == ["cleared"]
+    assert [incident.resolution for incident in message.content.incidents] == ["cleared"]
     watchdog.check(after=hours(3))
     assert watchdog.outbox.notifications == ()
 

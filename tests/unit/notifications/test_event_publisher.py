@@ -54,7 +54,7 @@ class Server:
 
 
 def left(outbox: Outbox) -> list[str]:
-    return [one.id for one in outbox.queue]
+    return [delivery.id for delivery in outbox.queue]
 
 
 def test_an_event_is_sent_once_and_forgotten_when_the_server_is_seen_to_have_it() -> None:
@@ -128,7 +128,7 @@ def test_what_was_taken_before_the_server_went_down_is_not_sent_again() -> None:
     server.send = send  # type: ignore[method-assign]  # it goes down after the first request
     outbox = emit(waiting(MAX_AT_ONCE + 1), server, server.save, NOW)
     assert server.saved == outbox
-    assert [one.id for one in outbox.queue if one.sent_at is None] == ["message", f"event-{MAX_AT_ONCE}"]
+    assert [delivery.id for delivery in outbox.queue if delivery.sent_at is None] == ["message", f"event-{MAX_AT_ONCE}"]
 
 
 def test_of_very_many_a_check_sends_so_many_and_the_next_one_more() -> None:

@@ -53,7 +53,7 @@ def opened(of: Incident) -> Event:
 
 
 def queued(*incidents: Incident, outbox: Outbox | None = None, at: Any = NOW, closed: Any = ()) -> Outbox:
-    known = Incidents(open={str(index): one for index, one in enumerate(incidents)})
+    known = Incidents(open={str(index): incident for index, incident in enumerate(incidents)})
     return with_events(outbox or Outbox(), known, closed, SEEN.model_copy(update={"at": at}))
 
 
@@ -69,7 +69,7 @@ def as_the_server_reads_it(event: Event) -> ServersEvent:
             "occurred": event.at,
             "event": event.name,
             "resource": dict(event.resource),
-            "related": [dict(one) for one in event.related],
+            "related": [dict(resource) for resource in event.related],
             "payload": dict(event.payload),
         }
     )
@@ -119,7 +119,7 @@ def test_what_was_known_before_and_what_is_a_symptom_can_be_left_out_by_label() 
 
 def test_deployment_flow_and_work_pool_are_related_as_in_prefects_own_events() -> None:
     related = opened(incident(tags=("sla", "x" * 300))).related
-    assert [dict(one) for one in related] == [
+    assert [dict(resource) for resource in related] == [
         {
             "prefect.resource.id": "prefect.deployment.etl/nightly",
             "prefect.resource.role": "deployment",
@@ -161,7 +161,7 @@ def test_a_hundred_resources_are_related_and_the_runs_that_are_left_out_are_coun
     runs: int, tags: int, shown: int
 ) -> None:
     event = opened(incident(of=finding(runs=runs), tags=tuple(f"tag-{number}" for number in range(tags))))
-    roles = [one["prefect.resource.role"] for one in event.related]
+    roles = [resource["prefect.resource.role"] for resource in event.related]
     assert len(roles) <= MAX_RELATED
     assert roles.count("flow-run") == shown
     assert event.payload["flow_run_count"] == runs
@@ -170,7 +170,11 @@ def test_a_hundred_resources_are_related_and_the_runs_that_are_left_out_are_coun
 
 def test_the_first_run_that_is_related_is_the_findings_first() -> None:
     # Prefect's actions on a flow run take the first one that they meet.
-    runs = [one["prefect.resource.id"] for one in opened(incident(of=finding(runs=5))).related if "run" in str(one)]
+    runs = [
+        resource["prefect.resource.id"]
+        for resource in opened(incident(of=finding(runs=5))).related
+        if "run" in str(resource)
+    ]
     assert runs[0] == "prefect.flow-run.run-0"
 
 
@@ -201,10 +205,10 @@ def test_steps_are_emitted_once_and_in_their_order() -> None:
 @pytest.mark.parametrize(("opened_at_once", "shown"), [(1, 98), (51, 98), (52, 96), (100, 50), (1_000, 5), (3_000, 5)])
 def test_the_more_is_emitted_at_once_the_fewer_runs_each_has(opened_at_once: int, shown: int) -> None:
     many = [incident(number + 1, of=finding(f"etl/{number}", runs=300)) for number in range(opened_at_once)]
-    events = [one.event for one in queued(*many).queue if one.event]
+    events = [delivery.event for delivery in queued(*many).queue if delivery.event]
     assert len(events) == opened_at_once
     for event in events:
-        assert [one["prefect.resource.role"] for one in event.related].count("flow-run") == shown
+        assert [resource["prefect.resource.role"] for resource in event.related].count("flow-run") == shown
         assert event.payload["flow_runs_left_out"] == 300 - shown
 
 
@@ -245,7 +249,7 @@ def test_a_server_takes_every_event_whatever_names_there_are(
     assert event.size_bytes < PREFECT_EVENTS_MAXIMUM_SIZE_BYTES.value() / 2
     assert "\\u0000" not in event.model_dump_json()
     # What PostgreSQL can put into an index.
-    assert max(len(one.id.encode()) for one in event.involved_resources) < 2_000
+    assert max(len(resource.id.encode()) for resource in event.involved_resources) < 2_000
 
 
 def test_a_completed_check_says_of_which_target_it_is_and_which_run_made_it() -> None:
@@ -254,7 +258,7 @@ def test_a_completed_check_says_of_which_target_it_is_and_which_run_made_it() ->
     assert event.name == "watchdog.check.completed"
     assert event.resource["prefect.resource.id"] == "watchdog.check.prod"
     assert event.resource["watchdog.status"] == report.status
-    assert [dict(one) for one in event.related] == [
+    assert [dict(resource) for resource in event.related] == [
         {"prefect.resource.id": "prefect.flow-run.run-id", "prefect.resource.role": "flow-run"}
     ]
     assert check_completed(report, "run-id").id == event.id != check_completed(report, "another").id

@@ -1,4 +1,4 @@
-"""Who is told what, and when: scripts of checks, and what a person in the channel sees of them."""
+"""Who is notified of what, and when: scripts of checks, and what a person in the channel sees of them."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ def test_without_a_channel_no_notification_is_sent_and_nothing_piles_up() -> Non
 # --- holds ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("after", "told"), [(minutes(9), []), (minutes(10), [("opened", ["W-1"])])])
-def test_what_is_held_is_notified_when_it_has_lasted(after: timedelta, told: list[Any]) -> None:
+@pytest.mark.parametrize(("after", "sent"), [(minutes(9), []), (minutes(10), [("opened", ["W-1"])])])
+def test_what_is_held_is_notified_when_it_has_lasted(after: timedelta, sent: list[Any]) -> None:
     watchdog = Watchdog(late={"hold": "10m"})
     watchdog.check(A)
     assert watchdog.channel.sent() == []
     watchdog.check(A, after=after)
-    assert watchdog.channel.sent() == told
+    assert watchdog.channel.sent() == sent
 
 
 def test_what_is_over_before_its_hold_leaves_no_trace() -> None:
@@ -209,18 +209,18 @@ def test_a_warning_that_lasts_gets_critical_where_that_is_configured(lasts: time
 
 
 @pytest.mark.parametrize(
-    ("away", "said"),
+    ("away", "sent"),
     [
         (minutes(60), [("opened", ["W-1"]), ("resolved", ["W-1"]), ("reopened", ["W-1"])]),
         (minutes(61), [("opened", ["W-1"]), ("opened", ["W-2"]), ("resolved", ["W-1"])]),
     ],
 )
-def test_what_comes_back_soon_continues_the_old_incident(away: timedelta, said: list[Any]) -> None:
+def test_what_comes_back_soon_continues_the_old_incident(away: timedelta, sent: list[Any]) -> None:
     watchdog = Watchdog()
     watchdog.check(A)
     watchdog.check()
     watchdog.check(A, after=away)
-    assert watchdog.channel.sent() == said
+    assert watchdog.channel.sent() == sent
 
 
 def test_what_comes_and_goes_all_day_is_notified_twice() -> None:
@@ -235,7 +235,7 @@ def test_what_comes_and_goes_all_day_is_notified_twice() -> None:
         ("reopened", ["W-1"]),
         ("resolved", ["W-1"]),
     ]
-    assert [one.id for one in watchdog.closed] == ["W-1"]
+    assert [incident.id for incident in watchdog.closed] == ["W-1"]
 
 
 @pytest.mark.parametrize(("after", "times"), [(hours(23), 0), (hours(24), 1)])
@@ -333,7 +333,7 @@ def test_the_end_of_a_silence_over_a_notified_incident_is_reported_once() -> Non
     watchdog.check(A, B, after=hours(1))
     watchdog.check(A, B)
     assert watchdog.channel.sent()[1:] == [("repeated", ["W-1"])]
-    (reply,) = [one for one in watchdog.channel.messages[0].replies if one.broadcast]
+    (reply,) = [reply for reply in watchdog.channel.messages[0].replies if reply.broadcast]
     assert reply.content
     (note,) = reply.content.notes
     assert note.startswith("W-1 still fires and is no longer silenced by S-1 (we know)")
@@ -529,7 +529,7 @@ def test_a_route_that_leads_nowhere_any_more_is_no_trouble(alerts: dict[str, str
     watchdog = Watchdog({"default": Channel(fault=lambda _: DeliveryError("no", permanent=True))})
     watchdog.check(A)
     seen = observation(at=watchdog.now)
-    assert [one.subject.name for one in trouble_findings(watchdog.outbox, seen, watchdog.policies.config)] == [
+    assert [finding.subject.name for finding in trouble_findings(watchdog.outbox, seen, watchdog.policies.config)] == [
         "default"
     ]
     watchdog.policies = Watchdog(slack=alerts).policies

@@ -71,7 +71,7 @@ def test_the_first_route_that_matches_counts_and_else_the_default() -> None:
         }
     )
     other = NIGHTLY.model_copy(update={"finding": problem("web/scrape"), "pool": None})
-    assert [route_of(one, config) for one in (NIGHTLY, POOL, other)] == ["critical", "gpu", "default"]
+    assert [route_of(incident, config) for incident in (NIGHTLY, POOL, other)] == ["critical", "gpu", "default"]
 
 
 @pytest.mark.parametrize(

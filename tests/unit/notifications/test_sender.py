@@ -1,4 +1,4 @@
-"""What becomes of saying something: later, elsewhere, once more; and what people see of it in the end."""
+"""What becomes of a notification: sent later, elsewhere, once more; and what people see of it in the end."""
 
 from __future__ import annotations
 
@@ -100,4 +100,4 @@ def test_the_budget_ends_a_turn_and_the_next_goes_on() -> None:
         lambda: next(clock),
     ).send(watchdog.outbox)
     assert 0 < len(left.queue) < waiting
-    assert len([one for one in left.queue if one.kind == "event"]) == 2
+    assert len([delivery for delivery in left.queue if delivery.kind == "event"]) == 2

@@ -83,7 +83,7 @@ def history(*runs: PastRun, deployments: Sequence[Deployment] = (DAILY, BY_HAND)
     return History(**{**values, **fields})
 
 
-def told(replayed: Replay) -> list[tuple[str, str, datetime, datetime | None, str | None]]:
+def alerts(replayed: Replay) -> list[tuple[str, str, datetime, datetime | None, str | None]]:
     return [
         (
             entry.incident.finding.check,
@@ -104,7 +104,7 @@ def test_a_failure_opens_at_the_next_check_and_resolves_with_a_success() -> None
     good = past("good", ended=NOW - hours(10))
     replayed = replay(history(failed, good), policies())
 
-    assert told(replayed) == [("failed", "etl/nightly", NOW - hours(20), NOW - hours(10), "succeeded")]
+    assert alerts(replayed) == [("failed", "etl/nightly", NOW - hours(20), NOW - hours(10), "succeeded")]
     assert replayed.incidents[0].decided_by == "failed.tolerate 0, failed.critical_after 3 (default)"
     assert replayed.incidents[0].alert
 
@@ -113,7 +113,7 @@ def test_a_failure_opens_at_the_next_check_and_resolves_with_a_success() -> None
 def test_late_opens_when_the_limit_has_passed_and_ends_with_the_start(waited: int, opens: bool) -> None:
     due = NOW - hours(20)
     waiting = past("late", due=due, started=due + minutes(waited) + minutes(1), ended=due + hours(2))
-    found = told(replay(history(waiting), policies()))
+    found = alerts(replay(history(waiting), policies()))
 
     expected = ("late", "etl/nightly", due + minutes(20), due + minutes(25), "cleared")
     assert found == ([expected] if opens else [])
@@ -135,14 +135,14 @@ def test_slow_is_told_by_run_time_and_waits_between_attempts_are_none() -> None:
     paused = past("paused", "tools/by-hand", due=started, ended=started + hours(3), run_time=hours(1))
     found = replay(history(steady, paused), policies(slow={"limit": "2h"}))
 
-    assert [row[:3] for row in told(found)] == [("slow", "etl/nightly", started + hours(2) + EVERY)]
+    assert [row[:3] for row in alerts(found)] == [("slow", "etl/nightly", started + hours(2) + EVERY)]
     assert found.incidents[0].decided_by == "slow.limit 2h (configuration)"
 
 
 def test_stale_when_scheduled_times_pass_without_a_success() -> None:
     times = tuple(NOW - hours(n) for n in (60, 36, 24, 12))
     seen = history(past("before", ended=NOW - hours(50)), scheduled_times={"etl/nightly": times})
-    [found] = told(replay(seen, policies()))
+    [found] = alerts(replay(seen, policies()))
 
     # A run has its usual hour, and the grace.
     assert found == ("stale", "etl/nightly", NOW - hours(24) + minutes(90), None, None)
@@ -155,7 +155,7 @@ def test_the_usual_run_time_counts_from_the_second_check() -> None:
         scheduled_times={"etl/nightly": (SINCE - minutes(206), SINCE - minutes(34))},
     )
 
-    assert told(replay(seen, policies())) == [
+    assert alerts(replay(seen, policies())) == [
         ("stale", "etl/nightly", SINCE, SINCE + EVERY, "succeeded"),
         ("stale", "etl/nightly", SINCE + hours(7), None, None),
     ]
@@ -165,7 +165,7 @@ def test_one_slow_run_is_forgiven_before_another_becomes_slow() -> None:
     ended = NOW - hours(27)
     first = past("first", "tools/by-hand", due=ended - hours(3), ended=ended)
     second = past("second", "tools/by-hand", due=ended - minutes(20), ended=ended + hours(7))
-    found = told(replay(history(first, second), policies(slow={"limit": "2h", "expire_after": "30m"})))
+    found = alerts(replay(history(first, second), policies(slow={"limit": "2h", "expire_after": "30m"})))
 
     assert [row[2:] for row in found] == [
         (ended - hours(1) + EVERY, ended + minutes(30), "cleared"),
@@ -188,12 +188,14 @@ def test_a_success_from_before_the_runs_that_are_known_counts() -> None:
     times = tuple(SINCE - hours(24 * n) for n in (3, 2, 1))
     old = run("COMPLETED", "old", since=SINCE - hours(24 * 5), auto_scheduled=True)
     found = [
-        told(replay(history(scheduled_times={"etl/nightly": times}, last_success={"etl/nightly": success}), policies()))
+        alerts(
+            replay(history(scheduled_times={"etl/nightly": times}, last_success={"etl/nightly": success}), policies())
+        )
         for success in (old, None)
     ]
 
     assert [[row[:2] for row in rows] for rows in found] == [[("stale", "etl/nightly")]] * 2
-    assert told(replay(history(scheduled_times={"etl/nightly": times}), policies())) == []
+    assert alerts(replay(history(scheduled_times={"etl/nightly": times}), policies())) == []
 
 
 def test_days_are_those_of_the_zone() -> None:

@@ -75,7 +75,7 @@ def test_a_process_is_another_each_time_and_its_machine_is_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "before", "told"),
+    ("now", "before", "shown"),
     [
         (timedelta(seconds=20), timedelta(seconds=10), True),
         (timedelta(seconds=19), timedelta(seconds=9.5), False),
@@ -84,10 +84,12 @@ def test_a_process_is_another_each_time_and_its_machine_is_not() -> None:
         (timedelta(seconds=10), timedelta(seconds=20), True),
     ],
 )
-def test_a_task_is_told_when_it_took_twice_as_long_and_ten_seconds_more(
-    now: timedelta, before: timedelta, told: bool
+def test_a_task_is_shown_when_it_took_twice_as_long_and_ten_seconds_more(
+    now: timedelta, before: timedelta, shown: bool
 ) -> None:
-    assert bool(in_short(details(tasks=(task("load", took=now),)), details(tasks=(task("load", took=before),)))) is told
+    assert (
+        bool(in_short(details(tasks=(task("load", took=now),)), details(tasks=(task("load", took=before),)))) is shown
+    )
 
 
 def test_tasks_that_failed_or_were_not_reached() -> None:

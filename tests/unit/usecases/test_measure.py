@@ -65,9 +65,9 @@ class Hanging:
 
 @pytest.fixture
 def hanging() -> Iterator[Hanging]:
-    one = Hanging(Event())
-    yield one
-    one.gone.set()
+    hanging = Hanging(Event())
+    yield hanging
+    hanging.gone.set()
 
 
 def measuring(store: Store, timeout: timedelta = LONG, **exporters: Exporter) -> Measuring:

@@ -1,4 +1,4 @@
-"""Sending DogStatsD, over UDP and a Unix socket, and what a person is told when nobody takes it."""
+"""Sending DogStatsD, over UDP and a Unix socket, and the error when nobody takes it."""
 
 from __future__ import annotations
 

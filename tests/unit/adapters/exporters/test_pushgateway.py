@@ -1,4 +1,4 @@
-"""Pushing to a Pushgateway: what is sent, and what a person is told when it does not arrive."""
+"""Pushing to a Pushgateway: what is sent, and the error when it does not arrive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dead-man's switch: pinged after every check, in healthchecks.io's way, and its address told to nobody."""
+"""The dead-man's switch: pinged after every check, in healthchecks.io's way, and its address shown to nobody."""
 
 from __future__ import annotations
 

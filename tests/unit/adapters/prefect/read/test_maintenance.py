@@ -50,7 +50,7 @@ def test_a_window_is_open_from_each_beginning_for_as_long_as_it_lasts(
     cron: str, lasts: str, zone: str, now: str, open_from: str | None
 ) -> None:
     windows = open_windows([window(cron, lasts, zone)], utc(now))
-    assert [one.starts_at for one in windows] == ([utc(open_from)] if open_from else [])
+    assert [window.starts_at for window in windows] == ([utc(open_from)] if open_from else [])
 
 
 def test_a_window_silences_what_it_matches_and_says_why() -> None:
@@ -63,9 +63,9 @@ def test_a_window_silences_what_it_matches_and_says_why() -> None:
 
 def test_each_window_counts_for_itself() -> None:
     windows = [window("0 2 * * *", "4h"), window("0 5 * * *", "1h"), window("0 3 * * *", "30m")]
-    assert [one.starts_at.hour for one in open_windows(windows, utc("2026-03-14 05:30:00"))] == [2, 5]
-    assert [one.starts_at.day for one in next_windows(windows, utc("2026-03-14 02:30:00"))] == [14, 14, 15]
-    assert [one.starts_at.hour for one in next_windows(windows, utc("2026-03-14 02:30:00"))] == [3, 5, 2]
+    assert [window.starts_at.hour for window in open_windows(windows, utc("2026-03-14 05:30:00"))] == [2, 5]
+    assert [window.starts_at.day for window in next_windows(windows, utc("2026-03-14 02:30:00"))] == [14, 14, 15]
+    assert [window.starts_at.hour for window in next_windows(windows, utc("2026-03-14 02:30:00"))] == [3, 5, 2]
     assert next_windows([window("0 0 30 2 *", "1d")], utc("2026-03-14 02:30:00")) == ()
 
 
@@ -81,4 +81,4 @@ def test_a_daily_window_is_open_when_the_clock_on_the_wall_says_so(hour: int, ho
     newest = max(start for start in begun if start <= now)
     expected = [newest] if now < newest + timedelta(hours=hours) else []
     found = open_windows([window(f"0 {hour} * * *", f"{hours}h", BERLIN)], now)
-    assert [one.starts_at for one in found] == expected
+    assert [window.starts_at for window in found] == expected

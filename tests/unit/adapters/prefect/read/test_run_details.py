@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from monitoring.adapters.prefect.client.api import Api
-from monitoring.adapters.prefect.read import run_details as one
+from monitoring.adapters.prefect.read import run_details
 from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
@@ -54,7 +54,7 @@ def test_the_worker_that_took_a_run(event: dict[str, Any], worker: str | None, w
         return text.replace("hunter2", "***")
 
     collection = Collection(cast(Api, Server(event)), settings, redact, NOW, Policies(settings))
-    details = one.details(collection, "run")
+    details = run_details.details(collection, "run")
 
     assert details
     assert details.worker == worker

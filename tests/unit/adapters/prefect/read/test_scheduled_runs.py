@@ -252,19 +252,19 @@ def ended(state: str, at: datetime) -> EndedRun:
 
 
 def missed(
-    one: Deployment,
+    known: Deployment,
     *runs: FlowRun,
     success: FlowRun | None = None,
     record: Record | None = None,
     schedules: Sequence[Mapping[str, Any]] = (HOURLY,),
     **config: Any,
 ) -> MissedRuns | None:
-    ledger = Ledger(records={one.id: record} if record else {})
-    successes = {one.id: success} if success else {}
+    ledger = Ledger(records={known.id: record} if record else {})
+    successes = {known.id: success} if success else {}
     found = fires.missed(
-        collecting(Server(), **config), {one.id: one}, {one.id: list(schedules)}, runs, successes, ledger
+        collecting(Server(), **config), {known.id: known}, {known.id: list(schedules)}, runs, successes, ledger
     )
-    return found.runs.get(one.id)
+    return found.runs.get(known.id)
 
 
 @pytest.mark.parametrize(
@@ -279,16 +279,17 @@ def missed(
 def test_a_change_after_times_without_runs_may_have_ended_a_pause(
     changed: datetime | None, made: datetime | None, found: datetime | None
 ) -> None:
-    one = deployment(due=DUE, changed=changed, scheduled_since=made)
+    known = deployment(due=DUE, changed=changed, scheduled_since=made)
+    deployments, schedules = {known.id: known}, {known.id: [HOURLY]}
     success = run("COMPLETED", since=LATE, auto_scheduled=True)
 
     def resumed(ledger: Ledger) -> Mapping[str, datetime]:
-        return fires.missed(collecting(Server()), {one.id: one}, {one.id: [HOURLY]}, [success], {}, ledger).resumed
+        return fires.missed(collecting(Server()), deployments, schedules, [success], {}, ledger).resumed
 
-    assert resumed(Ledger()).get(one.id) == found
+    assert resumed(Ledger()).get(known.id) == found
     # With a memory, that is known.
-    known = Ledger(records={one.id: Record(schedule="daily", last_success=ended("COMPLETED", LATE))})
-    assert resumed(known) == {}
+    ledger = Ledger(records={known.id: Record(schedule="daily", last_success=ended("COMPLETED", LATE))})
+    assert resumed(ledger) == {}
 
 
 LATE = NOW - hours(5) - minutes(30)

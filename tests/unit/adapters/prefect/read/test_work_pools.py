@@ -52,7 +52,7 @@ def test_deployments_that_share_a_schedule_share_its_dates(monkeypatch: pytest.M
 
     assert len(found) == 1_000
     # Its last fire was six hours ago.
-    assert {one.due[-1] for one in found.values()} == {NOW - hours(6)}
+    assert {pool.due[-1] for pool in found.values()} == {NOW - hours(6)}
     assert 0 < len(expanded) < 150
 
 
