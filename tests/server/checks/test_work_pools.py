@@ -30,6 +30,24 @@ def live_pool(seed: Seed, name: str, **fields: Any) -> Any:
     return pool
 
 
+def test_pools_whose_names_differ_in_a_secret_only_are_two(prefect_server: Server, world: Seed) -> None:
+    """Rows name their pool without its id, so what is waiting in one must not be taken for waiting in the other."""
+    alive, dead = live_pool(world, "gpu password=one"), dead_pool(world, "gpu password=two", HOUR)
+    for name, pool in (("alive", alive), ("dead", dead)):
+        world.run(world.deployment(f"wait/{name}", pool=pool), "SCHEDULED", due=world.now - 8 * MINUTE)
+
+    seen = assess_server(world.now)
+    [((check, name), finding)] = seen.found.items()
+    assert check == "work-pool"
+    assert name.startswith("gpu password=REDACTED")
+    assert finding.subject.id == str(dead.id)
+    pools = seen.assessment.observation.pools.work_pools
+    assert sorted(found for found in pools if found.startswith("gpu")) == [
+        "gpu password=REDACTED",
+        "gpu password=REDACTED (2)",
+    ]
+
+
 def test_due_work_where_nothing_starts_it(prefect_server: Server, world: Seed) -> None:
     now = world.now
 

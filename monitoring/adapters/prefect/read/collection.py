@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import islice
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -47,8 +47,12 @@ class Collection:
 
     @cached_property
     def name(self) -> Callable[[str], str]:
-        """Redacts a name that many rows repeat: of a flow, deployment, tag, state, work pool or queue."""
-        return cache(lambda name: name if name in _KNOWN_NAMES else rows.without_secrets(name, self.redact))
+        """Redacts a name that many rows repeat: of a flow, deployment, tag, state, work pool or queue.
+
+        Rows name their work pool and queue without an id, so two names stay two.
+        """
+        redacted = rows.distinct(self.redact)
+        return lambda name: name if name in _KNOWN_NAMES else redacted(name)
 
     @property
     def coverage(self) -> Coverage:

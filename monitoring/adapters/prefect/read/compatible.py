@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from typing import Any, get_args
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.prefect.read.collection import Collection
-from monitoring.adapters.prefect.read.rows import Row, parsed, without_secrets
+from monitoring.adapters.prefect.read.rows import Row, distinct, parsed
 from monitoring.config.metric_settings import Compatibility
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
@@ -70,7 +70,7 @@ def collect(
     settings = config.metrics.compatibility
     # Messages and names of runs are not used, so none is kept.
     collection = Collection(api, config, lambda message: "", now, Policies(config))
-    collection.name = cache(partial(without_secrets, redact=redact))
+    collection.name = distinct(redact)
     if deployed is None:
         collection.note(DEPLOYMENTS, "failed", "the check has not read all deployments")
     facts = ExporterFacts(

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -80,6 +81,22 @@ def without_secrets(name: str, redact: Redact) -> str:
     """Redact a name. A name without secrets stays exactly as it is, so that no two become one."""
     shown = redact(name)
     return name if shown == visible(name) else shown
+
+
+def distinct(redact: Redact) -> Redact:
+    """Return what redacts names, and keeps apart those that differ only in what was redacted: ``gpu-REDACTED (2)``."""
+    names: dict[str, str] = {}
+
+    @cache
+    def redacted(name: str) -> str:
+        shown = candidate = without_secrets(name, redact)
+        number = 1
+        while names.setdefault(candidate, name) != name:
+            number += 1
+            candidate = f"{shown} ({number})"
+        return candidate
+
+    return redacted
 
 
 def flow_run(row: Row, redact: Redact, name: Redact) -> FlowRun:
