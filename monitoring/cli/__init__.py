@@ -56,6 +56,7 @@ app.command(
     "monitoring.cli.incidents:app", name="incidents", help="List and show incidents, acknowledge or close them."
 )
 app.command("monitoring.cli.silence:app", name="silence", help="Add, list and end silences.")
+app.command("monitoring.cli.notify:app", name="notify", help="Send a test notification by each route.")
 app.command(
     "monitoring.cli.metrics:app",
     name="metrics",

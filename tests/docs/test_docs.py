@@ -60,7 +60,7 @@ def test_every_command_is_documented(command: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_in_the_docs_exists(page: str) -> None:
-    command = r"(watchdog (?:config |incidents |silence |automation |metrics )?[a-z]+)"
+    command = r"(watchdog (?:config |incidents |silence |automation |metrics |notify )?[a-z]+)"
     fenced = "\n".join(re.findall(r"```bash\n(.*?)```", PAGES[page], re.DOTALL))
     named = re.findall(rf"`{command}", PAGES[page]) + re.findall(rf"^{command}", fenced, re.MULTILINE)
 
