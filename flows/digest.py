@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from monitoring.config.flow_parameters import PolicyChanges, parameters
+from monitoring.config.flow_parameters import PolicyChanges, deployed_time_zone, parameters
 from monitoring.logs import get_logger
 from monitoring.model.prefect import DIGEST_FLOW
 from monitoring.notifications.outbox import MAX_DIGEST_AGE
@@ -26,7 +26,7 @@ def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None)
 
     Args:
         overrides: Changes of policy for this run, for every deployment.
-        time_zone: IANA time zone in which the digest's days begin and end.
+        time_zone: IANA time zone in which the digest's days begin and end, unless digest.time_zone is configured.
     """
     now = datetime.now(timezone.utc)
     if now - flow_run.scheduled_start_time > MAX_DIGEST_AGE:
@@ -35,6 +35,7 @@ def digest(overrides: PolicyChanges | None = None, time_zone: str | None = None)
     return run_flow(
         lambda session, run_id: run_digest(session.digest_ports(run_id), session.policies, now),
         now,
-        parameters=lambda: parameters(overrides, time_zone),
+        parameters=lambda: parameters(overrides),
+        weaker=lambda: deployed_time_zone(time_zone),
         log_failure=lambda problem: _log.error("digest failed", problem=problem),
     )

@@ -225,6 +225,7 @@ def run_flow(
     now: datetime,
     parameters: Callable[[], Layer],
     log_failure: Callable[[str], None],
+    weaker: Callable[[], Layer] = dict,
     target: Target = OWN_SERVER,
 ) -> RunState[Any]:
     """Run the body of a flow with an open session, configured logs, and the run's id on every log line.
@@ -234,6 +235,7 @@ def run_flow(
         now: The time of the run.
         parameters: Reads the flow's parameters.
         log_failure: Logs why the run fails.
+        weaker: Reads the parameters that the configuration overrides.
         target: The server to open; by default the one that the flow runs on.
 
     Returns:
@@ -247,7 +249,9 @@ def run_flow(
         configure(from_environment(os.environ), redact, in_run=True)
         try:
             name = {"target.name": Setting(target.name, "target")} if target.name else {}
-            policies = load_policies(read_pushed=partial(read_pushed, target), stronger=[name, parameters()])
+            policies = load_policies(
+                read_pushed=partial(read_pushed, target), weaker=weaker(), stronger=[name, parameters()]
+            )
             redact = Redactor(policies.config.redact.patterns).redact
             configure(policies.config.logs, redact, in_run=True)
             stack.enter_context(bound(target=policies.config.target.name))

@@ -14,11 +14,12 @@ from rich.text import Text
 
 from monitoring.cli import UNABLE
 from monitoring.cli.session import Address, ConfigPath, configuration, open_session
-from monitoring.cli.terminal import print_error, print_lines, reports_errors
+from monitoring.cli.terminal import print_error, print_line, print_lines, reports_errors
 from monitoring.config.file import parse
 from monitoring.config.policy import Layer, Policies, format_value
 from monitoring.config.problems import secret_like
-from monitoring.config.source import DEFAULTS_ORIGIN, FILE_NAME, find, read_file
+from monitoring.config.source import DEFAULTS_ORIGIN, FILE_NAME, PUSHED_ORIGIN, find, read_file
+from monitoring.config.unmatched import parts, unmatched
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, WatchdogError
 from monitoring.messages.words import counted
 from monitoring.model.base import Value
@@ -34,14 +35,22 @@ _PIPE_WIDTH = 160
 
 @app.command
 @reports_errors
-def check(*, config: ConfigPath = None, target: Address = None) -> int:
-    """Show which configuration is used and whether it is valid: exit status 0, or 3 with a line for each problem."""
-    policies = configuration(config, target)
+def check(path: str | None = None, /, *, config: ConfigPath = None, target: Address = None) -> int:
+    """Show which configuration is used and whether it is valid: exit status 0, or 3 with a line for each problem.
+
+    Args:
+        path: The file; the same as --config.
+    """
+    if path and config:
+        raise ConfigError(f"expected one file, but got {path} and --config {config}")
+    policies = configuration(path or config, target)
     _refuse_slow_patterns(policies, policies.origin)
     nothing_else = (
         f"; there is no {FILE_NAME} here, and no pushed configuration" if policies.origin == DEFAULTS_ORIGIN else ""
     )
     print_lines(f"{policies.origin}: valid{nothing_else}")
+    if any(parts(policies, ())):
+        _print_unmatched(policies, target)
     return 0
 
 
@@ -92,6 +101,30 @@ def push(path: str | None = None, /, *, target: Address = None) -> int:
         else:
             print_lines(f"{source.origin}: valid, and already the pushed configuration on {server.api.url}")
     return 0
+
+
+def _print_unmatched(policies: Policies, target: str | None) -> None:
+    """Print what matches nothing on the server, if an address is given: Prefect's profiles take a second to import."""
+    if not (target or os.environ.get("PREFECT_API_URL") or policies.origin == PUSHED_ORIGIN):
+        print_error("Set PREFECT_API_URL to see whether all rules, routes and windows match something on the server")
+        return
+    from monitoring.adapters.prefect.read.collection import Collection
+    from monitoring.adapters.prefect.read.subjects import read_subjects
+
+    try:
+        with open_session(policies, target) as server, server.api.within(policies.config.server.deadline):
+            collection = Collection(server.api, policies.config, server.redact, server.now, policies)
+            subjects = read_subjects(collection)
+            saved, _ = server.state().load()
+        problem = next((query.detail for query in collection.coverage.missing), None)
+    except WatchdogError as error:
+        problem = str(error)
+    if problem:
+        print_error(f"Not compared with what is on the server: {problem}")
+        return
+    silences = [silence for silence in saved.silences.known if silence.ends_at > server.now]
+    for part, detail in unmatched(policies, silences, subjects):
+        print_line(f"warning: {part}: {detail}")
 
 
 def _refuse_slow_patterns(policies: Policies, origin: str) -> None:

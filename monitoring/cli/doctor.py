@@ -17,6 +17,7 @@ from monitoring.config.source import DEFAULTS_ORIGIN, FILE_NAME, load_policies
 from monitoring.doctor import output as render
 from monitoring.doctor.examination import Examined, Outcome, examine, not_examined, worst
 from monitoring.doctor.installation import Installation
+from monitoring.doctor.matches import examine_matches
 from monitoring.doctor.receivers import Workspace, channels, covered, examine_alerts
 from monitoring.errors import ConfigError, CredentialsRefused, ServerProblem, Unreachable, WatchdogError
 from monitoring.messages import terminal
@@ -42,6 +43,7 @@ def doctor(
     found, workspace = _read(policies, target, now)
     examined += examine(found, policies.config)
     if usable:
+        examined += examine_matches(found, policies)
         examined += examine_alerts(found, workspace, policies.config)
     else:
         examined.append(not_examined("alerts", "the configuration cannot be used"))

@@ -42,15 +42,28 @@ class PolicyChanges(_optional(Policy, "_PolicyChanges")):  # type: ignore[misc] 
     """Changes of the policy for this run and every deployment. Empty fields keep their configured values."""
 
 
-def parameters(overrides: PolicyChanges | None = None, time_zone: str | None = None) -> Layer:
+def parameters(overrides: PolicyChanges | None = None) -> Layer:
     """Make the strongest layer from the parameters of a flow run; None changes nothing.
+
+    Raises:
+        ConfigError: They contradict each other.
+    """
+    return _layer(overrides.model_dump(exclude_none=True) if overrides else {})
+
+
+def deployed_time_zone(name: str | None) -> Layer:
+    """Make the layer below the configuration from the time zone in which the digest is deployed; None changes nothing.
+
+    ``prefect.yaml`` gives every run of the digest the time zone of its schedule. Were it stronger than the
+    configuration, a time zone there would never be used.
 
     Raises:
         ConfigError: The time zone does not exist.
     """
-    values: dict[str, Any] = overrides.model_dump(exclude_none=True) if overrides else {}
-    if time_zone is not None:
-        values["digest"] = {"time_zone": time_zone}
+    return _layer({"digest": {"time_zone": name}} if name is not None else {}, name)
+
+
+def _layer(values: dict[str, Any], time_zone: str | None = None) -> Layer:
     try:
         config = Config.model_validate(values)
     except ValidationError as error:

@@ -65,7 +65,9 @@ def format_value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-_DEFAULTS: Layer = {name: Setting(value, "default") for name, value in leaves(Config(), unset=True)}
+#: The source of a value that nobody has set.
+DEFAULT = "default"
+_DEFAULTS: Layer = {name: Setting(value, DEFAULT) for name, value in leaves(Config(), unset=True)}
 _POLICY_FIELDS = tuple(name for name, _ in leaves(Policy(), unset=True))
 
 
@@ -76,6 +78,7 @@ class Policies:
         config: The configuration from the file, or its replacement.
         origin: Its name: ``watchdog.yaml``, ``defaults``.
         lines: The line of each setting, by dotted name, where known.
+        weaker: The layer between the defaults and the configuration.
         stronger: The layers above its rules, weakest first.
     """
 
@@ -85,11 +88,12 @@ class Policies:
         *,
         origin: str = "configuration",
         lines: Mapping[str, int] | None = None,
+        weaker: Layer | None = None,
         stronger: Iterable[Layer] = (),
     ) -> None:
         """Merge the layers."""
         self.origin = origin
-        self._weak = {**_DEFAULTS, **layer(config, origin, lines)}
+        self._weak = {**_DEFAULTS, **(weaker or {}), **layer(config, origin, lines)}
         self._rules = [
             (rule.match.matcher, layer(rule, f"{origin} rule {number} ({_label(rule.match)})"))
             for number, rule in enumerate(config.rules, start=1)

@@ -75,11 +75,13 @@ def load_policies(
     *,
     read_pushed: Callable[[], str | None],
     environ: Mapping[str, str] | None = None,
+    weaker: Layer | None = None,
     stronger: Iterable[Layer] = (),
 ) -> Policies:
     """Find, read and merge all layers of the configuration.
 
-    Above the environment, which is that of the process if none is given, are the ``stronger`` layers, weakest first.
+    Above the environment, which is that of the process if none is given, are the ``stronger`` layers, weakest first;
+    ``weaker`` is below everything that is configured.
 
     Raises:
         ConfigError: The file or the environment cannot be used; the message has a line for each problem of both.
@@ -102,4 +104,6 @@ def load_policies(
         found.insert(0, str(error))
     if found:
         raise ConfigError("\n".join(found))
-    return Policies(file.config, origin=origin, lines=file.lines, stronger=[*from_environment, *stronger])
+    return Policies(
+        file.config, origin=origin, lines=file.lines, weaker=weaker, stronger=[*from_environment, *stronger]
+    )

@@ -55,3 +55,29 @@ def test_show_reads_a_real_deployment(run: ConfigCommand, prefect_server: Server
     assert shown.fields["slow.limit"] == ["2m", "watchdog.yaml rule 2 (tag gold)"]
     assert shown.fields["stale.grace"] == ["30m", "default"]
     assert "no such deployment" in run("show", "etl/other").err
+
+
+def test_check_warns_of_what_matches_nothing_on_a_real_server(
+    run: ConfigCommand, prefect_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with get_client(sync_client=True) as client:
+        flow_id = client.create_flow_from_name("etl")
+        client.create_deployment(flow_id, "hourly", tags=["silver", "watchdog:owner=sales"])
+    Path("watchdog.yaml").write_text(
+        "rules:\n- {match: {deployment: 'etl/*'}, watch: true}\n- {match: {deployment: 'elt/*'}, watch: true}\n"
+        "routes:\n- {name: owned, match: {owner: sales}, channel: sales}\n"
+        "- {name: critical, match: {severity: critical}, channel: pager}\n"
+        "- {name: nobody, match: {tag: silver, owner: nobody, check: late}, channel: sales}\n"
+        "maintenance:\n- {match: {pool: k8s}, cron: '@daily', lasts: 1h}\n"
+    )
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server.api_url)
+
+    checked = run("check")
+
+    assert (checked.status, checked.err) == (0, "")
+    assert checked.out.splitlines() == [
+        "watchdog.yaml: valid",
+        "warning: rule 2: matches nothing on the server: there is no deployment elt/*",
+        "warning: route nobody: matches nothing on the server: there is no owner nobody",
+        "warning: maintenance window 1: matches nothing on the server: there is no pool k8s",
+    ]

@@ -9,7 +9,7 @@ from prefect.utilities.callables import parameter_schema
 
 from demo.stack import Server
 from flows.digest import digest
-from monitoring.config.flow_parameters import parameters
+from monitoring.config.flow_parameters import deployed_time_zone, parameters
 
 
 def test_a_real_server_takes_the_form_as_it_stands_and_refuses_what_is_wrong(prefect_server: Server) -> None:
@@ -27,6 +27,7 @@ def test_a_real_server_takes_the_form_as_it_stands_and_refuses_what_is_wrong(pre
 
         run = client.create_flow_run_from_deployment(deployment, parameters={"overrides": untouched, "time_zone": None})
 
-        assert parameters(**digest.validate_parameters(run.parameters)) == {}
+        given = digest.validate_parameters(run.parameters)
+        assert parameters(given["overrides"]) == deployed_time_zone(given["time_zone"]) == {}
         with pytest.raises(PrefectHTTPStatusError, match="409"):
             client.create_flow_run_from_deployment(deployment, parameters={"overrides": {"late": {"after": "15"}}})

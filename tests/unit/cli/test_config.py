@@ -65,6 +65,28 @@ def test_check_reads_the_environment_too(run: ConfigCommand, monkeypatch: pytest
     assert run("check") == Outcome(3, "", "WATCHDOG_LATE__AFTR: unknown variable; did you mean WATCHDOG_LATE__AFTER?\n")
 
 
+def test_check_takes_the_file_as_its_argument(run: ConfigCommand) -> None:
+    Path("mine.yaml").write_text("late: {after: 5m}\n")
+    assert run("check", "mine.yaml") == Outcome(0, "mine.yaml: valid\n", "")
+    assert run("check", "mine.yaml", "--config", "other.yaml").err == (
+        "expected one file, but got mine.yaml and --config other.yaml\n"
+    )
+
+
+@pytest.mark.parametrize("rules", ["", RULES])
+def test_check_compares_rules_with_the_server_only_where_an_address_is_given(
+    run: ConfigCommand, monkeypatch: pytest.MonkeyPatch, rules: str
+) -> None:
+    Path("watchdog.yaml").write_text(rules)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    hint = "Set PREFECT_API_URL to see whether all rules, routes and windows match something on the server\n"
+    assert run("check") == Outcome(0, "watchdog.yaml: valid\n", hint if rules else "")
+    status, out, err = run("check", "--target", NOBODY)
+    assert (status, out) == (0, "watchdog.yaml: valid\n")
+    assert err.startswith(f"Not compared with what is on the server: no answer from {NOBODY}" if rules else "")
+    assert err.count("\n") == bool(rules)
+
+
 def test_a_named_file_that_is_missing_is_an_error(run: ConfigCommand) -> None:
     status, out, err = run("check", "--config", "missing.yaml")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from monitoring.checks.failed import CHECK as FAILED
 from monitoring.checks.late import CHECK as LATE
 from monitoring.checks.late import Late
-from monitoring.config.flow_parameters import PolicyChanges, parameters
+from monitoring.config.flow_parameters import PolicyChanges, deployed_time_zone, parameters
 from monitoring.config.policy import Policies, Setting, leaves
 from monitoring.config.settings import Config, Policy
+from monitoring.config.source import load_policies
 from monitoring.errors import ConfigError
 
 CHANGES: TypeAdapter[PolicyChanges] = TypeAdapter(PolicyChanges)
@@ -57,7 +59,8 @@ def test_a_form_that_nobody_touched_is_valid_and_changes_nothing() -> None:
     submitted = {"overrides": prefilled(schema), "time_zone": None}
 
     assert validate(submitted, schema) == []
-    assert parameters(**digest.validate_parameters(submitted)) == {}
+    given = digest.validate_parameters(submitted)
+    assert parameters(given["overrides"]) == deployed_time_zone(given["time_zone"]) == {}
 
 
 def test_nothing_changes_nothing() -> None:
@@ -70,12 +73,11 @@ def test_what_is_filled_in_is_the_strongest_layer() -> None:
     changes = CHANGES.validate_python({"late": {"after": "5m", "enabled": None}, "failed": {"enabled": False}})
     policies = Policies(
         Config.model_validate({"late": {"after": "1m", "critical_after": "1h"}}),
-        stronger=[{"late.after": Setting(timedelta(minutes=2), "environment")}, parameters(changes, "Europe/Berlin")],
+        stronger=[{"late.after": Setting(timedelta(minutes=2), "environment")}, parameters(changes)],
     )
 
     assert LATE.settings(policies.of("a/b")) == Late(after=timedelta(minutes=5), critical_after=timedelta(hours=1))
     assert FAILED.settings(policies.of("a/b")).enabled is False
-    assert policies.config.digest.time_zone == "Europe/Berlin"
     assert policies.explain("a/b")["late.after"].source == "parameter"
 
 
@@ -99,4 +101,22 @@ def test_the_server_and_the_flow_refuse_the_same(overrides: dict[str, Any]) -> N
 
 def test_a_time_zone_that_is_none_is_named() -> None:
     with pytest.raises(ConfigError, match=r"^parameter digest.time_zone: 'Mars': expected an IANA time zone such as"):
-        parameters(time_zone="Mars")
+        deployed_time_zone("Mars")
+
+
+@pytest.mark.parametrize(
+    ("file", "environ", "zone"),
+    [
+        ("late: {after: 5m}", {}, "Asia/Tokyo"),
+        ("digest: {time_zone: Europe/Berlin}", {}, "Europe/Berlin"),
+        ("digest: {time_zone: UTC}", {}, "UTC"),
+        ("", {"WATCHDOG_DIGEST__TIME_ZONE": "Europe/Berlin"}, "Europe/Berlin"),
+    ],
+)
+def test_a_configured_time_zone_overrides_that_of_the_deployment(
+    tmp_path: Path, file: str, environ: dict[str, str], zone: str
+) -> None:
+    path = tmp_path / "watchdog.yaml"
+    path.write_text(file)
+    policies = load_policies(path, read_pushed=lambda: None, environ=environ, weaker=deployed_time_zone("Asia/Tokyo"))
+    assert policies.config.digest.time_zone == zone
