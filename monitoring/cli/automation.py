@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from pydantic import TypeAdapter, ValidationError
 
 from monitoring.cli.session import Address, ConfigPath, configuration, duration, open_session
-from monitoring.cli.terminal import print_lines, reports_errors
+from monitoring.cli.terminal import print_line, print_lines, reports_errors
 from monitoring.doctor.silence_automation import SHORTEST, patience, silent_automation, silent_name
 from monitoring.errors import ConfigError
 from monitoring.model.fields import BlockReference
@@ -73,9 +73,11 @@ def remove(*, config: ConfigPath = None, target: Address = None) -> int:
     from monitoring.adapters.prefect.publish.automations import Automations
 
     with open_session(configuration(config, target), target) as server:
-        name, address = silent_name(server.config.target.name), server.api.url
-        removed = Automations(server.api).remove(name)
-    print_lines(f"{name}: removed from {address}" if removed else f"{name}: not found on {address}")
+        removed, address = Automations(server.api).remove(), server.api.url
+    for name in removed:
+        print_line(f"{name}: removed from {address}")
+    if not removed:
+        print_lines(f"{silent_name(server.config.target.name)}: not found on {address}")
     return 0
 
 

@@ -16,9 +16,18 @@ INTERVALS = 3
 SHORTEST = timedelta(seconds=10)
 
 
+_PREFIX = "watchdog-silent-"
+_MADE_BY = "Made by `watchdog automation deploy`"
+
+
 def silent_name(target: str) -> str:
-    """The name of the automation, which identifies it."""
-    return f"watchdog-silent-{target}"
+    """The name of the automation."""
+    return f"{_PREFIX}{target}"
+
+
+def is_ours(name: str, description: str) -> bool:
+    """Whether an automation was made by the command, even if the target had another name then."""
+    return name.startswith(_PREFIX) and description.startswith(_MADE_BY)
 
 
 def patience(due: Sequence[datetime]) -> timedelta | None:
@@ -36,12 +45,13 @@ def silent_automation(target: str, within: timedelta, block_id: str, page: str |
     look = f" at {page}" if page else ""
     return {
         "name": silent_name(target),
-        "description": "Made by `watchdog automation deploy`: notifies when the watchdog itself is silent.",
+        "description": f"{_MADE_BY}: notifies when the watchdog itself is silent.",
         "enabled": True,
         "trigger": {
             "type": "event",
             "posture": "Proactive",
-            "match": {"prefect.resource.id": check_resource(target)},
+            # Of whatever name: a new ``target.name`` must not make it fire. A server has one watchdog.
+            "match": {"prefect.resource.id": check_resource("*")},
             "after": [CHECK_COMPLETED],
             "expect": [CHECK_COMPLETED],
             "for_each": [],

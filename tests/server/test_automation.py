@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
@@ -34,7 +35,7 @@ def command(
 
     def run(*arguments: str) -> tuple[int, str]:
         with pytest.raises(SystemExit) as ended:
-            app(["automation", *arguments])
+            app([*([] if arguments[0] == "doctor" else ["automation"]), *arguments])
         shown = capsys.readouterr()
         return int(str(ended.value.code)), (shown.out + shown.err).strip()
 
@@ -95,6 +96,39 @@ def test_it_is_made_once_changed_when_it_has_to_be_and_removed(
     assert command("remove")[1].startswith(f"{NAME}: removed from ")
     assert command("remove")[1].startswith(f"{NAME}: not found on ")
     assert list(automations(prefect_server)) == [f"{NAME}-2"]
+
+
+def test_a_target_with_another_name_keeps_its_automation(
+    prefect_server: Server, command: Command, check: str, block: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("deploy", "--notify", block)
+    made = automations(prefect_server)[NAME]
+    # As earlier versions made it.
+    trigger = {**made["trigger"], "match": {"prefect.resource.id": "watchdog.check.prod"}}
+    definition = {key: made[key] for key in ("name", "description", "enabled", "actions")}
+    prefect_server.request("PUT", f"/automations/{made['id']}", {**definition, "trigger": trigger})
+    assert watch(command)["outcome"] == "ok"
+
+    monkeypatch.setenv("WATCHDOG_TARGET__NAME", "berlin")
+    found = watch(command)
+    assert (found["outcome"], found["said"]) == (
+        "fault",
+        f"the automation {NAME} waits for checks of a watchdog with another target.name",
+    )
+    assert found["mend"].startswith("watchdog automation deploy --notify")
+
+    assert command("deploy", "--notify", block)[1].startswith("watchdog-silent-berlin: changed")
+    assert list(automations(prefect_server)) == ["watchdog-silent-berlin"]
+    monkeypatch.setenv("WATCHDOG_TARGET__NAME", "paris")
+    assert watch(command)["outcome"] == "ok"
+    assert command("remove")[1].startswith("watchdog-silent-berlin: removed from ")
+    assert automations(prefect_server) == {}
+
+
+def watch(command: Command) -> dict[str, Any]:
+    """What the doctor says of the automation."""
+    report = json.loads(command("doctor", "--json")[1])
+    return next(one for one in report["examined"] if one["name"] == "watch over the watchdog")
 
 
 def test_what_is_missing_is_reported_in_one_line(prefect_server: Server, command: Command, block: str) -> None:

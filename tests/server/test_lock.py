@@ -11,6 +11,9 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from prefect import State, flow
+from prefect.client.orchestration import get_client
+from prefect.states import Cancelled, Crashed, Failed, Running
 
 from demo.stack import Server
 from monitoring.adapters.prefect.client.api import Api, open_api
@@ -104,6 +107,43 @@ def test_a_value_edited_by_hand_blocks_nobody(api: Api, value: Any) -> None:
     leave(api, value)
     with VariableLock(api, "run", MINUTES).hold() as held:
         assert held
+
+
+@pytest.mark.parametrize(
+    ("state", "renews", "free"),
+    [
+        (Crashed(message="killed"), False, True),
+        (Cancelled(), False, True),
+        (Failed(), False, True),
+        (Running(), False, False),
+        (Crashed(message="marked by somebody, while its process lives"), True, False),
+    ],
+    ids=["crashed", "cancelled", "failed", "running", "renewed since"],
+)
+def test_the_lock_of_a_run_that_has_ended_is_free_at_once(api: Api, state: State, renews: bool, free: bool) -> None:
+    timer = Timer()
+    with get_client(sync_client=True) as client:
+        holder = client.create_flow_run(flow(name="check")(lambda: None), state=Running()).id
+        old = VariableLock(api, str(holder), MINUTES, timer=timer)
+        with old.hold() as held:
+            assert held
+            client.set_flow_run_state(holder, state, force=True)
+            timer.now = 61 if renews else 0
+            old.keep()
+            with VariableLock(api, "new", MINUTES).hold() as taken:
+                assert taken is free
+                if free:
+                    with pytest.raises(LockLost):
+                        old.confirm()
+
+
+def test_of_ten_that_find_the_lock_of_an_ended_run_one_wins(api: Api, prefect_server: Server) -> None:
+    with get_client(sync_client=True) as client:
+        holder = client.create_flow_run(flow(name="check")(lambda: None), state=Running()).id
+        leave(api, {"holder": str(holder), "token": "t", "expiry_seconds": 180})
+        client.set_flow_run_state(holder, Crashed(), force=True)
+    assert race(prefect_server.api_url) == 1
+    assert stored(api) == []
 
 
 def test_the_old_holder_learns_that_it_was_taken_over_and_leaves_the_new_one_alone(api: Api) -> None:

@@ -42,6 +42,7 @@ def test_without_a_schedule_nobody_can_tell(times: list[datetime]) -> None:
 
 def test_it_says_what_is_wrong_where_to_look_and_how_often() -> None:
     automation = silent_automation("prod", minutes(15), "block-id", "http://ui.example/deployments/deployment/id")
+    assert automation["trigger"]["match"] == {"prefect.resource.id": "watchdog.check.*"}, "whatever it is called"
     [action] = automation["actions"]
     assert action["subject"] == "The watchdog of prod is silent"
     for part in ("15 min", "http://ui.example/deployments/deployment/id", "watchdog doctor", "30 min"):

@@ -1,4 +1,4 @@
-"""The watchdog's own automations, by their exact names; no others are changed."""
+"""The automation of `watchdog automation deploy`, whatever the target was called; no others are changed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from monitoring.adapters.prefect.client.api import Api
+from monitoring.adapters.prefect.client.paging import read_pages
+from monitoring.doctor.silence_automation import is_ours
 from monitoring.errors import WatchdogError
 
 
@@ -24,25 +26,25 @@ class Automations:
     api: Api
 
     def deploy(self, automation: Mapping[str, Any]) -> Deployed:
-        """Create an automation, or change the automation with its name; if nothing differs, it is not restarted."""
-        rows = self._named(automation["name"])
+        """Create our automation, or change the one that there is; if nothing differs, it is not restarted."""
+        rows = self._ours()
         if not rows:
             return Deployed(str(self.api.post("/automations/", dict(automation))["id"]), "made")
         first, *others = rows
         for other in others:
-            # Somebody deployed it at the same time.
+            # Somebody deployed it at the same time, or an earlier version under an earlier name of the target.
             self.api.delete(f"/automations/{other['id']}")
         if _holds(first, automation):
             return Deployed(first["id"], "unchanged")
         self.api.request("PUT", f"/automations/{first['id']}", json=dict(automation))
         return Deployed(first["id"], "changed")
 
-    def remove(self, name: str) -> bool:
-        """Delete the automations with this name; return whether there were any."""
-        rows = self._named(name)
+    def remove(self) -> list[str]:
+        """Delete our automations; return their names."""
+        rows = self._ours()
         for row in rows:
             self.api.delete(f"/automations/{row['id']}")
-        return bool(rows)
+        return [str(row["name"]) for row in rows]
 
     def notification_block(self, reference: str) -> str:
         """Return the id of a notification block, such as ``slack-webhook/ops``.
@@ -68,8 +70,9 @@ class Automations:
             raise WatchdogError(f"{name}: no such deployment on {self.api.url}; deploy the watchdog first")
         return deployment
 
-    def _named(self, name: str) -> list[dict[str, Any]]:
-        return self.api.query("/automations/filter", {"automations": {"name": {"any_": [name]}}}, list[dict[str, Any]])
+    def _ours(self) -> list[Mapping[str, Any]]:
+        pages = read_pages(self.api, "/automations/filter", {"sort": "CREATED_DESC"}, page_size=None)
+        return [row for page in pages for row in page if is_ours(row["name"], row.get("description") or "")]
 
 
 def _holds(row: Any, wanted: Any) -> bool:

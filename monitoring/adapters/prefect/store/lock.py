@@ -13,6 +13,10 @@ a lock that it has not renewed by then as lost; the last third covers a request 
 holder counts the age from before its request, on a monotonic clock, and a rival from the server's own timestamp: the
 clocks of workers are compared with the server's, never with each other's, and the timestamp is there even if somebody
 has edited the value by hand.
+
+A lock is free earlier if its holder's flow run has ended since the last renewal: the check was killed, or could not
+release it. A run may be marked as ended while its process still lives. That process stops at its next write, which it
+confirms with the server; the new holder waits for a write that was under way.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from pydantic import Field, ValidationError
 
@@ -30,12 +35,13 @@ from monitoring.adapters.prefect.client.api import Api
 from monitoring.errors import BadAnswer, LockLost, WatchdogError
 from monitoring.logs import get_logger
 from monitoring.model.base import Timestamp, Value
+from monitoring.model.prefect import TERMINAL
 
 #: Letters, digits, dashes and underscores are allowed (prefect.types.names.VariableName).
 NAME = "watchdog_lock"
 
 _ATTEMPTS = 3
-#: Seconds between two attempts to take it.
+#: Seconds between two attempts to take it, and for a write that was under way when its holder's run ended.
 _PAUSE = 2.0
 
 _log = get_logger(__name__)
@@ -77,6 +83,27 @@ class LockVariable(Value):
 def read_lock(api: Api) -> LockVariable | None:
     """Read the lock; None if no check holds it."""
     return api.read(f"/variables/name/{NAME}", LockVariable)
+
+
+class _Ended(Value):
+    type: str
+    timestamp: Timestamp
+
+
+class _Holder(Value):
+    state: _Ended
+
+
+def holder_ended(api: Api, variable: LockVariable) -> bool:
+    """Whether the flow run that holds the lock has ended since it renewed it; False if the server does not tell."""
+    if variable.lease is None:
+        return False
+    try:
+        run = api.read(f"/flow_runs/{quote(variable.lease.holder, safe='')}", _Holder)
+    except WatchdogError:
+        # Such as a run of another server: its lock expires.
+        return False
+    return run is not None and run.state.type in TERMINAL and run.state.timestamp >= variable.updated
 
 
 class VariableLock:
@@ -167,6 +194,7 @@ class VariableLock:
             self._renewed = sent
 
     def _take(self) -> bool:
+        orphaned = False
         for _ in range(_ATTEMPTS):
             sent = self._timer()
             variable = self._create() or read_lock(self._api)
@@ -175,9 +203,13 @@ class VariableLock:
             lease = variable.lease
             if lease == self._lease:
                 self._id, self._renewed, self._lost = variable.id, sent, None
+                if orphaned:
+                    time.sleep(_PAUSE)
                 return True
             if not variable.expired(self._clock()):
-                return False
+                orphaned = holder_ended(self._api, variable)
+                if not orphaned:
+                    return False
             _log.warning("lock taken over", holder=lease.holder if lease else "somebody")
             self._api.delete(f"/variables/{variable.id}")
         return False
