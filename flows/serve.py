@@ -26,11 +26,8 @@ def main() -> None:
     # Python would print a traceback for a Ctrl-C before Prefect handles it, even while Prefect is imported.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from prefect import serve
-    from prefect.settings import PREFECT_API_URL
 
-    if not PREFECT_API_URL.value():
-        # Prefect would start a temporary server of its own, which nobody uses.
-        sys.exit("PREFECT_API_URL: not set; expected the API's address, such as http://127.0.0.1:4200/api")
+    _verify_server()
     # Entrypoints are relative to this folder, and the processes of the runs start here.
     os.chdir(ROOT)
     document = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
@@ -44,6 +41,24 @@ def main() -> None:
         serve(*deployments, pause_on_shutdown=False)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+
+
+def _verify_server() -> None:
+    """Exit with one line if the server cannot be used; Prefect would print tracebacks.
+
+    Without an address Prefect would start a temporary server of its own, which nobody uses.
+    """
+    # Ours, even if a package of the same name is on the path.
+    sys.path.insert(0, str(ROOT))
+    from monitoring.adapters.prefect.client.api import open_api
+    from monitoring.errors import WatchdogError
+    from monitoring.model.policy import ApiSettings
+
+    try:
+        with open_api(ApiSettings()) as api:
+            api.post("/deployments/count", {})
+    except WatchdogError as error:
+        sys.exit(str(error))
 
 
 async def _deployment(entry: dict[str, Any]) -> RunnerDeployment:

@@ -9,7 +9,17 @@ from pydantic import Field, model_validator
 
 from monitoring.config.cron import Cron, CronZone
 from monitoring.config.match import AlertMatch
-from monitoring.model.fields import BlockName, BlockReference, Mention, Section, Span, TimeOfDay, TimeZoneName
+from monitoring.model.fields import (
+    BlockName,
+    BlockReference,
+    Mention,
+    RouteName,
+    Section,
+    SlackAddress,
+    Span,
+    TimeOfDay,
+    TimeZoneName,
+)
 
 #: The routes that every configuration has.
 DEFAULT_ROUTE, FALLBACK_ROUTE, DIGEST_ROUTE = RESERVED_ROUTES = ("default", "fallback", "watchdog-digest")
@@ -28,7 +38,7 @@ class Slack(Section):
         "watchdog-slack-token",
         description="Name of the Prefect Secret block with the bot token. WATCHDOG_SLACK_TOKEN overrides it.",
     )
-    api_url: str = Field("https://slack.com/api/", description="Address of Slack's Web API.", pattern=r"^https?://.+")
+    api_url: SlackAddress = Field("https://slack.com/api/", description="Address of Slack's Web API.")
     timeout: Span = Field(timedelta(seconds=15), description="Timeout of a request to Slack.")
 
 
@@ -64,10 +74,7 @@ class Receiver(Section):
 class Route(Receiver):
     """Where the notifications of some incidents go."""
 
-    name: str = Field(
-        description="Name of the route: lower case letters, digits and dashes.",
-        pattern=r"^[a-z0-9][a-z0-9-]{0,38}$",
-    )
+    name: RouteName = Field(description="Name of the route: lower case letters, digits and dashes.")
     match: AlertMatch = Field(description="Which incidents it applies to.")
 
     @model_validator(mode="after")

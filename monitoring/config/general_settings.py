@@ -7,16 +7,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from monitoring.model.fields import Pattern, Section, Span
+from monitoring.model.fields import Pattern, Section, Span, TargetName
 
 
 class Target(Section):
     """The monitored server, and which of its runs are watched."""
 
-    name: str = Field(
+    name: TargetName = Field(
         "prefect",
         description="Name of the server in reports, notifications, events and metrics. A new name changes no incident.",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
     )
     window: Span = Field(timedelta(hours=24), description="How far back ended runs are read without a saved state.")
     runs_without_deployment: bool = Field(

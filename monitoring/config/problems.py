@@ -34,7 +34,6 @@ _EXPECTED = {
     "less_than_equal": "expected a number of at most {le}",
     "string_type": "expected text (what looks like a number or true needs quotes)",
     "string_too_short": "expected text that is not empty",
-    "string_pattern_mismatch": "expected text of the form {pattern}",
     "tuple_type": "expected a list",
     "model_type": "expected a section with fields",
     "model_attributes_type": "expected a section with fields",

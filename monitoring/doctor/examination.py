@@ -16,7 +16,7 @@ from monitoring.config.settings import Config
 from monitoring.doctor.installation import AUTOMATIONS, LOCK, STATE, Automation, Installation, Kept
 from monitoring.messages.words import timestamp
 from monitoring.model.prefect import CHECK_FLOW, OWN_FLOWS, Deployment, WorkPool
-from monitoring.notifications.troubles import GRACE
+from monitoring.notifications.troubles import GRACE, routes_in_trouble
 from monitoring.text.durations import humanized
 
 Outcome = Literal["ok", "warning", "fault", "unknown"]
@@ -24,12 +24,16 @@ Outcome = Literal["ok", "warning", "fault", "unknown"]
 #: The type of a work pool for agents, which send no heartbeats.
 _AGENT_POOL = "prefect-agent"
 _DEPLOY = "prefect deploy --all"
+#: The work pool that ``prefect.yaml`` names as it comes.
+USUAL_POOL = "watchdog"
+_MAKE_POOL = f"prefect work-pool create {USUAL_POOL} --type process"
 #: Creates the automation that watches the watchdog.
 WATCH = "watchdog automation deploy --notify TYPE/NAME, with the type and name of a notification block"
 _SERVE = "python flows/serve.py"
 #: The names of the deployments in ``prefect.yaml``.
 _USUAL_NAME = {flow: f"{flow}/{flow.rpartition('-')[2]}" for flow in OWN_FLOWS}
 _MAX_MESSAGE = 200
+_THEN = "the next check sends what waits"
 
 
 class Examined(NamedTuple):
@@ -144,11 +148,28 @@ def deployments(found: Installation) -> Iterator[Examined]:
         elif not mine:
             detail = f"the flow {flow} is not deployed"
             yield Examined(f"deployment {_USUAL_NAME[flow]}", "fault", detail, _deploy(found))
-        yield from (_deployment(deployment, found) for deployment in mine)
+        for deployment in mine:
+            yield _deployment(deployment, found)
+            yield from _time_zone(deployment, found)
+
+
+def _time_zone(deployment: Deployment, found: Installation) -> Iterator[Examined]:
+    """Judge whether a digest is due in the time zone of its days: each is set where the other is not."""
+    zones = found.time_zones.get(deployment.id)
+    others = [zone for zone in zones.schedules if zone != zones.days] if zones else []
+    if zones and others:
+        detail = f"it is due by the clock of {', '.join(others)}; its days begin and end in {zones.days}"
+        fix = (
+            f"set time_zone in prefect.yaml to {zones.days}, or digest.time_zone to {others[0]}; then {_deploy(found)}"
+        )
+        yield Examined(f"time zone of {deployment.name}", "warning", detail, fix)
 
 
 def _deploy(found: Installation) -> str:
     """The command that deploys everything again, in the way it was deployed before."""
+    if not found.deployments and USUAL_POOL not in found.pools:
+        # `prefect deploy` stops where there is no work pool.
+        return f"{_MAKE_POOL} && {_DEPLOY}"
     return _SERVE if found.deployments and _served(found) == list(found.deployments) else _DEPLOY
 
 
@@ -184,7 +205,7 @@ def work_pools(found: Installation) -> Iterator[Examined]:
             by_pool.setdefault(deployment.work_pool, []).append(deployment)
         elif deployment.id in found.for_pools:
             # With the pool, the server deletes the deployment's reference to it.
-            fix = f"prefect work-pool create watchdog --type process && {_DEPLOY}"
+            fix = f"{_MAKE_POOL} && {_DEPLOY}"
             yield Examined(f"work pool of {deployment.name}", "fault", "it was deleted", fix)
     if why := found.unread("flows", "deployments"):
         yield not_examined("work pool", why)
@@ -231,9 +252,13 @@ def _worker(pool: WorkPool, found: Installation) -> Examined:
 
 
 def runners(found: Installation, config: Config) -> Iterator[Examined]:
-    """Judge whether a process serves the deployments without a work pool; only completed runs show that."""
+    """Judge whether a process serves the deployments without a work pool."""
     served = _served(found)
     if not served:
+        return
+    # The server says so a minute after the last poll; earlier versions of Prefect never do.
+    if idle := [deployment for deployment in served if deployment.id in found.unpolled]:
+        yield Examined("runner", "fault", f"no process serves {', '.join(one.name for one in idle)}", _SERVE)
         return
     if any(found.completed(deployment) and not _late(found, deployment, config) for deployment in served):
         yield Examined("runner", "ok", "runs complete, so a process serves them")
@@ -256,6 +281,11 @@ def automations(found: Installation) -> Iterator[Examined]:
         none = "no automation starts a check when a run fails; only the next scheduled check finds the failure"
         absent = Examined(trigger, "warning", none, _deploy(found))
         yield _automation(triggers, "a failed run starts a check", absent)
+    renamed = next((automation for automation in found.automations if automation.renamed), None)
+    if renamed:
+        detail = f"the automation {renamed.name} waits for checks of a watchdog with another target.name"
+        yield Examined(watch, "fault", detail, WATCH)
+        return
     watching = [automation for automation in found.automations if automation.watches]
     absent = Examined(watch, "ok", "no automation notifies when no check completes", WATCH)
     yield _automation(watching, "an automation notifies when no check completes", absent)
@@ -317,6 +347,8 @@ def hindered(found: Installation, deployment: Deployment) -> str:
     parts = [_deployment(deployment, found)]
     if not deployment.work_pool and deployment.id in found.for_pools:
         return "its work pool was deleted"
+    if not deployment.work_pool and deployment.id in found.unpolled:
+        return "no process serves it"
     if pool := found.pools.get(deployment.work_pool or ""):
         parts += [_pool(pool), *_queues(pool, {deployment.work_queue}), _worker(pool, found)]
     return next((f"{part.name}: {part.detail}" for part in parts if part.outcome == "fault"), "")
@@ -351,15 +383,14 @@ def saved_state(found: Installation, config: Config) -> Iterator[Examined]:
         yield not_examined("outbox", "the state cannot be used")
         return
     yield from _documents(found)
-    yield _outbox(found)
-    for route, trouble in kept.outbox.troubles.items():
-        if config.receiver(route) is None:
-            continue
+    troubles = routes_in_trouble(kept.outbox, config)
+    yield _outbox(found, troubles)
+    for route, trouble in troubles.items():
         age = found.at - trouble.since
         temporary = not trouble.permanent and age < GRACE
         outcome: Outcome = "fault" if trouble.permanent else "ok" if temporary else "warning"
         detail = f"no delivery succeeded for {humanized(age)}: {trouble.problem}"
-        fix = "" if temporary else "fix the problem above; the next check sends the waiting notifications"
+        fix = "" if temporary else f"mend this; watchdog notify test shows whether the route works; {_THEN}"
         yield Examined(f"deliveries by {route}", outcome, detail, fix)
 
 
@@ -377,7 +408,7 @@ def _documents(found: Installation) -> Iterator[Examined]:
         yield Examined("state", "ok", "every document can be read")
 
 
-def _outbox(found: Installation) -> Examined:
+def _outbox(found: Installation, troubles: Iterable[str]) -> Examined:
     if why := _lost(found.kept, "outbox"):
         return not_examined("outbox", why)
     queue = [delivery for delivery in found.kept.outbox.queue if delivery.sent_at is None]
@@ -387,7 +418,9 @@ def _outbox(found: Installation) -> Examined:
     detail = f"{len(queue):,} waiting, the oldest for {humanized(found.at - oldest)}, since {timestamp(oldest)}"
     if found.at - oldest < GRACE:
         return Examined("outbox", "ok", detail)
-    return Examined("outbox", "warning", detail, "fix the routes below, or the failing checks; each check tries again")
+    failing = ", ".join(f"deliveries by {route}" for route in troubles)
+    fix = f"fix {failing}" if failing else "let checks complete, which send them: see the last runs"
+    return Examined("outbox", "warning", detail, f"{fix}; {_THEN}")
 
 
 def _lost(kept: Kept, document: str) -> str:
@@ -403,8 +436,10 @@ def lock(found: Installation) -> Examined:
     if held is None:
         return Examined("lock", "ok", "free")
     holder = f"flow run {held.holder}" if held.holder else "an unknown holder (the variable was edited)"
-    if held.expired:
-        detail = f"left behind by {holder}, last renewed at {timestamp(held.renewed)}; the next check takes it over"
+    if held.expired or held.ended:
+        ended = ", which has ended" if held.ended else ""
+        renewed = f"last renewed at {timestamp(held.renewed)}"
+        detail = f"left behind by {holder}{ended}, {renewed}; the next check takes it over"
         return Examined("lock", "warning", detail, "prefect variable unset watchdog_lock")
     detail = f"held by {holder} since {timestamp(held.since)}, renewed {humanized(found.at - held.renewed)} ago"
     return Examined("lock", "ok", detail)

@@ -13,10 +13,12 @@ from monitoring.model.base import Timestamp, Value
 from monitoring.model.coverage import Coverage
 from monitoring.model.observation import ServerState
 from monitoring.model.outbox import Outbox
+from monitoring.model.policy import PolicyKey
 from monitoring.model.prefect import Deployment, FlowRun, WorkPool
+from monitoring.model.silence import Silence
 
 #: The queries that only doctor makes; it shares the other queries with a check.
-AUTOMATIONS, LOCK, STATE = "automations", "lock", "state"
+AUTOMATIONS, LOCK, STATE, SUBJECTS = "automations", "lock", "state", "subjects"
 
 
 class Server(Value):
@@ -43,6 +45,17 @@ class Automation(Value):
     starts: tuple[str, ...] = ()
     #: Whether it fires when no check completes.
     watches: bool = False
+    #: Whether it waits for checks under an earlier name of the target, which never complete.
+    renamed: bool = False
+
+
+class TimeZones(Value):
+    """The time zones of a deployment of the digest."""
+
+    #: Those of its active schedules.
+    schedules: tuple[str, ...]
+    #: In which its days begin and end.
+    days: str
 
 
 class Lock(Value):
@@ -53,6 +66,8 @@ class Lock(Value):
     since: Timestamp
     renewed: Timestamp
     expired: bool
+    #: Whether the flow run has ended since it renewed the lock.
+    ended: bool = False
 
 
 class Kept(Value):
@@ -65,6 +80,8 @@ class Kept(Value):
     #: Names of documents that were set aside.
     aside: tuple[str, ...] = ()
     outbox: Outbox = Outbox()
+    #: Those that have not ended.
+    silences: tuple[Silence, ...] = ()
     #: Until when all ended runs were read; None before the first time.
     cursor: Timestamp | None = None
 
@@ -88,6 +105,10 @@ class Installation(Value):
     deployments: tuple[Deployment, ...] = ()
     #: The schedules that are not active, by deployment id.
     inactive: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    #: By deployment id.
+    time_zones: Mapping[str, TimeZones] = Field(default_factory=dict)
+    #: The ids of those of which the server says that nothing polls their runs.
+    unpolled: frozenset[str] = frozenset()
     #: The ids of the deployments made for a work pool: they bring settings for its jobs, as in ``prefect.yaml``.
     for_pools: frozenset[str] = frozenset()
     #: By name.
@@ -95,6 +116,8 @@ class Installation(Value):
     #: The newest ended runs of each deployment, oldest end first; messages are redacted.
     ended: tuple[FlowRun, ...] = ()
     automations: tuple[Automation, ...] = ()
+    #: Everything that rules, routes, windows and silences can match; read only if there are any.
+    subjects: tuple[PolicyKey, ...] = ()
     lock: Lock | None = None
     kept: Kept = Kept()
     #: Secrets by the name of their block.

@@ -87,7 +87,28 @@ Span = Annotated[Duration, AfterValidator(_at_least_one_second)]
 Wait = Annotated[Span, AfterValidator(_short)]
 Hold = Annotated[Duration, AfterValidator(_none_or_at_least_one_second)]
 Count = Annotated[int, BeforeValidator(_no_truth)]
-Mention = Annotated[str, Field(pattern=r"^([UWS][A-Z0-9]{2,20}|here|channel|everyone)$")]
+Mention = Annotated[
+    str,
+    _form(
+        r"[UWS][A-Z0-9]{2,20}|here|channel|everyone",
+        "the id of a Slack user (U...) or user group (S...), here, channel or everyone",
+    ),
+]
+TargetName = Annotated[
+    str,
+    _form(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}",
+        "1 to 63 letters, digits, dots, dashes and underscores, of which the first is a letter or digit",
+    ),
+]
+RouteName = Annotated[
+    str,
+    _form(
+        r"[a-z0-9][a-z0-9-]{0,38}",
+        "1 to 39 lower case letters, digits and dashes, of which the first is a letter or digit",
+    ),
+]
+SlackAddress = Annotated[str, _form(r"https?://.+", "an address such as https://slack.com/api/")]
 TimeOfDay = Annotated[str, _form(r"(?:[01]\d|2[0-3]):[0-5]\d", 'a time of day in quotes, from "00:00" to "23:59"')]
 TimeZoneName = Annotated[str, AfterValidator(_zone)]
 Pattern = Annotated[str, AfterValidator(_regex)]

@@ -21,8 +21,8 @@ def trouble_findings(outbox: Outbox, observation: Observation, config: Config) -
     """Find the routes that do not deliver messages, and the exporters that did not accept the metrics."""
     if not config.watchdog.enabled:
         return
-    for route, trouble in outbox.troubles.items():
-        if has_receiver(route, config) and (trouble.permanent or _lasts(trouble, observation)):
+    for route, trouble in routes_in_trouble(outbox, config).items():
+        if trouble.permanent or _lasts(trouble, observation):
             yield _finding(
                 observation,
                 "route",
@@ -45,6 +45,18 @@ def trouble_findings(outbox: Outbox, observation: Observation, config: Config) -
             )
 
 
+def routes_in_trouble(outbox: Outbox, config: Config) -> dict[str, Trouble]:
+    """The failing routes, by name: those that have a receiver, or whose messages wait although it was removed."""
+    waiting = {
+        delivery.route
+        for delivery in outbox.queue
+        if delivery.kind != "event" and (config.alerts.enabled or delivery.digest is not None)
+    }
+    return {
+        route: trouble for route, trouble in outbox.troubles.items() if route in waiting or has_receiver(route, config)
+    }
+
+
 def _lasts(trouble: Trouble, observation: Observation) -> bool:
     return observation.at - trouble.since >= GRACE
 
@@ -61,7 +73,7 @@ def _finding(
 ) -> Finding:
     found = Found(
         severity=severity,
-        summary=f"{name}: {summary} for {humanized(observation.at - trouble.since)}",
+        summary=f"{name}: {summary} for {humanized(observation.at - trouble.since)}: {trouble.problem}",
         observed=trouble.problem,
         expected=expected,
         since=trouble.since,

@@ -245,7 +245,7 @@ def test_a_key_that_may_not_read_blocks(watched: Watched) -> None:
         report = watched.by_hand(url=relay.url)
     assert report["coverage"]["complete"]
     assert report["saved_state"]["use"] == "unreadable"
-    assert "refuses our credentials (403)" in report["saved_state"]["detail"]
+    assert "refuses requests without credentials (403)" in report["saved_state"]["detail"]
 
 
 def test_checks_that_stopped_days_ago(watched: Watched) -> None:

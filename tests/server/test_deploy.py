@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
+from pytest_httpserver import HTTPServer
 
 from demo.stack import Process, Server, wait_until
 from monitoring.config.settings import Policy
@@ -282,11 +283,25 @@ def test_both_deployments_are_served_by_one_process(
         assert (held(server, name)["paused"], held(server, name)["work_pool_name"]) == (False, "later")
 
 
-def test_serving_without_an_address_is_rejected_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ({}, "PREFECT_API_URL: not set"),
+        ({"PREFECT_API_URL": "http://127.0.0.1:9/api"}, "no answer from http://127.0.0.1:9/api (ConnectError)"),
+        ({"PREFECT_API_KEY": "pnu_wrong"}, "{url} refuses the credentials in PREFECT_API_KEY (401)"),
+    ],
+    ids=["no address", "wrong address", "wrong key"],
+)
+def test_serving_without_a_server_is_rejected_in_one_line(
+    tmp_path: Path, httpserver: HTTPServer, address: dict[str, str], said: str
+) -> None:
+    httpserver.expect_request(re.compile(".*")).respond_with_data("no", status=401)
+    url = httpserver.url_for("/api")
     env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     env |= {"PREFECT_HOME": str(tmp_path), "DO_NOT_TRACK": "1"}
+    env |= {"PREFECT_API_URL": url, **address} if address else {}
     command = [sys.executable, str(PROJECT / "flows" / "serve.py")]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("PREFECT_API_URL: not set")
+    assert done.stderr.startswith(said.format(url=url))
     assert done.stderr.count("\n") == 1

@@ -16,7 +16,7 @@ from prefect.blocks.notifications import SlackWebhook
 from prefect.blocks.system import Secret
 from werkzeug import Response
 
-from demo.stack import Process, Server, free_port
+from demo.stack import Process, Server, free_port, wait_until
 from monitoring.adapters.prefect.client.api import open_api
 from monitoring.adapters.prefect.store.documents import Documents, aside
 from monitoring.adapters.prefect.store.lock import NAME, Lease
@@ -24,7 +24,9 @@ from monitoring.adapters.prefect.store.state import BlockState
 from monitoring.config.settings import Config
 from monitoring.model.ledger import Ledger
 from monitoring.model.outbox import Delivery, Outbox, Trouble
+from monitoring.model.request import Silences
 from monitoring.model.saved_state import SavedState
+from monitoring.model.silence import Silence
 from tests.support.command_line import CommandResult, watchdog
 from tests.support.deployed_watchdog import CHECK, DIGEST, POOL, Deployed, copy_of_the_project, prefect
 from tests.support.relay import ApiRequest, relayed
@@ -232,6 +234,14 @@ def triggers(installed: Installation) -> list[dict[str, Any]]:
     )
 
 
+def test_the_time_zone_of_the_digest_is_that_of_the_configuration(installed: Installation) -> None:
+    assert installed.wrong(status=0) == []
+    [zone] = installed.wrong(status=1, WATCHDOG_DIGEST__TIME_ZONE="Europe/Berlin")
+    assert (zone["name"], zone["outcome"]) == (f"time zone of {DIGEST}", "warning")
+    assert zone["said"] == "it is due by the clock of UTC; its days begin and end in Europe/Berlin"
+    assert "set time_zone in prefect.yaml to Europe/Berlin" in zone["mend"]
+
+
 def test_a_worker_that_has_stopped(installed: Installation) -> None:
     [row] = installed.server.request("POST", f"/work_pools/{POOL}/workers/filter", {})
     installed.server.request("DELETE", f"/work_pools/{POOL}/workers/{row['name']}")
@@ -283,6 +293,14 @@ def test_a_lock_that_is_held_is_shown_and_no_fault(installed: Installation) -> N
     assert printed.status == 0
     [lock] = [part for part in printed.report["examined"] if part["name"] == "lock"]
     assert "held by flow run a-run-that-lives since 20" in lock["said"]
+
+    ended = installed.seed.run(installed.seeded(CHECK), "CRASHED", ended=datetime.now(timezone.utc) + MINUTE)
+    installed.seed.run(installed.seeded(CHECK), "COMPLETED", ended=datetime.now(timezone.utc) + 2 * MINUTE)
+    dead = lease.model_copy(update={"holder": str(ended.id)})
+    installed.server.request("PATCH", f"/variables/name/{NAME}", {"value": dead.model_dump()})
+    [lock] = installed.wrong(status=1)
+    assert (lock["name"], lock["outcome"]) == ("lock", "warning")
+    assert f"left behind by flow run {ended.id}, which has ended, last renewed at 20" in lock["said"]
 
 
 def test_what_waits_and_routes_that_refuse(installed: Installation) -> None:
@@ -336,6 +354,31 @@ def test_routes_by_webhook_and_by_notification_block(installed: Installation, tm
     assert "secret-part" not in printed.text + installed.doctor("--config", str(file)).text
 
 
+def test_what_matches_nothing(installed: Installation, tmp_path: Path) -> None:
+    file = tmp_path / "matches.yaml"
+    file.write_text(f"rules:\n- {{match: {{pool: {POOL}}}, watch: true}}\n- {{match: {{tag: nigthly}}, watch: true}}\n")
+    now = datetime.now(timezone.utc)
+    times = {"starts_at": now - MINUTE, "ends_at": now + 60 * MINUTE}
+    here = Silence(id="S-1", deployment="watchdog-*", **times)
+    gone = Silence(id="S-2", deployment="etl/*", **times)
+    installed.remember(silences=Silences(known=(here, gone)))
+    found = installed.wrong("--config", str(file), status=1)
+    assert [(one["name"], one["outcome"], one["said"], one["mend"]) for one in found] == [
+        (
+            "rule 2",
+            "warning",
+            "matches nothing on the server: there is no tag nigthly",
+            f"correct or remove it in {file}",
+        ),
+        (
+            "silence S-2",
+            "warning",
+            "matches nothing on the server: there is no deployment etl/*",
+            "watchdog silence expire S-2; then add it anew if it is misspelt",
+        ),
+    ]
+
+
 def test_a_channel_that_is_not_there(installed: Installation) -> None:
     for channel in ("nowhere", "C0NOWHERE99"):
         [part] = installed.wrong(status=2, WATCHDOG_SLACK__CHANNEL=channel)
@@ -371,7 +414,9 @@ def no_prefect(request: ApiRequest) -> Response | None:
 @pytest.mark.parametrize(
     ("answer", "name", "detail", "mend"),
     [
-        pytest.param(refuse, "credentials", "refuses our credentials (401)", "PREFECT_API_KEY", id="credentials"),
+        pytest.param(
+            refuse, "credentials", "refuses requests without credentials (401)", "PREFECT_API_KEY", id="credentials"
+        ),
         pytest.param(without_database, "database", "cannot reach", "PREFECT_SERVER_DATABASE", id="database"),
         pytest.param(old, "version", "the server is Prefect 2.20.1", "pip install 'prefect==3.", id="version"),
         pytest.param(no_prefect, "server", "is this a Prefect API?", "PREFECT_API_URL", id="another-server"),
@@ -436,10 +481,17 @@ def test_what_one_process_serves_needs_no_pool(installed: Installation) -> None:
     process.start()
     try:
         process.wait(
-            lambda: "being served" in process.log.read_text(), timeout=180, waiting_for="deployments to be served"
+            lambda: installed.held(CHECK)["status"] == "READY", timeout=180, waiting_for="deployments to be polled"
         )
+        examined = {part["name"]: part for part in installed.doctor("--json").report["examined"]}
     finally:
         process.stop()
-    examined = {part["name"]: part for part in installed.doctor("--json").report["examined"]}
     assert not [name for name in examined if name.startswith("work")]
     assert examined["runner"]["outcome"] == "ok"
+
+    wait_until(
+        lambda: installed.held(CHECK)["status"] == "NOT_READY", timeout=240, waiting_for="the server to miss the polls"
+    )
+    [runner] = [one for one in installed.wrong(status=2) if one["name"] == "runner"]
+    assert (runner["outcome"], runner["mend"]) == ("fault", "python flows/serve.py")
+    assert f"no process serves {CHECK}" in runner["said"]

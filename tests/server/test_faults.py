@@ -232,7 +232,7 @@ def test_a_wrong_key_is_rejected_once_with_one_line(tmp_path: Path, status: int)
         result = check(address, tmp_path, PREFECT_API_KEY="pnu_sesame")
     assert (result.status, result.stdout) == (3, "")
     assert result.stderr.count("\n") == 1
-    assert "set PREFECT_API_KEY or PREFECT_API_AUTH_STRING" in result.stderr
+    assert f"refuses the credentials in PREFECT_API_KEY ({status}): correct them" in result.stderr
     assert "sesame" not in result.text
     assert len(paths) == 1, "a wrong key that is sent again and again locks an account"
 

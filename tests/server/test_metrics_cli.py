@@ -293,10 +293,10 @@ def test_a_rejected_key_shows_nothing_about_the_server(
     try:
         guarded.start()
         served.until(UP)
-        served.until_logged("refuses our credentials")
+        served.until_logged("refuses requests without credentials")
         assert served.get("/-/ready").status_code == 200
         later = serve(server.api_url)
-        later.until("refuses our credentials", "/-/ready")
+        later.until("refuses requests without credentials", "/-/ready")
         assert "server_up" not in later.get().text
     finally:
         guarded.stop()

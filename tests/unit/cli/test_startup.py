@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,8 @@ COMMANDS = [
     "metrics",
     "metrics print",
     "metrics serve",
+    "notify",
+    "notify test",
     "silence",
     "silence add",
     "silence expire",
@@ -116,6 +120,20 @@ def test_a_command_that_needs_no_server_does_not_import_prefect(tmp_path: Path, 
     shown, imported = run(tmp_path, *words)
     assert shows in shown
     assert imported.isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("after", [0.1, 0.2, 0.4, 0.8])
+def test_an_interrupt_in_the_first_second_ends_it_silently(tmp_path: Path, after: float) -> None:
+    started = "import sys; from monitoring.__main__ import main; sys.stderr.write('up'); sys.stderr.flush(); main()"
+    command = [sys.executable, "-c", started, "config", "show", "a/b", "--target", "http://127.0.0.1:9/api"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    # Before that, it is Python alone that starts.
+    assert process.stderr.read(2) == "up"
+    time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    said, complaint = process.communicate(timeout=60)
+    assert (process.returncode, said, complaint) in ((-signal.SIGINT, "", ""), (130, "", ""))
 
 
 def test_the_program_sees_what_a_command_imports(tmp_path: Path) -> None:

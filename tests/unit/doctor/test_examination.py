@@ -93,6 +93,23 @@ def test_the_worst_counts_and_neither_recommendations_nor_what_was_not_examined(
     assert worst(Examined(name="a", outcome=outcome, detail="b", fix="c") for outcome in found) == expected
 
 
+@pytest.mark.parametrize(("days", "warned"), [("UTC", False), ("Europe/Berlin", True)])
+def test_a_digest_that_is_due_by_another_clock_than_that_of_its_days(days: str, warned: bool) -> None:
+    found = well(time_zones={DIGEST: {"schedules": ("UTC",), "days": days}})
+    assert wrong(found) == (
+        {
+            f"time zone of {DIGEST}": Examined(
+                f"time zone of {DIGEST}",
+                "warning",
+                "it is due by the clock of UTC; its days begin and end in Europe/Berlin",
+                "set time_zone in prefect.yaml to Europe/Berlin, or digest.time_zone to UTC; then prefect deploy --all",
+            )
+        }
+        if warned
+        else {}
+    )
+
+
 # --- the server -----------------------------------------------------------------------------------------
 
 
@@ -255,6 +272,18 @@ def test_a_pool_that_was_deleted() -> None:
     assert "runner" not in examined
 
 
+@pytest.mark.parametrize(
+    ("pools", "fix"),
+    [
+        ({"watchdog": pool()}, "prefect deploy --all"),
+        ({}, "prefect work-pool create watchdog --type process && prefect deploy --all"),
+    ],
+)
+def test_before_the_first_deployment_the_work_pool_comes_first(pools: dict[str, WorkPool], fix: str) -> None:
+    examined = wrong(well(deployments=(), ended=(), pools=pools))
+    assert {examined[f"deployment {name}"].fix for name in (CHECK, DIGEST)} == {fix}
+
+
 def test_only_completed_runs_show_that_a_process_serves_them() -> None:
     served = [ours(name, work_pool=None, work_queue=None) for name in (CHECK, DIGEST)]
     assert wrong(well(deployments=served, pools={})) == {}
@@ -262,6 +291,10 @@ def test_only_completed_runs_show_that_a_process_serves_them() -> None:
     examined = wrong(well(None, *old, deployments=served, pools={}))
     assert examined["runner"].outcome == "unknown"
     assert examined["runner"].fix == examined[f"last run of {CHECK}"].fix == "python flows/serve.py"
+    # The last runs completed just now, and then the process ended.
+    unserved = wrong(well(deployments=served, pools={}, unpolled={CHECK, DIGEST}))
+    assert {name for name, part in unserved.items() if part.outcome != "unknown"} == {"runner"}
+    assert unserved["runner"][1:] == ("fault", f"no process serves {CHECK}, {DIGEST}", "python flows/serve.py")
     untriggered = wrong(well(deployments=served, pools={}, automations=(WATCH,)))
     assert untriggered["trigger of the check"].fix == "python flows/serve.py"
 
@@ -397,7 +430,12 @@ def test_routes_in_trouble(since: datetime, permanent: bool, outcome: str | None
     [
         (None, "ok", "free"),
         (Lock(holder="run-1", since=NOW, renewed=NOW, expired=False), "ok", "held by flow run run-1"),
-        (Lock(holder="run-1", since=NOW, renewed=NOW, expired=True), "warning", "left behind by flow run run-1"),
+        (Lock(holder="run-1", since=NOW, renewed=NOW, expired=True), "warning", "left behind by flow run run-1, last"),
+        (
+            Lock(holder="run-1", since=NOW, renewed=NOW, expired=False, ended=True),
+            "warning",
+            "left behind by flow run run-1, which has ended, last renewed at",
+        ),
         (
             Lock(holder=None, since=NOW, renewed=NOW, expired=True),
             "warning",

@@ -524,14 +524,24 @@ def test_a_rise_goes_where_criticals_go() -> None:
     assert channels["bad"].sent() == [("risen", ["W-1"])]
 
 
-@pytest.mark.parametrize("alerts", [{"channel": None}, {"channel": "other"}])
-def test_a_route_that_leads_nowhere_any_more_is_no_trouble(alerts: dict[str, str | None]) -> None:
+@pytest.mark.parametrize(
+    ("settings", "waits", "lasts"),
+    [
+        ({"slack": {"channel": "other"}}, False, True),
+        ({"slack": {"channel": None}}, True, True),
+        ({"slack": {"channel": None}, "alerts": {"enabled": False}}, True, False),
+        ({"slack": {"channel": None}}, False, False),
+    ],
+    ids=["another receiver", "no receiver", "no alerts", "nothing waits"],
+)
+def test_a_route_without_a_receiver_is_trouble_while_its_messages_wait(
+    settings: dict[str, Any], waits: bool, lasts: bool
+) -> None:
     watchdog = Watchdog({"default": Channel(fault=lambda _: DeliveryError("no", permanent=True))})
     watchdog.check(A)
     seen = observation(at=watchdog.now)
-    assert [finding.subject.name for finding in trouble_findings(watchdog.outbox, seen, watchdog.policies.config)] == [
-        "default"
-    ]
-    watchdog.policies = Watchdog(slack=alerts).policies
-    lasts = alerts["channel"] is not None
-    assert bool(list(trouble_findings(watchdog.outbox, seen, watchdog.policies.config))) == lasts
+    [found] = trouble_findings(watchdog.outbox, seen, watchdog.policies.config)
+    assert found.subject.name == "default"
+    assert found.summary == "default: alerts on this route have not been delivered for 0 s: no"
+    outbox = watchdog.outbox if waits else watchdog.outbox.model_copy(update={"queue": ()})
+    assert bool(list(trouble_findings(outbox, seen, Watchdog(**settings).policies.config))) == lasts

@@ -108,6 +108,7 @@ class Api:
         self.url = _shown(str(client.api_url))
         self.ui_url = _shown(PREFECT_UI_URL.value() or self.url.removesuffix("/api"))
         self.traffic = Traffic()
+        self._credentials = [setting.name for setting in (PREFECT_API_KEY, PREFECT_API_AUTH_STRING) if setting.value()]
 
     @contextmanager
     def within(self, span: timedelta, since: float | None = None) -> Iterator[None]:
@@ -270,9 +271,11 @@ class Api:
     def _rejected(self, method: Method, path: str, response: httpx.Response) -> Exception:
         status = response.status_code
         if status in (401, 403) and "CSRF" not in response.text:
-            return CredentialsRefused(
-                f"{self.url} refuses our credentials ({status}): set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
-            )
+            if not self._credentials:
+                missing = "set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
+                return CredentialsRefused(f"{self.url} refuses requests without credentials ({status}): {missing}")
+            which = " and ".join(self._credentials)
+            return CredentialsRefused(f"{self.url} refuses the credentials in {which} ({status}): correct them")
         advice = _NO_API if status in (_NOT_FOUND, 405) else "look at the server's log"
         problem = BadAnswer(f"{self.url} answers {status} to {method} {path}: {advice}", status)
         return _Retryable(problem) if status >= 500 or status == 403 else problem

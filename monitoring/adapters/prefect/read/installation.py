@@ -10,6 +10,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import prefect
+from prefect.events.schemas.events import Resource, ResourceSpecification
 
 from monitoring.adapters.prefect.client.api import Api
 from monitoring.adapters.prefect.read import rows
@@ -17,10 +18,13 @@ from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.adapters.prefect.read.own_runs import own_runs
 from monitoring.adapters.prefect.read.rows import Row
 from monitoring.adapters.prefect.read.schedules import next_due
+from monitoring.adapters.prefect.read.subjects import read_subjects
 from monitoring.adapters.prefect.read.work_pools import queues_by_pool, workers_of
-from monitoring.adapters.prefect.store.lock import read_lock
-from monitoring.config.policy import Policies
+from monitoring.adapters.prefect.store.lock import holder_ended, read_lock
+from monitoring.config.policy import DEFAULT, Policies
 from monitoring.config.settings import Config
+from monitoring.config.unmatched import parts
+from monitoring.doctor.examination import USUAL_POOL
 from monitoring.doctor.installation import (
     AUTOMATIONS,
     LOCK,
@@ -31,12 +35,14 @@ from monitoring.doctor.installation import (
     Lock,
     Secret,
     Server,
+    TimeZones,
 )
 from monitoring.doctor.receivers import block_query, receivers
+from monitoring.doctor.silence_automation import is_ours
 from monitoring.errors import BadAnswer, ConfigError, CredentialsRefused, ServerProblem, StateError, WatchdogError
 from monitoring.model.observation import ServerState
-from monitoring.model.prefect import OWN_FLOWS, Deployment, WorkPool
-from monitoring.notifications.events import CHECK_COMPLETED
+from monitoring.model.prefect import DIGEST_FLOW, OWN_FLOWS, Deployment, WorkPool
+from monitoring.notifications.events import CHECK_COMPLETED, check_resource
 from monitoring.usecases.ports import State
 
 _UNAVAILABLE = 503
@@ -64,10 +70,12 @@ def read_installation(
         reference: collection.query(block_query(reference), None, _capabilities, api, reference)
         for reference in dict.fromkeys(receiver.block for receiver in receivers(config).values() if receiver.block)
     }
+    kept = collection.query(STATE, Kept(), _kept, state, now)
     return seen.model_copy(
         update={
             "server": server.model_copy(update={"clock_offset": api.traffic.clock_offset}),
-            "kept": collection.query(STATE, Kept(), _kept, state),
+            "kept": kept,
+            "subjects": read_subjects(collection) if any(parts(policies, kept.silences)) else (),
             "secrets": _secrets(config, api),
             "blocks": blocks,
             "coverage": collection.coverage,
@@ -115,6 +123,12 @@ def _seen(collection: Collection, server: Server, now: datetime) -> Installation
         server=server,
         deployments=tuple(_with_next(collection, found, schedules[found.id]) for found in own.deployments),
         inactive={deployment.id: _inactive(row) for deployment, row in found},
+        time_zones={
+            deployment.id: _time_zones(collection.policies, row, schedules[deployment.id])
+            for deployment, row in found
+            if deployment.flow_name == DIGEST_FLOW
+        },
+        unpolled=frozenset(deployment.id for deployment, row in found if row.get("status") == "NOT_READY"),
         # A deployment served by a process has none.
         for_pools=frozenset(deployment.id for deployment, row in found if row.get("job_variables")),
         pools=_pools(collection, {row["work_pool_name"] for _, row in found if row.get("work_pool_name")}),
@@ -143,15 +157,22 @@ def _inactive(row: Row) -> tuple[str, ...]:
     return tuple(str(entry["id"]) for entry in row.get("schedules") or () if not entry.get("active"))
 
 
+def _time_zones(policies: Policies, row: Row, schedules: Iterable[Row]) -> TimeZones:
+    configured = policies.settings()["digest.time_zone"]
+    deployed = (row.get("parameters") or {}).get("time_zone")
+    return TimeZones(
+        schedules=tuple(dict.fromkeys(schedule.get("timezone") or "UTC" for schedule in schedules)),
+        days=str(deployed or configured.value) if configured.source == DEFAULT else configured.value,
+    )
+
+
 def _with_next(collection: Collection, deployment: Deployment, schedules: Iterable[Row]) -> Deployment:
     due = collection.expand(deployment, None, next_due, tuple(schedules), collection.now, _AHEAD)
     return deployment.model_copy(update={"next_due": due})
 
 
 def _pools(collection: Collection, names: Iterable[str]) -> dict[str, WorkPool]:
-    wanted = sorted(names)
-    if not wanted:
-        return {}
+    wanted = sorted(names) or [USUAL_POOL]
     only = {"work_pools": {"name": {"any_": wanted}}}
     queues = queues_by_pool(collection)
 
@@ -164,13 +185,17 @@ def _pools(collection: Collection, names: Iterable[str]) -> dict[str, WorkPool]:
 
 def _automation(collection: Collection, row: Row) -> Automation:
     trigger = row["trigger"]
+    waits = trigger.get("posture") == "Proactive" and CHECK_COMPLETED in (trigger.get("expect") or ())
+    check = Resource({"prefect.resource.id": check_resource(collection.config.target.name)})
+    matches = waits and ResourceSpecification.model_validate(trigger.get("match") or {}).matches(check)
     starting = (action for action in row["actions"] if action.get("type") == "run-deployment")
     return Automation(
         id=row["id"],
         name=collection.name(row["name"]),
         enabled=row["enabled"],
         starts=tuple(str(action["deployment_id"]) for action in starting if action.get("deployment_id")),
-        watches=trigger.get("posture") == "Proactive" and CHECK_COMPLETED in (trigger.get("expect") or ()),
+        watches=matches,
+        renamed=waits and not matches and is_ours(row["name"], row.get("description") or ""),
     )
 
 
@@ -183,16 +208,18 @@ def _lock(api: Api, now: datetime) -> Lock | None:
         since=variable.created,
         renewed=variable.updated,
         expired=variable.expired(now),
+        ended=holder_ended(api, variable),
     )
 
 
-def _kept(state: State) -> Kept:
+def _kept(state: State, now: datetime) -> Kept:
     aside = state.names_set_aside()
     try:
         saved, coverage = state.load()
     except StateError as problem:
         return Kept(problem=str(problem), aside=aside)
-    return Kept(coverage=coverage, aside=aside, outbox=saved.outbox, cursor=saved.ledger.cursor)
+    silences = tuple(silence for silence in saved.silences.known if silence.ends_at > now)
+    return Kept(coverage=coverage, aside=aside, outbox=saved.outbox, silences=silences, cursor=saved.ledger.cursor)
 
 
 def _secrets(config: Config, api: Api | None) -> dict[str, Secret]:
