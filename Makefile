@@ -28,12 +28,17 @@ help: ## List the targets
 setup: $(STAMP) ## Make .venv and install the locked dependencies
 
 $(STAMP): requirements.lock pyproject.toml
-	@echo "Making $(VENV) and installing the locked dependencies (under a minute on a good line) ..."
+	@echo "Making $(VENV) and installing the locked dependencies (about a minute) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' || \
 	  { echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.10 to 3.14 is needed. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || \
 	  { echo "error: $(PYTHON) cannot make a virtual environment. On Debian: apt-get install python3-venv"; exit 1; }
-	@$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	@# One line that counts the packages, in place of pip's several lines for each. (awk would hold its lines back.)
+	@set -o pipefail; $(BIN)/pip install --progress-bar off --no-deps --require-hashes --requirement requirements.lock \
+	  | while read -r word name _; do case $$word in \
+	      Collecting) printf '\r  %d packages: %-40.40s' $$((++count)) "$$name" ;; \
+	      Installing) printf '\r  %d packages fetched; installing them ...%-20s\n' "$$count" '' ;; \
+	    esac; done
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
