@@ -74,6 +74,7 @@ test_the_documentation_has_every_field_as_it_is_and_no_other()
 """
 
 
+@pytest.mark.integration
 def test_a_setting_is_configured_shown_and_documented(tmp_path: Path) -> None:
     copy = follow("add-a-setting.md", tmp_path)
     (copy / "watchdog.yaml").write_text("rules:\n  - match: {tag: hourly}\n    late: {example: 2m}\n")
@@ -94,6 +95,7 @@ print(openmetrics(measured(observation(deployments=[deployment()]))).decode())
 """
 
 
+@pytest.mark.integration
 def test_a_metric_is_measured_and_documented(tmp_path: Path) -> None:
     copy = follow("add-a-metric.md", tmp_path)
 
@@ -116,6 +118,7 @@ print(sorted(PrefectArtifacts(Api(), "run").publish_health(samples.bad(), {})))
 """
 
 
+@pytest.mark.integration
 def test_an_artifact_is_published_and_registered(tmp_path: Path) -> None:
     published = python(follow("add-an-artifact.md", tmp_path), PUBLISH)
 
@@ -137,6 +140,7 @@ print(shown["check"], shown["severity"], shown["summary"])
 """
 
 
+@pytest.mark.integration
 def test_a_check_judges_and_is_configured(tmp_path: Path) -> None:
     copy = follow("add-a-check.md", tmp_path)
     (copy / "watchdog.yaml").write_text("rules: [{match: {tag: sandbox}, example: {enabled: false}}]\n")
@@ -155,6 +159,7 @@ session.notifier("archive").post(delivery(content("opened", FAILED)), None)
 """
 
 
+@pytest.mark.integration
 def test_a_receiver_gets_notifications(tmp_path: Path) -> None:
     copy = follow("add-a-receiver.md", tmp_path)
 

@@ -94,9 +94,9 @@ def deployments(draw: st.DrawFn, key: str) -> Deployment:
         work_queue=draw(maybe(st.sampled_from(QUEUES))),
         concurrency_limit=draw(maybe(st.integers(0, 2))),
         slots_taken=draw(maybe(st.integers(0, 3))),
-        due=tuple(sorted(draw(st.lists(PAST, max_size=3)))) if scheduled else (),
+        due=tuple(sorted(draw(_DUE))) if scheduled else (),
         next_due=draw(maybe(MOMENTS)),
-        tags=tuple(draw(st.lists(st.sampled_from(["x", "watchdog:owner=data", "watchdog:severity=info"]), max_size=2))),
+        tags=tuple(draw(_OWN_TAGS)),
     )
 
 
@@ -183,6 +183,23 @@ _HOLDERS = st.builds(
     state_name=st.sampled_from(["", "Running", "Completed"]),
     since=PAST,
 )
+_LIMITS = st.lists(
+    st.builds(
+        ConcurrencyLimit,
+        kind=st.sampled_from(["tag", "global-concurrency-limit"]),
+        id=st.sampled_from(["limit", "another limit"]),
+        name=TEXT,
+        limit=st.integers(0, 2),
+        taken=st.integers(0, 3),
+        holders=st.lists(_HOLDERS, max_size=2),
+    ),
+    max_size=2,
+    unique_by=(lambda limit: limit.id, lambda limit: limit.name),
+)
+_DUE = st.lists(PAST, max_size=3)
+_SECONDS = st.integers(0, 20).map(lambda seconds: timedelta(seconds=seconds))
+_OFFSETS = st.integers(-600, 600).map(lambda seconds: timedelta(seconds=seconds))
+_OWN_TAGS = st.lists(st.sampled_from(["x", "watchdog:owner=data", "watchdog:severity=info"]), max_size=2)
 
 
 @st.composite
@@ -194,17 +211,8 @@ def observations(draw: st.DrawFn) -> Observation:
     bad = [run.id for run in ended if run.state_type in ("FAILED", "CRASHED")]
     running = [run.id for run in active if run.state_type == "RUNNING"]
     beaten = [run_id for run_id in running if draw(st.booleans())]
-    limit = st.builds(
-        ConcurrencyLimit,
-        kind=st.sampled_from(["tag", "global-concurrency-limit"]),
-        id=st.sampled_from(["limit", "another limit"]),
-        name=TEXT,
-        limit=st.integers(0, 2),
-        taken=st.integers(0, 3),
-        holders=st.lists(_HOLDERS, max_size=2),
-        waiting=st.just({run_id: draw(PAST) for run_id in running}),
-    )
-    ours = [deployment("watchdog-check/check", due=tuple(sorted(draw(st.lists(PAST, max_size=3)))))]
+    waiting = {run_id: draw(PAST) for run_id in running}
+    ours = [deployment("watchdog-check/check", due=tuple(sorted(draw(_DUE))))]
     return observation(
         *active,
         *ended,
@@ -232,11 +240,11 @@ def observations(draw: st.DrawFn) -> Observation:
         ),
         backlogs={pool: draw(_BACKLOGS) for pool in POOLS if draw(st.booleans())},
         work_pools={pool: draw(pools(pool)) for pool in POOLS if draw(st.booleans())},
-        full=tuple(draw(st.lists(limit, max_size=2, unique_by=(lambda limit: limit.id, lambda limit: limit.name)))),
+        full=tuple(limit.model_copy(update={"waiting": waiting}) for limit in draw(_LIMITS)),
         vitals=Vitals(
-            answer_time=draw(maybe(st.integers(0, 20).map(lambda seconds: timedelta(seconds=seconds)))),
+            answer_time=draw(maybe(_SECONDS)),
             answers=draw(_COUNTS),
-            clock_offset=draw(maybe(st.integers(-600, 600).map(lambda seconds: timedelta(seconds=seconds)))),
+            clock_offset=draw(maybe(_OFFSETS)),
             newest_event=draw(maybe(PAST)),
         ),
         own=draw(st.sampled_from([OwnRuns(), OwnRuns(deployments=tuple(ours))])),

@@ -373,7 +373,9 @@ def test_looking_only_where_something_can_change_misses_nothing(seen: History, c
 
 
 @given(histories(), st.sampled_from(CONFIGURATIONS), st.sampled_from(CONFIGURATIONS))
-def test_every_incident_is_in_the_difference_once(seen: History, config: dict[str, Any], other: dict[str, Any]) -> None:
+def test_whatever_was_replayed_is_in_the_difference_once_and_can_be_printed(
+    seen: History, config: dict[str, Any], other: dict[str, Any]
+) -> None:
     first, second = replay(seen, policies(**config)), replay(seen, policies(**other))
     apart = compare(first, second)
 
@@ -382,14 +384,8 @@ def test_every_incident_is_in_the_difference_once(seen: History, config: dict[st
     changed: list[Replayed] = [entry for pair in apart.changed for entry in pair]
     assert all(entry.incident.opened_at for entry in changed)
 
-
-@given(histories(), st.sampled_from(CONFIGURATIONS))
-def test_whatever_was_replayed_can_be_printed(seen: History, config: dict[str, Any]) -> None:
-    first, second = replay(seen, policies()), replay(seen, policies(**config))
     stream = StringIO()
-    apart = compare(first, second)
     terminal.show(terminal.console(stream), backtest_message(seen, first, ZoneInfo("UTC"), second, apart))
-
     assert "What history cannot show:" in stream.getvalue()
     assert stream.getvalue().count("2026-11-2") >= len(first.incidents)
 
