@@ -69,7 +69,7 @@ def test_every_table_is_whole() -> None:
 
 
 def test_thousands_of_findings_stay_readable_and_are_counted() -> None:
-    text = health_page(samples.crowd(5_000))
+    text = health_page(samples.crowd(2_000))
     assert len(text) < 2_000_000
     assert sum(line.startswith("| critical") for line in text.splitlines()) <= MARKDOWN.rows * 7
     assert "more findings: see `watchdog check --json`" in text
