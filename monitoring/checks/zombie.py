@@ -51,7 +51,7 @@ def _compared(run: FlowRun, situation: Situation, settings: HeartbeatSettings) -
             f"{run.name}: no heartbeat, RUNNING for", situation.now - run.state_timestamp, limit, run.state_timestamp
         )
     return Compared(
-        f"{run.name}: no heartbeat, after {beats.count:,}, for", situation.now - beats.last, limit, beats.last
+        f"{run.name}: no heartbeat, after {beats.count:,}, for", situation.now - beats.heard, limit, beats.heard
     )
 
 
@@ -65,7 +65,7 @@ def _silent(
 ) -> Found:
     """Runs whose heartbeats have stopped; they may be alive if the server's events do not arrive."""
     beats = situation.observation.runs.heartbeats
-    silent = sorted(silent, key=lambda run: beats[run.id].last)
+    silent = sorted(silent, key=lambda run: beats[run.id].heard)
     oldest = beats[silent[0].id]
     what, seen = "marked RUNNING, but without heartbeats", ""
     if not known_dead:
@@ -77,9 +77,9 @@ def _silent(
         severity="critical" if known_dead else "info",
         run_ids=[run.id for run in silent],
         summary=f"{deployment.name}: {runs_text(len(silent))} {what}",
-        observed=f"{silent[0].name}: no heartbeat for {humanized(situation.now - oldest.last)}{seen}",
+        observed=f"{silent[0].name}: no heartbeat for {humanized(situation.now - oldest.heard)}{seen}",
         expected=f"a heartbeat every {humanized(oldest.interval(settings.default_interval))}",
-        since=oldest.last,
+        since=oldest.heard,
         unknown=not known_dead,
     )
 

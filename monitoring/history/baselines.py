@@ -39,6 +39,9 @@ _DEVIATION = 1.4826
 #: or to one run in ten, which median and MAD do not show (docs/baselines.md).
 _SEEN_BEFORE = 2
 _LEEWAY = 1.2
+#: In seconds: what usually takes less may as well take no time.
+_MIN_FOR_QUICK = 60
+_QUICK_DEVIATIONS = 3
 #: Up to this many minutes, time is granted in steps of this many minutes; the last step is for all longer times.
 _STEPS = ((10, 1), (60, 5), (4 * 60, 15), (24 * 60, 60), (math.inf, 6 * 60))
 #: In seconds: run times are rounded to a tenth, and must have a logarithm.
@@ -60,7 +63,7 @@ class BaselineSettings(Section):
 
 
 class Baseline(Value):
-    """The usual run time of a deployment, and the run time beyond which a run is slow."""
+    """The usual run time of a deployment, and the run time beyond which a run is slow, or up to which it is quick."""
 
     #: The number of completed runs that it was learned from.
     samples: int
@@ -139,6 +142,23 @@ def baseline(known: RunTimes, settings: BaselineSettings) -> Baseline | None:
     )
     # A limit beyond all reason would not fit a timestamp.
     limit = min(limit, MAX_DURATION.total_seconds())
+    return Baseline(samples=len(run_times), median=timedelta(seconds=usual), limit=timedelta(seconds=limit))
+
+
+def quickest(known: RunTimes, min_samples: int, ratio: float) -> Baseline | None:
+    """The run time up to which a run is unusually quick, from a sample without it; None if too few runs are known.
+
+    As for slow runs: the median by ``ratio``, three robust standard deviations of the logarithm below the median, and
+    a sixth less than the second shortest run. Short runs are not judged: a median below a minute makes no limit.
+    """
+    if len(known.recent) < min_samples:
+        return None
+    run_times = sorted(seconds for _, seconds in known.recent[:SAMPLE])
+    usual = median(run_times)
+    if usual < _MIN_FOR_QUICK:
+        return None
+    deviation = _DEVIATION * median(abs(math.log(seconds / usual)) for seconds in run_times)
+    limit = min(usual / ratio, usual * math.exp(-_QUICK_DEVIATIONS * deviation), run_times[_SEEN_BEFORE - 1] / _LEEWAY)
     return Baseline(samples=len(run_times), median=timedelta(seconds=usual), limit=timedelta(seconds=limit))
 
 

@@ -10,6 +10,8 @@ from monitoring.failures.error_names import failure_of, one_line
 from monitoring.failures.paths import failing_path
 from monitoring.history.baselines import with_run as with_run_time
 from monitoring.history.counts import counted
+from monitoring.history.stopped import with_stopped
+from monitoring.history.traces import with_traces
 from monitoring.model.failure import FailedChild
 from monitoring.model.ledger import (
     MAX_MESSAGE,
@@ -50,6 +52,8 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta = OVERLAP)
             records[run.key] = counted(record, run) if counting else record
         elif run.id in observation.failures.reasons and run.key in records:
             records[run.key] = _with_reason(records[run.key], run, observation)
+    for key, traces in observation.runs.traces.items():
+        records[key] = with_traces(records.get(key, Record()), traces)
     for key, sampled in observation.history.samples.items():
         records[key] = _with_samples(records.get(key, Record()), sampled)
     for key, success in observation.history.last_success.items():
@@ -63,6 +67,7 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta = OVERLAP)
             "cursor": observation.at if complete else ledger.cursor,
             "cursor_before": ledger.cursor if complete else ledger.cursor_before,
             "recent": _recent(ledger.recent, observation, overlap) if complete else ledger.recent,
+            "stopped": with_stopped(ledger.stopped, observation.runs.ended, observation.at),
             "records": records,
         }
     )

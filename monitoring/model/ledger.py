@@ -29,6 +29,22 @@ class EndedRun(Value):
     failure: Failure | None = None
 
 
+class Traces(Value):
+    """What a completed run left behind."""
+
+    run_id: str
+    #: Error lines in its log, as far as they were read; without those of attempts that were retried.
+    errors: int = 0
+    #: The first of them, redacted.
+    first_error: str = ""
+    #: None if the server does not count them.
+    task_runs: int | None = None
+
+
+#: So many completed runs show what is usual.
+MAX_EARLIER = 20
+
+
 class Streak(Value):
     """Consecutive runs of one deployment that failed or crashed."""
 
@@ -115,6 +131,10 @@ class Record(Value):
     run_times: RunTimes = RunTimes()
     #: Whether the server's history was searched for run times older than the ledger.
     run_times_searched: bool = False
+    #: Of the newest completed run whose traces were read.
+    traces: Traces | None = None
+    #: Error lines and task runs of completed runs before it, newest first, at most ``MAX_EARLIER``.
+    earlier_traces: tuple[tuple[int, int | None], ...] = ()
     #: Since when it has been paused, or all its schedules inactive, as far as known.
     inactive_since: Timestamp | None = None
     #: The deployment's schedules when it was last read (``Deployment.schedule``); None before that.
@@ -153,6 +173,8 @@ class Ledger(Value):
     complete_at: Timestamp | None = None
     #: End times of the runs that ended shortly before the cursor, by run id: overlapping windows count no run twice.
     recent: Mapping[str, Timestamp] = Field(default_factory=dict)
+    #: When the newest of the runs ended that were cancelled or crashed within a day, by run id.
+    stopped: Mapping[str, Timestamp] = Field(default_factory=dict)
     records: Mapping[str, Record] = Field(default_factory=dict)
 
     def record(self, key: str) -> Record:

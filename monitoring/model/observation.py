@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import Field
@@ -12,6 +12,7 @@ from monitoring.model.base import Timestamp, Value
 from monitoring.model.coverage import Coverage
 from monitoring.model.exporter_facts import ExporterFacts
 from monitoring.model.failure import Failure
+from monitoring.model.ledger import Traces
 from monitoring.model.prefect import Deployment, FlowRun, WorkPool
 from monitoring.model.silence import Silence
 
@@ -66,11 +67,18 @@ class ConcurrencyLimit(LimitSlots):
 
 
 class Heartbeats(Value):
-    """A run's heartbeats: how many, the first and the last."""
+    """A run's heartbeats: how many, the first and the last, by the clock of the machine that sent them."""
 
     count: int
     first: Timestamp
     last: Timestamp
+    #: When the server received the last one, by its own clock; None where that was not read.
+    received: Timestamp | None = None
+
+    @property
+    def heard(self) -> datetime:
+        """When the run was last heard of: a clock that is behind sends old times."""
+        return max(self.last, self.received or self.last)
 
     def interval(self, default: timedelta) -> timedelta:
         """The time between two heartbeats; ``default`` if there has been only one.
@@ -133,6 +141,27 @@ class OwnRuns(Value):
     planned_at: Timestamp | None = None
 
 
+class LaterSign(Value):
+    """A run that had ended, as read again, and its newest sign of life."""
+
+    run: FlowRun
+    #: Where it runs or ran, such as ``host:4711``; empty if unknown.
+    infrastructure: str = ""
+    kind: Literal["heartbeat", "log line", "task run"]
+    #: By the clock of the machine that sent it, and by that of the server.
+    occurred: Timestamp
+    received: Timestamp
+
+    @property
+    def after_end(self) -> timedelta:
+        """How long after its end the run was alive, for certain.
+
+        Events and logs may arrive late, and the clock of the machine that sends them may be ahead: only what both
+        occurred and was received after the end was sent after it.
+        """
+        return min(self.occurred, self.received) - self.run.ended_at
+
+
 class RunFacts(Value):
     """The runs that are active now or ended in the window, and what is known of them beside their rows."""
 
@@ -148,6 +177,10 @@ class RunFacts(Value):
     slot_wait_since: Mapping[str, Timestamp] = Field(default_factory=dict)
     #: By run id; a RUNNING run that is absent has never sent a heartbeat.
     heartbeats: Mapping[str, Heartbeats] = Field(default_factory=dict)
+    #: Runs that have ended and of which something has been received since, lately.
+    later_signs: tuple[LaterSign, ...] = ()
+    #: By deployment key, where read: what its newest completed run in the window left behind.
+    traces: Mapping[str, Traces] = Field(default_factory=dict)
     #: By run id, of RUNNING runs without heartbeats that run far longer than usual: the newest log, task or event.
     signs_of_life: Mapping[str, Timestamp] = Field(default_factory=dict)
 

@@ -117,19 +117,21 @@ class _Loader:
     def _load_runs(self, runs: Iterable[scenario.Run]) -> None:
         """Write the runs, and what they said; a child needs its parent to be there."""
         waiting: list[seed_values.Run] = []
-        speaking: list[tuple[scenario.Run, seed_values.Run]] = []
+        speaking: list[tuple[scenario.Run, list[seed_values.Run]]] = []
         for run in runs:
             if run.child_of:
                 self._seed.many(waiting)
                 waiting = []
             made = list(self._made(run))
             waiting += made
-            speaking.append((run, made[0]))
+            speaking.append((run, made))
             if run.id:
                 self._runs[run.id] = made[0]
         self._seed.many(waiting)
-        for run, first in speaking:
-            self._said(run, first)
+        for run, made in speaking:
+            self._said(run, made[0])
+            for one in made:
+                self._worked(run, one)
 
     def _made(self, run: scenario.Run) -> Iterator[seed_values.Run]:
         for number in range(run.repeat):
@@ -166,9 +168,13 @@ class _Loader:
     def _said(self, run: scenario.Run, made: seed_values.Run) -> None:
         if beats := run.heartbeats:
             last = moment(beats.last, self._now)
-            self._seed.heartbeats(made, [last - number * beats.every for number in range(beats.count)])
+            behind = moment(beats.behind, self._now) - self._now
+            times = [last - number * beats.every for number in range(beats.count)]
+            self._seed.heartbeats(made, times, behind=behind)
         self._seed.logs(made, [(moment(line.at, self._now), line.level, line.text) for line in run.logs])
-        for task in run.tasks:
+
+    def _worked(self, run: scenario.Run, made: seed_values.Run) -> None:
+        for task in (one for one in run.tasks for _ in range(one.times)):
             task_id = self._seed.task_run(
                 made,
                 task.name,

@@ -43,7 +43,13 @@ NO_THRESHOLDS = {
 _OTHERS = {"info": "warning", "warning": "critical", "critical": "info", "success": "failure", "failure": "success"}
 _SECOND = timedelta(seconds=1)
 #: Steps of numbers that are no whole ones.
-_STEPS = {"slow.deviations": 0.1, "slow.min_ratio": 0.01}
+_STEPS = {
+    "slow.deviations": 0.1,
+    "slow.min_ratio": 0.01,
+    "suspicious.quick_ratio": 0.01,
+    # Task runs are whole ones: a smaller step makes no difference between a few and some.
+    "suspicious.task_ratio": 1.0,
+}
 
 
 @dataclass(frozen=True, order=True)

@@ -143,6 +143,8 @@ class Heartbeats(Part):
     last: When
     every: Duration = timedelta(minutes=3)
     count: int = 3
+    #: How far the clock that they carry the time of is behind the server's; ahead, if it is negative.
+    behind: When = timedelta(0)
 
 
 class Log(Part):
@@ -154,9 +156,10 @@ class Log(Part):
 
 
 class Task(Part):
-    """A task run of a run; ``holds`` names the tags whose slots it holds."""
+    """A task run of a run, or so many ``times``; ``holds`` names the tags whose slots it holds."""
 
     name: str
+    times: int = 1
     state: str = "COMPLETED"
     at: When
     message: Text | None = None
@@ -167,7 +170,8 @@ class Task(Part):
 class Run(Part):
     """A flow run; what is left out follows from the rest (see ``tests.support.seed_values.Run``).
 
-    ``repeat`` makes so many of them, each ``every`` earlier than the one before.
+    ``repeat`` makes so many of them, each ``every`` earlier than the one before. Each has the task runs, and the first
+    alone the heartbeats and the log.
     """
 
     of: str | None = None

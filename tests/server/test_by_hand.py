@@ -22,7 +22,7 @@ from tests.support.command_line import CommandResult, watchdog
 from tests.support.killing import Checks
 from tests.support.paths import PROJECT
 from tests.support.relay import Relay, relayed
-from tests.support.seed_values import HOUR
+from tests.support.seed_values import HOUR, MINUTE, Run
 from tests.support.seeding import Seed
 
 SCHEMA = json.loads((PROJECT / "monitoring" / "messages" / "check.schema.json").read_text())
@@ -115,6 +115,13 @@ def test_agrees_with_the_deployed_check(watched: Watched) -> None:
     world.run(broken, ended=world.now - 30 * HOUR)
     for ago in (20, 10, 2):
         world.run(broken, "FAILED", ended=world.now - ago * HOUR, message="ValueError: no rows")
+    ghost = world.run(world.deployment("etl/ghost"), "CANCELLED", ended=world.now - HOUR, run_count=1)
+    world.heartbeats(ghost, [world.now - MINUTE])
+    quick = world.deployment("etl/quick")
+    world.many(
+        Run(deployment=quick, started=end - HOUR, ended=end) for end in (world.now - n * HOUR for n in range(2, 12))
+    )
+    world.run(quick, ended=world.now - HOUR)
     # It ran every six hours until it was paused three weeks ago.
     resumed = world.deployment("etl/resumed", schedule="0 */6 * * *", paused=True, created=world.now - 60 * DAY)
     world.run(resumed, ended=world.now - 21 * DAY, due=world.now - 21 * DAY)
@@ -136,6 +143,8 @@ def test_agrees_with_the_deployed_check(watched: Watched) -> None:
 
     assert {(row["check"], row["severity"], row["subject"]) for row in deployed.values()} >= {
         ("failed", "critical", "deployment etl/nightly"),
+        ("ghost", "warning", "deployment etl/ghost"),
+        ("suspicious", "info", "deployment etl/quick"),
         ("watchdog", "critical", "route default"),
     }
     assert not [row for row in deployed.values() if "etl/resumed" in row["subject"] and row["severity"] != "info"]

@@ -224,12 +224,20 @@ class Seed:
             count += len(batch)
         return count
 
-    def logs(self, run: Run, lines: Iterable[tuple[datetime, int, str]], logger: str = "prefect.flow_runs") -> None:
-        """Write a run's log: when, the level as Python's logging numbers it, the text."""
+    def logs(
+        self,
+        run: Run,
+        lines: Iterable[tuple[datetime, int, str]],
+        logger: str = "prefect.flow_runs",
+        *,
+        behind: timedelta = timedelta(0),
+    ) -> None:
+        """Write a run's log: when, the level as Python's logging numbers it, the text; its clock may be behind."""
+        row = {"name": logger, "flow_run_id": run.id}
         self._insert(
             orm.Log,
             [
-                {"name": logger, "level": level, "flow_run_id": run.id, "message": text, "timestamp": at}
+                {**row, "level": level, "message": text, "timestamp": at - behind, "created": at}
                 for at, level, text in lines
             ],
         )
@@ -252,6 +260,7 @@ class Seed:
         ended = current.kind in TERMINAL
         row = {
             "id": task,
+            "created": started or at,
             "flow_run_id": run.id,
             "name": f"{name}-{task.hex[:3]}",
             "task_key": name,
@@ -299,8 +308,8 @@ class Seed:
 
         self._write(write)
 
-    def heartbeats(self, run: Run, times: Iterable[datetime]) -> None:
-        """Write the events by which a running flow says that it lives."""
+    def heartbeats(self, run: Run, times: Iterable[datetime], *, behind: timedelta = timedelta(0)) -> None:
+        """Write the events by which a running flow says that it lives; its clock may be behind, or ahead."""
         resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.name": run_name(run)}
         flow_id = run.deployment.flow_id if run.deployment else self._flow_ids([run.flow])[run.flow]
         related = [
@@ -318,7 +327,7 @@ class Seed:
                     "prefect.resource.name": run.deployment.name,
                 }
             )
-        self.events("prefect.flow-run.heartbeat", resource, times, related=related)
+        self.events("prefect.flow-run.heartbeat", resource, times, related=related, behind=behind)
 
     def events(
         self,
@@ -328,15 +337,17 @@ class Seed:
         *,
         related: Sequence[Mapping[str, str]] = (),
         payload: Mapping[str, Any] | None = None,
+        behind: timedelta = timedelta(0),
     ) -> None:
-        """Write the same event at several times."""
+        """Write the same event at several times; each carries a time that is that far behind the server's."""
         events, resources = [], []
-        for at in times:
+        for received in times:
+            at = received - behind
             row = {
                 "id": uuid4(),
                 "occurred": at,
-                "received": at,
-                "recorded": at,
+                "received": received,
+                "recorded": received,
                 "event": event,
                 "resource_id": resource["prefect.resource.id"],
                 "resource": dict(resource),

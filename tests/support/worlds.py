@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from monitoring.model.coverage import Coverage, Query
 from monitoring.model.failure import Failure
+from monitoring.model.ledger import Traces
 from monitoring.model.observation import (
     Backlog,
     ConcurrencyLimit,
     Heartbeats,
     Holder,
+    LaterSign,
     MissedRuns,
     Observation,
     OwnRuns,
@@ -222,6 +224,16 @@ def observations(draw: st.DrawFn) -> Observation:
         heartbeats={
             run_id: Heartbeats(count=draw(st.integers(1, 5)), first=NOW - 600 * MINUTE, last=draw(PAST))
             for run_id in beaten
+        },
+        later_signs=tuple(
+            LaterSign(run=one, kind="heartbeat", occurred=draw(PAST), received=draw(PAST))
+            for one in ended
+            if draw(st.booleans())
+        ),
+        traces={
+            one.key: Traces(run_id=one.id, errors=draw(_COUNTS), task_runs=draw(maybe(_COUNTS)))
+            for one in ended
+            if draw(st.booleans())
         },
         reasons={run_id: draw(_FAILURES) for run_id in bad if draw(st.booleans())},
         last_success={

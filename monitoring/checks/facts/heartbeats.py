@@ -35,7 +35,7 @@ def heard_until(observation: Observation) -> datetime:
     is not.
     """
     vitals, own = observation.server.vitals, observation.own
-    beats = (known.last for known in observation.runs.heartbeats.values())
+    beats = (known.heard for known in observation.runs.heartbeats.values())
     newest = max(filter(None, (vitals.newest_event, *beats)), default=None)
     runs = (*observation.runs.active, *observation.runs.ended, *own.active, *own.ended, vitals.unheard)
     # The scheduler makes runs without an event.
@@ -51,7 +51,7 @@ def is_silent(run: FlowRun, beats: Heartbeats, settings: HeartbeatSettings, unti
     Silence counts from the last heartbeat, or from the run's last change to RUNNING if that is later: a run sends no
     heartbeats while it waits for a retry.
     """
-    return until - max(beats.last, run.state_timestamp) > allowance(beats, settings)
+    return until - max(beats.heard, run.state_timestamp) > allowance(beats, settings)
 
 
 def outlived(span: timedelta, longest: timedelta | None) -> bool:

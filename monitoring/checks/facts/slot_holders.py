@@ -52,7 +52,7 @@ class Holders:
         if run.state_type != "RUNNING" or not deployment or not beats:
             return None
         settings = self._policies.of(*policy_key(deployment)).section("zombie", HeartbeatSettings)
-        return beats.last if is_silent(run, beats, settings, self._heard_until) else None
+        return beats.heard if is_silent(run, beats, settings, self._heard_until) else None
 
     def _state_of_run(self, run: FlowRun) -> str:
         deployment = self._observation.deployments.get(run.key)

@@ -164,6 +164,7 @@ POLICY_DEFAULTS = dict(leaves(Policy(), unset=True))
 _WORDS = {
     "severity": ["info", "warning", "critical"],
     "slow.severity": ["info", "warning", "critical"],
+    "suspicious.severity": ["info", "warning", "critical"],
     "expect": ["success", "failure"],
     "owner": ["data", "platform"],
 }
@@ -174,10 +175,10 @@ def _values(name: str, default: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(_WORDS[name])
     if isinstance(default, bool):
         return st.booleans()
-    if name == "slow.min_samples":
-        return st.integers(5, 30)
+    if name.endswith(".min_samples"):
+        return st.integers(5, 20)
     if isinstance(default, float):
-        return st.floats(1, 20)
+        return st.floats(1.5, 20)
     if isinstance(default, int):
         return st.integers(2, 100)
     return st.integers(1, 10_000).map(lambda seconds: timedelta(seconds=seconds))

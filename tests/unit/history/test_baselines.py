@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 
 from benchmarks.baselines import OURS, PATTERNS, RULES, Score, study, table
 from monitoring.checks.slow import Slow
-from monitoring.history.baselines import Baseline, baseline, drift, granted, monthly, typical, with_run, without_run
+from monitoring.history.baselines import (
+    Baseline,
+    baseline,
+    drift,
+    granted,
+    monthly,
+    quickest,
+    typical,
+    with_run,
+    without_run,
+)
 from monitoring.history.ledger import fold
 from monitoring.model.ledger import EndedRun, Ledger, RunTimes
 from monitoring.model.prefect import FlowRun
@@ -292,3 +302,23 @@ def test_of_steady_runs_none_is_called_slow_and_nearly_every_one_that_took_three
 ) -> None:
     assert scores["steady"][OURS].false_alarms == 0
     assert scores["steady"][OURS].detection_rate(3, 5) > 95
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limit"),
+    [
+        # A fifth of the median; too short a median; what two runs took; three deviations where runs are wide apart.
+        ([600.0] * 10, 120),
+        ([59.0] * 10, None),
+        ([600.0] * 8 + [60.0, 90.0], 75),
+        ([300.0] * 5 + [1200.0] * 5, 750 * 2.04**-4.448),
+    ],
+)
+def test_the_quickest_usual_run_time(seconds: list[float], limit: float | None) -> None:
+    found = quickest(RunTimes(recent=tuple(enumerate(seconds))), 10, 5)
+
+    assert (found.limit / SECOND if found else None) == (limit and pytest.approx(limit, rel=0.1))
+
+
+def test_the_quickest_usual_run_time_needs_enough_runs() -> None:
+    assert quickest(RunTimes(recent=tuple(enumerate([600.0] * 9))), 10, 5) is None

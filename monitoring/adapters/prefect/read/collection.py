@@ -24,6 +24,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 E = TypeVar("E")
 CHUNK = 100
+#: Pages that are read of the logs or the task runs of several runs.
+_MAX_PAGES = 5
+#: The status of servers without an endpoint.
+_UNSUPPORTED = frozenset({404, 405, 501})
 #: Names that Prefect and the watchdog themselves give and that checks depend on, whatever the user's patterns match.
 _KNOWN_NAMES = frozenset({"Scheduled", "Late", "AwaitingConcurrencySlot", *OWN_FLOWS})
 #: Lists that are seldom empty, and of which the server has a count, too.
@@ -95,6 +99,23 @@ class Collection:
         self._queries.setdefault(name, Query(name=name, outcome="complete"))
         return answer
 
+    def query_if_supported(
+        self, name: str, empty: E, fetch: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T | E:
+        """As ``query``, but that the server, or our key, knows no such query is an answer, too: ``empty``."""
+
+        def attempt() -> T | E:
+            try:
+                return fetch(*args, **kwargs)
+            except CredentialsRefused:
+                return empty
+            except BadAnswer as problem:
+                if problem.status in _UNSUPPORTED:
+                    return empty
+                raise
+
+        return self.query(name, empty, attempt)
+
     def rows(self, name: str, path: str, body: Mapping[str, Any]) -> list[Row]:
         """Read all rows of a filter, or those that arrived of a partial answer."""
         return list(self._rows(name, path, body))
@@ -147,6 +168,35 @@ class Collection:
         pages = read_pages(self.api, path, body, page_size=body.get("limit"))
         page = self.query(name, None, lambda: next(pages))
         return None if page is None else list(self.values(name, page, make))
+
+    def of_runs(
+        self, name: str, objects: str, run_ids: Sequence[str], filters: Mapping[str, Any], sort: str
+    ) -> tuple[list[Row], list[str]]:
+        """Read some rows of each of several runs, in few pages: a run that fills one is left out of the next.
+
+        Args:
+            name: The query's name in the coverage.
+            objects: Such as ``logs``; each row has the id of its flow run.
+            run_ids: The runs, as many as fit into one request.
+            filters: Further filters.
+            sort: The order of the rows.
+
+        Returns:
+            The rows, and the ids of runs of which it is not known whether they have any.
+        """
+        found: list[Row] = []
+        size, left = self.config.server.page_size, list(run_ids)
+        for _ in range(_MAX_PAGES if left else 0):
+            body = {objects: {"flow_run_id": {"any_": left}, **filters}, "sort": sort, "limit": size}
+            page = self.first(name, f"/{objects}/filter", body, dict)
+            if page is None:
+                break
+            found += page
+            seen = {row.get("flow_run_id") for row in page}
+            left = [run_id for run_id in left if run_id not in seen]
+            if len(page) < size or not left:
+                return found, []
+        return found, left
 
     def runs(self, name: str, body: Mapping[str, Any], most: int | None = None) -> list[FlowRun]:
         """Read all flow runs of a filter, or the first so many."""

@@ -17,9 +17,11 @@ from monitoring.adapters.prefect.read import backlog, failure_reasons, limits, r
 from monitoring.adapters.prefect.read import work_pools as sources
 from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.adapters.prefect.read.compatible import collect
+from monitoring.adapters.prefect.read.later_signs import later_signs
 from monitoring.adapters.prefect.read.maintenance import open_windows
 from monitoring.adapters.prefect.read.own_runs import own_runs
 from monitoring.adapters.prefect.read.signs_of_life import signs_of_life
+from monitoring.adapters.prefect.read.traces import traces
 from monitoring.adapters.prefect.read.vitals import read_vitals
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
@@ -32,6 +34,7 @@ from monitoring.model.observation import (
     FailureFacts,
     Heartbeats,
     HistoryFacts,
+    LaterSign,
     Observation,
     RunFacts,
     ScheduleFacts,
@@ -168,6 +171,8 @@ class _Rows(NamedTuple):
     #: Every overdue run, whoever owns it.
     all_overdue: list[FlowRun]
     heartbeats: dict[str, Heartbeats]
+    #: Runs that have ended and are alive.
+    later_signs: tuple[LaterSign, ...]
 
 
 def _read_rows(collection: Collection, since: datetime, ledger: Ledger, own_flows: frozenset[str]) -> _Rows:
@@ -185,6 +190,7 @@ def _read_rows(collection: Collection, since: datetime, ledger: Ledger, own_flow
         deployments |= sources.flows_without_deployment(collection, found, ledger, deployed.names)
     heartbeats = runs.heartbeats(collection, active, deployments)
     active = runs.read_again(collection, active, heartbeats, deployments)
+    later = later_signs(collection, [*all_active, *all_overdue], all_ended, deployments, ledger)
     of_deleted: list[FlowRun] = []
     if collection.coverage.has("deployments"):
         # Runs of deleted deployments keep the id. They do not matter any more, but for the slots that they hold.
@@ -202,6 +208,7 @@ def _read_rows(collection: Collection, since: datetime, ledger: Ledger, own_flow
         own=[*own_active, *own_overdue],
         all_overdue=all_overdue,
         heartbeats=heartbeats,
+        later_signs=later,
     )
 
 
@@ -240,6 +247,8 @@ def _run_facts(collection: Collection, rows: _Rows, history: HistoryFacts, ledge
         pending_since=runs.pending_since(collection, rows.active, rows.deployments),
         slot_wait_since=runs.slot_wait_since(collection, rows.overdue),
         heartbeats=rows.heartbeats,
+        later_signs=rows.later_signs,
+        traces=traces(collection, rows.ended, rows.deployments),
         signs_of_life=signs_of_life(
             collection, rows.active, rows.ended, rows.deployments, rows.heartbeats, history.samples, ledger
         ),

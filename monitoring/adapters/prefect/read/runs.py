@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 from monitoring.adapters.prefect.read import rows
-from monitoring.adapters.prefect.read.collection import Collection, chunks, count_rows
+from monitoring.adapters.prefect.read.collection import Collection, chunks, count_rows, read_events
 from monitoring.checks.facts.heartbeats import is_silent
 from monitoring.checks.stale import CHECK as STALE
 from monitoring.checks.stale import fresh_states, success_due_since
@@ -35,6 +35,7 @@ MAX_FAILURES = 2_000
 _HEARTBEAT_HISTORY = timedelta(days=7)
 _HEARTBEAT_CHUNK = 1_000
 _FLOW_RUN = "prefect.flow-run."
+_HEARTBEAT = "prefect.flow-run.heartbeat"
 #: Workers take runs shortly before they are due (`prefetch_seconds`, 10 s by default); a minute is on the safe side.
 _WORKERS_START_EARLY = timedelta(minutes=1)
 
@@ -121,7 +122,8 @@ def heartbeats(
 
     A run that never sent a heartbeat is absent. A run sends none while it waits for a retry, and each attempt begins
     with one, so the spacing over several attempts is not the interval. For runs that were resumed and look silent, the
-    heartbeats since then are counted.
+    heartbeats since then are counted. Heartbeats carry the time of the machine that sends them: where a run looks
+    silent by its own clock, the server's time of receipt is read, with one request for each.
     """
     running = _running(runs, deployments)
     beats: dict[str, Heartbeats] = {}
@@ -134,6 +136,9 @@ def heartbeats(
     for run in collection.some("heartbeats", silent, _MAX_HISTORIES, "runs that went on"):
         counted = _heartbeats(collection, [run], since=run.state_timestamp)
         beats |= {key: own for key, own in counted.items() if own.first >= run.state_timestamp}
+    for run in _silent(collection, running, beats, deployments)[:_MAX_HISTORIES]:
+        if times := collection.query("heartbeats", None, newest_heartbeat, collection, run.id, beats[run.id].last):
+            beats[run.id] = beats[run.id].model_copy(update={"received": times.received})
     return beats
 
 
@@ -156,27 +161,58 @@ def _silent(
 
 
 def _heartbeats(collection: Collection, running: Sequence[FlowRun], since: datetime) -> dict[str, Heartbeats]:
-    found = collection.query("heartbeats", [], _count_heartbeats, collection, running, since)
-    return dict(collection.values("heartbeats", found, _run_and_heartbeats))
+    found = collection.query("heartbeats", [], count_heartbeats, collection, since, [run.id for run in running])
+    return dict(collection.values("heartbeats", found, run_and_heartbeats))
 
 
-def _run_and_heartbeats(row: rows.Row) -> tuple[str, Heartbeats]:
+def run_and_heartbeats(row: rows.Row) -> tuple[str, Heartbeats]:
+    """The id of a run, and its heartbeats, from a row of ``count_heartbeats``."""
     beats = Heartbeats(count=row["count"], first=row["start_time"], last=row["end_time"])
     return row["value"].removeprefix(_FLOW_RUN), beats
 
 
-def _count_heartbeats(collection: Collection, running: Sequence[FlowRun], since: datetime) -> Sequence[rows.Row]:
+def count_heartbeats(
+    collection: Collection, since: datetime, run_ids: Sequence[str] | None = None
+) -> Sequence[rows.Row]:
+    """Count the heartbeats of some runs, or of all that sent any, since then; a row for each run.
+
+    Raises:
+        ServerProblem: The server does not answer.
+    """
     path = "/events/count-by/resource"
     now = collection.now
     since = min(max(since, now - _HEARTBEAT_HISTORY), now - timedelta(minutes=1))
-    body = {
-        "filter": {
-            "occurred": {"since": since.isoformat(), "until": now.isoformat()},
-            "event": {"name": ["prefect.flow-run.heartbeat"]},
-            "resource": {"id": [_FLOW_RUN + run.id for run in running]},
-        }
-    }
+    resources = {} if run_ids is None else {"resource": {"id": [_FLOW_RUN + run_id for run_id in run_ids]}}
+    occurred = {"since": since.isoformat(), "until": now.isoformat()}
+    body = {"filter": {"occurred": occurred, "event": {"name": [_HEARTBEAT]}, **resources}}
     return rows.rows_of(collection.api.post(path, body), path)
+
+
+class HeartbeatTimes(NamedTuple):
+    """When a heartbeat was sent, by the clock of its machine, and received, by that of the server."""
+
+    occurred: datetime
+    received: datetime
+
+
+def newest_heartbeat(collection: Collection, run_id: str, since: datetime) -> HeartbeatTimes | None:
+    """The newest heartbeat of a run since then; None if there is none.
+
+    Raises:
+        ServerProblem: The server does not answer.
+    """
+    found = {
+        "occurred": {"since": since.isoformat(), "until": collection.now.isoformat()},
+        "event": {"name": [_HEARTBEAT]},
+        "resource": {"id": [_FLOW_RUN + run_id]},
+        "order": "DESC",
+    }
+    events = read_events(collection.api, {"filter": found, "limit": 1})
+    return next((rows.parsed("events", _times, row) for row in events), None)
+
+
+def _times(row: rows.Row) -> HeartbeatTimes:
+    return HeartbeatTimes(rows.to_time(row["occurred"]), rows.to_time(row["received"]))
 
 
 def read_again(

@@ -7,12 +7,9 @@ from statistics import median
 
 from monitoring.adapters.prefect.read import rows
 from monitoring.adapters.prefect.read.collection import Collection, read_events
-from monitoring.errors import BadAnswer, CredentialsRefused
 from monitoring.model.observation import EVENTS_DELAY, Vitals
 from monitoring.model.prefect import FlowRun
 
-#: The status of servers without events, or without our permission to read them.
-_UNSUPPORTED = frozenset({404, 405, 501})
 #: Older events are not read: the server counts all events of the window in the filter.
 _LOOK_BACK = timedelta(days=1)
 
@@ -23,7 +20,7 @@ def read_vitals(collection: Collection) -> Vitals:
     Answer times are rounded to a millisecond: more cannot be seen.
     """
     answers = collection.api.traffic.answers
-    newest, unheard = collection.query("events", (None, None), _events, collection)
+    newest, unheard = collection.query_if_supported("events", (None, None), _events, collection)
     return Vitals(
         answer_time=timedelta(seconds=round(median(answer.seconds for answer in answers), 3)) if answers else None,
         answers=len(answers),
@@ -40,14 +37,7 @@ def _events(collection: Collection) -> tuple[datetime | None, FlowRun | None]:
     """
     now, missing = collection.now, collection.config.server.events_missing
     earliest = now - max(_LOOK_BACK, 2 * missing)
-    try:
-        newest = _newest_event(collection, now - missing) or _newest_event(collection, earliest)
-    except CredentialsRefused:
-        return None, None
-    except BadAnswer as problem:
-        if problem.status in _UNSUPPORTED:
-            return None, None
-        raise
+    newest = _newest_event(collection, now - missing) or _newest_event(collection, earliest)
     since = newest + EVENTS_DELAY if newest else earliest
     if since > now - missing:
         return newest, None
