@@ -11,17 +11,14 @@ import pytest
 from demo.stack import Server
 from monitoring.adapters.prefect.client.api import Api, open_api
 from monitoring.adapters.prefect.store.documents import Documents, aside
-from monitoring.adapters.prefect.store.state import (
-    BlockState,
-    encode,
-    pack,
-)
+from monitoring.adapters.prefect.store.state import MAX_PLAIN_OUTBOX, BlockState, encode, pack
 from monitoring.config.general_settings import State as Settings
 from monitoring.errors import LockLost, StateError
 from monitoring.model.policy import ApiSettings as ServerSettings
 from monitoring.model.request import Request
 from monitoring.model.saved_state import SavedState
 from monitoring.model.target import Target
+from tests.support.alert_samples import FAILED, content, delivery
 from tests.support.request_log import logged_requests
 from tests.support.state_samples import DAY, NOW, a_state, documents_before, incident
 
@@ -68,6 +65,17 @@ def _gives_back_all_of_it(api: Api) -> None:
         "outbox",
         "silences",
     ]
+
+
+def test_an_outbox_in_which_thousands_of_messages_wait_stays_small(api: Api) -> None:
+    """While they are sent, it is saved twice for each."""
+    waiting = tuple(delivery(content("opened", FAILED), id=f"prod-{number}") for number in range(2_000))
+    whole = a_state()
+    whole = whole.model_copy(update={"outbox": whole.outbox.model_copy(update={"queue": waiting})})
+    saved(api, whole)
+    assert state(api).load()[0] == whole
+    body = Documents(api).read("outbox") or ""
+    assert len(body) < MAX_PLAIN_OUTBOX < len(encode(whole.outbox))
 
 
 def test_takes_over_a_ledger_that_was_written_plain(api: Api) -> None:
