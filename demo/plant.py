@@ -127,8 +127,8 @@ class Story:
         return (own, self.head) if self.head else (own,)
 
 
-DESERTED = "work-pool deserted: no-live-worker"
-FULL = "deployment waits-for-a-slot/demo: limit-reached"
+DESERTED = "work pool deserted has no live worker"
+FULL = "the limit of deployment waits-for-a-slot/demo is reached"
 NO_SUCCESS_FOR_DAYS = Workload("no-success-for-days", hourly=True)
 
 STORIES = (
@@ -156,7 +156,7 @@ STORIES = (
         Workload("falls-with-subflow"),
         ends("FAILED"),
         "failed",
-        cause="flow-run invoices-of-monday: failed (falls-with-subflow > load-invoices)",
+        cause="flow run invoices-of-monday failed (falls-with-subflow > load-invoices)",
     ),
     Story(Workload("crashes"), is_killed, "crashed"),
     # The rest are not faults, whatever they look like.

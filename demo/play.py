@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Generator
 
 from rich.console import Console
-from rich.markdown import Markdown
-from rich.table import Table
 
 from demo.expected import Comparison, Finding, compare
 from demo.plant import NO_SUCCESS_FOR_DAYS, STORIES
 from demo.progress import Progress
-from demo.stack import Server, StackError
-from demo.stage import ROOT, WATCHDOG_CONFIG, WATCHDOG_POOL, WORKLOAD_POOL, Stage, Steps
+from demo.stack import Server
+from demo.stage import WATCHDOG_POOL, WORKLOAD_POOL, Stage, Steps
 from monitoring.adapters.prefect.publish.artifacts import ARTIFACTS
 
 CHECK, DIGEST = "watchdog-check/check", "watchdog-digest/digest"
@@ -27,8 +24,7 @@ def play(server: Server, console: Console) -> tuple[Stage, Comparison]:
     stage = _open(server, progress)
     _plant(stage, progress)
     comparison = _watch(stage, progress)
-    _show(stage, console)
-    _judge(comparison, console)
+    show(stage, comparison, console)
     return stage, comparison
 
 
@@ -103,27 +99,22 @@ def _complete(stage: Stage, deployment: str) -> Generator[str, None, str]:
     return run.message
 
 
-def _show(stage: Stage, console: Console) -> None:
-    console.rule("The health summary, from the watchdog's artifact")
-    console.print(Markdown(stage.artifact("watchdog-health")))
-    console.rule("The digest, as Slack would show it")
-    env = stage.server.client_env({**WATCHDOG_CONFIG, "COLUMNS": str(console.width)})
-    if subprocess.run(["watchdog", "digest"], env=env, cwd=ROOT, check=False).returncode:
-        raise StackError("`watchdog digest` failed")
+def show(stage: Stage, comparison: Comparison, console: Console) -> None:
+    """Print what was found, beside what was planted, and where to look: on one screen."""
+    console.rule("What the watchdog found")
+    marks = (("reported", "green"), ("MISSED", "bold red"), ("NOT PLANTED", "bold red"))
+    for findings, (mark, style) in zip(comparison, marks, strict=True):
+        for finding in findings:
+            line = (
+                f"{mark:<11}  {finding.check:<11}  {finding.severity:<8}  {finding.subject:<42}  {finding.cause or ''}"
+            )
+            # A line each, at any width: the rest is in the artifacts.
+            console.print(line, style=style, no_wrap=True, overflow="ellipsis")
+    console.print(comparison.verdict, style="bold green" if comparison.is_right else "bold red")
     console.rule("Where to look")
     console.print(f"user interface     {stage.server.ui_url}")
     for key in ARTIFACTS:
         console.print(f"{key:<18} {stage.server.ui_url}/artifacts/key/{key}")
-
-
-def _judge(comparison: Comparison, console: Console) -> None:
-    console.rule("Planted faults and reported findings")
-    table = Table(box=None)
-    for heading in ("", "check", "severity", "subject", "cause"):
-        table.add_column(heading)
-    marks = (("reported", "green"), ("MISSED", "bold red"), ("NOT PLANTED", "bold red"))
-    for findings, (mark, style) in zip(comparison, marks, strict=True):
-        for finding in findings:
-            table.add_row(mark, finding.check, finding.severity, finding.subject, finding.cause or "-", style=style)
-    console.print(table)
-    console.print(comparison.verdict, style="bold green" if comparison.is_right else "bold red")
+    console.print(
+        f"at a terminal      PREFECT_API_URL={stage.server.api_url} WATCHDOG_CONFIG=demo/watchdog.yaml watchdog check"
+    )

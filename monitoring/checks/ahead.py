@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from itertools import chain
 from typing import NamedTuple
 
 from pydantic import Field
@@ -174,21 +175,32 @@ def _found(compared: Sequence[Compared], situation: Situation, place: Place) -> 
     first = held_up[0]
     what, seen, since = _trouble(situation, first)
     cut = not observation.pools.upcoming_cut.isdisjoint({subject.name, first.pool})
-    count = f"{'at least ' if cut else ''}{runs_text(len(held_up))} {'is' if len(held_up) == 1 else 'are'} due"
-    when = f"at {first.at:%H:%M} UTC" if first.at == held_up[-1].at else f"from {first.at:%H:%M} UTC on"
-    away = f"in {humanized(first.at - situation.now)}" if first.at > situation.now else "now"
+    later = _later(situation, held_up)
+    number = len(held_up) + len(later)
+    count = f"{'at least ' if cut else ''}{runs_text(number)} {'is' if number == 1 else 'are'} due"
+    alone = first.at == held_up[-1].at and not later
+    when = f"{'at' if alone else 'from'} {_text(first.at)}{'' if alone else ' on'}"
     return Found(
         compared,
         severity="warning",
-        summary=f"{subject.name}: {count} {when}, {away}, and {what}",
+        summary=f"{subject.name}: {count} {when}, and {what}",
         observed=f"{seen}; {count}, the first at {_text(first.at)}",
         expected=f"able to start at {_text(first.at)}",
         since=since,
         url=page(observation.server.state.ui_url, subject),
         run_ids=[due.run.id for due in held_up],
+        run_count=number,
         cause=first.cause,
-        evidence=whose_runs(due.deployment for due in held_up),
+        evidence=whose_runs(chain((due.deployment for due in held_up), later)),
     )
+
+
+def _later(situation: Situation, held_up: Sequence[_Due]) -> list[Deployment]:
+    """The deployment of each run that schedules will make in time for a place that is closed."""
+    own = (due for due in held_up if due.limit is None and due.pool == due.deployment.work_pool)
+    more = situation.observation.pools.upcoming_later
+    closed = {due.deployment.key: due.deployment for due in own}
+    return [deployment for key, deployment in closed.items() for _ in range(more.get(key, 0))]
 
 
 def _trouble(situation: Situation, due: _Due) -> tuple[str, str, datetime]:

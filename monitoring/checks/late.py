@@ -46,12 +46,15 @@ def judge(situation: Situation, deployment: Deployment, settings: Late) -> Verdi
         return nothing("no run has been due for too long", *compared)
     oldest = late[0]
     lateness = now - due[oldest.id]
+    what = "1 run is late, it" if len(late) == 1 else f"{runs_text(len(late))} are late, the first"
+    # People read this later, in a chat or a list: a duration would be wrong by then.
+    due_at = f"due at {due[oldest.id]:%Y-%m-%d %H:%M} UTC"
     return Found(
         compared,
         severity="critical" if lateness > settings.critical_after else "warning",
         run_ids=[run.id for run in late],
-        summary=f"{deployment.name}: {runs_text(len(late))} late, the oldest by {humanized(lateness)}",
-        observed=f"{oldest.name}: due for {humanized(lateness)}, still {oldest.state_name}",
+        summary=f"{deployment.name}: {what} was {due_at}",
+        observed=f"{oldest.name}: {due_at}, still {oldest.state_name}",
         expected=f"started within {humanized(settings.after)} of the due time",
         since=due[oldest.id],
         cause=situation.causes.waiting(deployment, late),

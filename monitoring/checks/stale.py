@@ -53,8 +53,10 @@ def judge(situation: Situation, deployment: Deployment, settings: Stale) -> Verd
     observation, record, policy = situation.observation, situation.record(deployment), situation.policy(deployment)
     since, last = success_due_since(deployment, settings, situation.now), last_fresh(record, policy.expect)
     wanted = _wanted(policy)
+    # A deployment owes nothing from before it was created.
+    limit = since if since and since >= deployment.created else None
     compared = [
-        Compared(f"last {wanted} at", last.ended, since) if last else Compared(f"last {wanted}:", "none", since)
+        Compared(f"last {wanted} at", last.ended, limit) if last else Compared(f"last {wanted}:", "none", limit)
     ]
     compared += (Compared("should have led to one by now:", due) for due in deployment.due[-MAX_COMPARED:])
     if deployment.paused:
@@ -154,8 +156,8 @@ def _found(
     last: EndedRun | None,
     since: datetime,
 ) -> Found:
-    wanted, now = _wanted(situation.policy(deployment)), situation.now
-    seen = f"last {wanted} {_at(last.ended)}, {humanized(now - last.ended)} ago" if last else f"no {wanted} ever"
+    wanted = _wanted(situation.policy(deployment))
+    seen = f"last {wanted} {_at(last.ended)}" if last else f"no {wanted} ever"
     began = last.ended if last else deployment.created
     if missed := situation.observation.schedules.missed.get(deployment.key):
         count = f"at least {missed.count:,}" if missed.count >= MAX_MISSED else f"{missed.count:,}"
@@ -166,7 +168,7 @@ def _found(
         severity="critical",
         run_ids=[last.id] if last else [],
         run_count=0,
-        summary=f"{deployment.name}: no {wanted} for {humanized(now - began)}",
+        summary=f"{deployment.name}: no {wanted} since {'' if last else 'it was created at '}{_at(began)}",
         observed=seen,
         expected=_expected(wanted, settings, since),
         since=began,

@@ -32,13 +32,12 @@ def judge(situation: Situation, deployment: Deployment, settings: Unscheduled) -
     observation = situation.observation
     last_due = observation.schedules.nothing_ahead.get(deployment.key)
     if last_due is None:
-        planned = "runs are scheduled ahead, or it is too soon to expect them"
-        return nothing(planned if deployment.scheduled else "no schedule is active")
+        return nothing("no scheduled run is missing" if deployment.scheduled else "no schedule is active")
     due = f", though it is due at {deployment.next_due:%Y-%m-%d %H:%M} UTC" if deployment.next_due else ""
     since = _since(situation, deployment, last_due)
     observed = f"nothing scheduled ahead{due}"
     return Found(
-        [Compared("schedule", observed, settings.after, since)],
+        [Compared("runs scheduled ahead:", f"none{due}", settings.after, since)],
         severity="warning",
         summary=f"{deployment.name}: no run is scheduled ahead, though its schedule is active",
         observed=observed,

@@ -13,6 +13,7 @@ from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate
 from monitoring.incidents.lifecycle import still_known
 from monitoring.messages import terminal, words
+from monitoring.messages.incident_messages import incident_lines
 from monitoring.model.observation import Observation
 from monitoring.model.prefect import Deployment
 from monitoring.tuning.explain import explain as explained
@@ -49,13 +50,15 @@ def explain(name: str, /, *, config: ConfigPath = None, target: Address = None, 
     print_unreadable(begun.basis)
     ledger = fold(before, observation)
     judged = tuple(verdicts(observation, ledger, policies))
-    findings = still_known(correlate(findings_of(judged), observation, ledger), incidents.open, observation, policies)
+    findings = still_known(correlate(findings_of(judged), observation, ledger), incidents, observation, policies)
     console = terminal.console(sys.stdout)
     missing = (*observation.coverage.missing, *closely.coverage.missing)
     explanation = explained(observation, ledger, policies, judged, findings, found.key)
     ascii_only = not console.encoding.lower().startswith("utf")
     basis = words.basis(begun.basis, observation.at)
-    message = explanation_message(explanation, observation.server.state.ui_url, missing, basis)
+    silences = (*begun.saved.silences.known, *observation.maintenance)
+    lines = incident_lines(incidents, silences, observation.at)
+    message = explanation_message(explanation, observation.server.state.ui_url, missing, basis, lines)
     terminal.show(console, message, ascii_only=ascii_only)
     if bad:
         console.print()

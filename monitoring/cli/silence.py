@@ -19,6 +19,7 @@ from monitoring.messages.incident_json import SCHEMA, request_json
 from monitoring.messages.incident_messages import named, silences_message
 from monitoring.messages.json_contract import silence_json
 from monitoring.model.silence import Silence
+from monitoring.notifications.routing import silence_of
 from monitoring.text.durations import parse_duration
 from monitoring.text.escaping import clean
 
@@ -131,9 +132,13 @@ def expire(silence: str, /, *, by: By = None, config: ConfigPath = None, target:
         when = state.next_check()
         state.server.leave_request("expire", who, subject=name)
         matched = [incident for incident in state.saved.incidents.open.values() if found.matches(incident.labels)]
+        others = [one for one in (*state.saved.silences.known, *state.server.open_windows()) if one.id != name]
+        covered = [incident for incident in matched if silence_of(incident, others, state.server.now)]
     print_line(f"{name}: end requested by {who}; {when}")
-    if matched:
-        print_line(f"Notified then, unless something else suppresses it: {named(matched)}")
+    if freed := [incident for incident in matched if incident not in covered]:
+        print_line(f"Notified then, unless something else suppresses it: {named(freed)}")
+    if covered:
+        print_line(f"Still silenced by another silence or maintenance window: {named(covered)}")
     return 0
 
 

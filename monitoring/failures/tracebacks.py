@@ -45,6 +45,24 @@ def traceback_end(traceback: str) -> str:
     return "\n".join(lines)[:_MAX_CHARACTERS]
 
 
+def shortened(lines: Sequence[str], most: int) -> tuple[str, ...]:
+    """At most so many lines of the end of a traceback: above all where the user's own code raised, and the exception.
+
+    Of a log without a traceback, the last lines.
+    """
+    frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
+    newest = list(range(len(lines)))[::-1]
+    if frames:
+        own = [
+            number for number in frames if not (_OF_LIBRARY.match(lines[number]) or _OF_PREFECT.match(lines[number]))
+        ]
+        place = (own or frames)[-1]
+        exception = [number for number in newest[::-1] if number > frames[-1] and not lines[number].startswith(" ")]
+        newest = [place, *exception[:1], place + 1, *exception[1:], *newest]
+    kept = list(dict.fromkeys(newest))[:most]
+    return tuple(lines[number] for number in sorted(kept) if number < len(lines))
+
+
 def raised(traceback: str) -> str | None:
     """The type of the exception that a traceback ends in, with its module; None if it is cut off."""
     _, exception = _parts(traceback)

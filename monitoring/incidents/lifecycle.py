@@ -26,6 +26,7 @@ from monitoring.model.incident import (
     Transition,
 )
 from monitoring.model.ledger import Ledger
+from monitoring.model.matcher import Labels
 from monitoring.model.observation import Observation
 from monitoring.model.policy import policy_key
 
@@ -52,22 +53,23 @@ class Moved(Value):
 
 def still_known(
     findings: Iterable[Finding],
-    incidents: Mapping[str, Incident],
+    incidents: Incidents,
     observation: Observation,
     policies: Policies,
 ) -> tuple[Finding, ...]:
-    """Complete findings with what their open incidents know and this check cannot.
+    """Complete findings with what their incidents, open or closed by hand, know and this check cannot.
 
     A finding that could not be judged keeps the severity that it had while it could: the server deletes a zombie's last
     heartbeat after a week, and retention deletes successes. A condition without a start of its own, such as a slow
     server, began when it was first found. A warning that has fired for longer than its policy allows is critical.
     """
-    return tuple(_still(finding, incidents.get(finding.fingerprint), observation, policies) for finding in findings)
+    return tuple(_still(finding, incidents, observation, policies) for finding in findings)
 
 
-def _still(finding: Finding, known: Incident | None, observation: Observation, policies: Policies) -> Finding:
+def _still(finding: Finding, incidents: Incidents, observation: Observation, policies: Policies) -> Finding:
+    known = incidents.open.get(finding.fingerprint)
     if known is None:
-        return finding
+        return _still_closed(finding, incidents.closed_by_hand.get(finding.fingerprint))
     if finding.unknown:
         return finding.model_copy(update={"severity": known.finding.severity, "since": known.finding.since})
     if BY_NAME[finding.check].shows_only_now:
@@ -77,6 +79,14 @@ def _still(finding: Finding, known: Incident | None, observation: Observation, p
         return finding
     too_long = observation.at - known.fired_at >= escalate_after
     return finding.model_copy(update={"severity": "critical"}) if too_long else finding
+
+
+def _still_closed(finding: Finding, closed: Closed | None) -> Finding:
+    """A finding as it was when its incident was closed by hand, unless it shows something new."""
+    if closed is None or closed.since is None or not closed.covers(finding):
+        return finding
+    severity = closed.severity if finding.unknown else finding.severity
+    return finding.model_copy(update={"severity": severity, "since": min(finding.since, closed.since)})
 
 
 def policy_for(finding: Finding, observation: Observation, policies: Policies) -> Policy:
@@ -120,7 +130,7 @@ def advance(
     for fingerprint, finding in found.items():
         if known := incidents.open.get(fingerprint):
             still[fingerprint] = move.found_again(known, finding)
-        elif not _says_nothing_new(finding, incidents.closed_by_hand.get(fingerprint)):
+        elif not ((mark := incidents.closed_by_hand.get(fingerprint)) and mark.covers(finding)):
             still[fingerprint] = move.found(finding)
     if sets_baseline:
         still = {key: incident.model_copy(update={"preexisting": True}) for key, incident in still.items()}
@@ -128,7 +138,7 @@ def advance(
     by_hand = {
         fingerprint: mark
         for fingerprint, mark in incidents.closed_by_hand.items()
-        if not complete or _says_nothing_new(found.get(fingerprint), mark)
+        if not complete or (fingerprint in found and mark.covers(found[fingerprint]))
     }
     after = incidents.model_copy(
         update={
@@ -239,13 +249,6 @@ class _Move:
         return hold
 
 
-def _says_nothing_new(finding: Finding | None, closed: Closed | None) -> bool:
-    """Whether a finding shows nothing new since its incident was closed by hand."""
-    if finding is None or closed is None:
-        return False
-    return finding.newest_run == closed.newest_run and rank(finding.severity) <= rank(closed.severity)
-
-
 def _why_resolved(finding: Finding, situation: Situation) -> ResolutionReason | None:
     """Why a finding is no longer there; None when nothing shows that its incident is resolved."""
     observation, policies = situation.observation, situation.policies
@@ -278,6 +281,11 @@ def _updates(before: Finding, after: Finding) -> Iterable[StepReason]:
 def _kept(finding: Finding) -> Finding:
     """The finding as it is saved: a thousand ids in each of hundreds of incidents would be megabytes."""
     return finding.model_copy(update={"flow_run_ids": finding.flow_run_ids[:MAX_INCIDENT_IDS]})
+
+
+def labels_of(finding: Finding, observation: Observation) -> Labels:
+    """What routes, silences and maintenance windows match a finding by, with or without an incident."""
+    return _seen(Incident(finding=finding, opened_at=observation.at), finding, observation).labels
 
 
 def _seen(incident: Incident, finding: Finding, observation: Observation) -> Incident:

@@ -86,7 +86,14 @@ def _closed(request: Request, incidents: Incidents, incident: Incident, now: dat
     """The remaining incidents, and the closed one; it stays closed until its finding shows something new."""
     finding = incident.finding
     step = Step(to="resolved", at=now, reason="closed", by=request.by, note=request.note)
-    mark = Closed(at=now, severity=finding.severity, newest_run=finding.newest_run)
+    mark = Closed(
+        at=now,
+        severity=finding.severity,
+        newest_run=finding.newest_run,
+        number=incident.number,
+        by=request.by,
+        since=finding.since,
+    )
     left = {key: other for key, other in incidents.open.items() if key != finding.fingerprint}
     marks = {**incidents.closed_by_hand, finding.fingerprint: mark}
     remaining = incidents.model_copy(update={"open": left, "closed_by_hand": marks})

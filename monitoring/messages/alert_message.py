@@ -16,7 +16,7 @@ from monitoring.checks.registry import BY_NAME
 from monitoring.messages import words
 from monitoring.messages.tables import joined
 from monitoring.messages.words import counted
-from monitoring.model.finding import Cause, CauseReason
+from monitoring.model.finding import Cause
 from monitoring.model.incident import Incident, ResolutionReason
 from monitoring.model.message import (
     Code,
@@ -65,16 +65,6 @@ _RESOLVED: dict[ResolutionReason, str] = {
     "expired": "it has no schedule, and nothing ran since",
     "disabled": "it is no longer watched",
     "closed": "closed by hand",
-}
-_BECAUSE: dict[CauseReason, str] = {
-    "no-live-worker": "{} has no live worker",
-    "not-polled": "no worker polls {}",
-    "paused": "{} is paused",
-    "limit-reached": "the limit of {} is reached",
-    "not-scheduling": "{} makes no runs",
-    "previous-run-running": "the previous run of {} still runs",
-    "failed": "{} failed",
-    "unreachable": "{} cannot be reached",
 }
 
 
@@ -154,7 +144,7 @@ def _what(content: Content) -> str:
     resolved = content.total - content.open
     rest = f"; {resolved:,} of them resolved" if resolved else ""
     if cause:
-        return f"{_because(cause)}: {_counted(content)}{_waiting(content)}{rest}"
+        return f"{words.because(cause)}: {_counted(content)}{_waiting(content)}{rest}"
     if check in BY_NAME and _kind(content):
         return f"{_counted(content)} {BY_NAME[check].predicate}{rest}"
     return f"{_counted(content)} ({_in_common(content)}){rest}"
@@ -184,11 +174,7 @@ def _check(content: Content) -> str:
 
 def _in_common(content: Content) -> str:
     checks = dict.fromkeys(incident.finding.check for incident in content.incidents)
-    return _because(cause) if (cause := _cause(content)) else ", ".join(checks)
-
-
-def _because(cause: Cause) -> str:
-    return _BECAUSE[cause.reason].format(words.with_kind(cause.kind, cause.name))
+    return words.because(cause) if (cause := _cause(content)) else ", ".join(checks)
 
 
 def _waiting(content: Content) -> str:

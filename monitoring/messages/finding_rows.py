@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from monitoring.checks.registry import BY_NAME
 from monitoring.messages import words
+from monitoring.messages.headline import grouped
 from monitoring.messages.tables import joined
 from monitoring.model.finding import Finding
 from monitoring.model.message import Column, Inline, Row, Table, code, inline, link, row
-from monitoring.model.report import HealthReport
+from monitoring.model.report import NO_MARK, HealthReport
 from monitoring.text.links import flow_run_url
 
 #: Runs of one finding that are linked to.
@@ -23,6 +25,7 @@ _PROBLEM_COLUMNS = (
     _WHAT,
     Column(label="Check", lead=""),
     Column(label="Cause"),
+    Column(label="Status", lead=""),
     _SINCE,
     Column(label="Runs", role="detail"),
     Column(label="Observed", role="detail"),
@@ -32,7 +35,7 @@ _PROBLEM_COLUMNS = (
 
 def problems(findings: Sequence[Finding], report: HealthReport) -> Table:
     """Findings that are no symptoms of others, each followed by its symptoms."""
-    symptoms = words.grouped(report).symptoms
+    symptoms = grouped(report.findings).symptoms
     rows: list[Row] = []
     for finding in findings:
         rows.append(_problem(finding, report))
@@ -69,7 +72,8 @@ def unknown(findings: Sequence[Finding]) -> Table:
 def _problem(finding: Finding, report: HealthReport) -> Row:
     cause = words.cause(finding.cause) if finding.cause else ""
     cells = _cells(finding, report, finding.severity, cause)
-    return row(*cells, level=finding.severity, evidence=finding.evidence)
+    made = row(*cells, level=finding.severity, evidence=finding.evidence)
+    return made.model_copy(update={"ends": finding.check in BY_NAME and BY_NAME[finding.check].role == "failure"})
 
 
 def _symptom(finding: Finding, report: HealthReport) -> Row:
@@ -77,13 +81,15 @@ def _symptom(finding: Finding, report: HealthReport) -> Row:
 
 
 def _cells(finding: Finding, report: HealthReport, severity: str, cause: str) -> tuple[str | Inline, ...]:
-    incident, mark = report.incidents.get(finding.fingerprint), report.marks.get(finding.fingerprint)
+    mark = report.marks.get(finding.fingerprint, NO_MARK)
+    incident = report.incidents.get(finding.fingerprint) or (mark.closed.id if mark.closed else "")
     return (
         severity,
-        inline(f"{incident} " if incident else "", *_subject(finding), f" ({words.mark(mark)})" if mark else ""),
+        inline(f"{incident} " if incident else "", *_subject(finding)),
         words.summary(finding),
         finding.check,
         cause,
+        words.mark(mark),
         words.timestamp(finding.since),
         _runs(finding, report),
         finding.observed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monitoring.messages import words
 from monitoring.model.finding import Finding
-from monitoring.model.report import HealthReport
+from monitoring.model.report import NO_MARK, HealthReport
 from monitoring.text.escaping import clean
 
 Row = dict[str, str | int | None]
@@ -37,6 +37,7 @@ def _row(finding: Finding, report: HealthReport) -> Row:
         "summary": clean(finding.summary),
         "runs": finding.flow_run_count,
         "cause": clean(words.cause(finding.cause)) if finding.cause else None,
+        "status": clean(words.mark(report.marks.get(finding.fingerprint, NO_MARK))) or None,
         "symptom_of": finding.symptom_of,
         "url": finding.url,
         "fingerprint": finding.fingerprint,

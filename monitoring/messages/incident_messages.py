@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from monitoring.incidents.timing import to_detect, to_resolve
 from monitoring.messages import words
+from monitoring.messages.headline import counts, grouped, problems_text, symptoms_text
 from monitoring.messages.tables import Columns, table_of
 from monitoring.model.finding import rank
-from monitoring.model.incident import Incident, Step
+from monitoring.model.incident import Incident, Incidents, Step
 from monitoring.model.message import (
     Code,
     Column,
@@ -25,8 +26,9 @@ from monitoring.model.message import (
     row,
 )
 from monitoring.model.outbox import Suppression
+from monitoring.model.report import Mark
 from monitoring.model.request import Request
-from monitoring.model.silence import Silence
+from monitoring.model.silence import Silence, active_silence
 
 #: Ids of runs that are shown of one incident; `--json` has all that are kept.
 MAX_RUNS = 5
@@ -40,6 +42,12 @@ class IncidentView(NamedTuple):
     incident: Incident
     silence: Silence | None = None
     suppression: Suppression | None = None
+
+    @property
+    def mark(self) -> Mark:
+        """What people did about it."""
+        acknowledged = self.incident.acknowledged
+        return Mark(acknowledged_by=acknowledged.by if acknowledged else None, silence=self.silence)
 
 
 def ordered(incidents: Iterable[Incident]) -> list[Incident]:
@@ -56,9 +64,20 @@ def incidents_message(
 ) -> Message:
     """List incidents in this order, and what the next check will apply; ``closed`` if closed ones are among them."""
     nothing = "No incident is open, and none was closed recently." if closed else "No incident is open."
-    title = "" if views else nothing if checked else "No check has run on this server yet."
+    title = _headline(views) if views else nothing if checked else "No check has run on this server yet."
     table = [_incidents(views)] if views else []
     return Message(title=title, fallback=title, elements=(*table, *_requests(requests)))
+
+
+def _headline(views: Iterable[IncidentView]) -> str:
+    """How many problems were found by the last check, counted as a report counts them; then what else is listed."""
+    incidents = [view.incident for view in views if view.incident.resolved_at is None]
+    found = [incident.finding for incident in incidents if incident.unseen_since is None]
+    marks = {view.incident.finding.fingerprint: view.mark for view in views}
+    number, unseen = counts(found, marks), len(incidents) - len(found)
+    parts = [f"{problems_text(number)}." if found else "No problem was found by the last check.", symptoms_text(number)]
+    parts += [f"{words.counted(unseen, 'open incident')} not found by the last check."] if unseen else []
+    return " ".join(filter(None, parts))
 
 
 def incident_message(view: IncidentView, symptom_of: str) -> Message:
@@ -94,6 +113,21 @@ def silences_message(silences: Sequence[Silence], requests: Sequence[Request], n
     return Message(title=title, fallback=title, elements=(*table, *_requests(requests)))
 
 
+def incident_lines(incidents: Incidents, silences: Sequence[Silence], now: datetime) -> Mapping[str, str]:
+    """By fingerprint, how an incident stands, open or closed by hand, and the command that shows it."""
+    lines = {}
+    for fingerprint, incident in incidents.open.items():
+        standing = words.standing(incident, active_silence(incident.labels, silences, now))
+        lines[fingerprint] = _line(incident.id, f"{standing}, since {words.timestamp(incident.opened_at)}")
+    for fingerprint, closed in incidents.closed_by_hand.items():
+        lines[fingerprint] = _line(closed.id, words.mark(Mark(closed=closed)))
+    return lines
+
+
+def _line(name: str, standing: str) -> str:
+    return f"{name} {standing}: watchdog incidents show {name}" if name else standing
+
+
 def named(incidents: Sequence[Incident]) -> str:
     """Name incidents in one line, as many as can be read."""
     names = [
@@ -108,28 +142,51 @@ def _incidents(views: Sequence[IncidentView]) -> Table:
     columns = (
         Column(label="Incident", role="title"),
         Column(label="Severity", lead=""),
-        Column(label="Status", role="text"),
-        Column(label="Check", role="title"),
         Column(label="Subject", role="title"),
+        Column(label="What is wrong", role="text"),
+        Column(label="Check", lead=""),
+        Column(label="Status", lead=""),
         Column(label="Since", lead="since "),
         Column(label="Runs"),
         Column(label="Owner"),
     )
-    return Table(columns=columns, rows=tuple(map(_incident, views)), unit="incident", elsewhere=inline("see --json"))
+    return Table(
+        columns=columns,
+        rows=tuple(_rows(views)),
+        unit="incident",
+        nested_unit="symptom",
+        elsewhere=inline("see --json"),
+    )
 
 
-def _incident(view: IncidentView) -> Row:
+def _rows(views: Sequence[IncidentView]) -> Iterator[Row]:
+    """A row for each incident in this order, each followed by its open symptoms."""
+    opened = {view.incident.finding.fingerprint: view for view in views if view.incident.resolved_at is None}
+    below = grouped(view.incident.finding for view in opened.values()).symptoms
+    nested = {finding.fingerprint for findings in below.values() for finding in findings}
+    for view in views:
+        fingerprint = view.incident.finding.fingerprint
+        if view.incident.resolved_at is not None:
+            yield _row(view)
+        elif fingerprint not in nested:
+            yield _row(view)
+            yield from (_row(opened[symptom.fingerprint], nested=True) for symptom in below.get(fingerprint, ()))
+
+
+def _row(view: IncidentView, *, nested: bool = False) -> Row:
     incident, finding = view.incident, view.incident.finding
     return row(
         incident.id or words.NOTHING,
-        finding.severity,
-        words.standing(incident, view.silence),
-        finding.check,
+        "symptom" if nested else finding.severity,
         words.subject(finding),
+        words.summary(finding),
+        finding.check,
+        words.standing(incident, view.silence),
         words.timestamp(finding.since),
-        f"{finding.flow_run_count:,}",
+        f"{finding.flow_run_count:,}" if finding.flow_run_count else "",
         finding.owner or "",
         level="resolved" if incident.resolved_at else finding.severity,
+        nested=nested,
     )
 
 
@@ -178,4 +235,5 @@ def _runs(incident: Incident) -> str:
     finding = incident.finding
     ids = ", ".join(finding.flow_run_ids[:MAX_RUNS])
     more = ", ..." if finding.flow_run_count > MAX_RUNS and ids else ""
-    return f"{finding.flow_run_count:,}" + (f": {ids}{more}" if ids else "")
+    count = f"{finding.flow_run_count:,}" if finding.flow_run_count else ""
+    return count + (f": {ids}{more}" if ids else "")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from monitoring.messages import words
+from monitoring.messages.headline import counts
 from monitoring.model.finding import MAX_RUN_IDS, Finding
-from monitoring.model.report import Basis, HealthReport, Mark
+from monitoring.model.incident import Closed
+from monitoring.model.report import NO_MARK, Basis, HealthReport, Mark
 from monitoring.model.silence import Silence
 
 #: Raised when a field goes or changes its meaning. A new field is a new schema too: readers may validate strictly.
-SCHEMA = 4
+SCHEMA = 5
 
 
 def check_json(report: HealthReport) -> dict[str, Any]:
@@ -23,10 +25,11 @@ def check_json(report: HealthReport) -> dict[str, Any]:
         "status": report.status,
         "coverage": {"complete": report.coverage.complete, "missing": missing},
         "saved_state": basis_json(report.basis) if report.basis else None,
+        "problems": counts(report.findings, report.marks)._asdict(),
         "findings": [
             {"fingerprint": finding.fingerprint, "incident": report.incidents.get(finding.fingerprint)}
             | finding_json(finding)
-            | _mark_json(report.marks.get(finding.fingerprint, Mark()))
+            | _mark_json(report.marks.get(finding.fingerprint, NO_MARK))
             for finding in report.findings
         ],
         "silences": [silence_json(silence) for silence in report.silences],
@@ -43,7 +46,13 @@ def _mark_json(mark: Mark) -> dict[str, Any]:
     return {
         "acknowledged_by": mark.acknowledged_by,
         "silenced_until": words.stamp(mark.silence.ends_at) if mark.silence else None,
+        "closed_by_hand": closed_json(mark.closed) if mark.closed else None,
     }
+
+
+def closed_json(closed: Closed) -> dict[str, Any]:
+    """Render the mark of an incident that was closed by hand."""
+    return {"incident": closed.id or None, "by": closed.by or None, "at": words.stamp(closed.at)}
 
 
 def finding_json(finding: Finding) -> dict[str, Any]:

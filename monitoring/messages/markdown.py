@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from monitoring.messages.tables import cut, drawn, families, joined, line, nested_rest, rest
+from monitoring.messages.tables import cut, drawn, evidence, families, joined, line, nested_rest, rest
 from monitoring.messages.words import NOTHING, counted, signed
 from monitoring.model import message as elements
 from monitoring.text.escaping import markdown, markdown_code, markdown_lines, markdown_link, spaced
@@ -88,7 +88,7 @@ def _evidence(table: elements.Table) -> Iterator[str]:
 def _lines(row: elements.Row) -> str:
     lines, more = row.evidence, len(row.evidence) - MARKDOWN.lines
     if more > 0:
-        lines = (*lines[: MARKDOWN.lines - 1], f"and {counted(more + 1, 'more line')}")
+        lines = (*evidence(row, MARKDOWN.lines - 1), f"and {counted(more + 1, 'more line')}")
     return markdown_lines(lines, MARKDOWN.line)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from monitoring.messages.tables import Line, cut, drawn, families, line, nested_rest, rest
+from monitoring.messages.tables import Line, cut, drawn, evidence, families, line, nested_rest, rest
 from monitoring.messages.words import signed
 from monitoring.model import message as elements
 from monitoring.text.escaping import address, anywhere, spaced
@@ -49,7 +49,7 @@ def _row(row: elements.Row, below: Sequence[elements.Row], table: elements.Table
     nested = [_what(line(other, table.columns)) for other in below]
     nested += [anywhere(nested_rest(row, table))] if row.more_nested else []
     lines = [head, ", ".join(map(_line, shown.facts)), *pages]
-    lines += [anywhere(text, PLAIN.line) for text in row.evidence[: PLAIN.lines]]
+    lines += [anywhere(text, PLAIN.line) for text in evidence(row, PLAIN.lines)]
     lines += [f"{table.nested_unit}s: {'; '.join(nested)}"] if nested else []
     return "\n".join(part for part in lines if part)
 

@@ -10,6 +10,7 @@ from monitoring.checks.base import DigestHeading
 from monitoring.checks.registry import BY_NAME
 from monitoring.incidents.timing import to_detect, to_resolve
 from monitoring.messages import finding_rows, words
+from monitoring.messages.headline import also, digest_headline, grouped, headline
 from monitoring.messages.tables import Columns, cut, table_of
 from monitoring.messages.words import counted
 from monitoring.model.finding import Finding
@@ -42,14 +43,14 @@ def health_message(report: HealthReport) -> Message:
     if report.server.problem:
         title = f"{report.status.upper()} {report.target}: {report.server.problem}"
         return Message(title=title, level=report.status, fallback=title, elements=tuple(_silences(report.silences)))
-    also = words.also(report)
-    title = f"{report.status.upper()} {report.target}: {words.headline(report)}"
+    symptoms = also(report)
+    title = f"{report.status.upper()} {report.target}: {headline(report)}"
     return Message(
         title=title,
         level=report.status,
         fallback=title,
         elements=(
-            *([Prose(spans=inline(also))] if also else ()),
+            *([Prose(spans=inline(symptoms))] if symptoms else ()),
             *_problems(report, _by_check(report)),
             *_other_findings(report),
             *_silences(report.silences),
@@ -68,7 +69,7 @@ def digest_message(digest: DigestReport) -> Message:
     return Message(
         title=title,
         level=report.status,
-        fallback=f"{title}. {words.digest_headline(digest)} Yesterday: {rate}.",
+        fallback=f"{title}. {digest_headline(digest)} Yesterday: {rate}.",
         elements=(
             _headline(digest),
             Heading(text="Runs"),
@@ -88,20 +89,20 @@ def digest_message(digest: DigestReport) -> Message:
 
 
 def _headline(digest: DigestReport) -> Prose:
-    also = words.also(digest.health)
-    return Prose(spans=inline(strong(words.digest_headline(digest)), f" {also}" if also else ""))
+    symptoms = also(digest.health)
+    return Prose(spans=inline(strong(digest_headline(digest)), f" {symptoms}" if symptoms else ""))
 
 
 def _by_check(report: HealthReport) -> list[tuple[str, list[Finding]]]:
     # The problems come most severe first, and so do the groups.
     by_check: dict[str, list[Finding]] = {}
-    for finding in words.grouped(report).problems:
+    for finding in grouped(report.findings).problems:
         by_check.setdefault(finding.check, []).append(finding)
     return [(BY_NAME[check].heading, findings) for check, findings in by_check.items()]
 
 
 def _by_kind(report: HealthReport) -> list[tuple[str, list[Finding]]]:
-    problems, titles = words.grouped(report).problems, get_args(DigestHeading)
+    problems, titles = grouped(report.findings).problems, get_args(DigestHeading)
     return [(title, [f for f in problems if BY_NAME[f.check].digest_heading == title]) for title in titles]
 
 
@@ -113,7 +114,7 @@ def _problems(report: HealthReport, groups: Sequence[tuple[str, list[Finding]]])
 
 
 def _other_findings(report: HealthReport) -> Iterator[Element]:
-    _, _, infos, unknowns = words.grouped(report)
+    _, _, infos, unknowns = grouped(report.findings)
     if infos:
         yield Heading(text=f"For information ({len(infos):,})", note="No problem, and worth knowing.")
         yield _bounded(finding_rows.information(infos))

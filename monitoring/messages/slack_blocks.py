@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from monitoring.messages.tables import Line, cut, drawn, families, joined, line, nested_rest, rest
+from monitoring.messages.tables import Line, cut, drawn, evidence, families, joined, line, nested_rest, rest
 from monitoring.messages.words import SIGN, signed
 from monitoring.model import message as elements
 from monitoring.text.escaping import clean, slack, slack_bounded, slack_code, slack_code_block, slack_size, spaced
@@ -172,16 +172,16 @@ def _row(row: elements.Row, below: Sequence[elements.Row], table: elements.Table
     repeated = bool(what) and f"{name}: {what}" in title
     head = sign + (_line(shown.title) if repeated else _name(shown))
     facts = [_line(fact) for fact in shown.facts]
-    evidence = [_INDENT + slack_bounded(text, SLACK.line) for text in row.evidence[: SLACK.lines]]
+    shown_evidence = [_INDENT + slack_bounded(text, SLACK.line) for text in evidence(row, SLACK.lines)]
     nested = [_name(line(other, table.columns)) for other in below]
     while True:
         left_out = row.model_copy(update={"more_nested": row.more_nested + len(below) - len(nested)})
         symptoms = "; ".join(part for part in (*nested, slack(nested_rest(left_out, table))) if part)
-        lines = [head, indent + ", ".join(facts), *evidence]
+        lines = [head, indent + ", ".join(facts), *shown_evidence]
         lines += [f"{_INDENT}↳ {slack(table.nested_unit)}s: {symptoms}"] if symptoms else []
         text = "\n".join(part for part in lines if part.strip())
         # A row is never split. Escaped names and long addresses can make it too long for a section.
-        least = next((parts for parts in (evidence, nested, facts) if parts), None)
+        least = next((parts for parts in (shown_evidence, nested, facts) if parts), None)
         if slack_size(text) <= SLACK_SECTION - 100 or least is None:
             return text
         least.pop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
+from monitoring.failures.tracebacks import shortened
 from monitoring.messages.words import counted
 from monitoring.model.message import Column, Inline, Plot, Row, Span, Table, inline
 from monitoring.model.message import row as row_of
@@ -88,6 +89,11 @@ def line(row: Row, columns: Sequence[Column]) -> Line:
         text=joined([cell for column, cell in cells if column.role == "text"], ", "),
         facts=tuple((*inline(_lead(column)), *cell) for column, cell in cells if column.role == "fact"),
     )
+
+
+def evidence(row: Row, most: int) -> tuple[str, ...]:
+    """The lines that matter most of what a row rests on."""
+    return shortened(row.evidence, most) if row.ends else row.evidence[:most]
 
 
 def joined(cells: Sequence[Inline], between: str) -> Inline:

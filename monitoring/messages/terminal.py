@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
 from rich.padding import Padding
 from rich.style import Style
 from rich.table import Table as Grid
 from rich.text import Text
 
-from monitoring.messages.tables import cut, drawn, families, joined, line, nested_rest, rest
+from monitoring.messages.tables import cut, drawn, evidence, families, joined, line, nested_rest, rest
 from monitoring.messages.words import counted
 from monitoring.model import message as elements
 from monitoring.text.escaping import address, clean, indented, spaced
@@ -27,16 +28,17 @@ _COLOURS: dict[elements.Level, str] = {
     "info": "dim",
 }
 
-#: Columns whose cells are all so short, such as timestamps, are not broken.
-_UNBROKEN = 20
-#: Columns of a terminal below which a table that does not fit is shown as lines.
-_NARROW = 120
-_WIDEST = 1_000
+#: A column of a table is no narrower than this unless all its cells are, and breaks no word of up to this length.
+_READABLE = 24
+_WORD = 60
+#: Characters between two columns.
+_GAP = 2
 
 
 def console(stream: TextIO) -> Console:
-    """Make the console that messages are meant for: a pipe gets no colours, and always the same width."""
-    wide = None if stream.isatty() else PIPE_WIDTH
+    """Make the console for messages: a pipe gets no colours, and always the same width unless COLUMNS is set."""
+    given = os.environ.get("COLUMNS", "")
+    wide = None if stream.isatty() else int(given) if given.isdecimal() and int(given) else PIPE_WIDTH
     return Console(file=stream, width=wide, highlight=False, markup=False, emoji=False)
 
 
@@ -113,12 +115,8 @@ def _whole(text: Text, spans: elements.Inline) -> Text:
 
 def _table(table: elements.Table, console: Console) -> Iterator[RenderableType]:
     """The rows as a table; as lines where the columns would be too narrow to read."""
-    grid = _grid(table)
-    width = Measurement.get(console, console.options.update(max_width=_WIDEST), grid).maximum
-    if width > console.width and console.width < _NARROW:
-        yield from _lines(table)
-    else:
-        yield grid
+    grid = _grid(table, console.width)
+    yield from _lines(table) if grid is None else [grid]
 
 
 def _lines(table: elements.Table) -> Iterator[RenderableType]:
@@ -139,26 +137,54 @@ def _indented(text: Text) -> Padding:
     return Padding(text, (0, 0, 0, 4))
 
 
-def _grid(table: elements.Table) -> Grid:
+def _grid(table: elements.Table, width: int) -> Grid | None:
+    """The table; None if it cannot be read at that width."""
     shown = [
         number
         for number, column in enumerate(table.columns)
         if column.role != "detail" and any(row.cells[number] for row in table.rows)
     ]
-    grid = Grid(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for number in shown:
-        whole = max(len(_line(row.cells[number])) for row in table.rows) <= _UNBROKEN
-        grid.add_column(Text(clean(table.columns[number].label)), overflow="fold", no_wrap=whole)
-    for row, below in families(table.rows):
-        grid.add_row(*_cells(row, shown))
-        for nested in below:
-            grid.add_row(*_cells(nested, shown))
-        if row.more_nested:
-            grid.add_row(Text(f"  {clean(nested_rest(row, table))}", style="dim"))
+    labels = [Text(clean(table.columns[number].label)) for number in shown]
+    rows = list(_rows(table, shown))
+    widths = _widths([[label, *cells] for label, cells in zip(labels, zip(*rows, strict=True), strict=True)], width)
+    if widths is None:
+        return None
+    grid = Grid(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+    for label, wide in zip(labels, widths, strict=True):
+        grid.add_column(label, overflow="fold", width=wide)
+    for cells in rows:
+        grid.add_row(*cells)
     return grid
 
 
-def _cells(row: elements.Row, shown: list[int]) -> Iterator[Text]:
+def _widths(columns: Sequence[Sequence[Text]], width: int) -> list[int] | None:
+    """The width of each column, none of them too narrow to read; None if that needs more than the width."""
+    wanted = [max(cell.cell_len for cell in cells) for cells in columns]
+    words = [max(map(cell_len, " ".join(cell.plain for cell in cells).split()), default=0) for cells in columns]
+    widths = [min(most, max(min(word, _WORD), _READABLE)) for most, word in zip(wanted, words, strict=True)]
+    spare = width - sum(widths) - _GAP * (len(widths) - 1)
+    if spare < 0:
+        return None
+    # Those that need least more get it first, so that what they leave goes to the others.
+    rest = sorted(range(len(widths)), key=lambda number: wanted[number] - widths[number])
+    for left, number in zip(range(len(rest), 0, -1), rest, strict=True):
+        more = min(wanted[number] - widths[number], spare // left)
+        widths[number] += more
+        spare -= more
+    return widths
+
+
+def _rows(table: elements.Table, shown: Sequence[int]) -> Iterator[list[Text]]:
+    for row, below in families(table.rows):
+        yield list(_cells(row, shown))
+        for nested in below:
+            yield list(_cells(nested, shown))
+        if row.more_nested:
+            rest_of_row = Text(f"  {clean(nested_rest(row, table))}", style="dim")
+            yield [rest_of_row, *(Text() for _ in shown[1:])]
+
+
+def _cells(row: elements.Row, shown: Sequence[int]) -> Iterator[Text]:
     first, *others = (row.cells[number] for number in shown)
     if row.nested:
         yield Text("  ").append_text(_line(first, "dim"))
@@ -177,7 +203,7 @@ def _below(table: elements.Table) -> Iterator[RenderableType]:
     rows = [row for row in table.rows if row.evidence]
     for row in rows[: TERMINAL.evidence]:
         yield Text("Why ").append_text(_line(line(row, table.columns).title)).append(":")
-        yield from map(_code, row.evidence[: TERMINAL.lines])
+        yield from map(_code, evidence(row, TERMINAL.lines))
         if (more := len(row.evidence) - TERMINAL.lines) > 0:
             yield Text(f"    and {counted(more, 'more line')}: see --json")
     if (more := len(rows) - TERMINAL.evidence) > 0:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
-from typing import NamedTuple
 
 from monitoring.incidents.timing import to_detect, to_resolve, usual
-from monitoring.model.finding import Cause, CauseKind, Finding, Status, SubjectKind
-from monitoring.model.incident import Incident
+from monitoring.model.finding import Cause, CauseKind, CauseReason, Finding, Status, SubjectKind
+from monitoring.model.incident import Closed, Incident
 from monitoring.model.message import Level
-from monitoring.model.report import Basis, DigestReport, HealthReport, Mark, Totals
+from monitoring.model.report import Basis, HealthReport, Mark, Totals
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence
 from monitoring.text.durations import humanized
@@ -28,6 +27,17 @@ SIGN: dict[Level, str] = {
     "unknown": "⚪",
     "info": "⚪",
     "resolved": "✅",
+}
+
+_BECAUSE: dict[CauseReason, str] = {
+    "no-live-worker": "{} has no live worker",
+    "not-polled": "no worker polls {}",
+    "paused": "{} is paused",
+    "limit-reached": "the limit of {} is reached",
+    "not-scheduling": "{} makes no runs",
+    "previous-run-running": "the previous run of {} still runs",
+    "failed": "{} failed",
+    "unreachable": "{} cannot be reached",
 }
 
 _ACTIONS = {"acknowledge": "acknowledges", "close": "closes", "expire": "ends"}
@@ -58,6 +68,11 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
+def listed(parts: Sequence[str]) -> str:
+    """Write parts in one line: ``a, b and c``."""
+    return " and ".join([part for part in (", ".join(parts[:-1]), *parts[-1:]) if part])
+
+
 def kind_of(kind: SubjectKind | CauseKind) -> str:
     """Name a kind of subjects: ``work pool``."""
     return "metrics exporter" if kind == "metrics-outlet" else kind.replace("-", " ")
@@ -79,97 +94,20 @@ def summary(finding: Finding) -> str:
     return finding.summary.removeprefix(f"{finding.subject.name}: ")
 
 
+def because(why: Cause) -> str:
+    """Write a cause as a clause: ``work pool etl has no live worker``."""
+    return _BECAUSE[why.reason].format(with_kind(why.kind, why.name))
+
+
 def cause(why: Cause) -> str:
-    """Write a cause in one string: ``work-pool etl: no-live-worker``; with the path that a failure took, if known."""
-    path = f" ({' > '.join(why.path)})" if why.path else ""
-    return f"{why.kind} {why.name}: {why.reason}{path}"
-
-
-class Groups(NamedTuple):
-    """The findings of a report by their part in it, in their order."""
-
-    #: Findings that are no symptoms of another one in the report, and not merely informational.
-    problems: list[Finding]
-    #: By the fingerprint of the problem that they come from, however many steps away it is.
-    symptoms: dict[str, list[Finding]]
-    #: What is worth knowing and no problem, and no symptom of one.
-    information: list[Finding]
-    #: What could not be judged, a finding for each subject.
-    unknown: list[Finding]
-
-
-def grouped(report: HealthReport) -> Groups:
-    """Divide the findings of a report."""
-    groups, roots = Groups([], {}, [], []), _roots(report)
-    for finding in report.findings:
-        root = roots[finding.fingerprint]
-        if finding.severity == "info" and finding.unknown:
-            groups.unknown.append(finding)
-        elif root.severity == "info":
-            groups.information.append(finding)
-        elif root is finding:
-            groups.problems.append(finding)
-        else:
-            groups.symptoms.setdefault(root.fingerprint, []).append(finding)
-    return groups
-
-
-def _roots(report: HealthReport) -> dict[str, Finding]:
-    """By fingerprint the finding at the end of the chain of causes. A problem never comes from what is none."""
-    everything = {finding.fingerprint: finding for finding in report.findings}
-    problems = {key: finding for key, finding in everything.items() if finding.severity != "info"}
-    roots = {}
-    for finding in report.findings:
-        causes = everything if finding.severity == "info" else problems
-        root, seen = finding, {finding.fingerprint}
-        while (cause := causes.get(root.symptom_of or "")) and cause.fingerprint not in seen:
-            root = cause
-            seen.add(cause.fingerprint)
-        roots[finding.fingerprint] = root
-    return roots
-
-
-def headline(report: HealthReport) -> str:
-    """How the server is doing, in one sentence."""
-    problems = grouped(report).problems
-    critical = sum(finding.severity == "critical" for finding in problems)
-    parts = [counted(critical, "critical problem")] if critical else []
-    if len(problems) > critical:
-        parts.append(counted(len(problems) - critical, "warning"))
-    found = " and ".join(parts)
-    unseen = [] if report.coverage.complete else ["not everything could be seen"]
-    unknown = len(grouped(report).unknown)
-    unseen += [f"{counted(unknown, 'subject')} could not be judged"] if unknown else []
-    if not unseen:
-        return f"{found}." if found else "Nothing is wrong."
-    return f"{found}; {' and '.join(unseen)}." if found else f"Nothing wrong was seen, but {' and '.join(unseen)}."
-
-
-def digest_headline(digest: DigestReport) -> str:
-    """How the server is doing and did since yesterday, in a sentence or two."""
-    now = headline(digest.health)
-    if not digest.recovered:
-        return now
-    runs = sum(found.failed + found.crashed for found in digest.recovered)
-    places = counted(len(digest.recovered), "deployment")
-    past = f"{counted(runs, 'run')} of {places} failed or crashed since yesterday began."
-    return f"{now.replace('Nothing is wrong.', 'Nothing is wrong now, but')} {past}"
-
-
-def also(report: HealthReport) -> str:
-    """The number of symptoms, which the headline leaves out; empty without any."""
-    number = sum(map(len, grouped(report).symptoms.values()))
-    if not number:
-        return ""
-    return (
-        f"{counted(number, 'symptom')} of these {'is' if number == 1 else 'are'} shown with the cause, and not counted."
-    )
+    """Write a cause as a clause, with the path that a failure took, if known."""
+    return because(why) + (f" ({' > '.join(why.path)})" if why.path else "")
 
 
 def seen(report: HealthReport) -> str:
     """What was examined, with units and zones."""
     return (
-        f"{counted(report.deployments, 'deployment')}, {counted(report.active_runs, 'active run')} and "
+        f"{counted(report.deployments, 'deployment')}, {counted(report.active_runs, 'run')} that had not ended, and "
         f"{counted(report.ended_runs, 'run')} that ended since {timestamp(report.since)}."
     )
 
@@ -218,9 +156,14 @@ def standing(incident: Incident, silence: Silence | None) -> str:
 
 def mark(mark: Mark) -> str:
     """Why no notification is sent of a finding: ``acknowledged by ana, silenced by S-3 until 2026-01-31 08:00 UTC``."""
-    parts = [f"acknowledged by {mark.acknowledged_by}"] if mark.acknowledged_by else []
+    parts = [_closed(mark.closed)] if mark.closed else []
+    parts += [f"acknowledged by {mark.acknowledged_by}"] if mark.acknowledged_by else []
     parts += [_silenced(mark.silence)] if mark.silence else []
     return ", ".join(parts)
+
+
+def _closed(closed: Closed) -> str:
+    return f"closed by {closed.by or 'hand'} at {timestamp(closed.at)}"
 
 
 def _silenced(silence: Silence) -> str:

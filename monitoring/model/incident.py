@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from monitoring.model.base import Timestamp, Value
-from monitoring.model.finding import Finding, Severity
+from monitoring.model.finding import Finding, Severity, rank
 from monitoring.model.matcher import Labels
 
 ResolutionReason = Literal["cleared", "succeeded", "paused", "deleted", "expired", "disabled", "closed"]
@@ -76,7 +76,7 @@ class Incident(Value):
     @property
     def id(self) -> str:
         """Its id for people: ``W-12``; empty while it is pending."""
-        return f"W-{self.number}" if self.number else ""
+        return incident_id(self.number)
 
     @property
     def firing(self) -> bool:
@@ -118,6 +118,25 @@ class Closed(Value):
     severity: Severity
     #: The newest run of its finding.
     newest_run: str | None = None
+    #: The number of the incident, and who closed it; 0 and empty if an earlier version marked it.
+    number: int = 0
+    by: str = ""
+    #: When its condition began.
+    since: Timestamp | None = None
+
+    @property
+    def id(self) -> str:
+        """The id of the incident for people; empty if it is not known."""
+        return incident_id(self.number)
+
+    def covers(self, finding: Finding) -> bool:
+        """Whether a finding shows nothing new since the incident was closed."""
+        return finding.newest_run == self.newest_run and rank(finding.severity) <= rank(self.severity)
+
+
+def incident_id(number: int) -> str:
+    """The id of an incident for people: ``W-12``; empty without a number."""
+    return f"W-{number}" if number else ""
 
 
 class Incidents(Value):

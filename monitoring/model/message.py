@@ -85,6 +85,8 @@ class Row(Value):
     more_nested: int = 0
     #: Lines that the row rests on: a traceback, the holders of slots.
     evidence: tuple[str, ...] = ()
+    #: Whether the evidence ends in what matters most: it is the end of a traceback or a log.
+    ends: bool = False
 
 
 class Table(Value):

@@ -233,6 +233,9 @@ class WorkPoolFacts(Value):
     upcoming: tuple[FlowRun, ...] = ()
     #: Work pools (``pool``), queues (``pool/queue``) and deployments with more upcoming runs than were read.
     upcoming_cut: frozenset[str] = frozenset()
+    #: By the key of a deployment with such runs: how many more its schedules will make in that time. The server makes
+    #: runs only three, and an hour, ahead.
+    upcoming_later: Mapping[str, int] = Field(default_factory=dict)
 
 
 class LimitFacts(Value):

@@ -12,7 +12,7 @@ from pydantic import Field
 from monitoring.model.base import Timestamp, Value
 from monitoring.model.coverage import Coverage, Query
 from monitoring.model.finding import Finding, Status, rank
-from monitoring.model.incident import Incident
+from monitoring.model.incident import Closed, Incident
 from monitoring.model.observation import ServerState
 from monitoring.model.silence import Silence
 
@@ -38,6 +38,12 @@ class Mark(Value):
     acknowledged_by: str | None = None
     #: The active silence or maintenance window that matches it.
     silence: Silence | None = None
+    #: Its incident was closed by hand, and it shows nothing new since.
+    closed: Closed | None = None
+
+
+#: Notifications of it are sent.
+NO_MARK = Mark()
 
 
 class HealthReport(Value):
@@ -56,7 +62,7 @@ class HealthReport(Value):
     findings: tuple[Finding, ...] = ()
     #: Ids of firing incidents, by fingerprint. Empty if the saved state was not read.
     incidents: Mapping[str, str] = Field(default_factory=dict)
-    #: The marks of acknowledged and silenced incidents, by fingerprint.
+    #: The marks of problems, by fingerprint; those without a mark are left out.
     marks: Mapping[str, Mark] = Field(default_factory=dict)
     #: Active silences and open maintenance windows.
     silences: tuple[Silence, ...] = ()
@@ -65,21 +71,27 @@ class HealthReport(Value):
 
     def with_queries(self, *queries: Query) -> HealthReport:
         """The report with more coverage, which may change its status."""
-        coverage = Coverage(queries=(*self.coverage.queries, *queries))
-        return self.model_copy(update={"coverage": coverage, "status": status_of(self.findings, coverage)})
+        return self._judged(coverage=Coverage(queries=(*self.coverage.queries, *queries)))
 
-    def with_known(self, incidents: Iterable[Incident], silences: Iterable[Silence]) -> HealthReport:
-        """The report with the ids and marks of open incidents, and with active silences and maintenance windows."""
-        known = {incident.finding.fingerprint: incident for incident in incidents}
-        active = tuple(silence for silence in silences if silence.active(self.at))
-        marks = {fingerprint: _mark(incident, active) for fingerprint, incident in known.items()}
-        return self.model_copy(
-            update={
-                "incidents": {fingerprint: incident.id for fingerprint, incident in known.items() if incident.firing},
-                "marks": {fingerprint: mark for fingerprint, mark in marks.items() if mark != Mark()},
-                "silences": active,
-            }
+    def with_known(
+        self, incidents: Iterable[Incident], marks: Mapping[str, Mark], silences: Iterable[Silence]
+    ) -> HealthReport:
+        """The report with the ids of firing incidents, the marks of its findings, which may change its status, and
+        active silences and maintenance windows.
+        """
+        return self._judged(
+            incidents={incident.finding.fingerprint: incident.id for incident in incidents if incident.firing},
+            marks=marks,
+            silences=tuple(silence for silence in silences if silence.active(self.at)),
         )
+
+    def _judged(self, **changes: object) -> HealthReport:
+        """The report with these fields changed, and the status that follows from them."""
+        changed = self.model_copy(update=changes)
+        head = roots(changed.findings)
+        closed = {fingerprint for fingerprint, mark in changed.marks.items() if mark.closed}
+        judged = (found for found in changed.findings if head[found.fingerprint].fingerprint not in closed)
+        return changed.model_copy(update={"status": status_of(judged, changed.coverage)})
 
     @property
     def identity(self) -> str:
@@ -161,12 +173,19 @@ class DigestReport(Value):
     resolved: tuple[Incident, ...] = ()
 
 
-def _mark(incident: Incident, active: Iterable[Silence]) -> Mark:
-    matching = [silence for silence in active if silence.matches(incident.labels)]
-    return Mark(
-        acknowledged_by=incident.acknowledged.by if incident.acknowledged else None,
-        silence=max(matching, key=lambda silence: silence.ends_at, default=None),
-    )
+def roots(findings: Iterable[Finding]) -> Mapping[str, Finding]:
+    """By fingerprint the finding at the end of the chain of causes. A problem never comes from what is none."""
+    everything = {finding.fingerprint: finding for finding in findings}
+    problems = {key: finding for key, finding in everything.items() if finding.severity != "info"}
+    found = {}
+    for finding in everything.values():
+        causes = everything if finding.severity == "info" else problems
+        root, seen = finding, {finding.fingerprint}
+        while (cause := causes.get(root.symptom_of or "")) and cause.fingerprint not in seen:
+            root = cause
+            seen.add(cause.fingerprint)
+        found[finding.fingerprint] = root
+    return found
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -196,7 +215,10 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def status_of(findings: Iterable[Finding], coverage: Coverage) -> Status:
-    """The overall status: critical if any finding is; else unknown if coverage is incomplete; else warning or ok."""
+    """The status by the findings that count.
+
+    It is critical if any of them is; else unknown if the coverage is incomplete; else warning or ok.
+    """
     severities = {finding.severity for finding in findings}
     if "critical" in severities:
         return "critical"

@@ -76,10 +76,20 @@ def plan_notifications(outbox: Outbox, situation: Situation) -> Outbox:
 
 
 def _summarize(draft: Draft) -> None:
-    """Summarize the preexisting incidents; without such incidents no summary is sent."""
-    preexisting = [incident for incident in draft.situation.firing.values() if incident.preexisting]
-    if preexisting and has_receiver(DEFAULT_ROUTE, draft.situation.config):
-        draft.add("post", draft.content("preexisting", preexisting))
+    """Summarize the preexisting problems, as every report counts them; without any, no summary is sent."""
+    situation = draft.situation
+    preexisting = [incident for incident in situation.firing.values() if incident.preexisting]
+    counted = [incident for incident in preexisting if _counts(incident, situation)]
+    if counted and has_receiver(DEFAULT_ROUTE, situation.config):
+        rest = len(preexisting) - len(counted)
+        notes = [f"Not counted: {rest:,} more, which are symptoms of others or silenced"] if rest else []
+        draft.add("post", draft.content("preexisting", counted, notes))
+
+
+def _counts(incident: Incident, situation: Situation) -> bool:
+    """Whether a report counts an incident as a problem that nobody has dealt with."""
+    suppression = suppression_of_repeat(incident, situation)
+    return suppression is None or suppression.reason is SuppressionReason.QUIET_HOURS
 
 
 def _follow(draft: Draft) -> list[Incident]:

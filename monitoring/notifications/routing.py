@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from monitoring.config.alert_settings import DEFAULT_ROUTE, QuietHours
 from monitoring.config.settings import Config
 from monitoring.model.incident import Incident
-from monitoring.model.silence import Silence
+from monitoring.model.silence import Silence, active_silence
 
 _SATURDAY = 5
 
@@ -33,8 +33,7 @@ def is_editable(route: str, config: Config) -> bool:
 
 def silence_of(incident: Incident, silences: Iterable[Silence], now: datetime) -> Silence | None:
     """The active silence that matches an incident; of several, the silence that ends last."""
-    matching = [silence for silence in silences if silence.active(now) and silence.matches(incident.labels)]
-    return max(matching, key=lambda silence: silence.ends_at, default=None)
+    return active_silence(incident.labels, silences, now)
 
 
 def quiet(hours: QuietHours, now: datetime) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from monitoring.checks.findings import Compared, Found
@@ -31,20 +31,33 @@ from monitoring.tuning.run_comparison import RunDetails, changes
 
 
 def explanation_message(
-    explained: Explanation, ui_url: str | None, missing: Sequence[Query], basis: str = ""
+    explained: Explanation,
+    ui_url: str | None,
+    missing: Sequence[Query],
+    basis: str = "",
+    incidents: Mapping[str, str] | None = None,
 ) -> Message:
-    """How the checks judge a deployment, the queries without a complete answer, and what the check started from."""
+    """How the checks judge a deployment.
+
+    Args:
+        explained: The verdicts.
+        ui_url: The address of the Prefect UI, if it has one.
+        missing: The queries without a complete answer.
+        basis: What the check started from.
+        incidents: By fingerprint, how the incident of a finding stands.
+    """
+    known = incidents or {}
     title = f"{explained.deployment.name} ({words.timestamp(explained.at)})"
     elements: list[Element] = [_deployment(explained, ui_url)]
     for verdict in explained.verdicts:
-        elements += _verdict(verdict, explained.deployment)
+        elements += _verdict(verdict, explained.deployment, known)
     if explained.run_times:
         runs = sum(int(bar.value) for bar in explained.run_times)
         elements.append(Heading(text=f"Run times of its newest {words.counted(runs, 'completed run')}:"))
         elements.append(Plot(bars=explained.run_times))
     if explained.causes:
         elements.append(Heading(text="Found elsewhere, and the cause:"))
-        elements += [facts(_finding(finding)) for finding in explained.causes]
+        elements += [facts(_finding(finding, known)) for finding in explained.causes]
     if missing:
         elements.append(Heading(text="What could not be seen:", level="unknown"))
         elements.append(facts([(query.name, query.detail or query.outcome) for query in missing]))
@@ -91,14 +104,14 @@ def _deployment(explained: Explanation, ui_url: str | None) -> Facts:
         [
             ("Link", page),
             ("Work pool", deployment.work_pool or "none"),
-            ("Schedule", paused + ("scheduled" if deployment.scheduled else "no active schedule")),
+            ("Schedule", paused + ("active" if deployment.scheduled else "no active schedule")),
             ("Tags", ", ".join(deployment.tags)),
             ("Settings", _limits(explained.general)),
         ]
     )
 
 
-def _verdict(explained: Explained, deployment: Deployment) -> Iterator[Element]:
+def _verdict(explained: Explained, deployment: Deployment, incidents: Mapping[str, str]) -> Iterator[Element]:
     verdict, finding, subject = explained.verdict, explained.finding, explained.subject
     about = "" if subject.id == deployment.id else f"{subject.kind} {subject.name}: "
     if finding:
@@ -110,17 +123,18 @@ def _verdict(explained: Explained, deployment: Deployment) -> Iterator[Element]:
     level = finding.severity if finding else None if isinstance(verdict, Found) else "ok"
     yield Heading(text=f"{explained.check}: {about}{outcome}", level=level)
     pairs: list[tuple[str, str | None]] = [("Compared", _compared(compared)) for compared in verdict.compared]
-    pairs += _finding(finding) if finding else []
+    pairs += _finding(finding, incidents) if finding else []
     yield facts([*pairs, ("Settings", _limits(explained.limits))])
     if finding and finding.evidence:
         yield Code(lines=finding.evidence)
 
 
-def _finding(finding: Finding) -> list[tuple[str, str | None]]:
-    remarks = ["It could not be judged."] if finding.unknown else []
-    remarks += ["It is a symptom of another finding."] if finding.symptom_of else []
+def _finding(finding: Finding, incidents: Mapping[str, str]) -> list[tuple[str, str | None]]:
+    symptom_of = incidents.get(finding.symptom_of or "", "another finding") if finding.symptom_of else None
     return [
-        (finding.severity.capitalize(), " ".join([finding.summary, *remarks])),
+        (finding.severity.capitalize(), finding.summary + (" (it could not be judged)" if finding.unknown else "")),
+        ("Incident", incidents.get(finding.fingerprint)),
+        ("Symptom of", symptom_of),
         ("Observed", finding.observed),
         ("Expected", finding.expected),
         ("Since", words.timestamp(finding.since)),

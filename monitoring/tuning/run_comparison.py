@@ -102,9 +102,11 @@ def _given(kind: str, bad: Mapping[str, Given], good: Mapping[str, Given]) -> It
 
 
 def _host(infrastructure: str | None) -> str | None:
-    """The machine of a process (``host:pid``), because the process is different for each run."""
-    name, colon, number = (infrastructure or "").rpartition(":")
-    return name if colon and number.isdigit() else infrastructure
+    """Where a run ran, without the id of its process, container or job, which is another for each run.
+
+    Workers write ``4711`` (process), ``host:container``, ``cluster:namespace:job`` or ``cluster::task``.
+    """
+    return (infrastructure or "").rpartition(":")[0] or None
 
 
 def _tasks(bad: RunDetails, good: RunDetails) -> Iterator[Change]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from monitoring.checks.registry import run_checks
@@ -11,6 +11,7 @@ from monitoring.config.policy import Policies
 from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate
 from monitoring.incidents.lifecycle import still_known
+from monitoring.incidents.marks import marks
 from monitoring.model.base import Value
 from monitoring.model.coverage import ALWAYS_QUERIED, Coverage, Query
 from monitoring.model.finding import Finding
@@ -19,6 +20,7 @@ from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation, ServerFacts, ServerState
 from monitoring.model.outbox import Outbox
 from monitoring.model.report import HealthReport, ordered, status_of
+from monitoring.model.silence import Silence
 from monitoring.notifications.troubles import trouble_findings
 from monitoring.usecases.ports import Reader
 
@@ -57,7 +59,7 @@ def assess(
     found = [*run_checks(observation, folded, policies)]
     if outbox:
         found += trouble_findings(outbox, observation, policies.config)
-    findings = still_known(correlate(found, observation, folded), incidents.open, observation, policies)
+    findings = still_known(correlate(found, observation, folded), incidents, observation, policies)
     report = health_report(observation, findings, known)
     return Assessment(observation=observation, ledger=folded, findings=findings, report=report)
 
@@ -78,6 +80,12 @@ def health_report(observation: Observation, findings: Iterable[Finding], extra: 
         ended_runs=len(observation.runs.ended),
         findings=rows,
     )
+
+
+def known_report(seen: Assessment, incidents: Incidents, silences: Sequence[Silence]) -> HealthReport:
+    """The report of an assessment with what people know and did: incidents, silences and maintenance windows."""
+    found = marks(seen.findings, incidents, silences, seen.observation)
+    return seen.report.with_known(incidents.open.values(), found, silences)
 
 
 def unseen(problem: str) -> Coverage:

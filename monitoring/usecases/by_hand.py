@@ -11,7 +11,7 @@ from monitoring.model.coverage import Coverage
 from monitoring.model.ledger import Ledger
 from monitoring.model.report import Basis
 from monitoring.model.saved_state import SavedState
-from monitoring.usecases.assess import Assessment, assess
+from monitoring.usecases.assess import Assessment, assess, known_report
 from monitoring.usecases.ports import Reader, State
 
 
@@ -55,7 +55,7 @@ def assess_by_hand(reader: Reader, begun: Start, policies: Policies, now: dateti
     saved = begun.saved
     seen = assess(reader, saved.ledger, policies, now, begun.known, saved.incidents, saved.outbox)
     silences = (*saved.silences.known, *seen.observation.maintenance)
-    report = seen.report.with_known(saved.incidents.open.values(), silences)
+    report = known_report(seen, saved.incidents, silences)
     # Of a server that cannot be used, it says nothing that its state cannot be read either.
     basis = None if report.server.problem else begun.basis
     return seen.model_copy(update={"report": report.model_copy(update={"basis": basis})})

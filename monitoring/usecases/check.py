@@ -14,7 +14,7 @@ from monitoring.errors import DeliveryError, ServerProblem
 from monitoring.incidents.lifecycle import advance
 from monitoring.incidents.requests import apply_requests
 from monitoring.logs import get_logger
-from monitoring.messages.words import headline
+from monitoring.messages.headline import headline
 from monitoring.metrics.measure import Effort, Measurable
 from monitoring.model.coverage import Coverage
 from monitoring.model.incident import Transition
@@ -28,7 +28,7 @@ from monitoring.notifications.planning import plan_notifications
 from monitoring.notifications.ports import Events, Notifier
 from monitoring.notifications.sender import Sender
 from monitoring.notifications.situation import Situation
-from monitoring.usecases.assess import assess, unreachable_report
+from monitoring.usecases.assess import assess, known_report, unreachable_report
 from monitoring.usecases.measure import Measuring, publish, take
 from monitoring.usecases.ports import Artifacts, Housekeeping, Lock, Ping, Reader, State
 from monitoring.usecases.saver import Saver
@@ -138,7 +138,7 @@ def _checked(ports: Ports, policies: Policies, now: datetime, run_id: str) -> He
     saver.save(after)
     for reason in applied.rejected:
         _log.warning("request not done", says=reason)
-    report = seen.report.with_known(moved.open.values(), silences)
+    report = known_report(seen, moved.incidents, silences)
     outbox = Sender(ports.notifier, saver.save_outbox, config, now).send(saver.saved.outbox)
     # People come first: a server that is slow to accept events must not delay messages.
     emit(outbox, ports.events, saver.save_outbox, now)

@@ -16,9 +16,10 @@ from monitoring.config.settings import Config
 from monitoring.errors import DeliveryError, StateError, WatchdogError
 from monitoring.logs import get_logger
 from monitoring.messages.delivery_message import bounded
+from monitoring.messages.headline import digest_headline
 from monitoring.messages.report_messages import digest_message
-from monitoring.messages.words import digest_headline
 from monitoring.model.coverage import Coverage, Query
+from monitoring.model.incident import Incident
 from monitoring.model.observation import Observation
 from monitoring.model.outbox import DigestContent, Outbox
 from monitoring.model.prefect import FlowRun
@@ -28,7 +29,7 @@ from monitoring.notifications.outbox import digest_id, queue_digest
 from monitoring.notifications.ports import Notifier
 from monitoring.notifications.routing import has_receiver
 from monitoring.notifications.sender import Sender
-from monitoring.usecases.assess import Assessment, assess
+from monitoring.usecases.assess import Assessment, assess, known_report
 from monitoring.usecases.ports import Artifacts, Lock, Reader, State
 from monitoring.usecases.saver import Saver
 
@@ -129,7 +130,7 @@ def digest_report(
     zone = ZoneInfo(policies.config.digest.time_zone)
     seen = assess(reader, saved.ledger, policies, now, known, saved.incidents, saved.outbox)
     silences = (*saved.silences.known, *seen.observation.maintenance)
-    report = seen.report.with_known(saved.incidents.open.values(), silences).model_copy(update={"basis": basis})
+    report = known_report(seen, saved.incidents, silences).model_copy(update={"basis": basis})
     day = now.astimezone(zone).date()
     midnights = [_midnight(day - timedelta(days=back), zone) for back in (2, 1, 0)]
     if report.server.problem is None:
@@ -153,8 +154,14 @@ def digest_report(
         yesterday=yesterday,
         today=today,
         recovered=recovered,
-        resolved=tuple(i for i in saved.closed if i.resolved_at and i.resolved_at > recently),
+        resolved=tuple(i for i in saved.closed if i.resolved_at and i.resolved_at > recently and not _still(i, report)),
     )
+
+
+def _still(incident: Incident, report: HealthReport) -> bool:
+    """Whether an incident that was closed by hand is still found, and listed so."""
+    mark = report.marks.get(incident.finding.fingerprint)
+    return mark is not None and mark.closed is not None and mark.closed.number == incident.number
 
 
 def _shareable(report: HealthReport, config: Config) -> HealthReport:

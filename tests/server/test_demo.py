@@ -169,6 +169,14 @@ def test_every_planted_fault_is_reported_and_nothing_else(demo: Demo) -> None:
     assert "expected findings were reported, and nothing else." in demo.printed
 
 
+def test_it_ends_with_what_was_found_on_one_screen(demo: Demo) -> None:
+    _, heading, end = demo.printed.partition("What the watchdog found")
+    assert heading
+    assert len(end.splitlines()) <= 40
+    assert "deployment fails/demo" in end
+    assert f"{demo.stage.server.ui_url}/artifacts/key/watchdog-health" in end
+
+
 def test_it_stops_all_that_it_has_started(demo: Demo) -> None:
     assert demo.left_running == 0
 

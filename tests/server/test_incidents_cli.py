@@ -153,10 +153,14 @@ def test_open_incidents_are_listed_most_severe_first_with_how_each_stands(comman
         closed=(incident(7, "etl/over", now, resolved_at=now - HOUR, resolution="succeeded"),),
     )
     listed = commands.output("incidents", "list")
-    ids = [line.split()[0] for line in listed.splitlines()[1:] if not line.startswith(" ")]
+    ids = [line.split()[0] for line in listed.splitlines()[2:] if not line.startswith(" ")]
     assert ids == ["W-2", "W-1", "W-3", "W-4", "W-5", "W-6", NOTHING]
     since = f"{now - 4 * HOUR:%Y-%m-%d %H:%M} UTC"
-    assert row(listed, "W-1") == f"W-1 | warning | firing | late | etl/fires | {since} | 1 | data"
+    assert row(listed, "W-1") == f"W-1 | warning | etl/fires | something is wrong | late | firing | {since} | 1 | data"
+    assert listed.startswith(
+        "1 critical problem, 3 warnings, 1 acknowledged problem and 1 silenced problem. "
+        "1 open incident not found by the last check.\n"
+    )
     assert "firing, preexisting" in row(listed, "W-3")
     assert "firing, acknowledged by ana" in row(listed, "W-4")
     assert "silenced by S-3 until" in row(listed, "W-5")
@@ -164,7 +168,7 @@ def test_open_incidents_are_listed_most_severe_first_with_how_each_stands(comman
     assert "| pending |" in row(listed, NOTHING)
     assert "etl/over" not in listed
     everything = commands.output("incidents", "list", "--all")
-    assert row(everything, "W-7").startswith("W-7 | warning | resolved")
+    assert "| resolved " in row(everything, "W-7")
 
     document = json.loads(commands.output("incidents", "list", "--all", "--json"))
     by_id = {incident["id"]: incident for incident in document["incidents"]}
@@ -326,6 +330,11 @@ def test_a_silence_is_requested_listed_applied_and_ended(commands: Commands) -> 
     assert "silenced by S-1" in row(commands.output("incidents", "list"), "W-12")
     assert "silenced" not in row(commands.output("incidents", "list"), "W-13")
 
+    commands.save(silences=Silences(known=(made, made.model_copy(update={"id": "S-2"})), next_number=3))
+    covered = commands.output("silence", "expire", "S-2", "--by", "bob")
+    assert covered.endswith("Still silenced by another silence or maintenance window: W-12 late etl/nightly\n")
+    commands.check()
+
     ended = commands.output("silence", "expire", "s-1", "--by", "bob")
     assert ended.startswith("S-1: end requested by bob; the next check applies it")
     assert "Notified then, unless something else suppresses it: W-12 late etl/nightly" in ended
@@ -451,6 +460,55 @@ def test_a_look_by_hand_shows_what_the_checks_know(commands: Commands, seed: See
     assert re.search(r"^S-3 +tag x +[\d-]+ [\d:]+ UTC +ana +r *$", digest, re.MULTILINE)
     assert re.search(r"^W-7 +late +etl/over +succeeded +1 h +3 h *$", digest, re.MULTILINE)
     assert "Median time: 1 h to detect, 3 h to resolve." in digest
+
+
+def test_every_report_counts_what_is_wrong_in_one_way_and_what_was_closed_by_hand_apart(
+    commands: Commands, seed: Seed
+) -> None:
+    for name in ("closed", "silenced", "fires"):
+        seed.run(seed.deployment(f"etl/{name}", schedule="0 0 1 1 *"), "FAILED", ended=seed.now - HOUR)
+    failed = {one["deployment"]: one for one in checked(commands)["findings"] if one["check"] == "failed"}
+    incidents = []
+    for number, (name, one) in enumerate(sorted(failed.items()), start=1):
+        values = {"fingerprint": one["fingerprint"], "flow_run_ids": one["flow_run_ids"]}
+        known = problem(name, "failed", since=commands.now - 4 * HOUR, **values)
+        incidents.append(incident(number, name, commands.now, finding=known))
+    silence = Silence(
+        id="S-3", deployment="etl/silenced", starts_at=commands.now - HOUR, ends_at=commands.now + HOUR, author="ana"
+    )
+    commands.open(*incidents, silences=Silences(known=(silence,), next_number=4))
+    commands.output("incidents", "close", "W-1", "--by", "ana")
+    commands.check()
+
+    document = checked(commands)
+    here = [one for one in document["findings"] if one["check"] == "failed"]
+    assert {one["deployment"]: one["closed_by_hand"] and one["closed_by_hand"]["by"] for one in here} == {
+        "etl/closed": "ana",
+        "etl/fires": None,
+        "etl/silenced": None,
+    }
+    # It began when the incident did, and not when a check finds it again.
+    [closed] = [one for one in here if one["closed_by_hand"]]
+    assert (closed["closed_by_hand"]["incident"], closed["since"]) == ("W-1", f"{commands.now - 4 * HOUR:%FT%TZ}")
+    numbers = document["problems"]
+    assert (numbers["warning"], numbers["silenced"], numbers["closed"]) == (1, 1, 1)
+    said = "1 warning, 1 silenced problem and 1 problem closed by hand."
+    status, out, _ = commands.run("check")
+    assert (status, out.splitlines()[0]) == (1, f"WARNING prefect: {said}")
+    assert re.search(r"^warning +W-1 etl/closed .* closed by ana at ", out, re.MULTILINE)
+    digest = commands.output("digest")
+    assert said in digest
+    assert "Resolved in the last 24 hours" not in digest
+    assert commands.output("incidents", "list").startswith("1 warning and 1 silenced problem.\n")
+
+    commands.output("incidents", "close", "W-2", "W-3")
+    commands.check()
+    assert commands.run("check")[0] == 0
+
+
+def checked(commands: Commands) -> Any:
+    """What a check by hand prints for programs."""
+    return json.loads(commands.run("check", "--json")[1])
 
 
 def test_a_check_by_hand_says_that_it_cannot_read_the_incidents(commands: Commands) -> None:

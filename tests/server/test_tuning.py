@@ -182,7 +182,7 @@ def test_a_failed_run_beside_the_last_good_one(prefect_server: Server, world: Se
         started=ended - HOUR,
         ended=ended,
         parameters={"day": "2026-01-01", "password": "hunter2", "same": [1, 2]},
-        columns={"deployment_version": "v1", "infrastructure_pid": "host-a:77", "work_queue_name": "default"},
+        columns={"deployment_version": "v1", "infrastructure_pid": "4711", "work_queue_name": "default"},
     )
     for name in ("extract", "load", "report"):
         world.task_run(good, name, at=ended, started=ended - MINUTE)
@@ -193,7 +193,7 @@ def test_a_failed_run_beside_the_last_good_one(prefect_server: Server, world: Se
         ended=world.now - HOUR,
         message="ValueError: token=abc123",
         parameters={"day": "2026-01-02", "password": "hunter3", "same": [1, 2]},
-        columns={"deployment_version": "v2", "infrastructure_pid": "host-a:78"},
+        columns={"deployment_version": "v2", "infrastructure_pid": "4712"},
     )
     world.task_run(bad, "extract", at=world.now - HOUR, started=world.now - 2 * HOUR)
     world.task_run(bad, "load", state="FAILED", at=world.now - HOUR, started=world.now - HOUR - MINUTE)

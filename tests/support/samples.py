@@ -123,7 +123,7 @@ def bad() -> HealthReport:
         "late",
         "reports/daily",
         severity="critical",
-        summary="2 runs are late, the first one by 4 h",
+        summary="2 runs are late, the first was due at 2026-03-10 03:00 UTC",
         observed="2 runs due and not started, the first since 4 h",
         expected="a start within 15 min",
         ago=timedelta(hours=4),

@@ -193,7 +193,7 @@ class Watchdog:
         }
         seen = observation(at=self.now, deployments=self.deployments.values())
         applied = apply_requests(requests, self.incidents, self.silences, self.now)
-        known = still_known(rows, applied.incidents.open, seen, self.policies)
+        known = still_known(rows, applied.incidents, seen, self.policies)
         moved = advance(applied.incidents, self.closed, known, seen, Ledger(), self.policies, complete)
         # Nothing is ever taken out of what is filed.
         self.filed = (*moved.closed, *applied.closed, *self.filed)

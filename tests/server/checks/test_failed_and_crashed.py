@@ -10,7 +10,7 @@ from demo.stack import Server
 from monitoring.config.policy import Policies
 from monitoring.config.settings import Config
 from monitoring.incidents.lifecycle import advance
-from monitoring.messages import words
+from monitoring.messages.headline import grouped
 from monitoring.model.finding import Finding
 from monitoring.model.incident import Incidents
 from monitoring.usecases.assess import Assessment
@@ -190,7 +190,7 @@ def test_a_parent_is_a_symptom_of_its_child_where_the_child_has_a_deployment(
     seen = assess_server(world.now)
     assert seen.found["failed", "parent/weekly"].symptom_of == seen.found["failed", "child/load"].fingerprint
     assert seen.found["failed", "child/load"].symptom_of is None
-    assert len(words.grouped(seen.assessment.report).problems) == 1
+    assert len(grouped(seen.assessment.report.findings).problems) == 1
 
 
 SAID = "Flow run encountered an exception: ValueError: no rows in part {part}, password=hunter2"
@@ -297,7 +297,7 @@ def test_one_new_error_in_three_deployments_is_one_problem(prefect_server: Serve
     [head] = [finding for finding in report.findings if finding.subject.kind == "error"]
     assert head.subject.name == "ValueError: no rows in part …, password=REDACTED"
     assert {f.subject.name for f in report.findings if f.symptom_of == head.fingerprint} == {f"etl/{n}" for n in "abcd"}
-    assert {f.subject.name for f in words.grouped(report).problems} == {head.subject.name, "etl/old", "etl/other"}
+    assert {f.subject.name for f in grouped(report.findings).problems} == {head.subject.name, "etl/old", "etl/other"}
 
 
 def test_hundreds_of_failures_cost_a_bounded_number_of_requests(prefect_server: Server, world: Seed) -> None:
@@ -310,7 +310,7 @@ def test_hundreds_of_failures_cost_a_bounded_number_of_requests(prefect_server: 
     assert seen.missing == {}
     assert seen.traffic.requests < 250
     # Also those whose logs were not read have the error in common.
-    assert len(words.grouped(seen.assessment.report).problems) == 1
+    assert len(grouped(seen.assessment.report.findings).problems) == 1
 
 
 def test_an_expected_failure_is_none_and_a_crash_still_is(prefect_server: Server, world: Seed) -> None:

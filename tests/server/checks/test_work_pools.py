@@ -184,8 +184,8 @@ def test_work_that_is_due_soon(prefect_server: Server, world: Seed) -> None:
     }
     assert len(looked.found) == len(found)
     assert looked.missing == {}
-    at = f"{now + 9 * HOUR:%H:%M} UTC"
-    assert found["dead"].summary == f"dead: 37 runs are due at {at}, in 9 h, and it has no live worker"
+    at = f"{now + 9 * HOUR:%Y-%m-%d %H:%M} UTC"
+    assert found["dead"].summary == f"dead: 37 runs are due at {at}, and it has no live worker"
     assert found["dead"].since == now - HOUR
     assert found["dead"].cause == Cause(kind="work-pool", name="dead", reason="no-live-worker")
     single = found["single"].cause

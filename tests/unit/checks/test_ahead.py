@@ -63,7 +63,7 @@ def test_work_that_is_due_where_nothing_will_start_it(place: WorkPool, subject: 
 
     assert names(findings) == ([("ahead", subject, "warning")] if subject else [])
     for finding in findings:
-        assert finding.summary == f"{subject}: 2 runs are due at 14:00 UTC, in 2 h, and {what}"
+        assert finding.summary == f"{subject}: 2 runs are due at 2026-11-23 14:00 UTC, and {what}"
         assert finding.flow_run_count == 2
         assert finding.evidence == ("etl/nightly: 2 runs",)
 
@@ -76,7 +76,7 @@ def test_it_looks_so_far_ahead(ahead: timedelta, fires: bool) -> None:
 def test_it_says_when_the_first_is_due() -> None:
     (finding,) = look(pool(live_workers=0), due(hours(9), hours(3), hours(5)))
 
-    assert finding.summary == "etl: 3 runs are due from 15:00 UTC on, in 3 h, and it has no live worker"
+    assert finding.summary == "etl: 3 runs are due from 2026-11-23 15:00 UTC on, and it has no live worker"
     assert finding.observed == "no worker has ever sent a heartbeat; 3 runs are due, the first at 2026-11-23 15:00 UTC"
     assert finding.expected == "able to start at 2026-11-23 15:00 UTC"
     assert finding.url == f"{UI}/work-pools/work-pool/etl"
@@ -85,7 +85,17 @@ def test_it_says_when_the_first_is_due() -> None:
 def test_of_more_than_was_read_it_says_at_least() -> None:
     for cut in ({"etl"}, {"etl/default"}):
         (finding,) = look(pool(queue={"paused": True}), due(hours(1), hours(1)), upcoming_cut=cut)
-        assert finding.summary == "etl/default: at least 2 runs are due at 13:00 UTC, in 1 h, and it is paused"
+        assert finding.summary == "etl/default: at least 2 runs are due at 2026-11-23 13:00 UTC, and it is paused"
+
+
+def test_runs_that_the_server_has_not_made_yet_count_at_a_closed_place() -> None:
+    upcoming, more = [*due(hours(1), hours(2), of="etl/a"), *due(hours(3), of="etl/b")], {"etl/a": 9, "etl/other": 5}
+    here = [deployment("etl/a", work_pool="etl"), deployment("etl/b", work_pool="etl")]
+    (finding,) = look(pool(live_workers=0), upcoming, deployments=here, upcoming_later=more)
+
+    assert finding.summary == "etl: 12 runs are due from 2026-11-23 13:00 UTC on, and it has no live worker"
+    assert (finding.flow_run_count, len(finding.flow_run_ids)) == (12, 3)
+    assert finding.evidence == ("etl/a: 11 runs", "etl/b: 1 run")
 
 
 def test_one_place_is_one_finding_whosever_runs_it_holds_up() -> None:

@@ -58,7 +58,7 @@ def test_three_hundred_late_runs_are_one_finding() -> None:
     assert finding.flow_run_count == 300
     assert finding.since == NOW - minutes(319)
     assert finding.severity == "critical"
-    assert finding.summary == "etl/nightly: 300 runs late, the oldest by 5 h 19 min"
+    assert finding.summary == "etl/nightly: 300 runs are late, the first was due at 2026-11-23 06:41 UTC"
 
 
 def test_a_finding_carries_at_most_a_thousand_ids() -> None:

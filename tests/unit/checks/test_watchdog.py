@@ -318,7 +318,7 @@ def test_what_is_over_has_its_reason() -> None:
 
 def test_what_only_shows_now_began_when_it_was_first_seen() -> None:
     first = with_tags("watchdog:oof")
-    opened = advance(Incidents(), (), checked(first), first, Ledger(), policies(), complete=True).open
+    opened = advance(Incidents(), (), checked(first), first, Ledger(), policies(), complete=True).incidents
     later = first.model_copy(update={"at": NOW + hours(1)})
     (finding,) = still_known(checked(later), opened, later, policies())
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from demo.expected import Finding, compare
 
-LATE = Finding("late", "warning", "deployment a/demo", "work-pool deserted: no-live-worker")
+LATE = Finding("late", "warning", "deployment a/demo", "work pool deserted has no live worker")
 FAILED = Finding("failed", "warning", "deployment b/demo")
 
 

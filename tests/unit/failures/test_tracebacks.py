@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.failures.tracebacks import ends_in, last_traceback, raised, traceback_end
+from monitoring.failures.tracebacks import ends_in, last_traceback, raised, shortened, traceback_end
 
 PREFECT = "/venv/lib/python3.11/site-packages/prefect/flow_engine.py"
 HTTPX = "/venv/lib/python3.11/site-packages/httpx/_client.py"
@@ -126,3 +126,30 @@ def test_no_text_takes_long(unit: str) -> None:
 
     # Some 30 ms, and far more if it is not linear in the length.
     assert time.process_time() - started < 3
+
+
+EVIDENCE = (
+    "etl/nightly > load > read",
+    '  File "/app/flows/etl.py", line 12, in nightly',
+    "    read(table)",
+    '  File "/app/flows/load.py", line 40, in read',
+    "    rows = client.query(table)",
+    '  File "/venv/lib/python3.11/site-packages/client/api.py", line 9, in query',
+    "    raise ValueError(table)",
+    "ValueError: no rows in orders",
+    "  hint: is the day complete?",
+)
+
+
+@pytest.mark.parametrize(
+    ("most", "kept"), [(1, (3,)), (2, (3, 7)), (3, (3, 4, 7)), (5, (3, 4, 6, 7, 8)), (9, tuple(range(9)))]
+)
+def test_what_is_shown_of_a_traceback_is_where_own_code_raised_and_the_exception(
+    most: int, kept: tuple[int, ...]
+) -> None:
+    assert shortened(EVIDENCE, most) == tuple(EVIDENCE[number] for number in kept)
+
+
+def test_of_a_log_the_last_lines_are_shown() -> None:
+    assert shortened(("connecting", "retrying", "giving up"), 2) == ("retrying", "giving up")
+    assert shortened((), 2) == ()

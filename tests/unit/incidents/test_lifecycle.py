@@ -31,7 +31,7 @@ class Watch:
 
     def judged(self, seen: Observation) -> tuple[Finding, ...]:
         findings = correlate(run_checks(seen, self.ledger, self.policies), seen, self.ledger)
-        return still_known(findings, self.open, seen, self.policies)
+        return still_known(findings, self.incidents, seen, self.policies)
 
     def moved(self, findings: Iterable[Finding], seen: Observation, complete: bool = True) -> Moved:
         return advance(self.incidents, self.closed, findings, seen, self.ledger, self.policies, complete)
@@ -151,7 +151,9 @@ def test_a_problem_that_can_no_longer_be_judged_stays_one() -> None:
     (opened,) = watch.check(at(minutes(0), dead, heartbeats={"run": silent})).open.values()
 
     forgotten = at(minutes(5), dead)
-    findings = still_known(run_checks(forgotten, watch.ledger, watch.policies), watch.open, forgotten, watch.policies)
+    findings = still_known(
+        run_checks(forgotten, watch.ledger, watch.policies), watch.incidents, forgotten, watch.policies
+    )
 
     assert [(f.check, f.severity, f.since) for f in findings] == [("zombie", "critical", opened.finding.since)]
     assert (

@@ -15,7 +15,7 @@ def test_every_finding_is_a_row_in_the_reports_order() -> None:
 
 def test_a_cause_is_one_string_and_a_time_has_its_zone() -> None:
     row = table.findings(samples.bad())[0]
-    assert row["cause"] == "work-pool k8s: no-live-worker"
+    assert row["cause"] == "work pool k8s has no live worker"
     assert row["since"] == "2026-03-10 03:00 UTC"
     assert row["runs"] == 2
 

@@ -122,7 +122,7 @@ def test_evidence_is_bounded_and_the_rest_is_counted(number: int, last: str) -> 
 def test_the_way_that_a_failure_took_is_shown() -> None:
     cause = Cause(kind="flow-run", name="load", reason="failed", path=("a/b", "load", "read"))
     text = health_page(samples.report(samples.finding("failed", "a/b", cause=cause)))
-    assert "flow-run load: failed (a/b \\> load \\> read)" in text
+    assert "flow run load failed (a/b \\> load \\> read)" in text
 
 
 def test_a_symptom_of_a_symptom_is_shown_under_the_first_cause() -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import re
 
+import pytest
+
 from monitoring.messages import terminal
 from monitoring.messages.report_messages import health_message
+from monitoring.model.finding import Cause
 from monitoring.model.message import Fact, Facts, Message, code, inline
 from monitoring.text.limits import PIPE_WIDTH, TERMINAL
 from tests.support import samples
@@ -57,6 +60,34 @@ def test_a_narrow_console_wraps_words_but_no_address_and_no_command() -> None:
     ]
 
 
+@pytest.mark.parametrize("width", [60, 80, 120, 160])
+def test_no_word_is_split_at_any_width(width: int) -> None:
+    stream = io.StringIO()
+    console = terminal.console(stream)
+    console.width = width
+    cause = Cause(kind="work-pool", name="kubernetes-production-eu", reason="no-live-worker")
+    report = samples.report(
+        samples.finding("late", "customer-reporting/daily-export-to-warehouse", summary="late " * 20, cause=cause),
+        samples.finding(
+            "failed", "etl/nightly", summary="failed: ModuleNotFoundError: orders_2026_03_09", owner="data"
+        ),
+    )
+    terminal.show(console, health_message(report))
+    text = stream.getvalue()
+    assert {"customer-reporting/daily-export-to-warehouse", "orders_2026_03_09", "kubernetes-production-eu"} <= {
+        word.strip(",:") for word in text.split()
+    }
+    assert all(len(line) <= width for line in text.splitlines() if "://" not in line)
+
+
+def test_a_pipe_is_as_wide_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths = {}
+    for given in ("80", "0", "wide"):
+        monkeypatch.setenv("COLUMNS", given)
+        widths[given] = terminal.console(io.StringIO()).width
+    assert widths == {"80": 80, "0": PIPE_WIDTH, "wide": PIPE_WIDTH}
+
+
 def test_many_findings_are_bounded_and_counted() -> None:
     stream = io.StringIO()
     terminal.show(terminal.console(stream), health_message(samples.crowd(3_000)))
@@ -66,5 +97,5 @@ def test_many_findings_are_bounded_and_counted() -> None:
         < (TERMINAL.rows + TERMINAL.nested) * 7
     )
     assert re.search(r"^and \d+ more findings: see watchdog check --json", shown, re.MULTILINE)
-    assert re.search(r"^  and \d+ more symptoms", shown, re.MULTILINE)
+    assert re.search(r"^    and \d+ more symptoms", shown, re.MULTILINE)
     assert "    and 20 more lines: see --json" in shown

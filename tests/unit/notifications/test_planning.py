@@ -442,6 +442,16 @@ def test_what_is_there_on_the_first_day_is_one_summary_and_no_alert() -> None:
     assert watchdog.channel.sent()[-1] == ("resolved", ["W-4"])
 
 
+def test_the_summary_counts_problems_as_every_report_does() -> None:
+    watchdog = Watchdog(settled=False)
+    symptom = B.model_copy(update={"symptom_of": A.fingerprint})
+    watchdog.check(A, symptom, C, requests=[silence(hours(1), deployment=C.subject.name)])
+    assert watchdog.channel.sent() == [("preexisting", ["W-1"])]
+    assert watchdog.channel.messages[0].content.notes == (
+        "Not counted: 2 more, which are symptoms of others or silenced",
+    )
+
+
 def test_what_gets_worse_after_the_first_day_is_news() -> None:
     watchdog = Watchdog(settled=False)
     watchdog.check(A)

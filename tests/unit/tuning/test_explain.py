@@ -17,6 +17,8 @@ from monitoring.checks.slow import Slow
 from monitoring.history.ledger import fold
 from monitoring.incidents.correlation import correlate
 from monitoring.messages import terminal
+from monitoring.messages.incident_messages import incident_lines
+from monitoring.model.incident import Closed, Incident, Incidents
 from monitoring.model.ledger import Ledger, Record, RunTimes
 from monitoring.model.message import Bar, Message
 from monitoring.model.observation import Observation
@@ -65,7 +67,27 @@ def test_a_check_fires_exactly_where_it_is_said_to(seen: Observation, config: di
         for entry in explanation.verdicts:
             assert entry.finding == fired.get((entry.check, entry.subject.kind, entry.subject.id))
             assert bool(entry.verdict.why_not) is (entry.finding is None)
+        shown = [entry.finding.fingerprint for entry in explanation.verdicts if entry.finding]
+        concerned = {(entry.check, entry.subject.kind, entry.subject.id) for entry in explanation.verdicts}
+        assert sorted(shown) == sorted(finding.fingerprint for key, finding in fired.items() if key in concerned)
         assert {entry.check for entry in explanation.verdicts} == {check.name for check in CHECKS}
+
+
+def test_a_finding_names_its_incident_and_how_it_stands() -> None:
+    explanation = explained(observation(run("FAILED")))
+    (failed,) = (entry.finding for entry in explanation.verdicts if entry.finding)
+    opened = Incident(finding=failed, number=12, opened_at=NOW - hours(1), fired_at=NOW - hours(1))
+    closed = Closed(at=NOW, severity="warning", number=12, by="ana")
+    since = "2026-11-23 11:00 UTC"
+    for incidents, line in (
+        (Incidents(open={failed.fingerprint: opened}), f"W-12 firing, since {since}: watchdog incidents show W-12"),
+        (
+            Incidents(closed_by_hand={failed.fingerprint: closed}),
+            "W-12 closed by ana at 2026-11-23 12:00 UTC: watchdog incidents show W-12",
+        ),
+    ):
+        lines = incident_lines(incidents, (), NOW)
+        assert f"Incident  {line}\n" in printed(explanation_message(explanation, None, (), incidents=lines))
 
 
 def test_every_verdict_names_the_settings_that_decided_and_their_sources() -> None:

@@ -70,7 +70,8 @@ def test_versions_and_workers(field: str, what: str) -> None:
 
 
 def test_a_process_is_another_each_time_and_its_machine_is_not() -> None:
-    assert in_short(details(infrastructure="a:1"), details(infrastructure="a:2")) == []
+    for bad, good in (("a:1", "a:2"), ("4711", "4712"), ("c:default:job-x", "c:default:job-y"), ("4711", None)):
+        assert in_short(details(infrastructure=bad), details(infrastructure=good)) == []
     assert in_short(details(infrastructure="a:1"), details(infrastructure="b:1")) == [("infrastructure", "a", "b")]
 
 

@@ -7,17 +7,19 @@ SQLite has an index of the two, and without it reads every run of a work pool (1
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from monitoring.adapters.prefect.read.collection import Collection, chunks
+from monitoring.adapters.prefect.read.rows import Row
+from monitoring.adapters.prefect.read.schedules import due_between
 from monitoring.checks.ahead import CHECK as AHEAD
 from monitoring.checks.facts.cases import Queue, full_name
 from monitoring.checks.facts.causes import Slots, skips
 from monitoring.checks.work_pool import CHECK as WORK_POOL
 from monitoring.model.observation import Backlog
-from monitoring.model.prefect import TERMINAL, Deployment, FlowRun, WorkPool
+from monitoring.model.prefect import TERMINAL, Deployment, FlowRun, WorkPool, by_key
 
 #: A run that has waited for less is about to be submitted.
 _TAKEN_WITHIN = timedelta(minutes=1)
@@ -108,6 +110,27 @@ def upcoming(
         found |= {run.id: run for run in runs if run.key in deployments}
     soonest_first = sorted(found.values(), key=lambda run: run.expected_start_time or run.created)
     return tuple(soonest_first), frozenset(cut)
+
+
+def later(
+    collection: Collection,
+    upcoming: Iterable[FlowRun],
+    deployments: Mapping[str, Deployment],
+    schedules: Mapping[str, Sequence[Row]],
+) -> dict[str, int]:
+    """By the key of a deployment with upcoming runs: how many more its schedules imply for the time ahead."""
+    found: dict[str, int] = {}
+    for key, runs in by_key(upcoming).items():
+        deployment, rows = deployments[key], schedules.get(key, ())
+        until = collection.now + AHEAD.settings(collection.policy(deployment)).within
+        due = collection.expand(
+            deployment, (), due_between, rows, after=collection.now, until=until, limit=_MAX_UPCOMING
+        )
+        made = {run.expected_start_time for run in runs}
+        last = max((time for time in due if time in made), default=collection.now)
+        if more := sum(time > last for time in due):
+            found[key] = more
+    return found
 
 
 def work_ahead(collection: Collection, pool_ids: Sequence[str], within: timedelta) -> bool:

@@ -262,7 +262,8 @@ def _pool_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> WorkPool
     pools = sources.work_pools(collection, waiting, rows.deployed.deployments | rows.deployments, missed)
     upcoming, cut = backlog.upcoming(collection, pools, rows.deployments, rows.active)
     backlogs = backlog.backlogs(collection, pools, rows.all_overdue)
-    return WorkPoolFacts(work_pools=pools, backlogs=backlogs, upcoming=upcoming, upcoming_cut=cut)
+    later = backlog.later(collection, upcoming, rows.deployments, rows.deployed.schedules)
+    return WorkPoolFacts(work_pools=pools, backlogs=backlogs, upcoming=upcoming, upcoming_cut=cut, upcoming_later=later)
 
 
 def _history_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> HistoryFacts:
