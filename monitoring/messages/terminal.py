@@ -29,7 +29,7 @@ _COLOURS: dict[elements.Level, str] = {
 }
 
 #: A column of a table is no narrower than this unless all its cells are, and breaks no word of up to this length.
-_READABLE = 24
+_READABLE = 20
 _WORD = 60
 #: Characters between two columns.
 _GAP = 2

@@ -79,11 +79,12 @@ def _summarize(draft: Draft) -> None:
     """Summarize the preexisting problems, as every report counts them; without any, no summary is sent."""
     situation = draft.situation
     preexisting = [incident for incident in situation.firing.values() if incident.preexisting]
-    counted = [incident for incident in preexisting if _counts(incident, situation)]
-    if counted and has_receiver(DEFAULT_ROUTE, situation.config):
-        rest = len(preexisting) - len(counted)
+    # If somebody has dealt with all of them, all are listed: no other notification of them will follow.
+    listed = [incident for incident in preexisting if _counts(incident, situation)] or preexisting
+    if listed and has_receiver(DEFAULT_ROUTE, situation.config):
+        rest = len(preexisting) - len(listed)
         notes = [f"Not counted: {rest:,} more, which are symptoms of others or silenced"] if rest else []
-        draft.add("post", draft.content("preexisting", counted, notes))
+        draft.add("post", draft.content("preexisting", listed, notes))
 
 
 def _counts(incident: Incident, situation: Situation) -> bool:

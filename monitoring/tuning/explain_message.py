@@ -123,7 +123,11 @@ def _verdict(explained: Explained, deployment: Deployment, incidents: Mapping[st
     level = finding.severity if finding else None if isinstance(verdict, Found) else "ok"
     yield Heading(text=f"{explained.check}: {about}{outcome}", level=level)
     pairs: list[tuple[str, str | None]] = [("Compared", _compared(compared)) for compared in verdict.compared]
-    pairs += _finding(finding, incidents) if finding else []
+    # What was compared with a limit says what was expected.
+    limited = any(compared.limit is not None for compared in verdict.compared)
+    pairs += (
+        [fact for fact in _finding(finding, incidents) if not (limited and fact[0] == "Expected")] if finding else []
+    )
     yield facts([*pairs, ("Settings", _limits(explained.limits))])
     if finding and finding.evidence:
         yield Code(lines=finding.evidence)

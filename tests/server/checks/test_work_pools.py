@@ -194,6 +194,19 @@ def test_work_that_is_due_soon(prefect_server: Server, world: Seed) -> None:
     assert len(single.flow_run_ids) == 1
 
 
+def test_due_work_that_the_server_has_not_made_yet_counts(prefect_server: Server, world: Seed) -> None:
+    """Prefect makes the runs of a schedule for about an hour ahead: here 12 of those that are due in 12 hours."""
+    now = world.now
+    deployment = world.deployment("soon/often", pool=world.pool("dead"), schedule="*/5 * * * *")
+    first = now.replace(minute=now.minute // 5 * 5, second=0, microsecond=0) + 5 * MINUTE
+    world.many(Run(deployment=deployment, state="SCHEDULED", due=first + 5 * n * MINUTE, history=()) for n in range(12))
+
+    finding = assess_server(now).found["ahead", "dead"]
+    assert finding.summary == f"dead: 144 runs are due from {first:%Y-%m-%d %H:%M} UTC on, and it has no live worker"
+    assert (finding.flow_run_count, len(finding.flow_run_ids)) == (144, 12)
+    assert finding.evidence == ("soon/often: 144 runs",)
+
+
 def test_much_that_is_due_soon_is_reported_and_leaves_the_rest_known(prefect_server: Server, world: Seed) -> None:
     now = world.now
     deployment = world.deployment("soon/many", pool=world.pool("dead"))

@@ -85,7 +85,7 @@ def test_people_are_mentioned_where_the_message_asks_for_it() -> None:
 def test_a_narrow_terminal_gets_lines_in_place_of_a_wide_table() -> None:
     stream = io.StringIO()
     console = terminal.console(stream)
-    console.width = 60
+    console.width = 50
     terminal.show(console, everything())
     assert re.search(r"^etl/nightly: etl/nightly *\n +critical, since 2026-03-10 *$", stream.getvalue(), re.MULTILINE)
 
