@@ -1,4 +1,4 @@
-"""The findings as a table of plain values, for Prefect's table artifacts: their viewer renders no links."""
+"""The findings as a table of plain values, for Prefect's table artifacts."""
 
 from __future__ import annotations
 
@@ -23,22 +23,27 @@ def findings(report: HealthReport) -> list[Row]:
     return rows
 
 
+def _plain(text: str) -> str:
+    """Text that no viewer takes for markup: the old pages render cells as Markdown with HTML, the new ones as text."""
+    return clean(text).replace("<", "\u2039").replace("](", "]\u2060(")
+
+
 def _row(finding: Finding, report: HealthReport) -> Row:
     return {
         "incident": report.incidents.get(finding.fingerprint),
         "severity": finding.severity,
         "check": finding.check,
-        "subject": clean(f"{finding.subject.kind} {finding.subject.name}"),
-        "deployment": clean(finding.deployment) if finding.deployment else None,
-        "owner": clean(finding.owner) if finding.owner else None,
+        "subject": _plain(f"{finding.subject.kind} {finding.subject.name}"),
+        "deployment": _plain(finding.deployment) if finding.deployment else None,
+        "owner": _plain(finding.owner) if finding.owner else None,
         "since": words.timestamp(finding.since),
-        "observed": clean(finding.observed),
-        "expected": clean(finding.expected),
-        "summary": clean(finding.summary),
+        "observed": _plain(finding.observed),
+        "expected": _plain(finding.expected),
+        "summary": _plain(finding.summary),
         "runs": finding.flow_run_count,
-        "cause": clean(words.cause(finding.cause)) if finding.cause else None,
-        "status": clean(words.mark(report.marks.get(finding.fingerprint, NO_MARK))) or None,
-        "symptom_of": finding.symptom_of,
+        "cause": _plain(words.cause(finding.cause)) if finding.cause else None,
+        "status": _plain(words.mark(report.marks.get(finding.fingerprint, NO_MARK))) or None,
+        "symptom_of": _plain(finding.symptom_of) if finding.symptom_of else None,
         "url": finding.url,
-        "fingerprint": finding.fingerprint,
+        "fingerprint": _plain(finding.fingerprint),
     }
