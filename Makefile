@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup lock lint test test-all reliability corpus demo clean
+.PHONY: help setup lock lint test test-all reliability soak corpus demo clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,9 @@ test-all: $(STAMP) ## Run all tests: real Prefect servers, workers, PostgreSQL, 
 
 reliability: $(STAMP) ## Check servers that misbehave in every known way, and write docs/reliability.md; takes half an hour
 	@$(BIN)/python -m tests.server.faults $(ARGS)
+
+soak: $(STAMP) ## Check a changing server 2,000 times in one process, and write docs/soak.md; takes half an hour
+	@$(BIN)/python -m tests.server.soak $(ARGS)
 
 corpus: $(STAMP) ## Measure the accuracy of each check on labelled servers; ARGS="--database postgresql"
 	@$(BIN)/python -m tests.corpus $(ARGS)

@@ -29,7 +29,7 @@ def start_server(home: Path, *, database_url: str | None = None, env: Mapping[st
     """Start a server and wait for it; on SQLite its database is a copy of one that is migrated already."""
     home.mkdir(parents=True, exist_ok=True)
     if database_url is None:
-        shutil.copy(_migrated_database(), home / "prefect.db")
+        empty_database(home)
     server = Server(home, database_url=database_url, env={**TEST_SETTINGS, **(env or {})})
     server.start()
     try:
@@ -38,6 +38,11 @@ def start_server(home: Path, *, database_url: str | None = None, env: Mapping[st
         server.kill()
         raise
     return server
+
+
+def empty_database(home: Path) -> None:
+    """Put a SQLite database that is migrated already, without a run in it, where a server in that home has its own."""
+    shutil.copy(_migrated_database(), home / "prefect.db")
 
 
 @contextmanager
@@ -120,8 +125,7 @@ class Postgres:
         made = subprocess.run(command, cwd=self._home, capture_output=True, text=True, check=False)
         if made.returncode:
             raise StackError(f"initdb failed: {made.stderr or made.stdout}")
-        self._process.start()
-        self._process.wait(self._accepts, timeout=120, waiting_for="PostgreSQL to accept connections")
+        self.resume()
         tables = cached(f"prefect-{prefect.__version__}-postgresql-{self._bin.parent.name}.sql", self._dump_tables)
         self._run("createdb", _MIGRATED)
         self._run("psql", "--quiet", "--set=ON_ERROR_STOP=1", f"--file={tables}", _MIGRATED)
@@ -133,9 +137,18 @@ class Postgres:
         self._run("createdb", f"--template={_MIGRATED}", name)
         return self._url(name)
 
+    def halt(self) -> None:
+        """Kill the cluster; its databases stay."""
+        self._process.kill()
+
+    def resume(self) -> None:
+        """Start the cluster, and wait for it."""
+        self._process.start()
+        self._process.wait(self._accepts, timeout=120, waiting_for="PostgreSQL to accept connections")
+
     def stop(self) -> None:
         """Kill the cluster and remove its folder."""
-        self._process.kill()
+        self.halt()
         # The children of a killed postmaster notice it within moments, and write until then.
         with suppress(StackError):
             wait_until(self._removed, timeout=60, waiting_for="PostgreSQL to end")

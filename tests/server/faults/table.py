@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support.measured_on import in_words
+
 _DOCS = Path(__file__).parents[3] / "docs"
 FIGURES, PAGE = _DOCS / "reliability.json", _DOCS / "reliability.md"
 
@@ -32,26 +34,46 @@ make reliability
 """
 
 
+_LIFE = """
+## The life of a server
+
+A server on which one deployment is failing, of which people were notified in Slack, and a deployed check. While the
+fault lasts, another deployment fails. Afterwards checks go on until people have been notified of that one, too: the
+time is counted from the end of the fault. What a check says while the fault lasts is the state of its flow run. If
+saved incidents or notifications are lost, people are notified of what is open once more, in one message that says so.
+Lost and repeated are counted in alerts.
+"""
+
+
 def page(figures: Mapping[str, Any]) -> str:
     """The whole page, in Markdown."""
-    measured = figures["measured"]
+    answers, life = figures["answers"], figures["life"]
     lines = [
         _HEAD,
-        f"Measured on {measured['date']} at {measured['commit']}, with Prefect {measured['prefect']} and Python "
-        f"{measured['python']}, on {measured['machine']}:",
+        in_words(answers["measured"]),
         "",
         "| fault | what a check says | exit status | time | peak of memory | requests |",
         "|---|---|---:|---:|---:|---:|",
+        *map(_answer, answers["faults"]),
+        _LIFE,
+        in_words(life["measured"]),
+        "",
+        "| fault | what checks say meanwhile | lost | repeated | well after | peak of memory |",
+        "|---|---|---:|---:|---:|---:|",
+        *map(_lived, life["faults"]),
     ]
-    for row in figures["faults"]:
-        outcome = f"**{row['problem']}**" if row["problem"] else _OUTCOMES[row["outcome"]]
-        cells = [
-            row["fault"],
-            outcome,
-            str(row["status"]),
-            f"{row['seconds']:.1f} s",
-            f"{row['peak_mib']} MiB",
-            str(row["requests"]),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _answer(row: Mapping[str, Any]) -> str:
+    said = f"**{row['problem']}**" if row["problem"] else _OUTCOMES[row["outcome"]]
+    return _row(row["fault"], said, row["status"], f"{row['seconds']:.1f} s", f"{row['peak_mib']} MiB", row["requests"])
+
+
+def _lived(row: Mapping[str, Any]) -> str:
+    said = f"**{row['problem']}**" if row["problem"] else "; ".join(row["said"])
+    return _row(row["fault"], said, row["lost"], row["repeated"], f"{row['seconds']:.0f} s", f"{row['peak_mib']} MiB")
+
+
+def _row(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
