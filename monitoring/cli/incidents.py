@@ -16,7 +16,7 @@ from monitoring.errors import WatchdogError
 from monitoring.messages import terminal
 from monitoring.messages.incident_json import SCHEMA, incident_json
 from monitoring.messages.incident_messages import incident_message, incidents_message, ordered
-from monitoring.messages.words import timestamp
+from monitoring.messages.words import resolution, timestamp
 from monitoring.model.incident import Incident
 from monitoring.text.escaping import clean
 
@@ -155,4 +155,4 @@ def _unknown(name: str) -> str:
 
 def _resolved(incident: Incident) -> str:
     at = timestamp(incident.resolved_at) if incident.resolved_at else ""
-    return f"{incident.id}: already resolved at {at} ({incident.resolution}); nothing to do"
+    return f"{incident.id}: already resolved at {at} ({resolution(incident)}); nothing to do"

@@ -20,11 +20,11 @@ def to_detect(incident: Incident) -> timedelta | None:
 
 
 def to_resolve(incident: Incident) -> timedelta | None:
-    """The time from the start of the condition until it was over; None for an incident that is not resolved.
+    """The time from the start of the condition until it was over; None for an incident that is not, or not mended.
 
     A flapping incident was over when it was last found no more, though it was resolved only later.
     """
-    if incident.resolved_at is None:
+    if incident.resolved_at is None or incident.unmended:
         return None
     return max(timedelta(0), (incident.unseen_since or incident.resolved_at) - incident.finding.since)
 

@@ -60,7 +60,8 @@ _MENTIONING: frozenset[About] = frozenset({"opened", "joined", "risen", "reopene
 _RESOLVED: dict[ResolutionReason, str] = {
     "cleared": "the condition cleared",
     "succeeded": "a run completed",
-    "paused": "it was paused",
+    "paused-while-failing": "paused while failing",
+    "paused": "paused while failing",
     "deleted": "it was deleted",
     "expired": "it has no schedule, and nothing ran since",
     "disabled": "it is no longer watched",
@@ -109,7 +110,9 @@ def _level(content: Content) -> Level | None:
         return None
     if content.about == "preexisting":
         return "info"
-    return content.severity if content.open else "resolved"
+    if content.open:
+        return content.severity
+    return "info" if any(incident.unmended for incident in content.incidents) else "resolved"
 
 
 def alert_title(content: Content) -> str:
@@ -120,7 +123,7 @@ def alert_title(content: Content) -> str:
     if content.about == "preexisting":
         return f"{counted(content.total, 'problem')} from before the watchdog's first check"
     if not content.open:
-        after = f"resolved after {humanized(max(map(_lasted, incidents), default=timedelta(0)))}"
+        after = f"{words.ended(*incidents)} after {humanized(max(map(_lasted, incidents), default=timedelta(0)))}"
         if content.total == 1:
             finding = incidents[0].finding
             return f"{words.subject(finding)} ({finding.check}): {after}, {_reason(incidents[0])}"
@@ -142,7 +145,8 @@ def _what(content: Content) -> str:
         return f"{words.subject(finding)}: {summary}" if summary != finding.summary else summary
     cause, check = _cause(content), _check(content)
     resolved = content.total - content.open
-    rest = f"; {resolved:,} of them resolved" if resolved else ""
+    ended = words.ended(*(incident for incident in content.incidents if incident.resolved_at))
+    rest = f"; {resolved:,} of them {ended}" if resolved else ""
     if cause:
         return f"{words.because(cause)}: {_counted(content)}{_waiting(content)}{rest}"
     if check in BY_NAME and _kind(content):
@@ -223,13 +227,14 @@ def _row(incident: Incident, content: Content) -> Row:
         inline(link(words.subject(finding), finding.url)),
         words.summary(finding),
         *(_resolved(incident, content) if resolved else _firing(incident, content)),
-        level="resolved" if resolved else finding.severity,
+        level=words.level(incident),
     )
 
 
 def _resolved(incident: Incident, content: Content) -> Sequence[str]:
     # Of a single incident the title says so.
-    status = f"resolved after {humanized(_lasted(incident))}: {_reason(incident)}" if content.total > 1 else ""
+    ended = f"{words.ended(incident)} after {humanized(_lasted(incident))}: {_reason(incident)}"
+    status = ended if content.total > 1 else ""
     return [status, "", "", incident.finding.owner or "", "", "", "", ""]
 
 

@@ -122,10 +122,13 @@ def also(report: HealthReport) -> str:
 
 def digest_headline(digest: DigestReport) -> str:
     """How the server is doing and did since yesterday, in a sentence or two."""
-    now = headline(digest.health)
-    if not digest.recovered:
+    now, past = headline(digest.health), []
+    if digest.recovered:
+        runs = sum(found.failed + found.crashed for found in digest.recovered)
+        places = counted(len(digest.recovered), "deployment")
+        past.append(f"{counted(runs, 'run')} of {places} failed or crashed since yesterday began")
+    if unmended := sum(incident.unmended for incident in digest.resolved):
+        past.append(f"{counted(unmended, 'incident was', 'incidents were')} closed though nobody mended anything")
+    if not past:
         return now
-    runs = sum(found.failed + found.crashed for found in digest.recovered)
-    places = counted(len(digest.recovered), "deployment")
-    past = f"{counted(runs, 'run')} of {places} failed or crashed since yesterday began."
-    return f"{now.replace('Nothing is wrong.', 'Nothing is wrong now, but')} {past}"
+    return f"{now.replace('Nothing is wrong.', 'Nothing is wrong now, but')} {', and '.join(past)}."

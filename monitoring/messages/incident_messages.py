@@ -91,7 +91,7 @@ def incident_message(view: IncidentView, symptom_of: str) -> Message:
     title = f"{incident.id or words.NOTHING} {finding.check} {words.subject(finding)}"
     return Message(
         title=title,
-        level="resolved" if incident.resolved_at else finding.severity,
+        level=words.level(incident),
         fallback=f"{title}: {words.summary(finding)}",
         elements=tuple(elements),
     )
@@ -185,7 +185,7 @@ def _row(view: IncidentView, *, nested: bool = False) -> Row:
         words.timestamp(finding.since),
         f"{finding.flow_run_count:,}" if finding.flow_run_count else "",
         finding.owner or "",
-        level="resolved" if incident.resolved_at else finding.severity,
+        level=words.level(incident),
         nested=nested,
     )
 
@@ -215,7 +215,7 @@ def _facts(view: IncidentView, symptom_of: str) -> list[tuple[str, str | None]]:
         ("Since", words.timestamp(finding.since)),
         ("Found", words.timestamp(incident.opened_at)),
         ("Fired", words.timestamp_of(incident.fired_at)),
-        ("Resolved", words.timestamp_of(incident.resolved_at)),
+        (words.ended(incident).capitalize(), words.timestamp_of(incident.resolved_at)),
         ("Time to detect", words.lasted(to_detect(incident))),
         ("Time to resolve", words.lasted(to_resolve(incident))),
         ("Came back", words.counted(incident.reopened, "time") if incident.reopened else None),
@@ -228,7 +228,8 @@ def _facts(view: IncidentView, symptom_of: str) -> list[tuple[str, str | None]]:
 
 def _step(step: Step) -> str:
     by = f", by {step.by}" if step.by else ""
-    return f"{words.timestamp(step.at)} {step.to}: {step.reason}{by}{f': {step.note}' if step.note else ''}"
+    to = "closed" if step.unmended else step.to
+    return f"{words.timestamp(step.at)} {to}: {words.written(step.reason)}{by}{f': {step.note}' if step.note else ''}"
 
 
 def _runs(incident: Incident) -> str:

@@ -77,7 +77,7 @@ def digest_message(digest: DigestReport) -> Message:
             *([Prose(spans=inline(f"Success rate against the day before: {change}. {_LEFT_OUT}"))] if change else ()),
             *_problems(report, _by_kind(report)),
             *_recovered(digest.recovered),
-            *_resolved(digest.resolved),
+            *_ended(digest.resolved),
             *_other_findings(report),
             *_silences(report.silences),
             *_coverage(report),
@@ -195,19 +195,25 @@ _RESOLVED: Columns[Incident] = (
     ),
     (Column(label="Began", role="detail"), lambda incident: words.timestamp(incident.finding.since)),
     (Column(label="Resolved", role="detail"), lambda incident: words.timestamp_of(incident.resolved_at)),
-    (Column(label="Why", role="text"), lambda incident: incident.resolution or "cleared"),
+    (Column(label="Why", role="text"), lambda incident: words.resolution(incident)),
     (Column(label="To detect", lead="detected after "), lambda incident: words.lasted(to_detect(incident))),
     (Column(label="To resolve", lead="resolved after "), lambda incident: words.lasted(to_resolve(incident))),
 )
 
 
-def _resolved(incidents: Sequence[Incident]) -> Iterator[Element]:
-    if incidents:
-        yield Heading(text=f"Resolved in the last 24 hours ({len(incidents):,})")
-        elsewhere = inline("see ", code("watchdog incidents list --all"))
-        yield _bounded(table_of(incidents, _RESOLVED, "incident", elsewhere))
-        if usual := words.statistics(incidents):
-            yield Prose(spans=inline(usual))
+def _ended(incidents: Sequence[Incident]) -> Iterator[Element]:
+    """The incidents that are over; those that nobody has mended stand apart."""
+    groups = {
+        "Closed without being mended": [incident for incident in incidents if incident.unmended],
+        "Resolved": [incident for incident in incidents if not incident.unmended],
+    }
+    elsewhere = inline("see ", code("watchdog incidents list --all"))
+    for title, group in groups.items():
+        if group:
+            yield Heading(text=f"{title} in the last 24 hours ({len(group):,})")
+            yield _bounded(table_of(group, _RESOLVED, "incident", elsewhere))
+    if usual := words.statistics(incidents):
+        yield Prose(spans=inline(usual))
 
 
 _RECOVERED: Columns[FailedRuns] = (

@@ -31,7 +31,7 @@ SIGN: dict[Level, str] = {
 
 _BECAUSE: dict[CauseReason, str] = {
     "no-live-worker": "{} has no live worker",
-    "not-polled": "no worker polls {}",
+    "not-polled": "nothing polls {}",
     "paused": "{} is paused",
     "limit-reached": "the limit of {} is reached",
     "not-scheduling": "{} makes no runs",
@@ -145,13 +145,35 @@ def change(later: Totals | None, before: Totals | None) -> str:
 def standing(incident: Incident, silence: Silence | None) -> str:
     """The status of an incident that a silence matches now, or none: ``firing, acknowledged by ana``."""
     if incident.resolved_at:
-        return f"resolved {timestamp(incident.resolved_at)} ({incident.resolution})"
+        return f"{ended(incident)} {timestamp(incident.resolved_at)} ({resolution(incident)})"
     parts = ["firing" if incident.firing else "pending"]
     parts += ["preexisting"] if incident.preexisting else []
     parts += [f"acknowledged by {incident.acknowledged.by}"] if incident.acknowledged else []
     parts += [_silenced(silence)] if silence else []
     parts += [f"not seen since {timestamp(incident.unseen_since)}"] if incident.unseen_since else []
     return ", ".join(parts)
+
+
+def level(incident: Incident) -> Level:
+    """The level of an incident: an end is good news only if somebody has mended it."""
+    if incident.resolved_at is None:
+        return incident.finding.severity
+    return "info" if incident.unmended else "resolved"
+
+
+def ended(*incidents: Incident) -> str:
+    """How incidents ended: what nobody has mended is not resolved."""
+    return "closed" if any(incident.unmended for incident in incidents) else "resolved"
+
+
+def resolution(incident: Incident) -> str:
+    """Why an incident ended, in a word or a few: ``succeeded``, ``paused while failing``."""
+    return written(incident.resolution or "cleared")
+
+
+def written(reason: str) -> str:
+    """A reason as text: ``paused while failing``."""
+    return reason.replace("-", " ")
 
 
 def mark(mark: Mark) -> str:

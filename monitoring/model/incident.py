@@ -11,7 +11,13 @@ from monitoring.model.base import Timestamp, Value
 from monitoring.model.finding import Finding, Severity, rank
 from monitoring.model.matcher import Labels
 
-ResolutionReason = Literal["cleared", "succeeded", "paused", "deleted", "expired", "disabled", "closed"]
+#: Earlier versions wrote ``paused`` for what is ``paused-while-failing``.
+ResolutionReason = Literal[
+    "cleared", "succeeded", "paused-while-failing", "paused", "deleted", "expired", "disabled", "closed"
+]
+
+#: Reasons for which an incident ends though nobody has mended anything: nothing will run that could show it.
+_UNMENDED: frozenset[ResolutionReason] = frozenset({"paused-while-failing", "paused", "expired"})
 
 StepTo = Literal["pending", "firing", "updated", "resolved"]
 
@@ -39,6 +45,11 @@ class Step(Value):
     #: Who requested it, with their note; empty if nobody did.
     by: str = ""
     note: str = ""
+
+    @property
+    def unmended(self) -> bool:
+        """Whether it ended the incident though nobody had mended anything."""
+        return self.reason in _UNMENDED
 
 
 #: An incident keeps its first step and the newest of the others.
@@ -82,6 +93,11 @@ class Incident(Value):
     def firing(self) -> bool:
         """Whether it has lasted for its hold, and is not resolved."""
         return self.fired_at is not None and self.resolved_at is None
+
+    @property
+    def unmended(self) -> bool:
+        """Whether it has ended though nobody has mended anything: that is no success."""
+        return self.resolution in _UNMENDED
 
     @property
     def labels(self) -> Labels:

@@ -109,6 +109,38 @@ def reads(relay: Relay) -> int:
     return sum(request.path != "/csrf-token" for request in relay.requests)
 
 
+def test_a_failure_that_nobody_mended_does_not_become_a_success(watched: Watched) -> None:
+    world, closed = watched.world, "paused while failing"
+    broken = world.deployment("etl/nightly", schedule="0 2 * * *")
+    for ago in (20, 10, 2):
+        world.run(broken, "FAILED", ended=world.now - ago * HOUR)
+    # Its process has ended, before a scheduled time.
+    gone = world.now - 2 * HOUR
+    world.deployment("etl/served", schedule="0 * * * *", paused=True, updated=gone, polled=gone)
+    world.deployment("etl/by-a-person", schedule="0 * * * *", paused=True, updated=gone, polled=gone + HOUR)
+    watched.check()
+    found = {(row["check"], row["subject"]): row["incident"] for row in watched.rows().values()}
+    number = found["failed", "deployment etl/nightly"]
+    assert found["paused", "deployment etl/served"]
+    assert ("paused", "deployment etl/by-a-person") not in found
+
+    watched.api.request("POST", f"/deployments/{broken.id}/pause_deployment")
+    watched.check()
+    report = watched.by_hand()
+    assert {(finding["check"], finding["deployment"]) for finding in report["findings"] if finding["incident"]} == {
+        ("paused", "etl/served"),
+        ("watchdog", None),
+    }
+    for words in (("list", "--all"), ("show", number)):
+        assert f"({closed})" in watched.shown("incidents", *words)
+        assert "resolved" not in watched.shown("incidents", *words)
+    kept = watched.run("incidents", "show", number, "--json").report
+    assert (kept["resolution"], kept["time_to_resolve"]) == ("paused-while-failing", None)
+    digest = watched.shown("digest")
+    assert "1 incident was closed though nobody mended anything." in digest
+    assert "Closed without being mended in the last 24 hours (1)" in digest
+
+
 def test_agrees_with_the_deployed_check(watched: Watched) -> None:
     world = watched.world
     broken = world.deployment("etl/nightly")

@@ -142,7 +142,7 @@ def resolution(
     still = record.failing_with(finding.flow_run_ids[0]) if record and finding.flow_run_ids else None
     if still and record and still.last_ended != record.last_ended:
         # Nothing with these parameters has succeeded since: their schedule was turned off.
-        return "paused"
+        return "paused-while-failing"
     if reason := paused_or_succeeded(situation, deployment):
         return reason
     since = record.last_ended.ended if record and record.last_ended else finding.since
@@ -153,11 +153,11 @@ def resolution(
 
 
 def paused_or_succeeded(situation: Situation, deployment: Deployment) -> ResolutionReason | None:
-    """Whether a deployment was paused, or its latest ended run completed."""
-    if deployment.paused:
-        return "paused"
+    """Whether the latest ended run of a deployment completed, or else it was paused while it still failed."""
     last = situation.record(deployment).last_ended
-    return "succeeded" if last and last.state_type == "COMPLETED" else None
+    if last and last.state_type == "COMPLETED":
+        return "succeeded"
+    return "paused-while-failing" if deployment.paused else None
 
 
 def _unwanted(kind: Kind, streak: Streak, policy: BasePolicy) -> int:

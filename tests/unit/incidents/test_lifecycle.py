@@ -73,7 +73,15 @@ UNSCHEDULED = deployment(scheduled=False)
     ("later", "reason"),
     [
         (at(minutes(5), run("COMPLETED", "good", since=NOW + minutes(1))), "succeeded"),
-        (at(minutes(5), deployments=[deployment(paused=True, scheduled=False)]), "paused"),
+        (at(minutes(5), deployments=[deployment(paused=True, scheduled=False)]), "paused-while-failing"),
+        (
+            at(
+                minutes(5),
+                run("COMPLETED", "good", since=NOW + minutes(1)),
+                deployments=[deployment(paused=True, scheduled=False)],
+            ),
+            "succeeded",
+        ),
         (at(minutes(5), deployments=[]), "deleted"),
         (at(hours(25), deployments=[UNSCHEDULED]), "expired"),
         (at(minutes(5), run("CRASHED", "worse", since=NOW + minutes(1))), "cleared"),

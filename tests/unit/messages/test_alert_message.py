@@ -83,6 +83,14 @@ def words_of(message: SlackMessage) -> str:
         (content("repeated", STALE), "🔴 Still broken after 3 d: etl/nightly: no success for 3 d"),
         (content("resolved", resolved(LATE)), "✅ reports/daily (late): resolved after 4 h, a run completed"),
         (content("opened", resolved(FAILED, "closed")), "✅ etl/nightly (failed): resolved after 3 h, closed by hand"),
+        (
+            content("resolved", resolved(FAILED, "paused-while-failing")),
+            "⚪ etl/nightly (failed): closed after 3 h, paused while failing",
+        ),
+        (
+            content("resolved", resolved(LATE), resolved(FAILED, "expired")),
+            "⚪ 2 deployments (late, failed): closed after 4 h at most",
+        ),
         (content("resolved", *map(resolved, many(12))), "✅ 12 deployments (failed): resolved after 3 h at most"),
         (content("details", FAILED), "Details of W-12"),
         (content("details", *many(2)), "Details of 2 incidents"),
@@ -98,7 +106,9 @@ def test_the_title_alone_is_understood(said: Content, title: str) -> None:
 
 @pytest.mark.parametrize("why", get_args(ResolutionReason))
 def test_every_end_says_why(why: ResolutionReason) -> None:
-    assert re.search(r"resolved after 3 h, [a-z ,]+ \(prod\)", alert(content("resolved", resolved(FAILED, why))).text)
+    assert re.search(
+        r"(resolved|closed) after 3 h, [a-z ,]+ \(prod\)", alert(content("resolved", resolved(FAILED, why))).text
+    )
 
 
 def test_what_came_and_went_lasted_until_it_was_seen_last() -> None:
