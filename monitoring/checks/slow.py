@@ -5,7 +5,7 @@ Run time is the time in RUNNING over all attempts, without waits for retries and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from monitoring.checks.findings import MAX_COMPARED, Compared, Found, Verdict, m
 from monitoring.history.baselines import drift, typical, without_run
 from monitoring.model.fields import Span
 from monitoring.model.finding import Cause, Severity
-from monitoring.model.ledger import EndedRun, Record
+from monitoring.model.ledger import EndedRun, Record, RunTimes, ScheduleRecord
 from monitoring.model.prefect import Deployment
 from monitoring.text.durations import humanized
 
@@ -36,6 +36,16 @@ class Slow(RunTimeSettings):
     )
 
 
+class _Alike(NamedTuple):
+    """The runs that a run is compared with: all of a deployment, or those with the same parameters of a schedule."""
+
+    run_times: RunTimes
+    #: The latest of them to end.
+    last: EndedRun | None
+    #: The parameters, for people; empty for all runs.
+    parameters: str = ""
+
+
 class _SlowRun(NamedTuple):
     id: str
     name: str
@@ -43,41 +53,62 @@ class _SlowRun(NamedTuple):
     bound: Bound
     #: None while it runs.
     ended: datetime | None
+    alike: _Alike
 
 
 def judge(situation: Situation, deployment: Deployment, settings: Slow) -> Verdict:
-    """Judge the run times of a deployment: of its active runs and of the latest ended run."""
-    record = situation.record(deployment)
-    running, last = situation.active(deployment, "RUNNING"), record.last_ended
-    may = bound(record.run_times, settings) if running else None
-    last_may = bound(without_run(record.run_times, last), settings) if last else None
-    times = [(run, run_time(run, situation.now)) for run in running]
-    compared = [
-        Compared(f"{run.name}: running for", took, may.limit if may else None) for run, took in times[:MAX_COMPARED]
-    ]
-    compared += more(len(running))
-    if last:
-        limit = last_may.limit if last_may else None
-        compared.append(Compared(f"{last.name}, the last ended run: took", last.run_time, limit))
-    if usual := typical(record.run_times):
-        compared.append(Compared(f"median of its newest {runs_text(len(record.run_times.recent))}:", usual))
-    slow = [_SlowRun(run.id, run.name, took, may, None) for run, took in times if may and took > may.limit]
+    """Judge the run times of a deployment: of its active runs and of the latest ended run.
+
+    Where schedules have parameters of their own, a run is compared with those that have the same, and the latest ended
+    run with those of each is judged.
+    """
+    alike = _alike(deployment, situation.record(deployment))
+    running, slow, compared, bounds = situation.active(deployment, "RUNNING"), [], [], []
+    for run in running:
+        own = deployment.parameters_of(run)
+        same, took = alike[own.key if own else ""], run_time(run, situation.now)
+        may = bound(same.run_times, settings)
+        compared.append(Compared(f"{run.name}: running for", took, may.limit if may else None))
+        if may and took > may.limit:
+            slow.append(_SlowRun(run.id, run.name, took, may, None, same))
+        bounds.append(may)
+    compared = [*compared[:MAX_COMPARED], *more(len(running))]
     slow.sort(key=lambda run: run.took, reverse=True)
-    if last and last_may and _too_long(situation, deployment, last, last_may, settings):
-        slow.append(_SlowRun(last.id, last.name, last.run_time, last_may, last.ended))
+    for same in alike.values():
+        if last := same.last:
+            last_may = bound(without_run(same.run_times, last), settings)
+            limit = last_may.limit if last_may else None
+            compared.append(Compared(f"{last.name}, the last ended run: took", last.run_time, limit))
+            if last_may and _too_long(situation, deployment, last, last_may, settings):
+                slow.append(_SlowRun(last.id, last.name, last.run_time, last_may, last.ended, same))
+            bounds.append(last_may)
+        if usual := typical(same.run_times):
+            compared.append(Compared(f"median of its newest {runs_text(len(same.run_times.recent))}:", usual))
     if slow:
         return _found(compared, situation, deployment, slow, settings)
-    return nothing(_why_not(record, may or last_may, settings), *compared)
+    return nothing(_why_not(alike.values(), bounds, settings), *compared)
 
 
-def _why_not(record: Record, may: Bound | None, settings: Slow) -> str:
-    last = record.last_ended
-    if may is None and not settings.baseline and settings.limit is None:
+def _alike(deployment: Deployment, record: Record) -> Mapping[str, _Alike]:
+    """By the key of a schedule's parameters, the runs to compare with; without a key, for all other runs."""
+    found, latest = {}, record.last_ended
+    for own in deployment.schedule_parameters:
+        known = record.by_parameters.get(own.key, ScheduleRecord())
+        last = known.last_ended if own.active or known.last_ended == record.last_ended else None
+        found[own.key] = _Alike(known.run_times, last, own.name)
+        latest = None if last == latest else latest
+    return {**found, "": _Alike(record.run_times, latest)}
+
+
+def _why_not(alike: Iterable[_Alike], bounds: Iterable[Bound | None], settings: Slow) -> str:
+    limits = [may.limit for may in bounds if may]
+    if not limits and not settings.baseline and settings.limit is None:
         return "no limit is configured, and the baseline is turned off"
-    if may is None:
-        known = len(without_run(record.run_times, last).recent) if last else len(record.run_times.recent)
+    if not limits:
+        others = (without_run(same.run_times, same.last) if same.last else same.run_times for same in alike)
+        known = max(len(run_times.recent) for run_times in others)
         return f"a baseline needs {settings.min_samples} completed runs besides the one that is judged; known: {known}"
-    if last and last.run_time > may.limit:
+    if any(same.last and same.last.run_time > min(limits) for same in alike):
         return "the slow run has expired, or ended in a state that is not judged"
     return "no run takes longer than its limit"
 
@@ -104,9 +135,10 @@ def _found(
     limit, usual = first.bound
     took = f"took {humanized(first.took)}" if first.ended else f"running for {humanized(first.took)}"
     at_most = f"at most {humanized(limit)} of run time"
-    beyond = "the usual run time" if usual else f"the limit of {humanized(limit)}"
+    own = f" with {first.alike.parameters}" if first.alike.parameters else ""
+    beyond = f"the usual run time{own}" if usual else f"the limit of {humanized(limit)}"
     what = "the latest ended run" if first.ended else "running"
-    moved = drift(situation.record(deployment).run_times)
+    moved = drift(first.alike.run_times)
     return Found(
         compared,
         severity=settings.severity if usual else "warning",

@@ -7,7 +7,8 @@ A deployment without schedules that ran regularly is expected to continue; its f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Literal
 
@@ -24,7 +25,7 @@ from monitoring.model.incident import ResolutionReason
 from monitoring.model.ledger import EndedRun, Record
 from monitoring.model.observation import MAX_MISSED
 from monitoring.model.policy import BasePolicy
-from monitoring.model.prefect import Deployment, StateType
+from monitoring.model.prefect import Deployment, FlowRun, ScheduleParameters, StateType
 from monitoring.text.durations import humanized
 
 #: How runs should end: ``BasePolicy.expect``.
@@ -49,9 +50,63 @@ class Stale(CheckSettings):
 
 
 def judge(situation: Situation, deployment: Deployment, settings: Stale) -> Verdict:
-    """Judge whether a deployment has succeeded recently enough."""
+    """Judge whether a deployment has succeeded recently enough.
+
+    Where schedules have parameters of their own, each is judged by itself, too: the runs of one may never come while
+    those of another succeed. A configured ``within`` is for the deployment as a whole.
+    """
+    whole = _judge_whole(situation, deployment, settings)
+    if isinstance(whole, Found) or settings.within is not None:
+        return whole
+    each = {own.name: _judge_schedule(situation, deployment, own, settings) for own in deployment.schedule_parameters}
+    found = {name: verdict for name, verdict in each.items() if isinstance(verdict, Found)}
+    if not found:
+        return whole
+    name, worst = min(found.items(), key=lambda entry: entry[1].since)
+    others = ", ".join(other for other in found if other != name)
+    return replace(worst, observed=f"{worst.observed}; none with {others}, either") if others else worst
+
+
+def _judge_schedule(
+    situation: Situation, deployment: Deployment, own: ScheduleParameters, settings: Stale
+) -> Verdict | None:
+    """Judge the runs with the parameters of a schedule; None if they are not known for long enough."""
+    record, expect = situation.record(deployment), situation.policy(deployment).expect
+    known = record.by_parameters.get(own.key)
+    if known is None or known.known_since is None or len(own.due) < settings.missed_fires:
+        return None
+    since, wanted = own.due[0], _wanted(situation.policy(deployment))
+    # What was scheduled before may have been scheduled otherwise.
+    counted = max(time for time in (known.known_since, record.scheduled_since) if time)
+    last, skipped = _newest_fresh((known.last_success, known.last_ended), expect), known.last_skipped
+    if since < counted or any(run.ended >= since for run in (last, skipped) if run):
+        return None
+    running = (deployment.parameters_of(run) for run in situation.active(deployment, "RUNNING"))
+    if known.last_ended is None and own in running:
+        # The first of them: nothing shows how long one takes.
+        return None
+    seen = f"last {wanted} {_at(last.ended)}" if last else f"no {wanted} since {_at(known.known_since)} or earlier"
+    compared = [Compared(f"with {own.name}, should have led to one by now:", due) for due in own.due[-MAX_COMPARED:]]
+    return Found(
+        compared,
+        severity="critical",
+        run_ids=[last.id] if last else [],
+        run_count=0,
+        summary=(
+            f"{deployment.name}: no {wanted} with {own.name} for "
+            f"{humanized(situation.now - (last.ended if last else since))}"
+        ),
+        observed=f"with {own.name}: {seen}; it was due at {' and '.join(_at(due) for due in own.due[-MAX_COMPARED:])}",
+        expected=_expected(f"{wanted} with {own.name}", settings, since),
+        since=last.ended if last else since,
+    )
+
+
+def _judge_whole(situation: Situation, deployment: Deployment, settings: Stale) -> Verdict:
+    """Judge the runs of a deployment, with whatever parameters."""
     observation, record, policy = situation.observation, situation.record(deployment), situation.policy(deployment)
-    since, last = success_due_since(deployment, settings, situation.now), last_fresh(record, policy.expect)
+    since = success_due_since(deployment, settings, situation.now)
+    last = last_fresh(record, policy.expect, skips=settings.within is None)
     wanted = _wanted(policy)
     # A deployment owes nothing from before it was created.
     limit = since if since and since >= deployment.created else None
@@ -64,15 +119,20 @@ def judge(situation: Situation, deployment: Deployment, settings: Stale) -> Verd
     if since is None:
         return _judge_cadence(situation, deployment, record, settings, compared)
     resumed = observation.schedules.resumed.get(deployment.key)
-    if settings.within is None and resumed and since < resumed and (last or deployment.created <= since):
+    if last and last.ended >= since:
+        return nothing(f"the last {wanted} is newer", *compared)
+    if resumed and since < resumed and (last or deployment.created <= since):
         return _may_have_been_paused(compared, deployment, resumed, last)
+    if settings.within is not None and record.resumed_at and since < record.resumed_at:
+        return nothing(f"it was paused until {_at(record.resumed_at)}: the time from then on counts", *compared)
     scheduled_since = record.scheduled_since
     if settings.within is None and scheduled_since and since < scheduled_since:
         return nothing(f"it has had these schedules only since {_at(scheduled_since)}", *compared)
-    if last and last.ended >= since:
-        return nothing(f"the last {wanted} is newer", *compared)
     if last:
         return _found(compared, situation, deployment, settings, last, since)
+    running = situation.active(deployment, "RUNNING")
+    if settings.within is None and running and record.last_ended is None:
+        return _first_run(compared, deployment, min(running, key=lambda run: run.start_time or run.created))
     if not record.success_searched:
         return nothing("older history was not searched", *compared)
     if deployment.created > since:
@@ -98,9 +158,14 @@ def fresh_states(expect: Expect) -> tuple[StateType, ...]:
     return ("COMPLETED", "FAILED") if expect == "failure" else ("COMPLETED",)
 
 
-def last_fresh(record: Record, expect: Expect) -> EndedRun | None:
-    """The newest run in the ledger that counts as fresh."""
-    kept = (record.last_success, record.last_failed, record.last_ended)
+def last_fresh(record: Record, expect: Expect, *, skips: bool) -> EndedRun | None:
+    """The newest run in the ledger that counts as fresh; ``skips`` if one that its own code cancelled does, too."""
+    fresh = _newest_fresh((record.last_success, record.last_failed, record.last_ended), expect)
+    known = [run for run in (fresh, record.last_skipped if skips else None) if run]
+    return max(known, key=lambda run: run.ended, default=None)
+
+
+def _newest_fresh(kept: Iterable[EndedRun | None], expect: Expect) -> EndedRun | None:
     known = [run for run in kept if run and run.state_type in fresh_states(expect)]
     return max(known, key=lambda run: run.ended, default=None)
 
@@ -186,8 +251,23 @@ def _may_have_been_paused(
         run_count=0,
         summary=f"{deployment.name}: freshness cannot be judged: it may have been paused until {_at(resumed)}",
         observed=f"no run of it was due before it was changed at {_at(resumed)}",
-        expected="a success after its next scheduled times",
+        expected="a success from then on, as usual",
         since=last.ended if last else deployment.created,
+        unknown=True,
+    )
+
+
+def _first_run(compared: Sequence[Compared], deployment: Deployment, run: FlowRun) -> Found:
+    """None of its runs has ended yet, so nothing shows how long one takes."""
+    began = run.start_time or run.created
+    return Found(
+        compared,
+        severity="info",
+        run_ids=[run.id],
+        summary=f"{deployment.name}: freshness cannot be judged: its first run is still running",
+        observed=f"{run.name} has been running since {_at(began)}, and no run has ended before",
+        expected="a first run that ends, which shows how long one takes",
+        since=began,
         unknown=True,
     )
 

@@ -21,10 +21,11 @@ from monitoring.model.ledger import (
     Ledger,
     Outcome,
     Record,
+    ScheduleRecord,
     Streak,
 )
 from monitoring.model.observation import Observation
-from monitoring.model.prefect import Deployment, FlowRun
+from monitoring.model.prefect import Deployment, FlowRun, ScheduleParameters
 
 #: The server stamps ends by its own clock, which may differ from ours, and a long transaction shows an end late: each
 #: check reads this much of the window of the check before again.
@@ -55,7 +56,7 @@ def fold(ledger: Ledger, observation: Observation, overlap: timedelta = OVERLAP)
     for key, traces in observation.runs.traces.items():
         records[key] = with_traces(records.get(key, Record()), traces)
     for key, sampled in observation.history.samples.items():
-        records[key] = _with_samples(records.get(key, Record()), sampled)
+        records[key] = _with_samples(records.get(key, Record()), sampled, observation.deployments.get(key))
     for key, success in observation.history.last_success.items():
         records[key] = _with_search(records.get(key, Record()), success)
     for key, deployment in observation.deployments.items():
@@ -88,6 +89,8 @@ def _with_run(record: Record, run: FlowRun, observation: Observation) -> Record:
         # It was not due yet: somebody had changed their mind.
         return record
     record = _without_cancelled(record, run)
+    if run.skipped and _newer(skipped := _plain(run), record.last_skipped):
+        record = record.model_copy(update={"last_skipped": skipped})
     if run.state_type == "CANCELLED":
         return record
     ended = _ended(run, observation)
@@ -109,17 +112,21 @@ def _with_parameters(record: Record, run: FlowRun, observation: Observation) -> 
     """Count an ended run among those with the same of the schedules' parameters, too."""
     deployment = observation.deployments.get(run.key)
     own = deployment.parameters_of(run) if deployment else None
-    if own is None or run.state_type == "CANCELLED":
+    if own is None or (run.state_type == "CANCELLED" and not run.skipped):
         return record
-    before = record.by_parameters.get(own.key, Outcome())
-    after = _with_end(before, _ended(run, observation))
+    before, ended = record.by_parameters.get(own.key, ScheduleRecord()), _ended(run, observation)
+    changes: dict[str, object] = {"last_skipped": ended} if run.skipped else dict(_with_end(before, ended))
+    if run.state_type == "COMPLETED":
+        changes["run_times"] = with_run_time(before.run_times, run)
+        changes["last_success"] = ended if _newer(ended, before.last_success) else before.last_success
+    after = before.model_copy(update=changes)
     return record.model_copy(update={"by_parameters": {**record.by_parameters, own.key: after}})
 
 
 def _with_end(before: Outcome, ended: EndedRun) -> Outcome:
     last = before.last_ended
     if last and (ended.ended, ended.id) < (last.ended, last.id):
-        return before
+        return Outcome(last_ended=last, streak=before.streak)
     if ended.state_type == "COMPLETED":
         return Outcome(last_ended=ended)
     return Outcome(last_ended=ended, streak=_longer(before.streak, last, ended))
@@ -183,10 +190,17 @@ def _with_reason(record: Record, run: FlowRun, observation: Observation) -> Reco
     return _with_outcomes(record, explained)
 
 
-def _with_samples(record: Record, sampled: tuple[FlowRun, ...]) -> Record:
+def _with_samples(record: Record, sampled: tuple[FlowRun, ...], deployment: Deployment | None) -> Record:
     """Learn run times from runs that ended before the ledger began; known runs count once."""
-    run_times = reduce(with_run_time, sampled, record.run_times)
-    return record.model_copy(update={"run_times": run_times, "run_times_searched": True})
+    run_times, by_parameters = reduce(with_run_time, sampled, record.run_times), dict(record.by_parameters)
+    for run in sampled:
+        if deployment and (own := deployment.parameters_of(run)):
+            known = by_parameters.get(own.key, ScheduleRecord())
+            changes = {"run_times": with_run_time(known.run_times, run)}
+            by_parameters[own.key] = known.model_copy(update=changes)
+    return record.model_copy(
+        update={"run_times": run_times, "run_times_searched": True, "by_parameters": by_parameters}
+    )
 
 
 def _with_search(record: Record, success: FlowRun | None) -> Record:
@@ -201,7 +215,7 @@ def _with_search(record: Record, success: FlowRun | None) -> Record:
 
 def _with_outcomes(record: Record, change: Callable[[Outcome], Outcome]) -> Record:
     """The record with every outcome changed alike."""
-    changed = {key: change(found) for key, found in record.by_parameters.items()}
+    changed = {key: found.model_copy(update=dict(change(found))) for key, found in record.by_parameters.items()}
     return record.model_copy(update={**dict(change(record.outcome)), "by_parameters": changed})
 
 
@@ -229,17 +243,34 @@ def _corrected_outcome(read_again: Mapping[str, FlowRun | None], found: Outcome)
 def _with_schedule(record: Record, deployment: Deployment, observation: Observation) -> Record:
     """Keep since when a deployment has had its present schedules."""
     inactive = [since for since in (record.inactive_since, deployment.inactive_since) if since]
-    known = {own.key for own in deployment.schedule_parameters}
     record = record.model_copy(
         update={
             "inactive_since": min(inactive) if deployment.inactive_since is not None else None,
-            "by_parameters": {key: found for key, found in record.by_parameters.items() if key in known},
+            "resumed_at": _resumed_at(record, deployment, observation),
+            "by_parameters": {
+                own.key: _known_since(record.by_parameters.get(own.key, ScheduleRecord()), own, observation)
+                for own in deployment.schedule_parameters
+            },
         }
     )
     if record.schedule == deployment.schedule:
         return record
     since = observation.at if record.schedule is not None else _first_seen_schedule(deployment, observation)
     return record.model_copy(update={"schedule": deployment.schedule, "scheduled_since": since})
+
+
+def _known_since(found: ScheduleRecord, own: ScheduleParameters, observation: Observation) -> ScheduleRecord:
+    """Note since when runs with these parameters are counted: before a change, they may not have been scheduled."""
+    if found.known_since is not None or not observation.coverage.has("ended-runs"):
+        return found
+    since = max(filter(None, (observation.since, own.changed)))
+    return found.model_copy(update={"known_since": since})
+
+
+def _resumed_at(record: Record, deployment: Deployment, observation: Observation) -> datetime | None:
+    if record.inactive_since and deployment.inactive_since is None:
+        return deployment.changed or observation.at
+    return observation.schedules.resumed.get(deployment.key, record.resumed_at)
 
 
 def _first_seen_schedule(deployment: Deployment, observation: Observation) -> datetime | None:

@@ -107,6 +107,17 @@ class Outcome(Value):
     streak: Streak | None = None
 
 
+class ScheduleRecord(Outcome):
+    """What is kept of the runs with the parameters of a schedule, where a deployment's schedules differ in theirs."""
+
+    last_success: EndedRun | None = None
+    #: As in a record.
+    last_skipped: EndedRun | None = None
+    run_times: RunTimes = RunTimes()
+    #: Since when all of them that ended are counted; None if that is not known.
+    known_since: Timestamp | None = None
+
+
 class Record(Value):
     """What later checks need of a deployment's runs that will not be read again.
 
@@ -118,10 +129,12 @@ class Record(Value):
     last_success: EndedRun | None = None
     #: The newest failed run before the last ended run, without its reason: a success if failures are expected.
     last_failed: EndedRun | None = None
+    #: The newest run that its own code cancelled (``FlowRun.skipped``).
+    last_skipped: EndedRun | None = None
     #: None if the last ended run succeeded, or there has been none.
     streak: Streak | None = None
-    #: Where its schedules differ in their parameters: the same of the runs of each (``ScheduleParameters.key``).
-    by_parameters: Mapping[str, Outcome] = Field(default_factory=dict)
+    #: Where its schedules differ in their parameters: the runs of each (``ScheduleParameters.key``).
+    by_parameters: Mapping[str, ScheduleRecord] = Field(default_factory=dict)
     #: The newest runs, if they were cancelled because the deployment's limit was full.
     rejected: CancelledRuns | None = None
     #: The newest runs, if they were cancelled after they were due and before they started.
@@ -137,6 +150,8 @@ class Record(Value):
     earlier_traces: tuple[tuple[int, int | None], ...] = ()
     #: Since when it has been paused, or all its schedules inactive, as far as known.
     inactive_since: Timestamp | None = None
+    #: When that ended last, as far as known.
+    resumed_at: Timestamp | None = None
     #: The deployment's schedules when it was last read (``Deployment.schedule``); None before that.
     schedule: str | None = None
     #: Since when it has had them, as far as known: no runs were due before.

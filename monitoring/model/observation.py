@@ -216,6 +216,8 @@ class ScheduleFacts(Value):
     missed: Mapping[str, MissedRuns] = Field(default_factory=dict)
     #: By deployment key: when it was changed after scheduled times for which there is no run. It may have been paused.
     resumed: Mapping[str, Timestamp] = Field(default_factory=dict)
+    #: Paused deployments whose ``serve()`` process has ended, by id: the first time after that at which they were due.
+    unserved: Mapping[str, Timestamp] = Field(default_factory=dict)
     #: Deployments that should have runs scheduled ahead and have none, by id: their own newest due time before now.
     nothing_ahead: Mapping[str, Timestamp] = Field(default_factory=dict)
     #: Other deployments with a schedule and no planned run, rightly so far: they say nothing about the scheduler.

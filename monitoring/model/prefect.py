@@ -78,6 +78,14 @@ class FlowRun(Value):
         return self.state_type == "CANCELLED" and self.message == SLOT_REJECTED
 
     @property
+    def skipped(self) -> bool:
+        """Whether its own code ended it as Cancelled, under a name of its own, such as Skipped: it chose to do nothing.
+
+        The server itself, its UI and its command line name every such state Cancelled.
+        """
+        return self.state_type == "CANCELLED" and self.run_count > 0 and self.state_name != "Cancelled"
+
+    @property
     def cancelled_before_start(self) -> bool:
         """Whether it was cancelled, by whomever, without having ever started."""
         return self.state_type == "CANCELLED" and self.run_count == 0
@@ -113,6 +121,10 @@ class ScheduleParameters(Value):
     parameters: frozenset[str]
     #: Whether one of these schedules creates runs now.
     active: bool
+    #: When the newest of those that do was last changed; every ``prefect deploy`` makes them anew.
+    changed: Timestamp | None = None
+    #: As ``Deployment.due``, of these schedules.
+    due: tuple[Timestamp, ...] = ()
 
 
 class Deployment(Value):
@@ -131,11 +143,15 @@ class Deployment(Value):
     schedule: str = ""
     #: When the newest of them was created. Every ``prefect deploy`` creates them anew.
     scheduled_since: Timestamp | None = None
+    #: When the newest of its schedules was created, if it is paused.
+    schedules_made: Timestamp | None = None
     #: Where its schedules differ in their own parameters: each set of them, the largest first; else empty.
     schedule_parameters: tuple[ScheduleParameters, ...] = ()
     #: Since when, at least, it has been paused or all its schedules inactive: neither has changed since.
     #: None if it is active, or has no schedules and is not paused.
     inactive_since: Timestamp | None = None
+    #: When a worker, or the ``serve()`` process of a deployment without a work pool, last polled for its runs.
+    last_polled: Timestamp | None = None
     work_pool: str | None = None
     work_queue: str | None = None
     concurrency_limit: int | None = None

@@ -331,7 +331,9 @@ def _deployment(
         usual = granted(record.run_times) if record else timedelta(0)
         past = bisect_right(times, at - usual - settings.grace)
         due = times[max(0, past - settings.missed_fires) : past]
-    return deployment.model_copy(update={"due": tuple(due), "slots_taken": None})
+    # Those of its single schedules are of now, and are not replayed.
+    own = tuple(own.model_copy(update={"due": ()}) for own in deployment.schedule_parameters)
+    return deployment.model_copy(update={"due": tuple(due), "schedule_parameters": own, "slots_taken": None})
 
 
 class _DeploymentReplay:

@@ -98,6 +98,7 @@ class _Loader:
             collision=deployment.collision,
             created=created,
             updated=touched,
+            polled=self._at(deployment.polled),
         )
         self._deployments[name] = made
         if not deployment.paused:

@@ -122,6 +122,8 @@ class Deployment(Part):
     collision: str = "ENQUEUE"
     created: When = timedelta(days=-30)
     touched: When | None = None
+    #: When a worker or a ``serve()`` process last polled for its runs.
+    polled: When | None = None
     #: How many runs the scheduler has made ahead, of each active schedule.
     ahead: int = 3
     #: Its flow's row is missing.

@@ -132,6 +132,7 @@ class Seed:
         description: str | None = None,
         created: datetime | None = None,
         updated: datetime | None = None,
+        polled: datetime | None = None,
         status: str = "NOT_READY",
     ) -> Deployment:
         """Make a deployment, and its flow if there is none; a text as ``schedule`` is a cron line in UTC.
@@ -155,6 +156,7 @@ class Seed:
             "paused": paused,
             "tags": list(tags),
             "status": status,
+            "last_polled": polled,
             "work_queue_id": pool and pool.queue_id,
             "work_queue_name": pool and pool.queue_name,
             "concurrency_limit_id": limit_id,

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from monitoring.checks.facts.cases import Queue, full_name
 from monitoring.checks.facts.scheduler import scheduler_cause
+from monitoring.checks.facts.serving import unserved_since
 from monitoring.model.finding import Cause, CauseKind
 from monitoring.model.observation import ConcurrencyLimit, Observation
 from monitoring.model.prefect import Deployment, FlowRun, WorkPool, WorkQueue, by_key
@@ -103,7 +104,7 @@ class Causes:
             # A worker took it already: a pause no longer affects it, and it holds its slots.
             return _no_worker(self._place(deployment, run)[0])
         full = self.full(deployment, run)
-        return self.closed(deployment, run) or (full[0].cause if full else None)
+        return self.closed(deployment, run) or self._unserved(deployment, run) or (full[0].cause if full else None)
 
     def closed(self, deployment: Deployment, run: FlowRun | None = None) -> Cause | None:
         """Why nothing starts at all where a run waits, or a deployment's runs would: a pause or no live worker."""
@@ -115,6 +116,12 @@ class Causes:
         if pool and queue and _not_polled(pool, queue, self._observation.at):
             return Cause(kind="work-queue", name=full_name(pool, queue), reason="not-polled")
         return _no_worker(pool)
+
+    def _unserved(self, deployment: Deployment, run: FlowRun) -> Cause | None:
+        """The end of the ``serve()`` process that would start the run."""
+        if run.work_pool or unserved_since(deployment, self._observation.at) is None:
+            return None
+        return Cause(kind="deployment", name=deployment.name, reason="not-polled")
 
     def full(self, deployment: Deployment, run: FlowRun) -> list[Full]:
         """The full limits that a run must pass; the first holds it up now. Arguments as for ``of_run``."""

@@ -10,7 +10,7 @@ from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule, RRu
 
 from demo.stack import Server
 from monitoring.model.finding import Cause
-from tests.support.assessment import assess_server, by_name
+from tests.support.assessment import Assessed, assess_server, by_name
 from tests.support.noise import NOISE_MAY_BE_STALE
 from tests.support.seed_values import DAY, HOUR, MINUTE, SECOND, Deployment, Run, Schedule
 from tests.support.seeding import Seed
@@ -224,7 +224,10 @@ def test_a_rhythm_without_schedules_is_expected_to_go_on(prefect_server: Server,
     assert not findings["stale", "rhythm/stopped"].unknown
 
 
-def test_scheduled_times_during_a_pause_are_nobodys_fault(prefect_server: Server, world: Seed) -> None:
+@pytest.mark.parametrize("expected_within", [{}, {"stale": {"within": "1d"}}], ids=["by schedule", "within a day"])
+def test_scheduled_times_during_a_pause_are_nobodys_fault(
+    prefect_server: Server, world: Seed, expected_within: dict[str, Any]
+) -> None:
     """Paused for 21 days and resumed a minute ago, by the deployment or by its only schedule: without any memory."""
     now = world.now
     began: dict[str, Any] = {"schedule": "0 * * * *", "created": now - 90 * DAY, "updated": now - 90 * DAY}
@@ -245,15 +248,50 @@ def test_scheduled_times_during_a_pause_are_nobodys_fault(prefect_server: Server
     for active in (False, True):
         prefect_server.request("PATCH", f"{switched}/schedules/{schedule}", {"active": active})
 
-    seen = assess_server(now + MINUTE)
+    rules: dict[str, Any] = {"rules": [{"match": {"deployment": "etl/*"}, **expected_within}]}
+    seen = assess_server(now + MINUTE, **rules)
     expected = {"resumed": "info", "switched-on": "info", "failing": "critical", "late": "critical", "idle": "critical"}
     assert by_name(seen.found, "stale") == expected
     resumed = seen.found["stale", "etl/resumed"]
     assert resumed.unknown
     assert "it may have been paused until" in resumed.summary
     # It remembers from now on, and says nothing.
-    later = assess_server(now + 2 * MINUTE, ledger=seen.assessment.ledger)
+    later = assess_server(now + 2 * MINUTE, ledger=seen.assessment.ledger, **rules)
     assert by_name(later.found, "stale") == {"failing": "critical", "late": "critical", "idle": "critical"}
+
+
+def test_within_which_time_a_success_is_expected_counts_from_the_end_of_a_pause(
+    prefect_server: Server, world: Seed
+) -> None:
+    now = world.now
+    rules: dict[str, Any] = {"rules": [{"match": {"deployment": "etl/*"}, "stale": {"within": "1d"}}]}
+    began: dict[str, Any] = {"created": now - 90 * DAY, "updated": now - 90 * DAY}
+    scheduled = world.deployment("etl/scheduled", schedule="0 * * * *", paused=True, **began)
+    by_event = world.deployment("etl/by-event", paused=True, **began)
+    idle = world.deployment("etl/idle", **began)
+    for deployment in (scheduled, by_event, idle):
+        world.run(deployment, ended=now - 21 * DAY)
+
+    def stale(seen: Assessed) -> dict[str, str]:
+        return {name: severity for name, severity in by_name(seen.found, "stale").items() if name in names}
+
+    names = ("scheduled", "by-event", "idle")
+    paused = assess_server(now, **rules)
+    assert stale(paused) == {"idle": "critical"}
+
+    for deployment in (scheduled, by_event):
+        prefect_server.request("PATCH", f"/deployments/{deployment.id}", {"paused": False})
+    # Without memory, only scheduled times without runs show a pause; where nothing is scheduled, it stops nothing.
+    fresh = assess_server(now + MINUTE, **rules).found
+    assert by_name(fresh, "stale") == {"idle": "critical", "scheduled": "info", "by-event": "critical"}
+    assert fresh["stale", "etl/scheduled"].unknown
+
+    resumed = assess_server(now + MINUTE, ledger=paused.assessment.ledger, **rules)
+    assert stale(resumed) == {"idle": "critical"}
+    next_day = assess_server(now + 23 * HOUR, ledger=resumed.assessment.ledger, **rules)
+    assert stale(next_day) == {"idle": "critical"}
+    later = assess_server(now + 25 * HOUR, ledger=next_day.assessment.ledger, **rules)
+    assert stale(later) == dict.fromkeys(names, "critical")
 
 
 def test_after_a_pause_only_later_scheduled_times_count(prefect_server: Server, world: Seed) -> None:

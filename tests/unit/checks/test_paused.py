@@ -7,7 +7,8 @@ import pytest
 
 from monitoring.history.ledger import fold
 from monitoring.model.ledger import Ledger
-from tests.support.builders import NOW, deployment, found, names, observation
+from monitoring.model.prefect import Deployment
+from tests.support.builders import NOW, deployment, found, hours, minutes, names, observation
 
 SECOND = timedelta(seconds=1)
 LIMIT = timedelta(days=14)
@@ -52,3 +53,34 @@ def test_it_can_be_turned_off() -> None:
     quiet = deployment(scheduled=False, paused=True, inactive_since=NOW - timedelta(days=99))
 
     assert found(observation(deployments=[quiet]), paused={"enabled": False}) == ()
+
+
+def served(*, polled: timedelta, paused: timedelta, **fields: Any) -> Deployment:
+    """A paused deployment without a work pool: how long ago it was polled last, and paused."""
+    return deployment(scheduled=False, paused=True, last_polled=NOW - polled, inactive_since=NOW - paused, **fields)
+
+
+@pytest.mark.parametrize(
+    ("polled", "paused", "expected"),
+    [
+        pytest.param(65, 64, "warning", id="paused after the last poll"),
+        pytest.param(65, 5, "unknown", id="paused or changed long after the last poll"),
+        pytest.param(65, 66, "quiet", id="polled on after the pause"),
+        pytest.param(1, 1, "quiet", id="it is still polled"),
+    ],
+)
+def test_a_pause_of_a_process_that_ended_is_told_from_that_of_a_person(polled: int, paused: int, expected: str) -> None:
+    seen = served(polled=minutes(polled), paused=minutes(paused))
+    findings = found(observation(deployments=[seen], unserved={seen.id: NOW - minutes(30)}))
+    assert [("unknown" if finding.unknown else finding.severity) for finding in findings] == (
+        [] if expected == "quiet" else [expected]
+    )
+
+
+def test_a_pause_that_a_check_saw_before_the_process_ended_was_made_by_a_person() -> None:
+    ledger = fold(Ledger(), observation(deployments=[served(polled=minutes(61), paused=hours(5))], at=NOW - hours(1)))
+    later = {"polled": minutes(40), "paused": minutes(40)}
+    for made, expected in ((hours(9), []), (hours(2), [("paused", "etl/nightly", "warning")])):
+        # Schedules that were made since show that the process started again.
+        seen = served(**later, schedules_made=NOW - made)
+        assert names(found(observation(deployments=[seen], unserved={seen.id: NOW - minutes(30)}), ledger)) == expected

@@ -9,7 +9,7 @@ from monitoring.history.ledger import fold
 from monitoring.model.finding import Finding
 from monitoring.model.ledger import EndedRun, Ledger, Record, RunTimes
 from monitoring.model.observation import MissedRuns, Observation
-from monitoring.model.prefect import Deployment, FlowRun, StateType
+from monitoring.model.prefect import Deployment, FlowRun, ScheduleParameters, StateType
 from tests.support.builders import NOW, deployment, found, hours, minutes, names, observation, run
 
 DUE = (NOW - hours(2), NOW - hours(1))
@@ -305,3 +305,43 @@ def test_what_nothing_is_scheduled_for_is_stale_because_of_that() -> None:
 
     assert set(by_check) == {"stale", "unscheduled"}
     assert by_check["stale"].symptom_of == by_check["unscheduled"].fingerprint
+
+
+def regional(**eu: Any) -> Deployment:
+    """A deployment whose schedules differ in their parameters, of which one has missed two times."""
+    due = (NOW - hours(3), NOW - hours(2))
+    own = [
+        ScheduleParameters(key=name, name=f"region={name}", parameters=frozenset([name]), active=True, **fields)
+        for name, fields in {"eu": {"due": due, **eu}, "us": {"due": ()}}.items()
+    ]
+    return deployment(schedule_parameters=tuple(own))
+
+
+US = run("COMPLETED", "us", since=NOW - hours(1), parameters=("us",))
+
+
+@pytest.mark.parametrize(
+    ("since", "eu", "runs", "stale"),
+    [
+        pytest.param(hours(24), {}, (), True, id="none has come"),
+        pytest.param(hours(2), {}, (), False, id="what it missed would not have been counted"),
+        pytest.param(hours(24), {"changed": NOW - hours(2)}, (), False, id="its schedule is younger"),
+        pytest.param(hours(24), {"due": (NOW - hours(2),)}, (), False, id="one time is not enough"),
+        pytest.param(hours(24), {}, (run("COMPLETED", since=NOW - hours(3), parameters=("eu",)),), False, id="it came"),
+        pytest.param(hours(24), {}, (run("FAILED", since=NOW - hours(2), parameters=("eu",)),), True, id="it failed"),
+        pytest.param(hours(24), {}, (run("RUNNING", since=NOW - hours(3), parameters=("eu",)),), False, id="the first"),
+    ],
+)
+def test_each_schedule_with_parameters_of_its_own_is_judged_by_its_own_runs(
+    since: timedelta, eu: dict[str, Any], runs: tuple[FlowRun, ...], stale: bool
+) -> None:
+    seen = observation(US, *runs, deployments=[regional(**eu)], since=NOW - since)
+    verdicts = [finding.summary for finding in found(seen, slow={"enabled": False}) if finding.check == "stale"]
+    assert verdicts == (["etl/nightly: no success with region=eu for 3 h"] if stale else [])
+
+
+def test_the_runs_of_a_schedule_are_counted_from_check_to_check() -> None:
+    ledger = fold(Ledger(), observation(deployments=[regional(due=())], at=NOW - hours(9), since=NOW - hours(10)))
+    saved = Ledger.model_validate_json(ledger.model_dump_json())
+    seen = observation(US, deployments=[regional()], since=NOW - minutes(15))
+    assert names(found(seen, saved)) == [("stale", "etl/nightly", "critical")]

@@ -231,7 +231,11 @@ def _read_facts(collection: Collection, rows: _Rows, ledger: Ledger) -> dict[str
         "history": history,
         "failures": _failure_facts(collection, rows, ledger),
         "schedules": ScheduleFacts(
-            missed=missed.runs, resumed=missed.resumed, nothing_ahead=ahead.nothing, unplanned=ahead.unplanned
+            missed=missed.runs,
+            resumed=missed.resumed,
+            unserved=rows.deployed.unserved,
+            nothing_ahead=ahead.nothing,
+            unplanned=ahead.unplanned,
         ),
         "pools": pools,
         "limits": limited.model_copy(update={"moving": moving}),

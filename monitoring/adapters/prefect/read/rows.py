@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -143,6 +143,11 @@ def active_schedules(row: Row) -> list[Row]:
     return [entry["schedule"] for entry in _active(row)]
 
 
+def paused_schedules(row: Row) -> list[Row]:
+    """The schedules of a paused deployment that would create runs if it were not paused."""
+    return [entry["schedule"] for entry in row.get("schedules") or () if row.get("paused") and entry.get("active")]
+
+
 def _active(row: Row) -> list[Row]:
     # Pausing a deployment leaves its schedules `active`.
     return [] if row.get("paused") else [entry for entry in row.get("schedules") or () if entry.get("active")]
@@ -156,21 +161,28 @@ def _schedule_name(row: Row) -> str:
 
 def _schedule_parameters(row: Row, redact: Callable[[str], str]) -> tuple[ScheduleParameters, ...]:
     """The sets of parameters that the schedules give their runs, the largest first; none if all give the same."""
-    sets: dict[frozenset[str], tuple[Row, bool]] = {}
-    for entry in row.get("schedules") or ():
-        own = entry.get("parameters") or {}
-        digests = frozenset(_digests(own))
-        _, active = sets.get(digests, (own, False))
-        sets[digests] = (own, active or bool(entry.get("active") and not row.get("paused")))
+    sets = {_own_digests(entry): entry.get("parameters") or {} for entry in row.get("schedules") or ()}
     if len(sets) < 2:
         return ()
     common = frozenset.intersection(*sets)
     found = []
-    for digests, (own, active) in sets.items():
+    for digests, own in sets.items():
         shown = {name: value for name, value in own.items() if not common.issuperset(_digests({name: value}))}
         name, key = _parameters_name(shown, redact), _digest(" ".join(sorted(digests)))
-        found.append(ScheduleParameters(key=key, name=name, parameters=digests, active=active))
+        active = [entry for entry in _active(row) if _own_digests(entry) == digests]
+        changed = _newest_change(*active)
+        made = ScheduleParameters(key=key, name=name, parameters=digests, active=bool(active), changed=changed)
+        found.append(made)
     return tuple(sorted(found, key=lambda made: (-len(made.parameters), made.key)))
+
+
+def schedules_with(row: Row, own: ScheduleParameters) -> list[Row]:
+    """The schedules of a deployment that create runs with these parameters now."""
+    return [entry["schedule"] for entry in _active(row) if _own_digests(entry) == own.parameters]
+
+
+def _own_digests(entry: Row) -> frozenset[str]:
+    return frozenset(_digests(entry.get("parameters") or {}))
 
 
 def _parameters_name(parameters: Row, redact: Callable[[str], str]) -> str:
@@ -193,6 +205,10 @@ def _inactive_since(row: Row) -> datetime | None:
     return min((changed for changed in shown if changed), default=None)
 
 
+def _newest_made(schedules: Iterable[Row]) -> datetime | None:
+    return max((to_time(entry["created"]) for entry in schedules), default=None)
+
+
 def _newest_change(*found: Row) -> datetime | None:
     return max((to_time(row["updated"]) for row in found if row.get("updated")), default=None)
 
@@ -211,7 +227,8 @@ def deployment(row: Row, flow_name: str, name: Redact) -> Deployment:
             "flow_name": flow_name,
             "tags": tuple(name(tag) for tag in row.get("tags") or ()),
             "schedule": _schedule_name(row),
-            "scheduled_since": max((to_time(entry["created"]) for entry in _active(row)), default=None),
+            "scheduled_since": _newest_made(_active(row)),
+            "schedules_made": _newest_made(row.get("schedules") or ()) if row.get("paused") else None,
             "schedule_parameters": _schedule_parameters(row, name),
             "inactive_since": _inactive_since(row),
             "changed": _newest_change(row, *_active(row)),

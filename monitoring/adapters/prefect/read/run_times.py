@@ -35,7 +35,7 @@ def samples(
     new = (run for run in ended if run.id not in ledger.recent)
     completed = Counter(run.key for run in new if run.state_type == "COMPLETED")
     wanted = []
-    judged = _judged(active, ended, ledger, collection.now)
+    judged = _judged(active, ended, deployments, ledger, collection.now)
     for key, took in sorted(judged.items(), key=itemgetter(1), reverse=True):
         record = ledger.record(key)
         if key not in deployments or record.run_times_searched:
@@ -52,13 +52,27 @@ def samples(
     return found
 
 
-def _judged(active: Sequence[FlowRun], ended: Sequence[FlowRun], ledger: Ledger, now: datetime) -> dict[str, timedelta]:
-    """By key, the longest run time that a baseline would judge: of the latest ended run and all RUNNING runs."""
+def _judged(
+    active: Sequence[FlowRun],
+    ended: Sequence[FlowRun],
+    deployments: Mapping[str, Deployment],
+    ledger: Ledger,
+    now: datetime,
+) -> dict[str, timedelta]:
+    """By key, the longest run time that a baseline would judge: of the latest ended run and all RUNNING runs.
+
+    Where schedules have parameters of their own, the latest ended run with those of each counts.
+    """
     none = timedelta(0)
     last = {key: record.last_ended for key, record in ledger.records.items() if record.last_ended}
     judged = {key: run.run_time if run.state_type == "COMPLETED" else none for key, run in last.items()}
-    newest = {run.key: run for run in ended if run.state_type != "CANCELLED"}
-    judged |= {key: run.total_run_time if run.state_type == "COMPLETED" else none for key, run in newest.items()}
+    newest: dict[str, dict[str, timedelta]] = {}
+    for run in ended:
+        if run.state_type != "CANCELLED":
+            own = deployments[run.key].parameters_of(run) if run.key in deployments else None
+            took = run.total_run_time if run.state_type == "COMPLETED" else none
+            newest.setdefault(run.key, {})[own.key if own else ""] = took
+    judged |= {key: max(times.values()) for key, times in newest.items()}
     for run in active:
         if run.state_type == "RUNNING":
             judged[run.key] = max(judged.get(run.key, none), run_time(run, now))

@@ -88,7 +88,7 @@ def missed(
         if not settings.enabled or due_since is None or not deployment.scheduled:
             continue
         record = ledger.record(key)
-        recorded = last_fresh(record, policy.expect)
+        recorded = last_fresh(record, policy.expect, skips=settings.within is None)
         success = newest.get(key) or (None if recorded else successes.get(key))
         last = success.ended_at if success else recorded and recorded.ended
         if last and last >= due_since:

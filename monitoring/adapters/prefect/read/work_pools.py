@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote
@@ -13,12 +13,13 @@ from monitoring.adapters.prefect.read.backlog import work_ahead
 from monitoring.adapters.prefect.read.collection import Collection
 from monitoring.adapters.prefect.read.compatible import deployed_flows
 from monitoring.adapters.prefect.read.rows import Row
-from monitoring.adapters.prefect.read.schedules import newest_due
+from monitoring.adapters.prefect.read.schedules import due_between, newest_due
 from monitoring.checks.ahead import CHECK as AHEAD
+from monitoring.checks.facts.serving import stopped
 from monitoring.checks.stale import CHECK as STALE
 from monitoring.history.baselines import granted
 from monitoring.model.exporter_facts import DeployedFlow
-from monitoring.model.ledger import Ledger
+from monitoring.model.ledger import Ledger, RunTimes
 from monitoring.model.prefect import OWN_FLOWS, Deployment, FlowRun, WorkPool, WorkQueue, flow_key
 
 #: Pools of these types have no workers to count; the older agents send no heartbeats.
@@ -47,6 +48,8 @@ class Deployed(NamedTuple):
     deployments: dict[str, Deployment]
     names: dict[str, str]
     schedules: dict[str, list[Row]]
+    #: Paused deployments whose ``serve()`` process has ended, by id: the first time after that at which they were due.
+    unserved: dict[str, datetime]
     #: All deployments, for the metrics of Prefect's own exporter: see ``deployed_flows``.
     flows: tuple[DeployedFlow, ...] | None
 
@@ -61,8 +64,23 @@ def deployments(collection: Collection, ledger: Ledger) -> Deployed:
     named = [row for row in found if "flow_id" not in row or row["flow_id"] in names]
     made = collection.values("deployments", named, lambda row: _deployment(collection, row, names, ledger))
     by_id = {deployment.id: deployment for deployment in made}
-    schedules = {row["id"]: rows.active_schedules(row) for row in named if row.get("id") in by_id}
-    return Deployed(by_id, names, schedules, flows)
+    known = [row for row in named if row.get("id") in by_id]
+    schedules = {row["id"]: rows.active_schedules(row) for row in known}
+    unserved = {}
+    for row in known:
+        if due := _due_unserved(collection, row, by_id[row["id"]], ledger):
+            unserved[row["id"]] = due
+    return Deployed(by_id, names, schedules, unserved, flows)
+
+
+def _due_unserved(collection: Collection, row: Row, deployment: Deployment, ledger: Ledger) -> datetime | None:
+    end = stopped(deployment, ledger.record(deployment.id), collection.now)
+    if end is None:
+        return None
+    due = collection.expand(
+        deployment, (), due_between, rows.paused_schedules(row), after=end.at, until=collection.now, limit=1
+    )
+    return next(iter(due), None)
 
 
 def _deployment(collection: Collection, row: Row, names: Mapping[str, str], ledger: Ledger) -> Deployment:
@@ -70,12 +88,20 @@ def _deployment(collection: Collection, row: Row, names: Mapping[str, str], ledg
     stale = STALE.settings(collection.policy(bare))
     if not bare.scheduled or not stale.enabled or stale.within:
         return bare
-    schedules = rows.active_schedules(row)
-    # A run may take its usual time, and the grace on top, to succeed.
-    usual = granted(ledger.record(bare.id).run_times)
-    until = collection.now - usual - stale.grace
-    due = collection.expand(bare, (), newest_due, schedules, until=until, count=stale.missed_fires)
-    return bare.model_copy(update={"due": due})
+    record = ledger.record(bare.id)
+
+    def due(schedules: list[Row], run_times: RunTimes) -> tuple[datetime, ...]:
+        # A run may take its usual time, and the grace on top, to succeed.
+        until = collection.now - granted(run_times) - stale.grace
+        return collection.expand(bare, (), newest_due, schedules, until=until, count=stale.missed_fires)
+
+    own = []
+    for found in bare.schedule_parameters:
+        known = record.by_parameters.get(found.key)
+        times = due(rows.schedules_with(row, found), known.run_times if known else record.run_times)
+        own.append(found.model_copy(update={"due": times}))
+    changes = {"due": due(rows.active_schedules(row), record.run_times), "schedule_parameters": tuple(own)}
+    return bare.model_copy(update=changes)
 
 
 def flows_without_deployment(
