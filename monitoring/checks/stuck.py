@@ -1,4 +1,4 @@
-"""stuck: a run stays in Pending, Cancelling or Paused, which should be short."""
+"""stuck: a run stays in Pending, Cancelling or Paused, which should be short, or is retried without an end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import islice
 
 from monitoring.checks.base import Check, deployments
 from monitoring.checks.facts.situation import Situation
-from monitoring.checks.facts.stays import StaySettings, in_state_since, limits, too_long
+from monitoring.checks.facts.stays import StaySettings, in_state_since, limits, retrying, too_long
 from monitoring.checks.findings import MAX_COMPARED, Compared, Found, Verdict, more, nothing, runs_text
 from monitoring.model.prefect import Deployment
 
@@ -15,9 +15,9 @@ from monitoring.model.prefect import Deployment
 def judge(situation: Situation, deployment: Deployment, settings: StaySettings) -> Verdict:
     """Judge the runs of a deployment that are in one of these states."""
     observation, limit = situation.observation, limits(settings)
-    runs = [run for run in situation.active_runs(deployment) if run.state_type in limit]
+    runs = [run for run in situation.active_runs(deployment) if run.state_type in limit or retrying(run)]
     if not runs:
-        return nothing("no run is Pending, Cancelling or Paused")
+        return nothing("no run is Pending, Cancelling or Paused, or retried again and again")
     stays = sorted(
         filter(None, (too_long(observation, run, settings) for run in runs)), key=lambda stay: (stay.since, stay.run.id)
     )
@@ -29,9 +29,8 @@ def judge(situation: Situation, deployment: Deployment, settings: StaySettings) 
     stuck_ids = {run.id for run in stuck}
     for run in islice((run for run in runs if run.id not in stuck_ids), MAX_COMPARED - len(compared)):
         since = in_state_since(observation, run)
-        compared.append(
-            Compared(f"{run.name}: {run.state_name} for", situation.now - since, limit[run.state_type], since)
-        )
+        most = limit.get(run.state_type)
+        compared.append(Compared(f"{run.name}: {run.state_name} for", situation.now - since, most, since))
     compared += more(len(runs))
     if not stays:
         return nothing("no run has been in its state for too long", *compared)
@@ -53,12 +52,18 @@ def judge(situation: Situation, deployment: Deployment, settings: StaySettings) 
 CHECK = Check(
     name="stuck",
     section=StaySettings,
-    about="Runs too long in Pending, Cancelling or Paused.",
+    about="Runs too long in Pending, Cancelling or Paused, or on retries.",
     heading="Stuck",
     predicate="are stuck",
     cases=deployments,
     judge=judge,
-    deciding=lambda settings: ("pending_after", "cancelling_after", "paused_after", "timeout_grace"),
+    deciding=lambda settings: (
+        "pending_after",
+        "cancelling_after",
+        "paused_after",
+        "timeout_grace",
+        "retrying_after",
+    ),
     role="waits",
     not_replayed="the state history needs one request for each run",
 )

@@ -18,10 +18,18 @@ class StaySettings(CheckSettings):
 
     pending_after: Span = Field(timedelta(minutes=30), description="Longest uninterrupted time in Pending.")
     cancelling_after: Span = Field(timedelta(minutes=15), description="Longest time in Cancelling.")
-    paused_after: Span = Field(timedelta(hours=24), description="Longest time in Paused or Suspended.")
+    paused_after: Span = Field(
+        timedelta(hours=24),
+        description="Longest time in Paused or Suspended, for a pause without a timeout of its own.",
+    )
     timeout_grace: Span = Field(
         timedelta(minutes=15), description="How long past its own timeout a run may still be Paused or Suspended."
     )
+    retrying_after: Span = Field(timedelta(hours=6), description="Longest time that a run may spend on retries.")
+
+
+#: A run is also started anew after a pause or a loss of its process, and nobody pauses one so often.
+_RETRIED = 5
 
 
 class Stay(NamedTuple):
@@ -39,10 +47,15 @@ def in_state_since(observation: Observation, run: FlowRun) -> datetime:
 
 
 def too_long(observation: Observation, run: FlowRun, settings: StaySettings) -> Stay | None:
-    """How long a run has been in its state, if that is too long."""
+    """How long a run has been in its state, or has been retried, if that is too long."""
     now, since = observation.at, in_state_since(observation, run)
     limit = limits(settings).get(run.state_type)
-    if run.state_type == "PAUSED" and run.pause_timeout and now - run.pause_timeout > settings.timeout_grace:
+    if retries := _retried(run, now, settings):
+        return retries
+    if run.state_type == "PAUSED" and run.pause_timeout:
+        if now - run.pause_timeout <= settings.timeout_grace:
+            # Its author wants it to wait for so long.
+            return None
         # By default, the server fails such runs within seconds (prefect/server/services/pause_expirations.py), unless
         # that service is dead.
         passed = f"for {humanized(now - since)}, its own timeout passed {humanized(now - run.pause_timeout)} ago"
@@ -54,6 +67,22 @@ def too_long(observation: Observation, run: FlowRun, settings: StaySettings) -> 
     return Stay(
         run, since, f"for {humanized(now - since)}", f"at most {humanized(limit)} in {run.state_type.capitalize()}"
     )
+
+
+def retrying(run: FlowRun) -> bool:
+    """Whether a run has been started so often that it is being retried, and not resumed or started anew once."""
+    return run.run_count >= _RETRIED and run.start_time is not None and run.state_type in ("SCHEDULED", "RUNNING")
+
+
+def _retried(run: FlowRun, now: datetime, settings: StaySettings) -> Stay | None:
+    """For how long a run has been retried, up to its present attempt, if that is too long."""
+    if not retrying(run) or run.start_time is None:
+        return None
+    until = run.state_timestamp if run.state_type == "RUNNING" else now
+    if until - run.start_time <= settings.retrying_after:
+        return None
+    seen = f"attempt {run.run_count:,}, {humanized(now - run.start_time)} after its first start"
+    return Stay(run, run.start_time, seen, f"at most {humanized(settings.retrying_after)} of retries")
 
 
 def limits(settings: StaySettings) -> dict[str, timedelta]:
