@@ -42,6 +42,13 @@ def cleared(situation: Situation, deployment: Deployment, finding: Finding, sett
     return "cleared"
 
 
+def paused_or_cleared(
+    situation: Situation, deployment: Deployment, finding: Finding, settings: Any
+) -> ResolutionReason:
+    """The reason for findings that end, too, when their deployment is paused: that deletes its scheduled runs."""
+    return "paused-while-failing" if deployment.paused else "cleared"
+
+
 def deployments(situation: Situation) -> Sequence[Case[Deployment]]:
     """Every deployment, and every flow that is watched in place of one, as a case."""
     return situation.deployment_cases

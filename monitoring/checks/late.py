@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from monitoring.checks.base import Check, deployments
+from monitoring.checks.base import Check, deployments, paused_or_cleared
 from monitoring.checks.facts.situation import Situation
 from monitoring.checks.facts.waiting import WaitSettings, due_time
 from monitoring.checks.findings import MAX_COMPARED, Compared, Found, Verdict, more, nothing, runs_text
@@ -71,4 +71,5 @@ CHECK = Check(
     judge=judge,
     deciding=lambda settings: ("after", "critical_after"),
     role="waits",
+    resolution=paused_or_cleared,
 )

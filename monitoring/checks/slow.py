@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from monitoring.checks.base import Check, deployments
+from monitoring.checks.base import Check, deployments, paused_or_cleared
 from monitoring.checks.facts.causes import slots_cause
 from monitoring.checks.facts.run_times import Bound, RunTimeSettings, bound, run_time
 from monitoring.checks.facts.situation import Situation
@@ -177,6 +177,7 @@ CHECK = Check(
     judge=judge,
     deciding=_deciding,
     role="waits",
+    resolution=paused_or_cleared,
     # A dead run is not slow.
     yields_to=("zombie",),
     quieted_by=("watchdog:max-run-time=12h", "with the longest run time that is fine"),

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from pydantic import Field
 
-from monitoring.checks.base import Check, deployments
+from monitoring.checks.base import Check, deployments, paused_or_cleared
 from monitoring.checks.facts.scheduler import scheduler_cause
 from monitoring.checks.facts.situation import Situation
 from monitoring.checks.findings import Compared, Found, Verdict, nothing
@@ -65,5 +65,6 @@ CHECK = Check(
     judge=judge,
     deciding=lambda settings: ("after",),
     role="waits",
+    resolution=paused_or_cleared,
     not_replayed="no history of runs scheduled ahead is kept",
 )

@@ -194,7 +194,7 @@ _RESOLVED: Columns[Incident] = (
         lambda incident: inline(link(words.subject(incident.finding), incident.finding.url)),
     ),
     (Column(label="Began", role="detail"), lambda incident: words.timestamp(incident.finding.since)),
-    (Column(label="Resolved", role="detail"), lambda incident: words.timestamp_of(incident.resolved_at)),
+    (Column(label="Ended", role="detail"), lambda incident: words.timestamp_of(incident.resolved_at)),
     (Column(label="Why", role="text"), lambda incident: words.resolution(incident)),
     (Column(label="To detect", lead="detected after "), lambda incident: words.lasted(to_detect(incident))),
     (Column(label="To resolve", lead="resolved after "), lambda incident: words.lasted(to_resolve(incident))),

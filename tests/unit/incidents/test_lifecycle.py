@@ -98,6 +98,14 @@ def test_a_failure_ends_with_a_reason(later: Observation, reason: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(("paused", "reason"), [(True, "paused-while-failing"), (False, "cleared")])
+def test_late_runs_that_a_pause_has_deleted_did_not_start(paused: bool, reason: str) -> None:
+    watch = Watch()
+    watch.check(at(minutes(0), run("SCHEDULED", state_name="Late", expected_start_time=NOW - hours(1))))
+
+    assert watch.moves(at(minutes(5), deployments=[deployment(paused=paused)])) == [("resolved", reason)]
+
+
 def test_a_check_that_was_turned_off_says_so() -> None:
     watch = Watch()
     watch.check(at(minutes(0), FAILED))
