@@ -265,7 +265,7 @@ def _first_run(compared: Sequence[Compared], deployment: Deployment, run: FlowRu
         severity="info",
         run_ids=[run.id],
         summary=f"{deployment.name}: freshness cannot be judged: its first run is still running",
-        observed=f"{run.name} has been running since {_at(began)}, and no run has ended before",
+        observed=f"{run.name} has been running since {_at(began)}, and no run is known to have ended before",
         expected="a first run that ends, which shows how long one takes",
         since=began,
         unknown=True,
