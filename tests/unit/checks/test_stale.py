@@ -8,7 +8,7 @@ import pytest
 from monitoring.history.ledger import fold
 from monitoring.model.finding import Finding
 from monitoring.model.ledger import EndedRun, Ledger, Record, RunTimes
-from monitoring.model.observation import MissedRuns, Observation
+from monitoring.model.observation import Heartbeats, MissedRuns, Observation
 from monitoring.model.prefect import Deployment, FlowRun, ScheduleParameters, StateType
 from tests.support.builders import NOW, deployment, found, hours, minutes, names, observation, run
 
@@ -307,6 +307,10 @@ def test_what_nothing_is_scheduled_for_is_stale_because_of_that() -> None:
     assert by_check["stale"].symptom_of == by_check["unscheduled"].fingerprint
 
 
+#: A run that is alive.
+ALIVE = {"first": Heartbeats(last=NOW - minutes(1), first=NOW - hours(3), count=60)}
+
+
 def regional(**eu: Any) -> Deployment:
     """A deployment whose schedules differ in their parameters, of which one has missed two times."""
     due = (NOW - hours(3), NOW - hours(2))
@@ -345,3 +349,12 @@ def test_the_runs_of_a_schedule_are_counted_from_check_to_check() -> None:
     saved = Ledger.model_validate_json(ledger.model_dump_json())
     seen = observation(US, deployments=[regional()], since=NOW - minutes(15))
     assert names(found(seen, saved)) == [("stale", "etl/nightly", "critical")]
+
+
+@pytest.mark.parametrize(("before", "severity"), [((), "info"), ((run("CRASHED", since=NOW - hours(5)),), "critical")])
+def test_while_the_first_run_ever_is_running_freshness_is_unknown(before: tuple[FlowRun, ...], severity: str) -> None:
+    first = run("RUNNING", "first", since=NOW - hours(3), start_time=NOW - hours(3))
+    facts = {"last_success": {"etl/nightly": None}, "oldest_success": NOW - hours(50), "heartbeats": ALIVE}
+    seen = observation(first, *before, deployments=[deployment(due=DUE)], **facts)
+    (stale,) = [finding for finding in found(seen) if finding.check == "stale"]
+    assert (stale.severity, stale.unknown) == (severity, severity == "info")
