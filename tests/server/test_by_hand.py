@@ -112,6 +112,7 @@ def reads(relay: Relay) -> int:
 def test_a_failure_that_nobody_mended_does_not_become_a_success(watched: Watched) -> None:
     world, closed = watched.world, "paused while failing"
     broken = world.deployment("etl/nightly", schedule="0 2 * * *")
+    world.run(broken, ended=world.now - 22 * HOUR)
     for ago in (20, 10, 2):
         world.run(broken, "FAILED", ended=world.now - ago * HOUR)
     # Its process has ended, before a scheduled time.

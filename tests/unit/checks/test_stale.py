@@ -354,7 +354,11 @@ def test_the_runs_of_a_schedule_are_counted_from_check_to_check() -> None:
 @pytest.mark.parametrize(("before", "severity"), [((), "info"), ((run("CRASHED", since=NOW - hours(5)),), "critical")])
 def test_while_the_first_run_ever_is_running_freshness_is_unknown(before: tuple[FlowRun, ...], severity: str) -> None:
     first = run("RUNNING", "first", since=NOW - hours(3), start_time=NOW - hours(3))
-    facts = {"last_success": {"etl/nightly": None}, "oldest_success": NOW - hours(50), "heartbeats": ALIVE}
+    facts: dict[str, Any] = {
+        "last_success": {"etl/nightly": None},
+        "oldest_success": NOW - hours(50),
+        "heartbeats": ALIVE,
+    }
     seen = observation(first, *before, deployments=[deployment(due=DUE)], **facts)
     (stale,) = [finding for finding in found(seen) if finding.check == "stale"]
     assert (stale.severity, stale.unknown) == (severity, severity == "info")
