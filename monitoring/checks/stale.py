@@ -92,10 +92,7 @@ def _judge_schedule(
         severity="critical",
         run_ids=[last.id] if last else [],
         run_count=0,
-        summary=(
-            f"{deployment.name}: no {wanted} with {own.name} for "
-            f"{humanized(situation.now - (last.ended if last else since))}"
-        ),
+        summary=f"{deployment.name}: no {wanted} with {own.name} since {_at(last.ended if last else since)}",
         observed=f"with {own.name}: {seen}; it was due at {' and '.join(_at(due) for due in own.due[-MAX_COMPARED:])}",
         expected=_expected(f"{wanted} with {own.name}", settings, since),
         since=last.ended if last else since,

@@ -341,7 +341,7 @@ def test_each_schedule_with_parameters_of_its_own_is_judged_by_its_own_runs(
 ) -> None:
     seen = observation(US, *runs, deployments=[regional(**eu)], since=NOW - since)
     verdicts = [finding.summary for finding in found(seen, slow={"enabled": False}) if finding.check == "stale"]
-    assert verdicts == (["etl/nightly: no success with region=eu for 3 h"] if stale else [])
+    assert verdicts == (["etl/nightly: no success with region=eu since 2026-11-23 09:00 UTC"] if stale else [])
 
 
 def test_the_runs_of_a_schedule_are_counted_from_check_to_check() -> None:
