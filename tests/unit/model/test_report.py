@@ -43,8 +43,8 @@ def report(seen: Observation) -> HealthReport:
 
 
 def test_nothing_but_the_time_changes_no_identity() -> None:
-    late = run("SCHEDULED", next_scheduled_start_time=NOW - hours(1))
-    first, second = report(observation(late)), report(observation(late, at=NOW + minutes(5)))
+    stuck = run("PENDING", state_timestamp=NOW - hours(1))
+    first, second = report(observation(stuck)), report(observation(stuck, at=NOW + minutes(5)))
 
     assert first.findings != second.findings
     assert first.identity == second.identity
