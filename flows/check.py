@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect import flow
 
+from monitoring.adapters.prefect.read.triggered_run import triggered_run
 from monitoring.config.flow_parameters import PolicyChanges, parameters
 from monitoring.logs import get_logger
 from monitoring.model.prefect import CHECK_FLOW
@@ -24,6 +25,8 @@ def check(overrides: PolicyChanges | None = None) -> Any:
     Args:
         overrides: Changes of policy for this run, for every deployment.
     """
+    if triggered := triggered_run():
+        triggered.wait()
     now, started = datetime.now(timezone.utc), time.monotonic()
     return run_flow(
         lambda session, run_id: run_check(session.check_ports(run_id, started), session.policies, now, run_id),

@@ -25,6 +25,7 @@ from monitoring.adapters.prefect.publish.failed_state import failed
 from monitoring.adapters.prefect.publish.housekeeping import PrefectHousekeeping
 from monitoring.adapters.prefect.read.maintenance import next_windows, open_windows
 from monitoring.adapters.prefect.read.reader import ServerReader
+from monitoring.adapters.prefect.read.triggered_run import triggered_run
 from monitoring.adapters.prefect.store import action_requests
 from monitoring.adapters.prefect.store.documents import PUSHED_DOCUMENT, Documents, read_pushed
 from monitoring.adapters.prefect.store.lock import VariableLock
@@ -147,7 +148,7 @@ class Session:
 
     def check_ports(self, run_id: str, started: float) -> Ports:
         """The ports of a check: its own flow run, and when it started by the monotonic clock, in seconds."""
-        lock = self._lock(run_id)
+        lock, triggered = self._lock(run_id), triggered_run()
         metrics = self.config.metrics
         return Ports(
             reader=self.reader(for_exporter=metrics.enabled and metrics.compatibility.enabled),
@@ -161,6 +162,7 @@ class Session:
             effort=lambda: Effort(
                 requests=self.api.traffic.requests, took=timedelta(seconds=time.monotonic() - started)
             ),
+            superseded=lambda: triggered is not None and triggered.superseded(self.api),
             measuring=self._measuring() if metrics.enabled else None,
         )
 

@@ -16,7 +16,7 @@ from monitoring.checks.facts.situation import Situation
 from monitoring.checks.findings import Compared, Found, Verdict, nothing, runs_text
 from monitoring.model.fields import CheckSettings, Count, Span
 from monitoring.model.finding import Subject
-from monitoring.model.prefect import CHECK_FLOW, SKIPPED, Deployment, FlowRun
+from monitoring.model.prefect import CHECK_FLOW, SKIPPED, SUPERSEDED, Deployment, FlowRun
 from monitoring.text.durations import humanized
 
 _MAX_LINES = 5
@@ -83,7 +83,7 @@ def _judge_failures(
     situation: Situation, settings: Watchdog, deployment: Deployment, ended: Sequence[FlowRun]
 ) -> Verdict:
     # A run that took too long ends after those that were skipped meanwhile.
-    newest_first = sorted((run for run in ended if run.state_type != "CANCELLED"), key=_due, reverse=True)
+    newest_first = sorted((run for run in ended if _shows_health(run)), key=_due, reverse=True)
     skipped = list(takewhile(_was_skipped, newest_first))
     # A check that dies blocks the next for as long as its lock lasts: one that is skipped after it is no failure more.
     checked = (run for run in newest_first if not _was_skipped(run))
@@ -108,9 +108,18 @@ def _judge_failures(
     )
 
 
+def _shows_health(run: FlowRun) -> bool:
+    """Whether a run shows how the watchdog is: not if somebody cancelled it, or another check covers it."""
+    return run.state_type != "CANCELLED" and not (run.state_type == "COMPLETED" and run.message == SUPERSEDED)
+
+
 def _was_skipped(run: FlowRun) -> bool:
     """Whether a run did not get the lock: it completes, without having checked anything."""
     return run.state_type == "COMPLETED" and run.message == SKIPPED
+
+
+def _completed(run: FlowRun) -> bool:
+    return run.state_type == "COMPLETED" and run.message not in (SKIPPED, SUPERSEDED)
 
 
 def _judge_lateness(
@@ -124,9 +133,7 @@ def _judge_lateness(
         return nothing("its runs could not be read")
     # Scheduled times from before it was resumed or deployed again do not count.
     began = max(filter(None, (deployment.created, deployment.scheduled_since, deployment.changed)))
-    completed = max(
-        (run.ended_at for run in ended if run.state_type == "COMPLETED" and not _was_skipped(run)), default=None
-    )
+    completed = max((run.ended_at for run in ended if _completed(run)), default=None)
     compared = Compared("last completed run at", completed or "none", due[0])
     if due[0] < began or (completed and completed >= due[0]):
         return nothing("a run of it completed in time, or it was deployed or resumed since", compared)

@@ -12,6 +12,7 @@ from monitoring.config.match import AlertMatch
 from monitoring.model.fields import (
     BlockName,
     BlockReference,
+    Hold,
     Mention,
     RouteName,
     Section,
@@ -123,8 +124,10 @@ class Alerts(Section):
     fallback: Receiver = Field(
         Receiver(), description="Receiver of notifications that their own route rejects permanently. Not set: none."
     )
-    group_interval: Span = Field(
-        timedelta(seconds=30), description="Shortest time between two updates of a message by incidents that join it."
+    group_interval: Hold = Field(
+        timedelta(0),
+        description="Shortest time between two updates of a message by incidents that join it; others wait for the "
+        "next check after it.",
     )
     repeat_after: Span | None = Field(
         timedelta(hours=24), description="Repeat interval: a firing incident is notified again after this. Null: never."

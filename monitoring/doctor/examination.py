@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from monitoring.config.settings import Config
 from monitoring.doctor.installation import AUTOMATIONS, LOCK, STATE, Automation, Installation, Kept
 from monitoring.messages.words import timestamp
-from monitoring.model.prefect import CHECK_FLOW, OWN_FLOWS, Deployment, WorkPool
+from monitoring.model.prefect import CHECK_FLOW, OWN_FLOWS, TRIGGER_WINDOW, Deployment, WorkPool
 from monitoring.notifications.troubles import GRACE, routes_in_trouble
 from monitoring.text.durations import humanized
 
@@ -280,7 +280,13 @@ def automations(found: Installation) -> Iterator[Examined]:
         triggers = [automation for automation in found.automations if checks.intersection(automation.starts)]
         none = "no automation starts a check when a run fails; only the next scheduled check finds the failure"
         absent = Examined(trigger, "warning", none, _deploy(found))
-        yield _automation(triggers, "a failed run starts a check", absent)
+        examined = _automation(triggers, "a failed run starts a check", absent)
+        window = min((automation.within for automation in triggers if automation.enabled), default=timedelta(0))
+        if window > TRIGGER_WINDOW:
+            # An earlier version deployed it.
+            detail = f"failures start at most one check in {humanized(window)}, and others wait for the schedule"
+            examined = Examined(trigger, examined.outcome, detail, _deploy(found))
+        yield examined
     renamed = next((automation for automation in found.automations if automation.renamed), None)
     if renamed:
         detail = f"the automation {renamed.name} waits for checks of a watchdog with another target.name"

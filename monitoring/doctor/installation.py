@@ -47,6 +47,8 @@ class Automation(Value):
     watches: bool = False
     #: Whether it waits for checks under an earlier name of the target, which never complete.
     renamed: bool = False
+    #: For how long it drops further events once it has fired.
+    within: timedelta = timedelta(0)
 
 
 class TimeZones(Value):

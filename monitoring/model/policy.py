@@ -19,7 +19,8 @@ class ApiSettings(Section):
     timeout: Span = Field(timedelta(seconds=15), description="Timeout of a request, as a whole.")
     deadline: Span = Field(
         timedelta(seconds=60),
-        description="How long a check may read. What is missing then is reported as not seen.",
+        description="How long a check may read; before that, it waits as long for another check. What is missing then "
+        "is reported as not seen.",
     )
     attempts: Count = Field(3, ge=1, le=10, description="Attempts of a request, including the first.")
     retry_budget: Span = Field(timedelta(seconds=10), description="Total wait between attempts, per check.")

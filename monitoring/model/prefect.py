@@ -20,6 +20,10 @@ DIGEST_FLOW = "watchdog-digest"
 OWN_FLOWS = (CHECK_FLOW, DIGEST_FLOW)
 #: What a check completes with that did not get the lock, and so has not checked anything.
 SKIPPED = "Another check is running"
+#: What a check completes with that a failure has started, if another one reads all that it would.
+SUPERSEDED = "A later check covers this one"
+#: The window of the automation that starts a check when a run fails: ``within`` in ``prefect.yaml``.
+TRIGGER_WINDOW = timedelta(seconds=10)
 
 #: The states of ended runs (prefect.client.schemas.objects.TERMINAL_STATES).
 TERMINAL: frozenset[StateType] = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})

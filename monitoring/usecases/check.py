@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from monitoring.config.policy import Policies
 from monitoring.errors import DeliveryError, ServerProblem
@@ -19,7 +19,7 @@ from monitoring.metrics.measure import Effort, Measurable
 from monitoring.model.coverage import Coverage
 from monitoring.model.incident import Transition
 from monitoring.model.observation import Observation
-from monitoring.model.prefect import SKIPPED
+from monitoring.model.prefect import SKIPPED, SUPERSEDED
 from monitoring.model.report import HealthReport
 from monitoring.model.saved_state import SavedState
 from monitoring.notifications.event_publisher import emit
@@ -34,9 +34,6 @@ from monitoring.usecases.ports import Artifacts, Housekeeping, Lock, Ping, Reade
 from monitoring.usecases.saver import Saver
 
 _log = get_logger(__name__)
-
-#: How long a check waits for the lock, because the digest holds it briefly each day, at the minute of a check.
-LOCK_TIMEOUT = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,8 @@ class Ports:
     ping: Ping | None
     #: The effort of the check up to the call.
     effort: Callable[[], Effort]
+    #: Whether another check reads all that this one would; queries the server.
+    superseded: Callable[[], bool]
     #: None if metrics are disabled.
     measuring: Measuring | None = None
 
@@ -63,17 +62,19 @@ def check(ports: Ports, policies: Policies, now: datetime, run_id: str) -> str:
     """Check the server: apply action requests, assess, move the incidents, save, notify, publish, tidy up, ping.
 
     Everything is saved before it is sent: a crash may repeat a message, but never loses one. ``run_id`` is the check's
-    own flow run. Returns the outcome in one line.
+    own flow run. It waits for another check, or the digest, for as long as a check may read. Returns the outcome in one
+    line.
 
     Raises:
         ServerProblem: The state cannot be read or written; the dead-man's switch was pinged.
         LockLost: Another check took over; nothing more was written.
     """
     try:
-        with ports.lock.hold(LOCK_TIMEOUT) as held:
-            if not held:
-                _log.info("check skipped", says=SKIPPED)
-                return SKIPPED
+        with ports.lock.hold(policies.config.server.deadline) as held:
+            if not held or ports.superseded():
+                reason = SUPERSEDED if held else SKIPPED
+                _log.info("check skipped", says=reason)
+                return reason
             _start(ports.ping)
             report = _checked(ports, policies, now, run_id)
     except ServerProblem as problem:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prefect.events import DeploymentEventTrigger
 
-from monitoring.model.prefect import CHECK_FLOW, DIGEST_FLOW, OWN_FLOWS
+from monitoring.model.prefect import CHECK_FLOW, DIGEST_FLOW, OWN_FLOWS, TRIGGER_WINDOW
 from tests.support.deployed_watchdog import POOL
 from tests.support.paths import PROJECT
 
@@ -68,4 +68,8 @@ def test_failures_start_a_check_and_our_own_are_left_out_by_name() -> None:
     assert set(trigger) <= set(DeploymentEventTrigger.model_fields), "Prefect ignores what it does not know"
     left_out = [{"prefect.resource.role": "flow", "prefect.resource.name": f"!{name}"} for name in OWN_FLOWS]
     assert trigger["match_related"] == left_out
-    assert (trigger["posture"], trigger["threshold"], trigger["within"]) == ("Reactive", 1, 60)
+    assert (trigger["posture"], trigger["threshold"], trigger["within"]) == (
+        "Reactive",
+        1,
+        TRIGGER_WINDOW.total_seconds(),
+    )

@@ -97,7 +97,9 @@ def check(tmp_path: Path) -> Iterator[Callable[..., Process]]:
         name = f"check-{len(started)}"
         # One whose answer is held back waits for it, however long that is.
         env = {"WATCHDOG_STATE__LOCK_EXPIRY": f"{EXPIRY.seconds}s", "WATCHDOG_SERVER__TIMEOUT": "10m"}
-        env |= {"PREFECT_API_URL": api_url} if api_url else {}
+        env |= {"PREFECT_API_URL": api_url, "WATCHDOG_SERVER__DEADLINE": "10m"} if api_url else {}
+        # As long, a check waits for another one.
+        env.setdefault("WATCHDOG_SERVER__DEADLINE", "30s")
         started.append(
             Process(
                 name,

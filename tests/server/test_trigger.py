@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from demo.stack import Server, Worker, wait_until
+from demo.stack import Server, wait_until
+from monitoring.model.prefect import SUPERSEDED, TRIGGER_WINDOW
 from tests.conftest import ServerFactory
 from tests.support.deployed_watchdog import (
     CHECK,
@@ -22,6 +25,7 @@ from tests.support.deployed_watchdog import (
     prefect,
     worker_beside,
 )
+from tests.support.servers import start_server
 
 
 def deployed(server: Server, project: Path) -> None:
@@ -32,17 +36,21 @@ def deployed(server: Server, project: Path) -> None:
     pause_schedules(server, triggers=False)
 
 
-def ended(server: Server, flow: str, state: str, name: str) -> str:
-    """Let a run of a flow end in a state; return the run's id."""
+def ended(server: Server, flow: str, state: str, name: str, deployment: str | None = None) -> str:
+    """Let a run of a flow, or of a new deployment of it, end in a state; return the run's id."""
     flow_id = server.request("POST", "/flows/", {"name": flow})["id"]
-    run_id = str(server.request("POST", "/flow_runs/", {"flow_id": flow_id, "state": {"type": "RUNNING"}})["id"])
+    body = {"flow_id": flow_id, "state": {"type": "RUNNING"}}
+    if deployment:
+        made = server.request("POST", "/deployments/", {"name": deployment, "flow_id": flow_id})
+        body["deployment_id"] = made["id"]
+    run_id = str(server.request("POST", "/flow_runs/", body)["id"])
     server.request("POST", f"/flow_runs/{run_id}/set_state", {"state": {"type": state, "name": name}, "force": True})
     return run_id
 
 
-def events(server: Server, name: str) -> list[dict[str, Any]]:
+def events(server: Server, name: str, **criteria: Any) -> list[dict[str, Any]]:
     since = (datetime.now(timezone.utc) - timedelta(hours=1)).isoformat()
-    criteria = {"occurred": {"since": since}, "event": {"name": [name]}, "order": "ASC"}
+    criteria |= {"occurred": {"since": since}, "event": {"name": [name]}, "order": "ASC"}
     return list(server.request("POST", "/events/filter", {"filter": criteria})["events"])
 
 
@@ -50,7 +58,24 @@ def heard(server: Server) -> list[str]:
     """The runs whose ends have started a check."""
     fired = events(server, "prefect.automation.triggered")
     return [
-        str(one["payload"]["triggering_event"]["resource"]["prefect.resource.id"]).rpartition(".")[2] for one in fired
+        str(event["payload"]["triggering_event"]["resource"]["prefect.resource.id"]).rpartition(".")[2]
+        for event in fired
+    ]
+
+
+def storm(failures: int, lasts: timedelta) -> list[dict[str, Any]]:
+    """The events of failures that have happened since, evenly."""
+    begin = datetime.now(timezone.utc) - lasts
+    flow = {"prefect.resource.id": "prefect.flow.etl", "prefect.resource.role": "flow", "prefect.resource.name": "etl"}
+    return [
+        {
+            "id": str(uuid4()),
+            "occurred": (begin + lasts * number / failures).isoformat(),
+            "event": "prefect.flow-run.Failed",
+            "resource": {"prefect.resource.id": f"prefect.flow-run.{uuid4()}"},
+            "related": [flow],
+        }
+        for number in range(failures)
     ]
 
 
@@ -67,9 +92,9 @@ def test_of_all_that_ends_badly_only_the_watchdogs_own_starts_no_check(
     server, project = fresh_server(), copy_of_the_project(tmp_path / "project")
     file = project / "prefect.yaml"
     text = file.read_text()
-    # What comes within a minute of another would not be heard.
-    assert text.count("within: 60\n") == 1
-    file.write_text(text.replace("within: 60\n", "within: 0\n"))
+    # The trigger would drop what comes within its window.
+    assert text.count("within: 10\n") == 1
+    file.write_text(text.replace("within: 10\n", "within: 0\n"))
     deployed(server, project)
 
     for flow in ("watchdog-check", "watchdog-digest"):
@@ -89,41 +114,68 @@ def test_of_all_that_ends_badly_only_the_watchdogs_own_starts_no_check(
     wait_until(lambda: len(started_by_triggers(server)) == len(bad), timeout=180, waiting_for="the checks")
 
 
-@pytest.fixture
-def installation(fresh_server: ServerFactory, tmp_path: Path) -> Iterator[Deployed]:
-    """The watchdog as it is deployed, with a worker, and a flow that fails when it is told to."""
-    server, project = fresh_server(), copy_of_the_project(tmp_path / "project")
-    deployed(server, project)
-    worker: Worker = worker_beside(server, foreign_repository(tmp_path / "foreign"))
-    worker.start()
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """The watchdog as it is deployed, with a worker that has not started yet."""
+    folder = tmp_path_factory.mktemp("installation")
+    server, project = start_server(folder / "server"), copy_of_the_project(folder / "project")
+    worker = worker_beside(server, foreign_repository(folder / "foreign"))
     try:
-        worker.wait_online()
-        found = Deployed(server, worker)
-        found.workload(tmp_path)
-        yield found
+        deployed(server, project)
+        yield Deployed(server, worker)
     finally:
         worker.stop()
+        server.kill()
 
 
-def test_a_failure_starts_a_check_a_storm_one_and_our_own_failures_none(installation: Deployed) -> None:
+def test_500_failures_in_a_minute_start_few_checks_and_not_all_of_these_work(installation: Deployed) -> None:
+    server, minute = installation.server, timedelta(minutes=1)
+    failures = storm(500, minute)
+    server.request("POST", "/events", failures)
+    last = {failure["resource"]["prefect.resource.id"].rpartition(".")[2] for failure in failures[-100:]}
+    wait_until(lambda: bool(last.intersection(heard(server))), timeout=240, waiting_for="the storm's end to be heard")
+    assert len(heard(server)) in (minute / TRIGGER_WINDOW, minute / TRIGGER_WINDOW + 1)
+    wait_until(
+        lambda: len(started_by_triggers(server)) == len(heard(server)), timeout=240, waiting_for="all of the checks"
+    )
+
+    # All of them have waited for a worker for longer than the trigger's window.
+    time.sleep(TRIGGER_WINDOW.total_seconds())
+    installation.worker.start()
+    outcomes = [installation.wait(check["id"]) for check in started_by_triggers(server)]
+    assert {state for state, _ in outcomes} == {"COMPLETED"}, outcomes
+    work = [message for _, message in outcomes if message != SUPERSEDED]
+    assert 0 < len(work) < len(outcomes), outcomes
+
+
+def test_failures_that_the_trigger_drops_are_found_and_our_own_failures_start_nothing(installation: Deployed) -> None:
     server = installation.server
+    earlier = {check["id"] for check in started_by_triggers(server)}
     unusable = {"WATCHDOG_LATE__AFTER": "soon"}
     for name in (CHECK, DIGEST):
         assert installation.run(name, env=unusable)[0] == "FAILED"
-    failed = installation.start("etl/nightly", {"fail": True})
-    assert installation.wait(failed)[0] == "FAILED"
-    installation.worker.wait(
-        lambda: bool(started_by_triggers(server)), timeout=240, waiting_for="a check to be started"
-    )
-    [check] = started_by_triggers(server)
-    state, message = installation.wait(check["id"])
-    assert state == "COMPLETED", message
-    assert [row["subject"] for row in installation.findings()] == ["deployment etl/nightly"]
 
-    for _ in range(10):
-        ended(server, "etl", "FAILED", "Failed")
+    names = [f"load-{number}" for number in range(10)]
+    failed = []
+    for name in names:
+        failed.append(ended(server, "etl", "FAILED", "Failed", deployment=name))
+        # Most of the trigger's window; the worker starts the check in the middle of it.
+        time.sleep(0.8)
+    of_theirs = {"id": [f"prefect.flow-run.{run_id}" for run_id in failed]}
     wait_until(
-        lambda: len(events(server, "prefect.flow-run.Failed")) == 13, timeout=240, waiting_for="the storm to be stored"
+        lambda: len(events(server, "prefect.flow-run.Failed", resource=of_theirs)) == len(failed),
+        timeout=240,
+        waiting_for="the failures to be stored",
     )
-    assert heard(server) == [failed]
-    assert [run["id"] for run in started_by_triggers(server)] == [check["id"]]
+    installation.worker.wait(
+        lambda: len(heard(server)) == len(started_by_triggers(server)) > len(earlier),
+        timeout=240,
+        waiting_for="a check to be started",
+    )
+    checks = [check["id"] for check in started_by_triggers(server) if check["id"] not in earlier]
+    assert len(checks) < len(failed)
+    outcomes = [installation.wait(check) for check in checks]
+    assert {state for state, _ in outcomes} == {"COMPLETED"}, outcomes
+    assert {row["subject"] for row in installation.findings()} == {f"deployment etl/{name}" for name in names}
+    # The check and the digest that failed have started nothing.
+    assert set(heard(server)[len(earlier) :]) <= set(failed)

@@ -14,7 +14,16 @@ from monitoring.model.finding import Cause, Finding
 from monitoring.model.incident import Incidents
 from monitoring.model.ledger import Ledger
 from monitoring.model.observation import Observation, OwnRuns
-from monitoring.model.prefect import CHECK_FLOW, DIGEST_FLOW, SKIPPED, Deployment, FlowRun, StateType, WorkPool
+from monitoring.model.prefect import (
+    CHECK_FLOW,
+    DIGEST_FLOW,
+    SKIPPED,
+    SUPERSEDED,
+    Deployment,
+    FlowRun,
+    StateType,
+    WorkPool,
+)
 from tests.support.builders import NOW, complete, deployment, found, hours, minutes, names, observation, policies, run
 
 SECOND = timedelta(seconds=1)
@@ -276,6 +285,8 @@ def resolved(before: Observation, after: Observation, **settings: Any) -> list[s
         ),
         (["skipped", "skipped", "ran"], None),
         (["ran", "failed", "skipped"], None),
+        (["ran", "covered", "covered", "covered"], None),
+        (["failed", "covered", "failed"], "the last 2 runs of the watchdog itself failed or crashed"),
         (["ran", "failed", "skipped", "failed"], "the last 2 runs of the watchdog itself failed or crashed"),
     ],
 )
@@ -283,6 +294,7 @@ def test_checks_that_are_skipped_in_a_row_are_a_problem(outcomes: list[str], tex
     states: dict[str, tuple[StateType, str]] = {
         "ran": ("COMPLETED", "ok"),
         "skipped": ("COMPLETED", SKIPPED),
+        "covered": ("COMPLETED", SUPERSEDED),
         "failed": ("FAILED", "no answer"),
     }
     runs = [
@@ -300,8 +312,9 @@ def test_a_check_that_took_long_ended_after_those_that_were_skipped_meanwhile() 
     assert "2 runs of the watchdog itself were skipped" in only(seen(long, *skipped)).summary
 
 
-def test_a_skipped_run_proves_nothing() -> None:
-    observed = seen(own_run("COMPLETED", hours(1)), own_run("COMPLETED", minutes(1), message=SKIPPED))
+@pytest.mark.parametrize("message", [SKIPPED, SUPERSEDED])
+def test_a_run_that_has_not_checked_proves_nothing(message: str) -> None:
+    observed = seen(own_run("COMPLETED", hours(1)), own_run("COMPLETED", minutes(1), message=message))
     assert only(observed).since == NOW - hours(1)
 
 

@@ -16,7 +16,7 @@ from monitoring.doctor.installation import AUTOMATIONS, LOCK, STATE, Automation,
 from monitoring.model.coverage import Coverage, Query
 from monitoring.model.observation import ServerState
 from monitoring.model.outbox import Delivery, Outbox, Trouble
-from monitoring.model.prefect import CHECK_FLOW, DIGEST_FLOW, Deployment, FlowRun, WorkPool
+from monitoring.model.prefect import CHECK_FLOW, DIGEST_FLOW, TRIGGER_WINDOW, Deployment, FlowRun, WorkPool
 from tests.support.builders import NOW, complete, deployment, hours, minutes, run
 
 CHECK, DIGEST = f"{CHECK_FLOW}/check", f"{DIGEST_FLOW}/digest"
@@ -310,6 +310,8 @@ def test_only_completed_runs_show_that_a_process_serves_them() -> None:
             },
         ),
         ((WATCH, TRIGGER.model_copy(update={"starts": ("other",)})), {"trigger of the check": "prefect deploy --all"}),
+        ((WATCH, TRIGGER.model_copy(update={"within": minutes(1)})), {"trigger of the check": "prefect deploy --all"}),
+        ((WATCH, TRIGGER.model_copy(update={"within": TRIGGER_WINDOW})), {}),
         (
             (WATCH, TRIGGER.model_copy(update={"enabled": False})),
             {"trigger of the check": "prefect automation resume --id a-1"},

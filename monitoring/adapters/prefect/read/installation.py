@@ -196,6 +196,7 @@ def _automation(collection: Collection, row: Row) -> Automation:
         starts=tuple(str(action["deployment_id"]) for action in starting if action.get("deployment_id")),
         watches=matches,
         renamed=waits and not matches and is_ours(row["name"], row.get("description") or ""),
+        within=trigger.get("within") or timedelta(0),
     )
 
 
