@@ -15,7 +15,7 @@ _FAILURES = tuple(check.name for check in CHECKS if check.role == "failure")
 
 
 def correlate(findings: Iterable[Finding], observation: Observation, ledger: Ledger) -> tuple[Finding, ...]:
-    """Mark symptoms with the fingerprint of their cause, and drop what another finding says better."""
+    """Mark symptoms with the fingerprint of their cause, and drop findings that another one covers."""
     everything = tuple(findings)
     unreachable = [f for f in everything if f.cause and f.cause.reason == "unreachable"]
     if unreachable:
@@ -29,7 +29,7 @@ def correlate(findings: Iterable[Finding], observation: Observation, ledger: Led
 
 
 def _yields(finding: Finding, by_subject: Mapping[tuple[str, CheckName], Finding]) -> bool:
-    """Whether another finding about the subject says all of the same runs that this finding says."""
+    """Whether another finding about the subject covers all runs of this finding."""
     others = (by_subject.get((finding.subject.id, check)) for check in BY_NAME[finding.check].yields_to)
     return any(other and set(finding.flow_run_ids) <= set(other.flow_run_ids) for other in others)
 

@@ -147,11 +147,11 @@ class Delivery(Value):
     #: The receiver rejected it for good, which may be its own fault and not that of its route.
     rejected: bool = False
     attempts: int = 0
-    #: Of an event: when the server took it, which may yet lose it.
+    #: Of an event: when the server accepted it; until it has stored it, it may lose it.
     sent_at: Timestamp | None = None
-    #: Not to be tried before.
+    #: It is not attempted before.
     not_before: Timestamp | None = None
-    #: Not to be sent from then on; None: however late.
+    #: It is not sent from then on; None: it is sent however late.
     expires_at: Timestamp | None = None
 
 
