@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,8 @@ def send_test(
         raise ConfigError("no route has a receiver: set slack.channel or alerts.default")
     if route is not None and route not in routes:
         raise ConfigError(f"--route: {route!r}: expected one of {', '.join(routes)}")
+    # On a slow machine Prefect would print that its event about a used block is still to be sent.
+    logging.getLogger("EventsWorker").setLevel(logging.ERROR)
     with open_session(policies, target) as server:
         failed = [not _sent(server, name, routes[name]) for name in ([route] if route else routes)]
     return UNABLE if any(failed) else 0
