@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from tests.support.seeding import Seed
 
 pytest_plugins = ["tests.support.golden"]
+
+# pytest-xdist sets it for its workers, and what the watchdog prints in a pipe would be as wide as that.
+os.environ.pop("COLUMNS", None)
 
 ServerFactory = Callable[..., Server]
 
