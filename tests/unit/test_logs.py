@@ -44,6 +44,7 @@ MAY_IMPORT_LOGGING = {
     "monitoring/adapters/prefect/publish/failed_state.py",
     "monitoring/adapters/prefect/read/failure_reasons.py",
     "monitoring/adapters/prefect/read/traces.py",
+    "monitoring/cli/notify.py",
     "monitoring/adapters/slack/client.py",
 }
 _log = get_logger("monitoring.tests")
