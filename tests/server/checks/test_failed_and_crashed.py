@@ -123,7 +123,7 @@ def test_an_incident_ends_with_the_reason(prefect_server: Server, world: Seed) -
     moved = advance(opened.incidents, (), only_failed(second), second.observation, second.ledger, policies, True)
     assert moved.open == {}
     reasons = {move.incident.finding.subject.name.partition("/")[2]: move.step.reason for move in moved.transitions}
-    assert reasons == {name: name for name in names}
+    assert reasons == {name: name for name in names} | {"paused": "paused-while-failing"}
 
 
 def test_runs_without_a_deployment_are_watched_only_when_configured(prefect_server: Server, world: Seed) -> None:
