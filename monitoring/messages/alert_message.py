@@ -121,7 +121,10 @@ def alert_title(content: Content) -> str:
     if content.about == "details":
         return f"Details of {incidents[0].id if content.total == 1 else counted(content.total, 'incident')}"
     if content.about == "preexisting":
-        return f"{counted(content.total, 'problem')} from before the watchdog's first check"
+        # Deployments that start each other may be symptoms of each other.
+        symptoms = len(content.explained_by) % content.total
+        rest = f", with {counted(symptoms, 'symptom')}," if symptoms else ""
+        return f"{counted(content.total - symptoms, 'problem')}{rest} from before the watchdog's first check"
     if not content.open:
         after = f"{words.ended(*incidents)} after {humanized(max(map(_lasted, incidents), default=timedelta(0)))}"
         if content.total == 1:

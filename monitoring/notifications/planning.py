@@ -29,7 +29,7 @@ from monitoring.notifications.grouping import (
 )
 from monitoring.notifications.routing import has_receiver, is_editable
 from monitoring.notifications.situation import Situation
-from monitoring.notifications.suppression import suppression_of_new, suppression_of_repeat
+from monitoring.notifications.suppression import silenced, suppression_of_new, suppression_of_repeat
 
 #: A resolved incident is kept a little longer than it may reopen.
 _MARGIN = timedelta(hours=1)
@@ -76,21 +76,17 @@ def plan_notifications(outbox: Outbox, situation: Situation) -> Outbox:
 
 
 def _summarize(draft: Draft) -> None:
-    """Summarize the preexisting problems, as every report counts them; without any, no summary is sent."""
+    """Summarize the preexisting incidents; without such incidents no summary is sent.
+
+    All are listed, also symptoms and what is silenced: no other notification of them will follow.
+    """
     situation = draft.situation
     preexisting = [incident for incident in situation.firing.values() if incident.preexisting]
-    # If somebody has dealt with all of them, all are listed: no other notification of them will follow.
-    listed = [incident for incident in preexisting if _counts(incident, situation)] or preexisting
-    if listed and has_receiver(DEFAULT_ROUTE, situation.config):
-        rest = len(preexisting) - len(listed)
-        notes = [f"Not counted: {rest:,} more, which are symptoms of others or silenced"] if rest else []
-        draft.add("post", draft.content("preexisting", listed, notes))
-
-
-def _counts(incident: Incident, situation: Situation) -> bool:
-    """Whether a report counts an incident as a problem that nobody has dealt with."""
-    suppression = suppression_of_repeat(incident, situation)
-    return suppression is None or suppression.reason is SuppressionReason.QUIET_HOURS
+    if preexisting and has_receiver(DEFAULT_ROUTE, situation.config):
+        muted = [incident.id for incident in preexisting if silenced(incident, situation)]
+        more = f" and {len(muted) - MAX_SHOWN:,} more" if len(muted) > MAX_SHOWN else ""
+        notes = [f"Silenced: {', '.join(muted[:MAX_SHOWN])}{more}"] if muted else []
+        draft.add("post", draft.content("preexisting", preexisting, notes))
 
 
 def _follow(draft: Draft) -> list[Incident]:

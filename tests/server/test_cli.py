@@ -26,7 +26,7 @@ SCHEMA = json.loads((PROJECT / "monitoring" / "messages" / "check.schema.json").
 READS = re.compile(
     r"/(flows|flow_runs|task_runs|deployments|work_pools|work_queues|block_documents)/(filter|count)"
     r"|/work_pools/[^/]+/workers/filter|/events/(filter|count-by/resource)|/logs/filter"
-    r"|(/v2)?/concurrency_limits/filter"
+    r"|(/v2)?/concurrency_limits/filter|/ui/flow_runs/count-task-runs"
 )
 #: Tables into which the server's own services write while a test looks on.
 ALIVE = ("flow_run", "flow_run_state", "events", "event_resources", "deployment", "work_pool", "work_queue", "worker")

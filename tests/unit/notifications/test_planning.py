@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from monitoring.errors import DeliveryError
+from monitoring.messages.alert_message import alert_title
 from monitoring.model.finding import Cause
 from monitoring.model.request import Request
 from monitoring.model.silence import Silence
@@ -442,14 +443,14 @@ def test_what_is_there_on_the_first_day_is_one_summary_and_no_alert() -> None:
     assert watchdog.channel.sent()[-1] == ("resolved", ["W-4"])
 
 
-def test_the_summary_counts_problems_as_every_report_does() -> None:
+def test_the_summary_lists_all_and_counts_problems_as_every_report_does() -> None:
     watchdog = Watchdog(settled=False)
     symptom = B.model_copy(update={"symptom_of": A.fingerprint})
     watchdog.check(A, symptom, C, requests=[silence(hours(1), deployment=C.subject.name)])
-    assert watchdog.channel.sent() == [("preexisting", ["W-1"])]
-    assert watchdog.channel.messages[0].content.notes == (
-        "Not counted: 2 more, which are symptoms of others or silenced",
-    )
+    assert watchdog.channel.sent() == [("preexisting", ["W-1", "W-2", "W-3"])]
+    content = watchdog.channel.messages[0].content
+    assert alert_title(content) == "2 problems, with 1 symptom, from before the watchdog's first check"
+    assert content.notes == ("Silenced: W-3",)
 
 
 def test_what_gets_worse_after_the_first_day_is_news() -> None:
