@@ -14,6 +14,7 @@ from demo.progress import Progress
 from demo.stack import Server
 from demo.stage import WATCHDOG_POOL, WORKLOAD_POOL, Stage, Steps
 from monitoring.adapters.prefect.publish.artifacts import ARTIFACTS
+from monitoring.model.prefect import SKIPPED, SUPERSEDED
 
 CHECK, DIGEST = "watchdog-check/check", "watchdog-digest/digest"
 
@@ -84,7 +85,7 @@ def _watch(stage: Stage, progress: Progress) -> Comparison:
 
 def _check(stage: Stage) -> Steps:
     """Run the check until it completes itself: a scheduled one may be running that started too early."""
-    while "another check" in (yield from _complete(stage, CHECK)).lower():
+    while (yield from _complete(stage, CHECK)) in (SKIPPED, SUPERSEDED):
         yield "another check is running, trying again"
 
 
@@ -96,6 +97,9 @@ def _digest(stage: Stage) -> Steps:
 def _complete(stage: Stage, deployment: str) -> Generator[str, None, str]:
     run = yield from stage.begin(deployment)
     yield from stage.state(run, "COMPLETED")
+    # It sends its last log lines when its process ends.
+    while stage.workers[WATCHDOG_POOL].flow_run_pids(run.id):
+        yield "completed, and its process ends"
     return run.message
 
 

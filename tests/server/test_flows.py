@@ -194,8 +194,8 @@ def test_a_digest_that_slack_cannot_take_now_is_sent_once_by_a_check(
 ) -> None:
     httpserver.expect_ordered_request("/api/chat.postMessage").respond_with_data("upstream is down", status=503)
     httpserver.expect_ordered_request("/api/chat.postMessage").respond_with_json({"ok": True, "ts": "1.2"})
-    env = slack_at(httpserver.url_for("/api/")) | JSON_LOGS
-    run = installation.start(DIGEST, env=env | {"WATCHDOG_DIGEST__TIME_ZONE": "Asia/Tokyo"})
+    env = slack_at(httpserver.url_for("/api/")) | JSON_LOGS | {"WATCHDOG_DIGEST__TIME_ZONE": "Asia/Tokyo"}
+    run = installation.start(DIGEST, env=env)
     assert installation.wait(run) == ("COMPLETED", "Nothing is wrong.")
     assert "Days begin and end in Asia/Tokyo" in installation.artifact("watchdog-digest")["data"], "not prefect.yaml's"
     assert events(installation, run) == ["alert not delivered", "digest completed"]
