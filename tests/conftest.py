@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ pytest_plugins = ["tests.support.golden"]
 
 # pytest-xdist sets it for its workers, and what the watchdog prints in a pipe would be as wide as that.
 os.environ.pop("COLUMNS", None)
+# A shell lets what it runs in the background ignore interrupts, and so would every program that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ServerFactory = Callable[..., Server]
 
