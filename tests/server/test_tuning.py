@@ -73,7 +73,7 @@ def test_the_past_is_replayed(prefect_server: Server, world: Seed, tmp_path: Pat
     assert len([line for line in lines(printed, "noise") if not line.startswith("  ")]) == 2
     assert "watchdog-check" not in printed.stdout
     assert "hunter2" not in printed.stdout
-    assert "zombie: heartbeats are events" in printed.stdout
+    assert "zombie, ghost: heartbeats are events" in printed.stdout
 
 
 def test_two_configurations_are_compared(prefect_server: Server, world: Seed, tmp_path: Path) -> None:

@@ -87,8 +87,8 @@ def problem_with(fault: PlayedFault, checked: Checked) -> str:
         return "" if fine else f"status {checked.status}, {checked.errors!r}"
     if not checked.report:
         return f"no report; status {checked.status}, {checked.errors!r}"
-    # The failed run or its deployment may be among what is missing.
-    found = checked.found if {"ended-runs", "deployments"} & checked.missing else list(fault.found)
+    # The failed run, its deployment or the name of its flow may be among what is missing.
+    found = checked.found if {"ended-runs", "deployments", "flows"} & checked.missing else list(fault.found)
     expected = {"seen": (1, True, found), "unknown": (3, False, found), "unusable": (2, False, ["server"])}[
         fault.outcome
     ]

@@ -30,7 +30,8 @@ def test_a_fault_is_survived_and_named(
     world.run(world.deployment("etl/nightly"), "FAILED", ended=world.now - HOUR)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WATCHDOG_SERVER__DEADLINE", f"{fault.deadline}s")
-    if fault.outcome != "seen":
+    # That one needs the whole budget to get beyond the first requests.
+    if fault.outcome != "seen" and fault.name != "503 to every other request":
         monkeypatch.setenv("WATCHDOG_SERVER__RETRY_BUDGET", "2s")
     capsys.readouterr()
     with (
