@@ -36,8 +36,8 @@ _GRACE = f"{Ghost().grace.total_seconds() / 60:g}"
 def total(of: Iterable[Mapping[str, int]]) -> Counter[str]:
     """The sums of counts."""
     counts: Counter[str] = Counter()
-    for one in of:
-        counts.update(one)
+    for part in of:
+        counts.update(part)
     return counts
 
 
@@ -59,26 +59,26 @@ def tables(raw: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _ghosts(seeds: Sequence[Mapping[str, Any]]) -> str:
-    found, planted = total(one["found"][_GRACE] for one in seeds), total(one["planted"] for one in seeds)
+    found, planted = total(seed["found"][_GRACE] for seed in seeds), total(seed["planted"] for seed in seeds)
     lines = ["| planted | found (95 % interval) |", "|---|---:|"]
     lines += [f"| {kind} | {percent(found[kind], planted[kind])} |" for kind in ghosts.KINDS]
-    ordinary = sum(one["ordinary"] for one in seeds)
+    ordinary = sum(seed["ordinary"] for seed in seeds)
     false = per_thousand(found["false"], ordinary)
     return "\n".join([*lines, f"| false findings in 1,000 ordinary runs, of {ordinary:,} | {false} |"])
 
 
 def _graces(seeds: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| grace | ghosts found | false findings in 1,000 ordinary runs |", "|---|---:|---:|"]
-    planted, ordinary = total(one["planted"] for one in seeds).total(), sum(one["ordinary"] for one in seeds)
+    planted, ordinary = total(seed["planted"] for seed in seeds).total(), sum(seed["ordinary"] for seed in seeds)
     for grace in ghosts.GRACES:
-        found = total(one["found"][f"{grace:g}"] for one in seeds)
+        found = total(seed["found"][f"{grace:g}"] for seed in seeds)
         false = found.pop("false", 0)
         lines.append(f"| {grace:g} min | {percent(found.total(), planted)} | {per_thousand(false, ordinary)} |")
     return "\n".join(lines)
 
 
 def _suspicious(seeds: Sequence[Mapping[str, Any]]) -> str:
-    counts = total(found for one in seeds for by_pattern in one.values() for found in by_pattern.values())
+    counts = total(found for seed in seeds for by_pattern in seed.values() for found in by_pattern.values())
     lines = ["| planted | found (95 % interval) |", "|---|---:|"]
     for kind, name in suspicious_runs.PLANTED.items():
         lines.append(f"| {name} | {percent(counts[f'{kind} found'], counts[kind])} |")
@@ -90,7 +90,7 @@ def _false(seeds: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| what varies | how | planted found | false findings in 1,000 ordinary runs |", "|---|---|---:|---:|"]
     for aspect, patterns in suspicious_runs.ASPECTS.items():
         for pattern in patterns:
-            counts = total(one[aspect][pattern] for one in seeds)
+            counts = total(seed[aspect][pattern] for seed in seeds)
             lines.append(f"| {aspect} | {pattern} | {' | '.join(_shares(counts))} |")
     return "\n".join(lines)
 
@@ -98,7 +98,7 @@ def _false(seeds: Sequence[Mapping[str, Any]]) -> str:
 def _settings(choosing: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     lines = ["| settings | planted found | false findings in 1,000 ordinary runs |", "|---|---:|---:|"]
     for name, seeds in choosing.items():
-        counts = total(found for one in seeds for by_pattern in one.values() for found in by_pattern.values())
+        counts = total(found for seed in seeds for by_pattern in seed.values() for found in by_pattern.values())
         lines.append(f"| {name} | {' | '.join(_shares(counts))} |")
     return "\n".join(lines)
 

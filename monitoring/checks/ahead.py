@@ -19,7 +19,7 @@ from monitoring.checks.facts.cases import Case, Queue, deployment_case, place_ca
 from monitoring.checks.facts.causes import Full, skips
 from monitoring.checks.facts.situation import Situation
 from monitoring.checks.facts.waiting import WaitSettings, by_deployment, last_heartbeat, whose_runs
-from monitoring.checks.findings import Compared, Found, Verdict, nothing, page, runs_text
+from monitoring.checks.findings import Compared, Found, Verdict, nothing, page, runs_text, utc
 from monitoring.history.baselines import typical
 from monitoring.model.fields import CheckSettings, Span
 from monitoring.model.finding import Cause, CauseKind, CauseReason, Subject
@@ -179,13 +179,13 @@ def _found(compared: Sequence[Compared], situation: Situation, place: Place) -> 
     number = len(held_up) + len(later)
     count = f"{'at least ' if cut else ''}{runs_text(number)} {'is' if number == 1 else 'are'} due"
     alone = first.at == held_up[-1].at and not later
-    when = f"{'at' if alone else 'from'} {_text(first.at)}{'' if alone else ' on'}"
+    when = f"{'at' if alone else 'from'} {utc(first.at)}{'' if alone else ' on'}"
     return Found(
         compared,
         severity="warning",
         summary=f"{subject.name}: {count} {when}, and {what}",
-        observed=f"{seen}; {count}, the first at {_text(first.at)}",
-        expected=f"able to start at {_text(first.at)}",
+        observed=f"{seen}; {count}, the first at {utc(first.at)}",
+        expected=f"able to start at {utc(first.at)}",
         since=since,
         url=page(observation.server.state.ui_url, subject),
         run_ids=[due.run.id for due in held_up],
@@ -209,7 +209,7 @@ def _trouble(situation: Situation, due: _Due) -> tuple[str, str, datetime]:
     if due.limit and due.until:
         filled = max((run.state_timestamp for run in due.limit.holders), default=planned)
         what = f"its limit of {due.limit.limit:,} will still be full"
-        holders = f", and its holders are expected to run until {_text(due.until)}" if due.until < _FOREVER else ""
+        holders = f", and its holders are expected to run until {utc(due.until)}" if due.until < _FOREVER else ""
         return what, f"limit of {due.limit.limit:,} full{holders}", max(planned, filled)
     pool = situation.observation.pools.work_pools[due.pool]
     if due.cause.reason == "paused":
@@ -217,10 +217,6 @@ def _trouble(situation: Situation, due: _Due) -> tuple[str, str, datetime]:
     if due.cause.reason == "not-polled":
         return "no worker polls it", "no worker polls it", planned
     return "it has no live worker", last_heartbeat(pool, situation.now), max(planned, pool.last_heartbeat or planned)
-
-
-def _text(timestamp: datetime) -> str:
-    return f"{timestamp:%Y-%m-%d %H:%M} UTC"
 
 
 CHECK = Check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 from monitoring.model.finding import MAX_RUN_IDS, Cause, Finding, Severity, Subject, fingerprint
@@ -124,6 +124,11 @@ def page(ui_url: str | None, subject: Subject) -> str | None:
             return links.concurrency_limits_url(ui_url)
         case _:
             return ui_url
+
+
+def utc(timestamp: datetime) -> str:
+    """A timestamp in words: ``2026-03-10 07:00 UTC``."""
+    return f"{timestamp.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
 def runs_text(count: int) -> str:

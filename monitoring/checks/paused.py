@@ -14,7 +14,7 @@ from monitoring.checks.base import Check, deployments
 from monitoring.checks.facts import serving
 from monitoring.checks.facts.situation import Situation
 from monitoring.checks.facts.waiting import WaitSettings
-from monitoring.checks.findings import Compared, Found, Verdict, nothing
+from monitoring.checks.findings import Compared, Found, Verdict, nothing, utc
 from monitoring.model.fields import CheckSettings, Span
 from monitoring.model.prefect import Deployment
 from monitoring.text.durations import humanized
@@ -44,7 +44,7 @@ def judge(situation: Situation, deployment: Deployment, settings: Paused) -> Ver
         [compared],
         severity="info",
         summary=f"{deployment.name}: {what} for {humanized(situation.now - since)}",
-        observed=f"{what} since {_at(since)} or earlier",
+        observed=f"{what} since {utc(since)} or earlier",
         expected=f"active again within {humanized(settings.after)}",
         since=since,
     )
@@ -52,7 +52,7 @@ def judge(situation: Situation, deployment: Deployment, settings: Paused) -> Ver
 
 def _unserved(deployment: Deployment, stopped: serving.Stopped, due: datetime) -> Found:
     """The process that served a deployment has ended, and a scheduled time has passed since."""
-    seen = f"a serve() process last polled for its runs at {_at(stopped.at)}; it was due at {_at(due)}"
+    seen = f"a serve() process last polled for its runs at {utc(stopped.at)}; it was due at {utc(due)}"
     compared = [Compared("last polled by its serve() process at", stopped.at), Compared("due since then at", due)]
     if not stopped.paused_it:
         return Found(
@@ -72,10 +72,6 @@ def _unserved(deployment: Deployment, stopped: serving.Stopped, due: datetime) -
         expected="served, or its schedules turned off",
         since=stopped.at,
     )
-
-
-def _at(timestamp: datetime) -> str:
-    return f"{timestamp:%Y-%m-%d %H:%M} UTC"
 
 
 CHECK = Check(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import Field
@@ -17,7 +17,7 @@ from pydantic import Field
 from monitoring.checks.base import Check, deployments
 from monitoring.checks.facts.situation import Situation
 from monitoring.checks.facts.streaks import paused_or_succeeded
-from monitoring.checks.findings import MAX_COMPARED, Compared, Found, Verdict, nothing
+from monitoring.checks.findings import MAX_COMPARED, Compared, Found, Verdict, nothing, utc
 from monitoring.history import cadence
 from monitoring.model.fields import CheckSettings, Count, Span
 from monitoring.model.finding import Finding
@@ -85,15 +85,15 @@ def _judge_schedule(
     if known.last_ended is None and own in running:
         # The first of them: nothing shows how long one takes.
         return None
-    seen = f"last {wanted} {_at(last.ended)}" if last else f"no {wanted} since {_at(known.known_since)} or earlier"
+    seen = f"last {wanted} {utc(last.ended)}" if last else f"no {wanted} since {utc(known.known_since)} or earlier"
     compared = [Compared(f"with {own.name}, should have led to one by now:", due) for due in own.due[-MAX_COMPARED:]]
     return Found(
         compared,
         severity="critical",
         run_ids=[last.id] if last else [],
         run_count=0,
-        summary=f"{deployment.name}: no {wanted} with {own.name} since {_at(last.ended if last else since)}",
-        observed=f"with {own.name}: {seen}; it was due at {' and '.join(_at(due) for due in own.due[-MAX_COMPARED:])}",
+        summary=f"{deployment.name}: no {wanted} with {own.name} since {utc(last.ended if last else since)}",
+        observed=f"with {own.name}: {seen}; it was due at {' and '.join(utc(due) for due in own.due[-MAX_COMPARED:])}",
         expected=_expected(f"{wanted} with {own.name}", settings, since),
         since=last.ended if last else since,
     )
@@ -121,10 +121,10 @@ def _judge_whole(situation: Situation, deployment: Deployment, settings: Stale) 
     if resumed and since < resumed and (last or deployment.created <= since):
         return _may_have_been_paused(compared, deployment, resumed, last)
     if settings.within is not None and record.resumed_at and since < record.resumed_at:
-        return nothing(f"it was paused until {_at(record.resumed_at)}: the time from then on counts", *compared)
+        return nothing(f"it was paused until {utc(record.resumed_at)}: the time from then on counts", *compared)
     scheduled_since = record.scheduled_since
     if settings.within is None and scheduled_since and since < scheduled_since:
-        return nothing(f"it has had these schedules only since {_at(scheduled_since)}", *compared)
+        return nothing(f"it has had these schedules only since {utc(scheduled_since)}", *compared)
     if last:
         return _found(compared, situation, deployment, settings, last, since)
     running = situation.active(deployment, "RUNNING")
@@ -133,7 +133,7 @@ def _judge_whole(situation: Situation, deployment: Deployment, settings: Stale) 
     if not record.success_searched:
         return nothing("older history was not searched", *compared)
     if deployment.created > since:
-        return nothing(f"it was created later, at {_at(deployment.created)}", *compared)
+        return nothing(f"it was created later, at {utc(deployment.created)}", *compared)
     oldest = observation.history.oldest_success
     if oldest and oldest <= since:
         return _found(compared, situation, deployment, settings, None, since)
@@ -195,7 +195,7 @@ def _judge_cadence(
         run_ids=[last.id],
         run_count=0,
         summary=f"{deployment.name}: no success for {humanized(silence)}, usually one every {humanized(kept.gap)}",
-        observed=f"last success {_at(last.ended)}, {humanized(silence)} ago",
+        observed=f"last success {utc(last.ended)}, {humanized(silence)} ago",
         expected=f"one within {humanized(kept.longest)}, as for its last {kept.runs} runs; it has no active schedule",
         since=last.ended,
     )
@@ -219,18 +219,18 @@ def _found(
     since: datetime,
 ) -> Found:
     wanted = _wanted(situation.policy(deployment))
-    seen = f"last {wanted} {_at(last.ended)}" if last else f"no {wanted} ever"
+    seen = f"last {wanted} {utc(last.ended)}" if last else f"no {wanted} ever"
     began = last.ended if last else deployment.created
     if missed := situation.observation.schedules.missed.get(deployment.key):
         count = f"at least {missed.count:,}" if missed.count >= MAX_MISSED else f"{missed.count:,}"
         times = "scheduled time" if missed.count == 1 else "scheduled times"
-        seen = f"{seen}; {count} {times} missed since {_at(missed.first)}"
+        seen = f"{seen}; {count} {times} missed since {utc(missed.first)}"
     return Found(
         compared,
         severity="critical",
         run_ids=[last.id] if last else [],
         run_count=0,
-        summary=f"{deployment.name}: no {wanted} since {'' if last else 'it was created at '}{_at(began)}",
+        summary=f"{deployment.name}: no {wanted} since {'' if last else 'it was created at '}{utc(began)}",
         observed=seen,
         expected=_expected(wanted, settings, since),
         since=began,
@@ -246,8 +246,8 @@ def _may_have_been_paused(
         compared,
         severity="info",
         run_count=0,
-        summary=f"{deployment.name}: freshness cannot be judged: it may have been paused until {_at(resumed)}",
-        observed=f"no run of it was due before it was changed at {_at(resumed)}",
+        summary=f"{deployment.name}: freshness cannot be judged: it may have been paused until {utc(resumed)}",
+        observed=f"no run of it was due before it was changed at {utc(resumed)}",
         expected="a success from then on, as usual",
         since=last.ended if last else deployment.created,
         unknown=True,
@@ -262,7 +262,7 @@ def _first_run(compared: Sequence[Compared], deployment: Deployment, run: FlowRu
         severity="info",
         run_ids=[run.id],
         summary=f"{deployment.name}: freshness cannot be judged: its first run is still running",
-        observed=f"{run.name} has been running since {_at(began)}, and no run is known to have ended before",
+        observed=f"{run.name} has been running since {utc(began)}, and no run is known to have ended before",
         expected="a first run that ends, which shows how long one takes",
         since=began,
         unknown=True,
@@ -277,11 +277,7 @@ def _expected(wanted: str, settings: Stale, since: datetime) -> str:
     if settings.within is not None:
         return f"a {wanted} within {humanized(settings.within)}"
     times = "1 scheduled time" if settings.missed_fires == 1 else f"{settings.missed_fires} scheduled times"
-    return f"a {wanted} since {_at(since)}: {times}, its usual run time and {humanized(settings.grace)} of grace passed"
-
-
-def _at(timestamp: datetime) -> str:
-    return f"{timestamp.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
+    return f"a {wanted} since {utc(since)}: {times}, its usual run time and {humanized(settings.grace)} of grace passed"
 
 
 def _resolution(

@@ -132,7 +132,9 @@ def expire(silence: str, /, *, by: By = None, config: ConfigPath = None, target:
         when = state.next_check()
         state.server.leave_request("expire", who, subject=name)
         matched = [incident for incident in state.saved.incidents.open.values() if found.matches(incident.labels)]
-        others = [one for one in (*state.saved.silences.known, *state.server.open_windows()) if one.id != name]
+        others = [
+            silence for silence in (*state.saved.silences.known, *state.server.open_windows()) if silence.id != name
+        ]
         covered = [incident for incident in matched if silence_of(incident, others, state.server.now)]
     print_line(f"{name}: end requested by {who}; {when}")
     if freed := [incident for incident in matched if incident not in covered]:

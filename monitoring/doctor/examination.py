@@ -258,7 +258,9 @@ def runners(found: Installation, config: Config) -> Iterator[Examined]:
         return
     # The server says so a minute after the last poll; earlier versions of Prefect never do.
     if idle := [deployment for deployment in served if deployment.id in found.unpolled]:
-        yield Examined("runner", "fault", f"no process serves {', '.join(one.name for one in idle)}", _SERVE)
+        yield Examined(
+            "runner", "fault", f"no process serves {', '.join(deployment.name for deployment in idle)}", _SERVE
+        )
         return
     if any(found.completed(deployment) and not _late(found, deployment, config) for deployment in served):
         yield Examined("runner", "ok", "runs complete, so a process serves them")

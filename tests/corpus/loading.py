@@ -131,8 +131,8 @@ class _Loader:
         self._seed.many(waiting)
         for run, made in speaking:
             self._said(run, made[0])
-            for one in made:
-                self._worked(run, one)
+            for repeated in made:
+                self._worked(run, repeated)
 
     def _made(self, run: scenario.Run) -> Iterator[seed_values.Run]:
         for number in range(run.repeat):
@@ -175,7 +175,7 @@ class _Loader:
         self._seed.logs(made, [(moment(line.at, self._now), line.level, line.text) for line in run.logs])
 
     def _worked(self, run: scenario.Run, made: seed_values.Run) -> None:
-        for task in (one for one in run.tasks for _ in range(one.times)):
+        for task in (repeated for repeated in run.tasks for _ in range(repeated.times)):
             task_id = self._seed.task_run(
                 made,
                 task.name,

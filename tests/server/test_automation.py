@@ -128,7 +128,7 @@ def test_a_target_with_another_name_keeps_its_automation(
 def watch(command: Command) -> dict[str, Any]:
     """What the doctor says of the automation."""
     report = json.loads(command("doctor", "--json")[1])
-    return next(one for one in report["examined"] if one["name"] == "watch over the watchdog")
+    return next(part for part in report["examined"] if part["name"] == "watch over the watchdog")
 
 
 def test_what_is_missing_is_reported_in_one_line(prefect_server: Server, command: Command, block: str) -> None:

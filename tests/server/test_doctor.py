@@ -363,7 +363,7 @@ def test_what_matches_nothing(installed: Installation, tmp_path: Path) -> None:
     gone = Silence(id="S-2", deployment="etl/*", **times)
     installed.remember(silences=Silences(known=(here, gone)))
     found = installed.wrong("--config", str(file), status=1)
-    assert [(one["name"], one["outcome"], one["said"], one["mend"]) for one in found] == [
+    assert [(part["name"], part["outcome"], part["said"], part["mend"]) for part in found] == [
         (
             "rule 2",
             "warning",
@@ -492,7 +492,7 @@ def test_what_one_process_serves_needs_no_pool(installed: Installation) -> None:
     wait_until(
         lambda: installed.held(CHECK)["status"] == "NOT_READY", timeout=240, waiting_for="the server to miss the polls"
     )
-    [runner] = [one for one in installed.wrong(status=2) if one["name"] == "runner"]
+    [runner] = [part for part in installed.wrong(status=2) if part["name"] == "runner"]
     assert (runner["outcome"], runner["mend"]) == ("fault", "python flows/serve.py")
     assert runner["said"].startswith("no process serves ")
     assert CHECK in runner["said"]

@@ -467,10 +467,12 @@ def test_every_report_counts_what_is_wrong_in_one_way_and_what_was_closed_by_han
 ) -> None:
     for name in ("closed", "silenced", "fires"):
         seed.run(seed.deployment(f"etl/{name}", schedule="0 0 1 1 *"), "FAILED", ended=seed.now - HOUR)
-    failed = {one["deployment"]: one for one in checked(commands)["findings"] if one["check"] == "failed"}
+    failed = {
+        finding["deployment"]: finding for finding in checked(commands)["findings"] if finding["check"] == "failed"
+    }
     incidents = []
-    for number, (name, one) in enumerate(sorted(failed.items()), start=1):
-        values = {"fingerprint": one["fingerprint"], "flow_run_ids": one["flow_run_ids"]}
+    for number, (name, finding) in enumerate(sorted(failed.items()), start=1):
+        values = {"fingerprint": finding["fingerprint"], "flow_run_ids": finding["flow_run_ids"]}
         known = problem(name, "failed", since=commands.now - 4 * HOUR, **values)
         incidents.append(incident(number, name, commands.now, finding=known))
     silence = Silence(
@@ -481,14 +483,16 @@ def test_every_report_counts_what_is_wrong_in_one_way_and_what_was_closed_by_han
     commands.check()
 
     document = checked(commands)
-    here = [one for one in document["findings"] if one["check"] == "failed"]
-    assert {one["deployment"]: one["closed_by_hand"] and one["closed_by_hand"]["by"] for one in here} == {
+    here = [finding for finding in document["findings"] if finding["check"] == "failed"]
+    assert {
+        finding["deployment"]: finding["closed_by_hand"] and finding["closed_by_hand"]["by"] for finding in here
+    } == {
         "etl/closed": "ana",
         "etl/fires": None,
         "etl/silenced": None,
     }
     # It began when the incident did, and not when a check finds it again.
-    [closed] = [one for one in here if one["closed_by_hand"]]
+    [closed] = [finding for finding in here if finding["closed_by_hand"]]
     assert (closed["closed_by_hand"]["incident"], closed["since"]) == ("W-1", f"{commands.now - 4 * HOUR:%FT%TZ}")
     numbers = document["problems"]
     assert (numbers["warning"], numbers["silenced"], numbers["closed"]) == (1, 1, 1)

@@ -226,13 +226,13 @@ def observations(draw: st.DrawFn) -> Observation:
             for run_id in beaten
         },
         later_signs=tuple(
-            LaterSign(run=one, kind="heartbeat", occurred=draw(PAST), received=draw(PAST))
-            for one in ended
+            LaterSign(run=run, kind="heartbeat", occurred=draw(PAST), received=draw(PAST))
+            for run in ended
             if draw(st.booleans())
         ),
         traces={
-            one.key: Traces(run_id=one.id, errors=draw(_COUNTS), task_runs=draw(maybe(_COUNTS)))
-            for one in ended
+            run.key: Traces(run_id=run.id, errors=draw(_COUNTS), task_runs=draw(maybe(_COUNTS)))
+            for run in ended
             if draw(st.booleans())
         },
         reasons={run_id: draw(_FAILURES) for run_id in bad if draw(st.booleans())},

@@ -126,7 +126,9 @@ class ChangingServer:
             self.draw.choice(broken).fails = ""
 
     def _pause_or_resume(self) -> None:
-        deployment = next((one for one in self._deployments if one.paused), None) or self.draw.choice(self._deployments)
+        deployment = next((known for known in self._deployments if known.paused), None) or self.draw.choice(
+            self._deployments
+        )
         deployment.paused = not deployment.paused
         verb = "pause" if deployment.paused else "resume"
         self._request("POST", f"/deployments/{deployment.id}/{verb}_deployment")

@@ -152,8 +152,8 @@ def test_deployment_flow_and_work_pool_are_related_as_in_prefects_own_events() -
 def test_other_subjects_are_related_too(kind: Any, name: str, expected: tuple[str, str, str]) -> None:
     flow = name if kind == "flow" else None
     about = finding(runs=0, subject=Subject(kind=kind, id="the-id", name=name), deployment=None, flow=flow)
-    [one] = opened(incident(of=about).model_copy(update={"pool": None})).related
-    assert tuple(one[f"prefect.resource.{label}"] for label in ("id", "role", "name")) == expected
+    [resource] = opened(incident(of=about).model_copy(update={"pool": None})).related
+    assert tuple(resource[f"prefect.resource.{label}"] for label in ("id", "role", "name")) == expected
 
 
 @pytest.mark.parametrize(("runs", "tags", "shown"), [(0, 0, 0), (1, 3, 1), (97, 0, 97), (98, 0, 97), (1_500, 50, 77)])
